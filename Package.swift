@@ -1,0 +1,61 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Every import says whether it shows in the public interface, `any` is always written, and members come
+/// from modules that the file imports: what a file needs stands at its top.
+let settings: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+  name: "limn",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "Limn", targets: ["Limn"]),
+    .executable(name: "limn", targets: ["LimnCLI"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+  ],
+  targets: [
+    // System libraries that decode pictures.
+    .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
+    .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
+
+    // Inner loops in C, one file per weight format or operation.
+    .target(name: "CLimnKernels"),
+    // Element types, mapped memory, threads, and the operations that models call.
+    .target(name: "LimnTensor", dependencies: ["CLimnKernels"], swiftSettings: settings),
+    // GGUF, safetensors, PyTorch files and configs: one `Checkpoint`.
+    .target(name: "LimnFiles", dependencies: ["LimnTensor"], swiftSettings: settings),
+    // Tokenizers and chat templates.
+    .target(name: "LimnText", dependencies: ["LimnTensor", "LimnFiles"], swiftSettings: settings),
+    // Decoding, orientation, resampling, image processors.
+    .target(name: "LimnImage", dependencies: ["LimnTensor", "CJPEG", "CPNG", "CWebP"], swiftSettings: settings),
+    // Models, generation, the public API.
+    .target(
+      name: "Limn", dependencies: ["LimnTensor", "LimnFiles", "LimnText", "LimnImage"],
+      resources: [.copy("Resources/limn-demo")], swiftSettings: settings),
+    // The command `limn`.
+    .executableTarget(
+      name: "LimnCLI",
+      dependencies: ["Limn", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: settings),
+    // What tests share: tolerances, reading .npy files, places of fixtures.
+    .target(name: "LimnTesting", dependencies: ["LimnTensor", "LimnFiles"], swiftSettings: settings),
+
+    .testTarget(
+      name: "LimnTensorTests", dependencies: ["LimnTensor", "CLimnKernels", "LimnTesting"],
+      swiftSettings: settings),
+    .testTarget(name: "LimnFilesTests", dependencies: ["LimnFiles", "LimnTesting"], swiftSettings: settings),
+    .testTarget(name: "LimnTextTests", dependencies: ["LimnText", "LimnTesting"], swiftSettings: settings),
+    .testTarget(name: "LimnImageTests", dependencies: ["LimnImage", "LimnTesting"], swiftSettings: settings),
+    .testTarget(name: "LimnTests", dependencies: ["Limn", "LimnTesting"], swiftSettings: settings),
+    .testTarget(name: "LimnCLITests", dependencies: ["LimnCLI", "LimnTesting"], swiftSettings: settings),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c17
+)

@@ -1,0 +1,3 @@
+#include "limn_kernels.h"
+
+const char *limn_isa_name(void) { return "scalar"; }

@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct LimnCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "limn")
+}

@@ -1,0 +1,68 @@
+/// Rows of float32 activations: [rows, width], row-major and contiguous.
+///
+/// A view without ownership: a `Scratch` (or a caller's buffer) owns the memory and outlives it. The engine
+/// never stores one beyond a forward pass.
+package struct Activations {
+  package let pointer: UnsafeMutablePointer<Float>
+  package let rows: Int
+  package let width: Int
+
+  package init(pointer: UnsafeMutablePointer<Float>, rows: Int, width: Int) {
+    self.pointer = pointer
+    self.rows = rows
+    self.width = width
+  }
+
+  /// Some of the rows, in place.
+  package func rows(_ range: Range<Int>) -> Activations {
+    precondition(range.lowerBound >= 0 && range.upperBound <= rows)
+    return Activations(pointer: pointer + range.lowerBound * width, rows: range.count, width: width)
+  }
+
+  /// The same memory with another width: [rows · width / newWidth, newWidth].
+  package func reshaped(width newWidth: Int) -> Activations {
+    precondition(rows * width % newWidth == 0)
+    return Activations(pointer: pointer, rows: rows * width / newWidth, width: newWidth)
+  }
+}
+
+/// The working memory of forward passes: a stack of activations, taken and given back in order.
+///
+/// It grows while the first pass finds out how much it needs; from the second pass of the same size on,
+/// nothing is allocated any more.
+package final class Scratch {
+  private var blocks: [UnsafeMutableBufferPointer<Float>] = []
+  private var used = 0
+  private var peak = 0
+
+  package init() {}
+
+  deinit { for block in blocks { block.deallocate() } }
+
+  /// Uninitialised rows, aligned to 64 bytes, valid until `reset`.
+  package func take(rows: Int, width: Int) -> Activations {
+    let count = (rows * width + 15) & ~15
+    if blocks.isEmpty || used + count > blocks[blocks.count - 1].count {
+      let size = max(count, 1 << 16, (blocks.last?.count ?? 0) * 2)
+      let raw = UnsafeMutableRawPointer.allocate(byteCount: size * 4, alignment: 64)
+      let start = raw.bindMemory(to: Float.self, capacity: size)
+      blocks.append(UnsafeMutableBufferPointer(start: start, count: size))
+      used = 0
+    }
+    let pointer = blocks[blocks.count - 1].baseAddress! + used
+    used += count
+    peak += count
+    return Activations(pointer: pointer, rows: rows, width: width)
+  }
+
+  /// Forgets all that was taken. If it did not fit in one block, the next pass gets one block that it fits in.
+  package func reset() {
+    if blocks.count > 1 {
+      for block in blocks { block.deallocate() }
+      let raw = UnsafeMutableRawPointer.allocate(byteCount: peak * 4, alignment: 64)
+      blocks = [UnsafeMutableBufferPointer(start: raw.bindMemory(to: Float.self, capacity: peak), count: peak)]
+    }
+    used = 0
+    peak = 0
+  }
+}

@@ -1,0 +1,64 @@
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
+/// Read-only bytes that outlive the tensors which point into them: a mapped file, or memory that limn filled once.
+///
+/// Weights stay where they are on disk; the page cache holds them, once for all processes.
+// @unchecked: the bytes never change after `init`, so any thread may read them.
+package final class Memory: @unchecked Sendable {
+  package let bytes: UnsafeRawBufferPointer
+  /// The file behind the bytes, for messages; nil for memory of our own.
+  package let path: String?
+  private let isMapped: Bool
+
+  /// Maps a whole file. An empty file gives empty bytes.
+  package init(mapping path: String) throws(LimnError) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw Self.refusal(path, errno) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw Self.refusal(path, errno) }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw LimnError(.badData, "not a file", in: path, remedy: "name a file")
+    }
+    let count = Int(status.st_size)
+    self.path = path
+    self.isMapped = count > 0
+    guard count > 0 else {
+      self.bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+      return
+    }
+    guard let start = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED else {
+      throw Self.refusal(path, errno)
+    }
+    self.bytes = UnsafeRawBufferPointer(start: start, count: count)
+  }
+
+  /// Allocates `count` bytes, aligned to 64, and lets `fill` write all of them.
+  package init(count: Int, fill: (UnsafeMutableRawBufferPointer) throws(LimnError) -> Void) throws(LimnError) {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
+    self.path = nil
+    self.isMapped = false
+    self.bytes = UnsafeRawBufferPointer(buffer)
+    try fill(buffer)
+  }
+
+  deinit {
+    guard let start = bytes.baseAddress else { return }
+    if isMapped {
+      munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
+    } else {
+      UnsafeMutableRawPointer(mutating: start).deallocate()
+    }
+  }
+
+  private static func refusal(_ path: String, _ code: Int32) -> LimnError {
+    let reason = String(cString: strerror(code))
+    return code == ENOENT || code == ENOTDIR
+      ? LimnError(.notFound, "no such file", in: path, remedy: "check the path")
+      : LimnError(.unavailable, "cannot be opened (\(reason))", in: path)
+  }
+}

@@ -1,0 +1,21 @@
+/// A tensor as a file holds it: type, shape, and a place in memory that stays alive as long as the tensor.
+package struct Tensor: Sendable {
+  package let type: TensorType
+  /// Outermost axis first, as PyTorch writes it; the last axis is contiguous in memory.
+  package let shape: [Int]
+  /// Keeps `bytes` alive.
+  package let memory: Memory
+  /// Where in `memory` the elements are.
+  package let range: Range<Int>
+
+  package init(type: TensorType, shape: [Int], memory: Memory, range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= memory.bytes.count)
+    self.type = type
+    self.shape = shape
+    self.memory = memory
+    self.range = range
+  }
+
+  package var count: Int { shape.reduce(1, *) }
+  package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory.bytes[range]) }
+}
