@@ -17,7 +17,9 @@ let package = Package(
     .executable(name: "limn", targets: ["LimnCLI"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.100.0"),
   ],
   targets: [
     // System libraries that decode pictures.
@@ -35,9 +37,17 @@ let package = Package(
     .target(name: "LimnText", dependencies: ["LimnTensor", "LimnFiles"], swiftSettings: settings),
     // Decoding, orientation, resampling, image processors.
     .target(name: "LimnImage", dependencies: ["LimnTensor", "CJPEG", "CPNG", "CWebP"], swiftSettings: settings),
+    // Fetching what the user names by URL.
+    .target(
+      name: "LimnHub",
+      dependencies: [
+        "LimnTensor", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+      ],
+      swiftSettings: settings),
     // Models, generation, the public API.
     .target(
-      name: "Limn", dependencies: ["LimnTensor", "LimnFiles", "LimnText", "LimnImage"],
+      name: "Limn", dependencies: ["LimnTensor", "LimnFiles", "LimnText", "LimnImage", "LimnHub"],
       resources: [.copy("Resources/limn-demo")], swiftSettings: settings),
     // The command `limn`.
     .executableTarget(
