@@ -63,6 +63,7 @@ let package = Package(
     .testTarget(name: "LimnFilesTests", dependencies: ["LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTextTests", dependencies: ["LimnText", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnImageTests", dependencies: ["LimnImage", "LimnTesting"], swiftSettings: settings),
+    .testTarget(name: "LimnHubTests", dependencies: ["LimnHub"], swiftSettings: settings),
     .testTarget(name: "LimnTests", dependencies: ["Limn", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnCLITests", dependencies: ["LimnCLI", "LimnTesting"], swiftSettings: settings),
   ],
