@@ -16,6 +16,8 @@ extension JSON {
 
   /// How deep arrays and objects may be nested.
   static let depthLimit = 128
+  /// How many values one document may hold: twice what the largest vocabularies need.
+  static let valueLimit = 4_000_000
 
   /// Parses one JSON document in UTF-8.
   /// - Parameters:
@@ -60,6 +62,7 @@ private struct JSONParser {
   let lenient: Bool
   var position = 0
   var depth = 0
+  var values = 0
 
   mutating func document() throws(LimnError) -> JSON {
     if lenient && bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
@@ -72,6 +75,8 @@ private struct JSONParser {
 
   private mutating func value() throws(LimnError) -> JSON {
     guard let first = peek else { throw error("the JSON text ends too early") }
+    values += 1
+    guard values <= JSON.valueLimit else { throw error("more than \(JSON.valueLimit) JSON values") }
     switch first {
     case UInt8(ascii: "\""): return .string(try string())
     case UInt8(ascii: "{"): return try nested(Self.object)
