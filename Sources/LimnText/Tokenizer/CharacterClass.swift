@@ -7,9 +7,9 @@ extension UnsafeBufferPointer<UInt8> {
   func scalar(at index: Int) -> (value: UInt32, length: Int) {
     let first = self[index]
     if first < 0x80 { return (UInt32(first), 1) }
-    let length = min(utf8Length(first), count - index)
+    let length = Swift.min(utf8Length(first), count - index)
     var value = UInt32(first) & (0x7F >> UInt32(length))
-    for offset in 1..<max(length, 1) { value = value << 6 | UInt32(self[index + offset] & 0x3F) }
+    for offset in 1..<Swift.max(length, 1) { value = value << 6 | UInt32(self[index + offset] & 0x3F) }
     return (value, length)
   }
 
@@ -66,7 +66,7 @@ struct CharacterClass: OptionSet {
     guard let scalar = Unicode.Scalar(value) else { return false }
     let category = GeneralCategory.mask(of: scalar)
     let word = GeneralCategory.mark | GeneralCategory.masks["Nd"]! | GeneralCategory.masks["Pc"]!
-    return category & word != 0 || category & GeneralCategory.masks["Cn"]! == 0 && scalar.properties.isAlphabetic
+    return category & word != 0 || category & GeneralCategory.unassigned == 0 && scalar.properties.isAlphabetic
   }
 }
 
@@ -97,9 +97,14 @@ enum GeneralCategory {
   static let mark = masks["M"]!
   static let number = masks["N"]!
   static let punctuation = masks["P"]!
+  static let unassigned = masks["Cn"]!
 
   private static let bits = Dictionary(
     uniqueKeysWithValues: names.enumerated().map { ($1.0, 1 << UInt32($0) as UInt32) })
 
-  static func mask(of scalar: Unicode.Scalar) -> UInt32 { bits[scalar.properties.generalCategory]! }
+  /// The category in Unicode 16, which `tokenizers` has in its pattern matcher; later characters are unassigned.
+  static func mask(of scalar: Unicode.Scalar) -> UInt32 {
+    if scalar.value >= 128, let age = scalar.properties.age, age.major > 16 { return unassigned }
+    return bits[scalar.properties.generalCategory]!
+  }
 }

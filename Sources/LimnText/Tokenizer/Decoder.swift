@@ -114,9 +114,9 @@ struct Decoder: Sendable {
     var value: UInt8 = 0
     for digit in token.dropFirst(3).dropLast() {
       switch digit {
-      case 0x30...0x39: value = value << 4 | digit - 0x30
-      case 0x41...0x46: value = value << 4 | digit - 0x41 + 10
-      case 0x61...0x66: value = value << 4 | digit - 0x61 + 10
+      case 0x30...0x39: value = value << 4 | (digit - 0x30)
+      case 0x41...0x46: value = value << 4 | (digit - 0x41 + 10)
+      case 0x61...0x66: value = value << 4 | (digit - 0x61 + 10)
       default: return nil
       }
     }

@@ -1,4 +1,4 @@
-package import LimnTensor
+import LimnTensor
 
 /// A regular expression, for the pre-tokenizers that have no splitter of their own and for `Replace`.
 ///

@@ -74,8 +74,8 @@ struct Vocabulary: Sendable {
     let ids = table.filter { $0 >= 0 }
     table = Array(repeating: -1, count: table.count * 2)
     for id in ids {
-      let place = bytes.withUnsafeBufferPointer { place(of: slice($0, Int(id))) }
-      table[place] = id
+      let free = bytes.withUnsafeBufferPointer { place(of: slice($0, Int(id))) }
+      table[free] = id
     }
   }
 
@@ -89,7 +89,7 @@ struct Vocabulary: Sendable {
     for byte in piece { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
     let mask = table.count - 1
     var place = Int(truncatingIfNeeded: hash ^ hash >> 32) & mask
-    return bytes.withUnsafeBufferPointer { bytes in
+    return bytes.withUnsafeBufferPointer { bytes -> Int in
       while table[place] >= 0 {
         let candidate = slice(bytes, Int(table[place]))
         if candidate.count == piece.count && candidate.elementsEqual(piece) { break }
