@@ -1,0 +1,249 @@
+package import LimnTensor
+
+/// A GGUF file, versions 2 and 3, little-endian, mapped: nothing is copied.
+///
+///     "GGUF"  version u32  tensors i64  pairs i64
+///     pairs × (key string, type u32, value)              string: length u64, bytes
+///     tensors × (name string, axes u32, axis i64 …, type u32, offset u64)
+///     padding to `general.alignment`, then the data; each tensor's starts at such a multiple
+///
+/// What ggml's own reader refuses is refused here.
+package struct GGUF: Sendable {
+  package let path: String
+  package let version: Int
+  /// In the order of the file.
+  package let metadata: [(key: String, value: GGUFValue)]
+  /// In the order of the file; shapes outermost first, the reverse of how the file writes them.
+  package let tensors: [NamedTensor]
+  private let places: [ExactString: Int]
+
+  package subscript(_ key: String) -> GGUFValue? { places[ExactString(key)].map { metadata[$0].value } }
+
+  /// `general.architecture`: "llama", "phi3", "clip", …
+  package var architecture: String? { self["general.architecture"]?.string }
+
+  /// Opens a file: maps it and reads the header.
+  package init(path: String) throws(LimnError) {
+    let memory = try Memory(mapping: path)
+    var header = GGUFHeader(memory: memory, path: path)
+    try header.read()
+    self.path = path
+    version = header.version
+    metadata = header.metadata
+    tensors = header.tensors
+    places = header.places
+  }
+}
+
+/// The state of reading a header.
+private struct GGUFHeader {
+  let memory: Memory
+  let path: String
+  var reader: ByteReader
+  var version = 0
+  var metadata: [(key: String, value: GGUFValue)] = []
+  var places: [ExactString: Int] = [:]
+  var alignment = 32
+  var tensors: [NamedTensor] = []
+
+  /// Limits of ggml.
+  static let longestName = 63
+  static let mostAxes = 4
+  static let longestString = 1 << 30
+  static let mostElements = 1 << 30
+
+  init(memory: Memory, path: String) {
+    self.memory = memory
+    self.path = path
+    reader = ByteReader(memory.bytes, place: path)
+  }
+
+  mutating func read() throws(LimnError) {
+    let magic = try reader.take(4, "the magic")
+    guard memory.bytes[magic].elementsEqual("GGUF".utf8) else {
+      throw reader.error("this is no GGUF file: it does not begin with \"GGUF\"", at: 0)
+    }
+    let number: UInt32 = try reader.integer("the version")
+    guard number & 0xFFFF != 0 || number == 0 else {
+      throw reader.error("a big-endian GGUF file, which limn does not read", at: 4)
+    }
+    guard number == 2 || number == 3 else {
+      throw LimnError.badData(
+        "a GGUF version that limn does not read", in: path, expected: "2 or 3", found: "\(number)",
+        remedy: "convert the model again with a current llama.cpp")
+    }
+    version = Int(number)
+    // A tensor takes at least 24 bytes here, a pair 13.
+    let tensorCount = try reader.count(each: 24, "number of tensors")
+    let pairCount = try reader.count(each: 13, "number of metadata pairs")
+    for _ in 0..<pairCount { try pair() }
+    try findAlignment()
+    try tensorInfos(tensorCount)
+  }
+
+  // MARK: Metadata
+
+  private mutating func pair() throws(LimnError) {
+    let start = reader.position
+    let key = try name("a key")
+    guard !key.isEmpty else { throw reader.error("an empty key", at: start) }
+    guard places.updateValue(metadata.count, forKey: ExactString(key)) == nil else {
+      throw reader.error("the key \"\(key)\" stands here a second time", at: start)
+    }
+    let type = try valueType(of: key)
+    if type == .array {
+      let type = try valueType(of: key)
+      guard type != .array else { throw reader.error("arrays inside the array \"\(key)\"") }
+      let count = try reader.count(each: type.size ?? 8, "length of the array \"\(key)\"")
+      guard count <= Self.mostElements else { throw reader.error("the array \"\(key)\" is too long") }
+      try value(key, type, arrayCount: count)
+    } else {
+      try value(key, type, arrayCount: nil)
+    }
+  }
+
+  private mutating func value(_ key: String, _ type: GGUFType, arrayCount: Int?) throws(LimnError) {
+    let start = reader.position
+    let count = arrayCount ?? 1
+    if let size = type.size {
+      _ = try reader.take(count * size, "the value of \"\(key)\"")
+    } else {
+      for _ in 0..<count { _ = try string("the value of \"\(key)\"") }
+    }
+    let range = start..<reader.position
+    metadata.append((key, GGUFValue(type: type, arrayCount: arrayCount, memory: memory, range: range)))
+  }
+
+  private mutating func valueType(of key: String) throws(LimnError) -> GGUFType {
+    let number: UInt32 = try reader.integer("the type of \"\(key)\"")
+    guard let type = GGUFType(rawValue: number) else {
+      throw reader.error("the value of \"\(key)\" has the unknown type \(number)", at: reader.position - 4)
+    }
+    return type
+  }
+
+  private mutating func findAlignment() throws(LimnError) {
+    guard let place = places[ExactString("general.alignment")] else { return }
+    let value = metadata[place].value
+    guard value.type == .u32, let number = value.int, number > 0, number & (number - 1) == 0 else {
+      throw LimnError.badData(
+        "general.alignment is not right", in: path, expected: "a power of two as u32",
+        found: value.int.map(String.init) ?? "another type")
+    }
+    alignment = number
+  }
+
+  // MARK: Tensors
+
+  private struct Info {
+    let name: String
+    let type: TensorType
+    let shape: [Int]
+    let bytes: Int
+    let offset: UInt64
+  }
+
+  private mutating func tensorInfos(_ count: Int) throws(LimnError) {
+    var names: Set<ExactString> = []
+    var infos: [Info] = []
+    infos.reserveCapacity(count)
+    for _ in 0..<count {
+      let start = reader.position
+      let info = try tensorInfo()
+      guard names.insert(ExactString(info.name)).inserted else {
+        throw reader.error("the tensor \"\(info.name)\" stands here a second time", at: start)
+      }
+      infos.append(info)
+    }
+    guard !infos.isEmpty else { return }
+    // Alignment is at most 2³¹ and positions are below 2⁶³ − 2³²: a file's size is.
+    let dataStart = padded(reader.position)
+    var offset = 0
+    tensors.reserveCapacity(count)
+    for info in infos {
+      guard info.offset == UInt64(offset) else {
+        throw LimnError.badData(
+          "the data of \(info.name) does not follow the tensor before", in: path, expected: "offset \(offset)",
+          found: "\(info.offset)")
+      }
+      let available = memory.bytes.count - dataStart - offset
+      guard info.bytes <= available else {
+        throw LimnError.badData(
+          "the file ends inside the data of \(info.name)", in: path, expected: "\(info.bytes) bytes",
+          found: "\(max(0, available))", remedy: "fetch the file again if its download was cut")
+      }
+      let range = dataStart + offset..<dataStart + offset + info.bytes
+      let tensor = Tensor(type: info.type, shape: info.shape, memory: memory, range: range)
+      tensors.append(NamedTensor(name: info.name, tensor: tensor))
+      offset = padded(offset + info.bytes)
+    }
+  }
+
+  private mutating func tensorInfo() throws(LimnError) -> Info {
+    let start = reader.position
+    let name = try name("a tensor's name")
+    guard name.utf8.count <= Self.longestName else {
+      throw reader.error("a tensor's name of \(name.utf8.count) bytes; at most 63 are allowed", at: start)
+    }
+    let axes: UInt32 = try reader.integer("the number of axes of \(name)")
+    guard axes <= Self.mostAxes else { throw reader.error("\(name) has \(axes) axes; at most 4 are allowed") }
+    var shape: [Int] = []
+    var elements = 1
+    for _ in 0..<axes {
+      let size: Int64 = try reader.integer("the shape of \(name)")
+      let (product, overflow) = elements.multipliedReportingOverflow(by: Int(size))
+      guard size >= 0, !overflow else { throw reader.error("\(name) has an impossible shape", at: reader.position - 8) }
+      elements = product
+      shape.insert(Int(size), at: 0)
+    }
+    let number: UInt32 = try reader.integer("the type of \(name)")
+    guard let type = TensorType(ggml: number) else {
+      throw reader.error("\(name) has the unknown type \(number)", at: reader.position - 4)
+    }
+    guard (shape.last ?? 1) % type.layout.elements == 0 else {
+      throw LimnError.badData(
+        "the rows of \(name) do not fill whole \(type.rawValue) blocks", in: path,
+        expected: "a multiple of \(type.layout.elements)", found: "\(shape.last ?? 1)")
+    }
+    guard let bytes = type.byteCount(elements: elements) else {
+      throw reader.error("\(name) has an impossible shape")
+    }
+    let offset: UInt64 = try reader.integer("the offset of \(name)")
+    return Info(name: name, type: type, shape: shape, bytes: bytes, offset: offset)
+  }
+
+  /// The next multiple of the alignment.
+  private func padded(_ position: Int) -> Int { (position + alignment - 1) & ~(alignment - 1) }
+
+  // MARK: Strings
+
+  private mutating func string(_ what: String) throws(LimnError) -> Range<Int> {
+    let length = try reader.count("length of \(what)")
+    guard length <= Self.longestString else { throw reader.error("\(what) is too long") }
+    return try reader.take(length, what)
+  }
+
+  /// A key or a tensor's name, which has to be UTF-8.
+  private mutating func name(_ what: String) throws(LimnError) -> String {
+    let range = try string(what)
+    guard let name = String(validating: memory.bytes[range], as: UTF8.self) else {
+      throw reader.error("\(what) is not UTF-8", at: range.lowerBound)
+    }
+    return name
+  }
+}
+
+extension TensorType {
+  private static let ggmlTypes: [UInt32: TensorType] = [
+    0: .f32, 1: .f16, 2: .q4_0, 3: .q4_1, 6: .q5_0, 7: .q5_1, 8: .q8_0, 9: .q8_1, 10: .q2_K, 11: .q3_K,
+    12: .q4_K, 13: .q5_K, 14: .q6_K, 15: .q8_K, 16: .iq2_XXS, 17: .iq2_XS, 18: .iq3_XXS, 19: .iq1_S,
+    20: .iq4_NL, 21: .iq3_S, 22: .iq2_S, 23: .iq4_XS, 24: .i8, 25: .i16, 26: .i32, 27: .i64, 28: .f64,
+    29: .iq1_M, 30: .bf16, 34: .tq1_0, 35: .tq2_0, 39: .mxfp4, 40: .nvfp4, 41: .q1_0, 42: .q2_0,
+  ]
+
+  /// The type with ggml's number; nil for numbers without one, and for those whose types were given up.
+  init?(ggml number: UInt32) {
+    guard let type = Self.ggmlTypes[number] else { return nil }
+    self = type
+  }
+}

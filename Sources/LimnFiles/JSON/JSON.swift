@@ -1,0 +1,131 @@
+/// A JSON value. Objects keep the order of their members; texts are compared byte for byte, never by
+/// canonical equivalence, because a vocabulary may hold both "é" and "e" with a combining accent.
+package enum JSON: Sendable, Equatable {
+  case null
+  case bool(Bool)
+  /// A number without fraction and exponent that fits; larger ones become `number`.
+  case integer(Int)
+  case number(Double)
+  case string(String)
+  case array([JSON])
+  case object(JSONObject)
+
+  package var isNull: Bool { if case .null = self { true } else { false } }
+  package var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+  package var int: Int? { if case .integer(let value) = self { value } else { nil } }
+  /// Integers too.
+  package var double: Double? {
+    switch self {
+    case .number(let value): value
+    case .integer(let value): Double(value)
+    default: nil
+    }
+  }
+  package var string: String? { if case .string(let value) = self { value } else { nil } }
+  package var array: [JSON]? { if case .array(let value) = self { value } else { nil } }
+  package var object: JSONObject? { if case .object(let value) = self { value } else { nil } }
+
+  /// The member of an object; nil where there is none, or where this is no object.
+  package subscript(_ key: String) -> JSON? { object?[key] }
+
+  /// The member of an object, unless it is null.
+  package func present(_ key: String) -> JSON? {
+    guard let value = self[key], !value.isNull else { return nil }
+    return value
+  }
+
+  /// The type in words, for messages.
+  package var kind: String {
+    switch self {
+    case .null: "null"
+    case .bool: "a boolean"
+    case .integer: "an integer"
+    case .number: "a number"
+    case .string: "a string"
+    case .array: "an array"
+    case .object: "an object"
+    }
+  }
+
+  package static func == (a: JSON, b: JSON) -> Bool {
+    switch (a, b) {
+    case (.null, .null): true
+    case (.bool(let a), .bool(let b)): a == b
+    case (.integer(let a), .integer(let b)): a == b
+    case (.number(let a), .number(let b)): a == b
+    case (.string(let a), .string(let b)): ExactString(a) == ExactString(b)
+    case (.array(let a), .array(let b)): a == b
+    case (.object(let a), .object(let b)): a == b
+    default: false
+    }
+  }
+}
+
+/// The members of a JSON object in their order, found by key in constant time.
+package struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
+  package private(set) var members: [(key: String, value: JSON)] = []
+  /// Where each key is in `members`; only kept for objects that are too large to be searched.
+  private var places: [ExactString: Int] = [:]
+
+  private static let searchable = 8
+
+  package init() {}
+
+  package init(dictionaryLiteral elements: (String, JSON)...) {
+    for (key, value) in elements { set(key, to: value) }
+  }
+
+  package var count: Int { members.count }
+  package var keys: [String] { members.map(\.key) }
+
+  package subscript(_ key: String) -> JSON? { place(of: key).map { members[$0].value } }
+
+  /// Adds a member, or replaces the value of the one with this key, which keeps its place (as Python does).
+  /// - Returns: whether there was one.
+  @discardableResult
+  package mutating func set(_ key: String, to value: JSON) -> Bool {
+    if let place = place(of: key) {
+      members[place].value = value
+      return true
+    }
+    members.append((key, value))
+    if members.count > Self.searchable {
+      if places.isEmpty {
+        for (place, member) in members.enumerated() { places[ExactString(member.key)] = place }
+      } else {
+        places[ExactString(key)] = members.count - 1
+      }
+    }
+    return false
+  }
+
+  private func place(of key: String) -> Int? {
+    if members.count > Self.searchable { return places[ExactString(key)] }
+    let wanted = ExactString(key)
+    return members.firstIndex { ExactString($0.key) == wanted }
+  }
+
+  /// The same members, in whatever order.
+  package static func == (a: JSONObject, b: JSONObject) -> Bool {
+    a.count == b.count && a.members.allSatisfy { b[$0.key] == $0.value }
+  }
+}
+
+/// A string that equals another only if all bytes do. `String` itself takes canonically equivalent texts for
+/// equal, which merges distinct tokens and tensor names, and hashes more slowly for that.
+package struct ExactString: Hashable, Sendable {
+  package let value: String
+
+  package init(_ value: String) { self.value = value }
+
+  package static func == (a: ExactString, b: ExactString) -> Bool {
+    var (a, b) = (a.value, b.value)
+    return a.withUTF8 { a in b.withUTF8 { b in a.count == b.count && a.elementsEqual(b) } }
+  }
+
+  package func hash(into hasher: inout Hasher) {
+    var value = value
+    value.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    hasher.combine(0xFF as UInt8)
+  }
+}
