@@ -1,21 +1,42 @@
 package import LimnTensor
 
 /// All tensors of a model reference as its files hold them: any architecture, no model is built.
-package enum RawWeights {
+package struct RawWeights: Sendable {
+  package struct Entry: Sendable {
+    /// The name in the file.
+    package let name: String
+    /// The name in the model; nil where nothing in the model has this place.
+    package let modelName: String?
+    package let tensor: Tensor
+  }
+
+  /// In the order of the files.
+  package let tensors: [Entry]
+
   /// The tensors of a folder (safetensors or PyTorch files), or of a GGUF file and the projector file beside it.
   /// - Parameters:
   ///   - reference: a folder, or a file of one of the three formats.
   ///   - mmproj: the projector's GGUF file; nil: the one in the same folder, if there is one.
-  package static func open(_ reference: String, mmproj: String? = nil) throws(LimnError) -> [NamedTensor] {
+  package static func open(_ reference: String, mmproj: String? = nil) throws(LimnError) -> RawWeights {
     guard Folder.exists(reference) else { throw notFound(reference) }
     if Folder.isDirectory(reference) {
-      return try folder(Folder(path: reference)).tensors
+      return RawWeights(try folder(Folder(path: reference)).tensors, TensorNames.place)
     }
-    if reference.hasSuffix(".gguf") {
-      let pair = try GGUFPair(reference, mmproj: mmproj)
-      return pair.language.tensors + (pair.projector?.tensors ?? [])
+    guard reference.hasSuffix(".gguf") else { return RawWeights(try file(reference), TensorNames.place) }
+    let pair = try GGUFPair(reference, mmproj: mmproj)
+    return RawWeights(tensors: [pair.language, pair.projector].compactMap(\.self).flatMap { file in
+      RawWeights(file.tensors, GGUFNames(file).place).tensors
+    })
+  }
+
+  private init(tensors: [Entry]) { self.tensors = tensors }
+
+  private init(_ tensors: [NamedTensor], _ place: (String) -> TensorPlace) {
+    self.tensors = tensors.map { tensor in
+      var modelName: String?
+      if case .named(let name) = place(tensor.name) { modelName = name }
+      return Entry(name: tensor.name, modelName: modelName, tensor: tensor.tensor)
     }
-    return try file(reference)
   }
 
   static func notFound(_ reference: String) -> LimnError {
