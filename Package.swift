@@ -25,7 +25,7 @@ let package = Package(
     // System libraries that decode pictures.
     .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
     .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
-    .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
+    .systemLibrary(name: "CWebP", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
 
     // Inner loops in C, one file per weight format or operation.
     .target(name: "CLimnKernels"),
@@ -35,8 +35,10 @@ let package = Package(
     .target(name: "LimnFiles", dependencies: ["LimnTensor"], swiftSettings: settings),
     // Tokenizers and chat templates.
     .target(name: "LimnText", dependencies: ["LimnTensor", "LimnFiles"], swiftSettings: settings),
+    // Those libraries behind plain calls, and the inner loops of resampling.
+    .target(name: "CLimnImage", dependencies: ["CJPEG", "CPNG", "CWebP"]),
     // Decoding, orientation, resampling, image processors.
-    .target(name: "LimnImage", dependencies: ["LimnTensor", "CJPEG", "CPNG", "CWebP"], swiftSettings: settings),
+    .target(name: "LimnImage", dependencies: ["LimnTensor", "CLimnImage"], swiftSettings: settings),
     // Fetching what the user names by URL.
     .target(
       name: "LimnHub",

@@ -41,7 +41,7 @@ package struct ConversationFormat: Sendable {
       return
     }
     let builtIn = BuiltInTemplate.choose(
-      architecture: checkpoint.config.language.architecture.rawValue, names: [checkpoint.name] + checkpoint.hints,
+      architecture: checkpoint.config.language.architecture.rawValue, names: [checkpoint.name],
       hasToken: { tokenizer.id(of: $0) != nil })
     self.template = .builtIn(builtIn)
     stops = builtIn.stops

@@ -16,9 +16,8 @@ extension ModelImageProcessor {
   package init(_ checkpoint: Checkpoint, policy: PreprocessPolicy) throws(LimnError) {
     var configuration = try ImageProcessor.Configuration(checkpoint)
     let (trained, reason) = Self.trainedPolicy(checkpoint, configuration)
-    // Original LLaVA reads its pinpoints as (width, height): among equally good grids another one comes first.
-    configuration.tiesByWidth = checkpoint.layout == .original
-    processor = ImageProcessor(configuration)
+    configuration.trained = trained
+    processor = try ImageProcessor(configuration)
     self.policy = policy == .trained ? trained : policy
     self.reason = policy == .trained ? reason : "as asked for with --preprocess"
   }
@@ -57,9 +56,11 @@ extension ImageProcessor.Configuration {
     kind = config.family == .llavaNext ? .llavaNext : .clip
     if let side = config.vision?.imageSize {
       size = .shortestEdge(side)
-      cropSize = (side, side)
+      cropSize = PixelSize(height: side, width: side)
     }
-    gridPinpoints = config.gridPinpoints
+    // The original LLaVA reads its pinpoints as (width, height): among equally good ones another comes first.
+    gridPinpoints = AnyRes.pinpoints(
+      config.gridPinpoints.map { ($0.height, $0.width) }, as: checkpoint.layout == .original ? .widthHeight : .heightWidth)
     if let json = checkpoint.processorConfig { try read(json, checkpoint.reference) }
   }
 
@@ -86,17 +87,17 @@ extension ImageProcessor.Configuration {
     }
     if let edge = try fields.edge("size", "shortest_edge") {
       size = .shortestEdge(edge)
-    } else if let (height, width) = try fields.extent("size") {
-      size = .exactly(height: height, width: width)
+    } else if let extent = try fields.extent("size") {
+      size = .exact(extent)
     }
-    if let (height, width) = try fields.extent("crop_size") { cropSize = (height, width) }
+    if let extent = try fields.extent("crop_size") { cropSize = extent }
     if let points = json["image_grid_pinpoints"]?.array, kind == .llavaNext {
       gridPinpoints = []
       for point in points {
         guard let pair = point.array, pair.count == 2, let height = pair[0].int, let width = pair[1].int,
           (1...16384).contains(height), (1...16384).contains(width)
         else { throw fields.refusal("image_grid_pinpoints", expected: "pairs of height and width") }
-        gridPinpoints.append((height, width))
+        gridPinpoints.append(PixelSize(height: height, width: width))
       }
     }
   }
@@ -143,12 +144,12 @@ private struct ProcessorFields {
   }
 
   /// `{"height": h, "width": w}`, or just n for both.
-  func extent(_ field: String) throws(LimnError) -> (Int, Int)? {
+  func extent(_ field: String) throws(LimnError) -> PixelSize? {
     guard let value = json.present(field) else { return nil }
-    if let side = value.int, (1...16384).contains(side) { return (side, side) }
+    if let side = value.int, (1...16384).contains(side) { return PixelSize(height: side, width: side) }
     guard let height = value["height"]?.int, let width = value["width"]?.int, (1...16384).contains(height),
       (1...16384).contains(width)
     else { throw refusal(field, expected: "height and width, 1…16384 pixels") }
-    return (height, width)
+    return PixelSize(height: height, width: width)
   }
 }

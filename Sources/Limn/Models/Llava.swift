@@ -142,7 +142,7 @@ extension Llava {
     _ image: ProcessedImage, _ vision: VisionParts
   ) -> (rows: Range<Int>, columns: Range<Int>)? {
     guard let grid = image.grid, image.tiles > 1 else { return nil }
-    return unpaddedFeatureGrid(
+    return AnyRes.unpaddedFeatureGrid(
       originalSize: image.originalSize, grid: grid, patchesPerSide: vision.tower.patchesPerSide)
   }
 }
