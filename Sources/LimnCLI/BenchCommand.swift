@@ -100,7 +100,7 @@ struct Bench: AsyncParsableCommand {
       let session = ChatSession(vlm)
       var generation = GenerationOptions()
       generation.maxTokens = 1
-      let first = try await session.finish("Describe this picture.", [.decoded(picture, name: "picture")], generation)
+      let first = try await session.finish("Describe this picture.", [picture], generation)
       round.encode = first.timings.imageEncode
       round.firstToken = round.load + first.timings.firstToken
       let second = try await session.finish("What is in the middle?", [], generation)

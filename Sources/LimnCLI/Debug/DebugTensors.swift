@@ -26,12 +26,12 @@ struct DebugTensors: ParsableCommand {
   }
 
   func run() throws {
-    let tensors = try RawWeights.open(model.reference, mmproj: model.mmproj)
+    let tensors = try RawWeights.open(model.reference, mmproj: model.mmproj).tensors
     if let tensor, let output { return try write(tensor, of: tensors, to: output) }
     if json {
       let rows = tensors.map { entry -> JSON in
         .object([
-          "name": .string(entry.name), "model_name": TensorNames.canonical(entry.name).map(JSON.string) ?? .null,
+          "name": .string(entry.name), "model_name": entry.modelName.map(JSON.string) ?? .null,
           "type": .string(entry.tensor.type.rawValue),
           "shape": .array(entry.tensor.shape.map(JSON.integer)),
         ])
@@ -40,12 +40,12 @@ struct DebugTensors: ParsableCommand {
     }
     for entry in tensors {
       let shape = entry.tensor.shape.map(String.init).joined(separator: " × ")
-      let place = TensorNames.canonical(entry.name).map { $0 == entry.name ? "" : "  → \($0)" } ?? "  (unused)"
+      let place = entry.modelName.map { $0 == entry.name ? "" : "  → \($0)" } ?? "  (unused)"
       Terminal.print("\(entry.name)  \(entry.tensor.type.rawValue)  [\(shape)]\(place)")
     }
   }
 
-  private func write(_ name: String, of tensors: [NamedTensor], to output: String) throws {
+  private func write(_ name: String, of tensors: [RawWeights.Entry], to output: String) throws {
     guard let entry = tensors.first(where: { $0.name == name }) else {
       throw LimnError(
         .usage, "there is no tensor \(name)", in: try model.reference,
