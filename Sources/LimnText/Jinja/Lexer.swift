@@ -91,7 +91,7 @@ struct Lexer {
     return end > position || lineStarting ? end : tag
   }
 
-  private mutating func emitText(_ range: Swift.Range<Int>) {
+  private mutating func emitText(_ range: Range<Int>) {
     if !range.isEmpty { tokens.append(Token(kind: .text(String(scalars: source[range])), line: line)) }
   }
 
@@ -227,7 +227,7 @@ struct Lexer {
       { index += 1 }
       return index
     }
-    func text(_ range: Swift.Range<Int>) -> String { String(scalars: source[range].filter { $0 != "_" }) }
+    func text(_ range: Range<Int>) -> String { String(scalars: source[range].filter { $0 != "_" }) }
 
     for (prefixes, allowed, radix) in [
       (["0x", "0X"], "0123456789abcdefABCDEF", 16), (["0o", "0O"], "01234567", 8), (["0b", "0B"], "01", 2),

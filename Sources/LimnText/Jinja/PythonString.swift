@@ -60,7 +60,7 @@ extension String {
     return offsets
   }
 
-  func bytes(_ range: Swift.Range<Int>) -> String {
+  func bytes(_ range: Range<Int>) -> String {
     String(self[utf8.index(startIndex, offsetBy: range.lowerBound)..<utf8.index(startIndex, offsetBy: range.upperBound)])
   }
 

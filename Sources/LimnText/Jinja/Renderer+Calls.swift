@@ -84,10 +84,10 @@ extension Renderer {
     let step = bounds.count == 3 ? bounds[2] : 1
     guard step != 0 else { throw fail("the step of a range is zero") }
     let span = step > 0 ? try exact(stop.subtractingReportingOverflow(start)) : try exact(start.subtractingReportingOverflow(stop))
-    guard span > 0 else { return .range(Range(start: start, step: step, count: 0)) }
+    guard span > 0 else { return .range(PythonRange(start: start, step: step, count: 0)) }
     let count = (span - 1) / Int(clamping: step.magnitude) + 1
     guard count <= 100_000 else { throw fail("a range longer than 100,000") }
-    return .range(Range(start: start, step: step, count: count))
+    return .range(PythonRange(start: start, step: step, count: count))
   }
 
   /// The local time, as the C library writes it.

@@ -17,7 +17,7 @@ enum Value {
   case dict(Mapping)
   /// `dict.keys()`, `.values()`, `.items()`: can be iterated and counted, not indexed.
   case view(String, Items)
-  case range(Range)
+  case range(PythonRange)
   /// What `map`, `select`, `reverse` … give: can be iterated once.
   case iterator(Iterator)
   /// Indices into the renderer's lists: namespaces and macros may refer to each other in circles.
@@ -74,7 +74,7 @@ struct Mapping {
 }
 
 /// Python's `range`; never more than 100,000 long, as in Jinja's sandbox.
-struct Range {
+struct PythonRange {
   let start: Int
   let step: Int
   let count: Int
