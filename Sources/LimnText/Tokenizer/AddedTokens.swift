@@ -67,8 +67,8 @@ struct AddedTokenSplitter: Sendable {
       var (start, end) = (index, index + count)
       index = end
       if token.singleWord {
-        if start > 0 && CharacterClass.isWord(text.scalar(before: start).value) { continue }
-        if end < text.count && CharacterClass.isWord(text.scalar(at: end).value) { continue }
+        if start > 0 && CharacterClass.isWordOrJoiner(text.scalar(before: start).value) { continue }
+        if end < text.count && CharacterClass.isWordOrJoiner(text.scalar(at: end).value) { continue }
       }
       if token.stripsLeft {
         while start > done, case let (value, length) = text.scalar(before: start),

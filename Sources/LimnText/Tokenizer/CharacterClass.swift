@@ -61,10 +61,17 @@ struct CharacterClass: OptionSet {
     return result
   }
 
-  /// `\w`: letters, marks, decimal digits, connectors.
+  /// Oniguruma's `\w`: letters, marks, decimal digits, connectors; and, for its age, Latin-1's ² ³ ¹ ¼ ½ ¾.
   static func isWord(_ value: UInt32) -> Bool {
+    if [0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE].contains(value) { return true }
+    return isWordOrJoiner(value) && value != 0x200C && value != 0x200D
+  }
+
+  /// `\w` as Unicode recommends it: also the joiners.
+  static func isWordOrJoiner(_ value: UInt32) -> Bool {
     guard let scalar = Unicode.Scalar(value) else { return false }
     let category = GeneralCategory.mask(of: scalar)
+    if scalar.properties.isJoinControl { return true }
     let word = GeneralCategory.mark | GeneralCategory.masks["Nd"]! | GeneralCategory.masks["Pc"]!
     return category & word != 0 || category & GeneralCategory.unassigned == 0 && scalar.properties.isAlphabetic
   }

@@ -23,23 +23,22 @@ enum Normalizer: Sendable {
     case nfkd = "NFKD"
   }
 
-  /// - Parameter isFirst: whether the text starts where the whole text does.
-  func callAsFunction(_ text: [UInt8], isFirst: Bool) -> [UInt8] {
+  /// - Parameter isFirst: whether the text starts where the whole text does; false afterwards if its first
+  ///   character has gone.
+  func callAsFunction(_ text: [UInt8], isFirst: inout Bool) -> [UInt8] {
     switch self {
     case .prepend(let prefix): return text.isEmpty ? text : prefix + text
-    case .replaceByte(let byte, let content):
-      guard text.contains(byte) else { return text }
-      var result: [UInt8] = []
-      result.reserveCapacity(text.count + text.count / 2)
-      for next in text {
-        if next == byte { result.append(contentsOf: content) } else { result.append(next) }
+    case .replaceByte(let byte, let content): return Self.replacing(byte, in: text[...], with: content)
+    case .replace(let pattern, let content):
+      // What replaces several characters stands, for `tokenizers`, in the place of the last of them.
+      if let first = text.withUnsafeBufferPointer({ pattern.matches(in: $0).first }), first.lowerBound == 0,
+        !first.isEmpty, first.count > utf8Length(text[0])
+      {
+        isFirst = false
       }
-      return result
-    case .replace(let pattern, let content): return pattern.replacingMatches(in: text, with: content)
+      return pattern.replacingMatches(in: text, with: content)
     case .unicode(let form):
-      if form == .nfc || form == .nfd || form == .nfkc || form == .nfkd, text.allSatisfy({ $0 < 0x80 }) {
-        return text
-      }
+      if text.allSatisfy({ $0 < 0x80 }) { return text }
       let string = String(decoding: text, as: UTF8.self)
       switch form {
       case .nfc: return Array(string.precomposedStringWithCanonicalMapping.utf8)
@@ -53,14 +52,14 @@ enum Normalizer: Sendable {
         result += scalar.properties.lowercaseMapping
       }
       return Array(result.utf8)
-    case .strip(let left, let right): return Self.stripped(text, left: left, right: right)
+    case .strip(let left, let right): return Self.stripped(text, left: left, right: right, &isFirst)
     case .stripAccents:
-      var result = String.UnicodeScalarView()
-      for scalar in String(decoding: text, as: UTF8.self).unicodeScalars
-      where GeneralCategory.mask(of: scalar) & GeneralCategory.mark == 0 {
-        result.append(scalar)
+      let scalars = String(decoding: text, as: UTF8.self).unicodeScalars
+      func isMark(_ scalar: Unicode.Scalar) -> Bool {
+        GeneralCategory.mask(of: scalar) & GeneralCategory.mark != 0
       }
-      return Array(String(result).utf8)
+      if let first = scalars.first, isMark(first) { isFirst = false }
+      return Array(String(String.UnicodeScalarView(scalars.filter { !isMark($0) })).utf8)
     case .byteLevel:
       var result: [UInt8] = []
       for byte in text { ByteLevel.append(byte, to: &result) }
@@ -69,7 +68,18 @@ enum Normalizer: Sendable {
     }
   }
 
-  private static func stripped(_ text: [UInt8], left: Bool, right: Bool) -> [UInt8] {
+  static func replacing(_ byte: UInt8, in text: ArraySlice<UInt8>, with content: [UInt8]) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(text.count + text.count / 2)
+    for next in text {
+      if next == byte { result.append(contentsOf: content) } else { result.append(next) }
+    }
+    return result
+  }
+
+  private static func stripped(
+    _ text: [UInt8], left: Bool, right: Bool, _ isFirst: inout Bool
+  ) -> [UInt8] {
     text.withUnsafeBufferPointer { text in
       var (start, end) = (0, text.count)
       while left, start < end, case let (value, length) = text.scalar(at: start),
@@ -82,8 +92,18 @@ enum Normalizer: Sendable {
       {
         end -= length
       }
+      if start > 0 { isFirst = false }
       return Array(text[start..<end])
     }
+  }
+}
+
+extension [Normalizer] {
+  /// The normalised text, and whether it still starts where the whole text does.
+  func callAsFunction(_ text: [UInt8], isFirst: Bool) -> (text: [UInt8], isFirst: Bool) {
+    var (text, isFirst) = (text, isFirst)
+    for normalizer in self { text = normalizer(text, isFirst: &isFirst) }
+    return (text, isFirst)
   }
 }
 

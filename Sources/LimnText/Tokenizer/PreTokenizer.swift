@@ -45,7 +45,7 @@ enum PreTokenizer: Sendable {
       }
     case .metaspace(let replacement, let prefix, let splits):
       let rewritten = text.rewritten { piece, isFirst in
-        let body = Normalizer.replaceByte(0x20, with: replacement)(Array(piece), isFirst: isFirst)
+        let body = Normalizer.replacing(0x20, in: piece, with: replacement)
         let isPrefixed = prefix == .always || prefix == .first && isFirst
         return isPrefixed && !body.starts(with: replacement) ? replacement + body : body
       }

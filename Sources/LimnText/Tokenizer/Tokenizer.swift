@@ -12,6 +12,8 @@ package struct Tokenizer: Sendable {
   /// By id. Some of them are pieces of the model as well.
   let addedTokens: [Int: AddedToken]
   private let addedIDs: [ExactString: Int]
+  /// What the added tokens are in decoded text: the normalised content if that is what is looked for.
+  private let addedTexts: [Int: [UInt8]]
   /// Finds the added tokens in the text as it comes, and then in the normalised text.
   private let splitter: AddedTokenSplitter
   private let normalizedSplitter: AddedTokenSplitter
@@ -111,10 +113,12 @@ package struct Tokenizer: Sendable {
     let raw = parts.addedTokens.filter { !$0.isNormalized }
     splitter = AddedTokenSplitter(raw, words: raw.map { Array($0.content.utf8) }, precedence: parts.precedence)
     let normalized = parts.addedTokens.filter(\.isNormalized)
-    let words = normalized.map { token in
-      parts.normalizers.reduce(Array(token.content.utf8)) { $1($0, isFirst: true) }
-    }
+    let words = normalized.map { parts.normalizers(Array($0.content.utf8), isFirst: true).text }
     normalizedSplitter = AddedTokenSplitter(normalized, words: words, precedence: .leftmost)
+    var texts: [Int: [UInt8]] = [:]
+    for token in byID.values { texts[token.id] = Array(token.content.utf8) }
+    for (token, word) in zip(normalized, words) { texts[token.id] = word }
+    addedTexts = texts
   }
 
   static let endOfGenerationNames = [
@@ -134,17 +138,13 @@ package struct Tokenizer: Sendable {
         if let id = segment.id {
           ids.append(id)
         } else {
-          let isFirst = segment.range.lowerBound == 0
-          encode(normalized(Array(text[segment.range]), isFirst: isFirst), isFirst: isFirst, into: &ids)
+          let (text, isFirst) = normalizers(Array(text[segment.range]), isFirst: segment.range.lowerBound == 0)
+          encode(text, isFirst: isFirst, into: &ids)
         }
       }
     }
     if addSpecial { ids += suffix }
     return ids
-  }
-
-  private func normalized(_ text: [UInt8], isFirst: Bool) -> [UInt8] {
-    normalizers.reduce(text) { $1($0, isFirst: isFirst) }
   }
 
   private func encode(_ normalized: [UInt8], isFirst: Bool, into ids: inout [Int]) {
@@ -190,7 +190,7 @@ package struct Tokenizer: Sendable {
   /// What goes to the decoder for an id; nil for ids without a piece.
   func text(of id: Int) -> [UInt8]? {
     guard case .gguf(let types, let isByteLevel) = pieceText else {
-      return addedTokens[id].map { Array($0.content.utf8) } ?? vocabulary.piece(id).map(Array.init)
+      return addedTexts[id] ?? vocabulary.piece(id).map(Array.init)
     }
     guard let piece = vocabulary.piece(id) else { return nil }
     switch types[id] {
