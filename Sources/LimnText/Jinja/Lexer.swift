@@ -143,6 +143,7 @@ struct Lexer {
 
   private mutating func raw(from start: Int) throws(LimnError) {
     advance(to: start)
+    if position == source.count { return }
     var index = position
     while index + 1 < source.count {
       if source[index] == "{", source[index + 1] == "%" {
@@ -257,8 +258,9 @@ struct Lexer {
     if isFloat {
       tokens.append(Token(kind: .float(Double(text(position..<end)) ?? .infinity), line: line))
     } else {
-      // Jinja reads "012" as two numbers, which no template can mean.
-      guard let value = Int(text(position..<end)) else { throw error("an integer that is too large") }
+      let digits = text(position..<end)
+      guard let value = Int(digits) else { throw error("an integer that is too large") }
+      guard value == 0 || !digits.hasPrefix("0") else { throw error("an integer that begins with 0", found: digits) }
       tokens.append(Token(kind: .int(value), line: line))
     }
     advance(to: end)

@@ -41,6 +41,16 @@ extension Parser {
     return try make(.tuple(items), items)
   }
 
+  /// What `{% print a, b %}` writes: the texts side by side.
+  mutating func printList() throws(LimnError) -> Expression {
+    var parts: [Expression] = []
+    while current != .endBlock {
+      if !parts.isEmpty { try expect(symbol: ",") }
+      parts.append(try expression())
+    }
+    return try make(.concatenation(parts), parts)
+  }
+
   private func make(_ kind: Expression.Kind, _ children: Expression?...) throws(LimnError) -> Expression {
     try make(kind, children.compactMap(\.self))
   }

@@ -10,8 +10,8 @@ struct Parser {
   /// The names that expressions used, for macros: what they mention decides what they accept.
   var mentioned: Set<String> = []
 
-  static let nestingLimit = 100
-  static let depthLimit = 200
+  static let nestingLimit = 60
+  static let depthLimit = 120
 
   static func parse(_ text: String) throws(LimnError) -> [Statement] {
     var parser = Parser(tokens: try Lexer.tokens(of: text))
@@ -130,7 +130,7 @@ struct Parser {
       return .filter(filter, try body(until: "endfilter").body)
     case "with": return try with()
     case "generation": return .scope(try body(until: "endgeneration").body)
-    case "print": return .output(try tuple())
+    case "print": return .output(try printList())
     case "break", "continue":
       guard loops > 0 else { throw error("'\(keyword)' outside of a loop") }
       return keyword == "break" ? .break : .continue

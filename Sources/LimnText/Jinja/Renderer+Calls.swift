@@ -24,6 +24,7 @@ extension Renderer {
       case .string, .markup: return try stringMethod(method.name, method.receiver, call)
       case .dict(let mapping): return try dictMethod(method.name, mapping, call)
       case .list(let items), .tuple(let items): return try listMethod(method.name, method.receiver, items, call)
+      case .range: return try listMethod(method.name, method.receiver, Items(try elements(of: method.receiver)), call)
       case .loop(let loop): return try loopMethod(method.name, loop, call)
       default: throw fail("'\(method.name)' cannot be called")
       }

@@ -135,14 +135,14 @@ extension Renderer {
   }
 
   private func truncated(_ value: Value, _ call: Call) throws(LimnError) -> Value {
-    let text = try requiredText(value, of: "truncate")
     let arguments = try call.bound(to: "length", "killwords", "end", "leeway", of: "truncate")
     let length = try optionalInteger(arguments[0], of: "truncate") ?? 255
     let end = try optionalText(arguments[2], of: "truncate") ?? "..."
     let leeway = try optionalInteger(arguments[3], of: "truncate") ?? 5
     guard length >= end.scalarCount, leeway >= 0 else { throw fail("'truncate' to less than its end mark") }
-    let scalars = Array(text.unicodeScalars)
-    if scalars.count - leeway <= length { return value }
+    // Whatever has a length and is short enough stays what it is.
+    if try self.length(of: value) - leeway <= length { return value }
+    let scalars = Array(try requiredText(value, of: "truncate").unicodeScalars)
     var kept = scalars.prefix(length - end.scalarCount)
     if !(arguments[1]?.isTrue ?? false), let blank = kept.lastIndex(of: " ") { kept = kept[..<blank] }
     return like(value, String(scalars: kept) + end)
@@ -243,9 +243,8 @@ extension Renderer {
     guard ["common", "ceil", "floor"].contains(method) else { throw fail("'round' knows common, ceil and floor") }
     let scale = power(10, Double(precision))
     guard method == "common" else {
-      let scaled = number * scale
-      guard let whole = Int(exactly: scaled.rounded(method == "ceil" ? .up : .down)) else { throw fail("an integer beyond 64 bits") }
-      return .float(Double(whole) / scale)
+      // Python rounds to an integer, which has no negative zero.
+      return .float(((number * scale).rounded(method == "ceil" ? .up : .down) + 0) / scale)
     }
     if let integer = value.integer {
       guard precision < 0 else { return .int(integer) }

@@ -273,6 +273,9 @@ extension Renderer {
       let prefix = format.alternate && radix != 10 ? "0\(type!)" : ""
       return padded(grouped(digits, format.grouping), format, isNegative: integer < 0, prefix: prefix)
     }
+    if type == nil, format.precision == nil {
+      return padded(Value.float(number.magnitude).printed, format, isNegative: number.sign == .minus)
+    }
     guard let type, "feEgG%F".unicodeScalars.contains(type) else { throw fail("this format of a number is not supported") }
     let letter = type == "%" ? "f" : type
     let scaled = type == "%" ? number.magnitude * 100 : number.magnitude

@@ -124,7 +124,7 @@ extension Renderer {
     case .list:
       if Self.changingListMethods.contains(name) { return unsafe(name, value) }
       return Self.listMethods.contains(name) ? .method(Method(value, name)) : nil
-    case .tuple: return ["count", "index"].contains(name) ? .method(Method(value, name)) : nil
+    case .tuple, .range: return ["count", "index"].contains(name) ? .method(Method(value, name)) : nil
     default: return nil
     }
   }
@@ -295,7 +295,8 @@ extension Renderer {
 
   private func modulo(_ a: Double, _ b: Double) -> Double {
     let remainder = a.truncatingRemainder(dividingBy: b)
-    return remainder != 0 && (remainder < 0) != (b < 0) ? remainder + b : remainder
+    if remainder == 0 { return b < 0 ? -0.0 : 0.0 }
+    return (remainder < 0) != (b < 0) ? remainder + b : remainder
   }
 
   // MARK: Comparison

@@ -5,11 +5,11 @@ import LimnTensor
 /// A template is a stranger's program, so everything costs: each step and each byte or element made is paid
 /// from one budget, and what can recurse is counted. The limits are far beyond any real conversation.
 final class Renderer {
-  /// Steps are dear, bytes cheap; together this bounds time (a few seconds) and memory (about as many bytes).
-  static let budget = 400_000_000
+  /// Steps are dear, bytes cheap; together this bounds time (a second or so) and memory (about as many bytes).
+  static let budget = 100_000_000
   static let stepCost = 64
   static let outputLimit = 64 << 20
-  static let depthLimit = 600
+  static let depthLimit = 300
 
   private var left = budget
   private var depth = 0

@@ -65,8 +65,9 @@ final class Loop {
 
   private func fetch() throws(LimnError) -> Value? {
     if let following {
-      defer { position += 1 }
-      return position < following.count ? following[position] : nil
+      guard position < following.count else { return nil }
+      position += 1
+      return following[position - 1]
     }
     while position < items.values.count {
       let item = items.values[position]
