@@ -41,6 +41,8 @@ package struct ImageProcessor: Sendable {
     }
 
     package var kind = Kind.clip
+    /// Lay a picture's transparent colour on white.
+    package var doConvertRGB = true
     package var doResize = true
     package var size = Size.shortestEdge(336)
     package var resample = Resampling.bicubic
@@ -111,13 +113,14 @@ package struct ImageProcessor: Sendable {
     let used = policy == .trained && configuration.trained != .trained ? configuration.trained : policy
     switch used {
     case .crop:
-      return try pack([scaleAndCrop(Canvas(picture))], original)
+      return try pack([scaleAndCrop(Canvas(converted(picture)))], original)
     case .pad:
       return try pack([scaleAndCrop(Canvas(squareAround: picture, colour: [122, 116, 104]))], original)
     case .stretch:
       let size = configuration.modelSize
       return try pack([stretch(picture, to: size, .bicubic)], original)
     case .hf, .trained:
+      let picture = converted(picture)
       if configuration.kind == .llavaNext { return try tiles(of: picture) }
       let padded = configuration.kind == .llava && configuration.doPad
       let ground = configuration.mean.map { UInt8(max(0, min(255, $0 * 255))) }
@@ -127,6 +130,12 @@ package struct ImageProcessor: Sendable {
   }
 
   // MARK: Steps
+
+  /// do_convert_rgb. `load_image` drops alpha, but a single transparent colour stays known beside the pixels, and
+  /// transformers' processors then lay the picture on white.
+  private func converted(_ picture: RGBImage) -> RGBImage {
+    configuration.doConvertRGB ? picture.onWhite() : picture
+  }
 
   /// do_resize and do_center_crop, as the configuration has them.
   private func configured(_ canvas: Canvas) throws(LimnError) -> RGBImage {
@@ -202,7 +211,8 @@ package struct ImageProcessor: Sendable {
       for left in stride(from: 0, to: best.width, by: side) {
         let size = PixelSize(height: min(side, best.height - top), width: min(side, best.width - left))
         parts.append(
-          Canvas(whole).resampled(to: best, window: size, top: top, left: left, filter: .nearest))
+          Canvas(whole).resampled(
+            to: best, window: size, top: top, left: left, filter: configuration.resample))
       }
     }
     var made: [RGBImage] = []

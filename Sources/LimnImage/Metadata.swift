@@ -40,18 +40,12 @@ extension Orientation {
   init(ofPNG file: [UInt8]) {
     var exif: ArraySlice<UInt8> = []
     var xmp: ArraySlice<UInt8> = []
-    var position = 8
-    while position + 12 <= file.count {
-      let length = Exif.integer(file[position..<(position + 4)], bigEndian: true)
-      guard length <= file.count - position - 12 else { break }
-      let type = file[(position + 4)..<(position + 8)]
-      let data = file[(position + 8)..<(position + 8 + length)]
-      if type.elementsEqual("eXIf".utf8) {
-        exif = data
-      } else if type.elementsEqual("iTXt".utf8), data.starts(with: Array("XML:com.adobe.xmp\0\0".utf8)) {
-        xmp = data
+    for chunk in PNGChunks(file) {
+      if chunk.type == "eXIf" {
+        exif = chunk.data
+      } else if chunk.type == "iTXt", chunk.data.starts(with: Array("XML:com.adobe.xmp\0\0".utf8)) {
+        xmp = chunk.data
       }
-      position += 12 + length
     }
     self.init(exif: Exif.orientation(in: exif) ?? Xmp.orientation(in: xmp) ?? 1)
   }
@@ -74,6 +68,57 @@ extension Orientation {
       position += 8 + length + length % 2
     }
     self.init(exif: exif.flatMap(Exif.orientation) ?? xmp.flatMap(Xmp.orientation) ?? 1)
+  }
+}
+
+/// The chunks of a PNG, as far as they lie within the file.
+struct PNGChunks: Sequence, IteratorProtocol {
+  private let file: [UInt8]
+  private var position = 8
+
+  init(_ file: [UInt8]) {
+    self.file = file
+  }
+
+  mutating func next() -> (type: String, data: ArraySlice<UInt8>)? {
+    guard position + 12 <= file.count else { return nil }
+    let length = Exif.integer(file[position..<(position + 4)], bigEndian: true)
+    guard length <= file.count - position - 12 else { return nil }
+    let type = String(decoding: file[(position + 4)..<(position + 8)], as: UTF8.self)
+    let data = file[(position + 8)..<(position + 8 + length)]
+    position += 12 + length
+    return (type, data)
+  }
+
+  /// The colour that tRNS makes transparent where it is a single one, as Pillow carries it into RGB: a palette's
+  /// only entry that is transparent, all others being opaque; else the sample as it stands in the chunk, which
+  /// for less than 8 bits is not scaled with the pixels.
+  static func transparentColour(in file: [UInt8]) -> [UInt8]? {
+    var header: [UInt8] = []
+    var palette: [UInt8] = []
+    for (type, data) in PNGChunks(file) {
+      switch type {
+      case "IHDR": header = Array(data)
+      case "PLTE": palette = Array(data)
+      case "IDAT": return nil
+      case "tRNS" where header.count == 13:
+        let bytes = Array(data)
+        switch (header[9], header[8]) {
+        case (3, _):
+          guard let entry = bytes.firstIndex(of: 0), bytes.count(where: { $0 == 255 }) == bytes.count - 1 else {
+            return nil
+          }
+          return 3 * entry + 3 <= palette.count ? Array(palette[3 * entry..<3 * entry + 3]) : [0, 0, 0]
+        case (0, 1) where bytes.count >= 2: return [bytes[0] | bytes[1] == 0 ? 0 : 255, 0, 0]
+        case (0, ...8) where bytes.count >= 2 && bytes[0] == 0: return [bytes[1], bytes[1], bytes[1]]
+        case (2, 8) where bytes.count >= 6 && bytes[0] | bytes[2] | bytes[4] == 0:
+          return [bytes[1], bytes[3], bytes[5]]
+        default: return nil
+        }
+      default: break
+      }
+    }
+    return nil
   }
 }
 

@@ -7,13 +7,16 @@ public struct RGBImage: Sendable, Equatable {
   public let height: Int
   /// [height, width, 3]
   public let pixels: [UInt8]
+  /// Red, green and blue of the one colour that a PNG declares transparent, if it does.
+  public let transparentColour: [UInt8]?
 
   /// - Precondition: `pixels` holds 3 · width · height bytes, and there is at least one pixel.
-  public init(width: Int, height: Int, pixels: [UInt8]) {
+  public init(width: Int, height: Int, pixels: [UInt8], transparentColour: [UInt8]? = nil) {
     precondition(width > 0 && height > 0 && pixels.count == 3 * width * height, "pixels do not fit the size")
     self.width = width
     self.height = height
     self.pixels = pixels
+    self.transparentColour = transparentColour
   }
 
   /// The most pixels that are decoded. A small file can claim any size, so that the limit is tested against
@@ -32,14 +35,30 @@ public struct RGBImage: Sendable, Equatable {
     let format = PictureFormat(recognising: bytes)
     let read: Reader
     let orientation: Orientation
+    var transparentColour: [UInt8]?
     switch format {
     case .jpeg: (read, orientation) = (limn_read_jpeg, Orientation(ofJPEG: bytes))
-    case .png: (read, orientation) = (limn_read_png, Orientation(ofPNG: bytes))
+    case .png:
+      (read, orientation) = (limn_read_png, Orientation(ofPNG: bytes))
+      transparentColour = PNGChunks.transparentColour(in: bytes)
     case .webp: (read, orientation) = (limn_read_webp, Orientation(ofWebP: bytes))
     case .unsupported, .notAPicture, .unknown: throw Self.refusal(of: format, bytes, name)
     }
     let stored = try Self.decode(bytes, with: read, name: name)
-    self = orientation.upright(stored)
+    let pixels = orientation.upright(stored)
+    self.init(
+      width: pixels.width, height: pixels.height, pixels: pixels.pixels, transparentColour: transparentColour)
+  }
+
+  /// The picture with its transparent colour made white.
+  func onWhite() -> RGBImage {
+    guard let colour = transparentColour else { return self }
+    var pixels = pixels
+    for i in stride(from: 0, to: pixels.count, by: 3)
+    where pixels[i] == colour[0] && pixels[i + 1] == colour[1] && pixels[i + 2] == colour[2] {
+      for c in 0..<3 { pixels[i + c] = 255 }
+    }
+    return RGBImage(width: width, height: height, pixels: pixels)
   }
 
   private typealias Reader = (

@@ -6,13 +6,13 @@ internal import CLimnImage
   import Darwin
 #endif
 
-/// Filters by Pillow's numbers, as `resample` in preprocessor_config.json gives them.
+/// Filters by Pillow's numbers, as `resample` in preprocessor_config.json gives them (0, nearest, is in no
+/// model's).
 ///
 /// The results are Pillow's to the last bit: when a picture shrinks, the filter widens with the scale
 /// (antialiasing); columns are resampled before rows; weights are computed in double precision and rounded to
 /// 2^-22; the columns' result is rounded to 8 bits.
 package enum Resampling: Int, Sendable {
-  case nearest = 0
   case lanczos = 1
   case bilinear = 2
   case bicubic = 3
@@ -20,7 +20,6 @@ package enum Resampling: Int, Sendable {
   /// Half the filter's width, in pixels of the smaller picture.
   fileprivate var support: Double {
     switch self {
-    case .nearest: 0
     case .lanczos: 3
     case .bilinear: 1
     case .bicubic: 2
@@ -31,7 +30,6 @@ package enum Resampling: Int, Sendable {
     let x = abs(distance)
     guard x < support else { return 0 }
     switch self {
-    case .nearest: return 1
     case .lanczos: return Self.sinc(x) * Self.sinc(x / 3)
     case .bilinear: return 1 - x
     case .bicubic:
@@ -58,8 +56,8 @@ private struct Taps {
   init(from inputs: Int, to size: Int, outputs: Range<Int>, filter: Resampling) {
     let one = Int32(1) << LIMN_RESAMPLE_BITS
     let scale = Double(inputs) / Double(size)
-    guard inputs != size, filter != .nearest else {
-      starts = outputs.map { Int32(min(inputs - 1, Int((Double($0) + 0.5) * scale))) }
+    guard inputs != size else {
+      starts = outputs.map(Int32.init)
       counts = Array(repeating: 1, count: outputs.count)
       weights = Array(repeating: one, count: outputs.count)
       return

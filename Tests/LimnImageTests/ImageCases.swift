@@ -82,7 +82,7 @@ struct PreprocessorConfig: Decodable {
     if let edge = size.shortest_edge { result.size = .shortestEdge(edge) }
     if let height = size.height, let width = size.width { result.size = .exact(PixelSize(height: height, width: width)) }
     result.cropSize = PixelSize(height: crop_size.height ?? 0, width: crop_size.width ?? 0)
-    result.resample = Resampling(rawValue: resample) ?? .bicubic
+    result.resample = Resampling(rawValue: resample)!
     result.rescaleFactor = rescale_factor
     result.mean = image_mean
     result.std = image_std
