@@ -58,13 +58,30 @@ LIMN_INLINE void load_head(const void *from, int half, ptrdiff_t count, float *t
   load_head_scalar((const char *)from + (half ? 2 : 4) * i, half, count - i, to + i);
 }
 
+/// out[column][row]
+LIMN_INLINE void transpose_scalar(const float (*rows)[16], ptrdiff_t columns, float *out) {
+  for (ptrdiff_t k = 0; k < columns; k++)
+    for (ptrdiff_t r = 0; r < 16; r++) out[k * 16 + r] = rows[r][k];
+}
+LIMN_INLINE void transpose(const float (*rows)[16], ptrdiff_t columns, float *out) {
+  if (columns < 16) {
+    transpose_scalar(rows, columns, out);
+    return;
+  }
+  v16i r[16];
+  LIMN_UNROLL for (int i = 0; i < 16; i++) r[i] = v_load_bytes(rows[i]);
+  v_transpose(r);
+  LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(out + i * 16, r[i]);
+}
+
 /// Unpacks `count` ≤ TILE positions of a key/value head; the rest of the tile becomes zeros.
 typedef void unpack_tile(
   const limn_attention_job *j, const parts *p, ptrdiff_t kv_head, ptrdiff_t first, ptrdiff_t count);
 
 LIMN_INLINE void unpack_with(
   const limn_attention_job *j, const parts *p, ptrdiff_t kv_head, ptrdiff_t first, ptrdiff_t count,
-  void (*load)(const void *from, int half, ptrdiff_t count, float *to)) {
+  void (*load)(const void *from, int half, ptrdiff_t count, float *to),
+  void (*transpose)(const float (*rows)[16], ptrdiff_t columns, float *out)) {
   const char *keys = (const char *)j->keys + (size_t)kv_head * j->head_bytes;
   const char *values = (const char *)j->values + (size_t)kv_head * j->head_bytes;
   const ptrdiff_t value_bytes = j->half ? 2 : 4;
@@ -80,8 +97,7 @@ LIMN_INLINE void unpack_with(
         else
           memset(rows[r], 0, sizeof rows[r]);
       }
-      for (ptrdiff_t k = 0; k < n; k++)
-        for (ptrdiff_t r = 0; r < LIMN_PANEL_ROWS; r++) out[k * LIMN_PANEL_ROWS + r] = rows[r][k];
+      transpose((const float(*)[16])rows, n, out);
     }
   for (ptrdiff_t i = 0; i < TILE; i++)
     for (ptrdiff_t start = 0; start < p->width; start += 16) {
@@ -93,11 +109,11 @@ LIMN_INLINE void unpack_with(
 }
 static void unpack_tile_scalar(
   const limn_attention_job *j, const parts *p, ptrdiff_t kv_head, ptrdiff_t first, ptrdiff_t count) {
-  unpack_with(j, p, kv_head, first, count, load_head_scalar);
+  unpack_with(j, p, kv_head, first, count, load_head_scalar, transpose_scalar);
 }
 LIMN_INLINE void unpack_tile_body(
   const limn_attention_job *j, const parts *p, ptrdiff_t kv_head, ptrdiff_t first, ptrdiff_t count) {
-  unpack_with(j, p, kv_head, first, count, load_head);
+  unpack_with(j, p, kv_head, first, count, load_head, transpose);
 }
 LIMN_INSTANCES(
   unpack_tile,

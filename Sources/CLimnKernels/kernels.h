@@ -28,8 +28,8 @@ void limn_products_float32(limn_path *path, limn_isa isa);
 
 // MARK: bfloat16: panels [column / 2][row][2]
 
-/// The same for bfloat16; returns 0 where the instruction set has no such product.
-int limn_products_bfloat16(limn_path *path, limn_isa isa);
+/// The same for bfloat16, from F32, F16 or BF16; returns 0 where the instruction set has no such product.
+int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type);
 
 // MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0
 
@@ -55,7 +55,7 @@ void limn_products_int8_32(limn_path *path, limn_isa isa);
 /// weight[r, k] = d[r] · scale[k / G][r] · q − dmin[r] · min[k / G][r], where G is 16 or 32 columns.
 typedef struct {
   uint8_t q[LIMN_BLOCK / 4][LIMN_PANEL_ROWS][4];
-  int16_t scale[16][LIMN_PANEL_ROWS];
+  int32_t scale[16][LIMN_PANEL_ROWS];
   int16_t min[8][LIMN_PANEL_ROWS][2];  // [group / 2][row][group % 2]
   float d[LIMN_PANEL_ROWS];
   float dmin[LIMN_PANEL_ROWS];

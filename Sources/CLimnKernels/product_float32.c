@@ -40,7 +40,7 @@ LIMN_INLINE void tile(
   LIMN_UNROLL for (int c = 0; c < C; c++) v_store(acc + c * acc_stride, v_load(acc + c * acc_stride) + sum[c]);
 }
 
-/// `wide` says whether there are registers for 12 vectors of 16 sums.
+/// As many tokens at a time as 16 registers of 8 floats (AVX2), or 32 of 4 (NEON), have room for.
 LIMN_INLINE void multiply_body(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
@@ -72,7 +72,15 @@ LIMN_TARGET_AVX512 static void multiply_wide(
 #endif
 
 LIMN_INLINE void transpose_body(const float (*rows)[LIMN_BLOCK], int columns, float (*panel)[LIMN_PANEL_ROWS]) {
-  transpose_scalar(rows, columns, panel);
+  int k = 0;
+  for (; k + 16 <= columns; k += 16) {
+    v16i r[16];
+    LIMN_UNROLL for (int i = 0; i < 16; i++) r[i] = v_load_bytes(rows[i] + k);
+    v_transpose(r);
+    LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(panel[k + i], r[i]);
+  }
+  for (; k < columns; k++)
+    for (int r = 0; r < LIMN_PANEL_ROWS; r++) panel[k][r] = rows[r][k];
 }
 LIMN_INSTANCES(
   transpose, (const float (*rows)[LIMN_BLOCK], int columns, float (*panel)[LIMN_PANEL_ROWS]),

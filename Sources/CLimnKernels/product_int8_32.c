@@ -44,6 +44,24 @@ static void prepare_scalar(const float *x, void *prepared, int columns) {
   }
 }
 
+// MARK: Vectors
+
+LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
+  limn_x_32 *out = prepared;
+  for (int g = 0; g < columns / 32; g++) {
+    const v16f low = v_load(x + g * 32), high = v_load(x + g * 32 + 16);
+    const float most = v_largest(v_max(v_abs(low), v_abs(high)));
+    const float inverse = most > 1e-30f ? 127 / most : 0;
+    out->d[g] = most > 1e-30f ? most / 127 : 0;
+    const v16i q = __builtin_convertvector(__builtin_elementwise_roundeven(low * inverse), v16i);
+    const v16i r = __builtin_convertvector(__builtin_elementwise_roundeven(high * inverse), v16i);
+    *(v16b_unaligned *)(out->q + g * 32) = __builtin_convertvector(q, v16b_unaligned);
+    *(v16b_unaligned *)(out->q + g * 32 + 16) = __builtin_convertvector(r, v16b_unaligned);
+    out->sums[g] = v_sum_int(q + r);
+  }
+}
+LIMN_INSTANCES(prepare, (const float *x, void *prepared, int columns), (x, prepared, columns))
+
 #if defined(__x86_64__)
 // MARK: AVX-512 VNNI
 
@@ -132,14 +150,12 @@ LIMN_TARGET_AVX2 static void multiply_avx2(
 void limn_products_int8_32(limn_path *path, limn_isa isa) {
   path->panel_bytes = sizeof(limn_panel_32);
   path->x_bytes = sizeof(limn_x_32);
-  path->prepare = prepare_scalar;
+  path->prepare = LIMN_PICK(isa, prepare);
   path->multiply = multiply_scalar;
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_vnni())
     path->multiply = multiply_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
     path->multiply = multiply_avx2;
-#else
-  (void)isa;
 #endif
 }

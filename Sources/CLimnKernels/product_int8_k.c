@@ -9,7 +9,7 @@
   #include <immintrin.h>
 #endif
 
-_Static_assert(sizeof(limn_panel_k) == 4096 + 512 + 512 + 128, "panel of 256 columns");
+_Static_assert(sizeof(limn_panel_k) == 4096 + 1024 + 512 + 128, "panel of 256 columns");
 _Static_assert(sizeof(limn_x_k) == 320, "five cache lines of activations");
 
 // MARK: The scalar reference
@@ -66,6 +66,35 @@ static void prepare_32_scalar(const float *x, void *prepared, int columns) {
   prepare_reference(x, prepared, 32);
 }
 
+// MARK: Vectors
+
+LIMN_INLINE void prepare_vectors(const float *x, limn_x_k *out, const int group) {
+  v16f largest = v_splat(0);
+  for (int k = 0; k < LIMN_BLOCK; k += 16) largest = v_max(largest, v_abs(v_load(x + k)));
+  const float most = v_largest(largest);
+  const float inverse = most > 1e-30f ? 127 / most : 0;
+  out->d = most > 1e-30f ? most / 127 : 0;
+  for (int k = 0; k < LIMN_BLOCK; k += group) {
+    v16i sum = {0};
+    for (int i = k; i < k + group; i += 16) {
+      const v16i q = __builtin_convertvector(__builtin_elementwise_roundeven(v_load(x + i) * inverse), v16i);
+      *(v16b_unaligned *)(out->q + i) = __builtin_convertvector(q, v16b_unaligned);
+      sum += q;
+    }
+    out->sums[k / group] = (int16_t)v_sum_int(sum);
+  }
+}
+LIMN_INLINE void prepare_16_body(const float *x, void *prepared, int columns) {
+  (void)columns;
+  prepare_vectors(x, prepared, 16);
+}
+LIMN_INLINE void prepare_32_body(const float *x, void *prepared, int columns) {
+  (void)columns;
+  prepare_vectors(x, prepared, 32);
+}
+LIMN_INSTANCES(prepare_16, (const float *x, void *prepared, int columns), (x, prepared, columns))
+LIMN_INSTANCES(prepare_32, (const float *x, void *prepared, int columns), (x, prepared, columns))
+
 #if defined(__x86_64__)
 // MARK: AVX-512 VNNI: 16 rows in a register, up to 12 tokens
 
@@ -86,7 +115,7 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
         sum[c] = _mm512_dpbusd_epi32(sum[c], q, _mm512_set1_epi32(four));
       }
     }
-    const __m512i scale = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)w->scale[g]));
+    const __m512i scale = _mm512_loadu_si512(w->scale[g]);
     LIMN_UNROLL for (int c = 0; c < C; c++)
       total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(sum[c], scale));
   }
@@ -129,7 +158,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
           sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
         }
       }
-      const __m256i scale = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(w->scale[g] + half * 8)));
+      const __m256i scale = _mm256_loadu_si256((const __m256i *)(w->scale[g] + half * 8));
       LIMN_UNROLL for (int c = 0; c < C; c++)
         total[c] = _mm256_add_epi32(total[c], _mm256_mullo_epi32(sum[c], scale));
     }
@@ -178,14 +207,12 @@ LIMN_MULTIPLY(32)
 void limn_products_int8_k(limn_path *path, limn_isa isa, int group) {
   path->panel_bytes = sizeof(limn_panel_k);
   path->x_bytes = sizeof(limn_x_k);
-  path->prepare = group == 16 ? prepare_16_scalar : prepare_32_scalar;
+  path->prepare = group == 16 ? LIMN_PICK(isa, prepare_16) : LIMN_PICK(isa, prepare_32);
   path->multiply = group == 16 ? multiply_16_scalar : multiply_32_scalar;
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_vnni())
     path->multiply = group == 16 ? multiply_16_vnni : multiply_32_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
     path->multiply = group == 16 ? multiply_16_avx2 : multiply_32_avx2;
-#else
-  (void)isa;
 #endif
 }

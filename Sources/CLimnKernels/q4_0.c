@@ -44,6 +44,29 @@ static void unpack_scalar(
   }
 }
 
+/// Four groups at a time: 4 words of each fill a vector, whose low nibbles are the first half of a group.
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  limn_panel_32 *w = panel;
+  w->offset = 8;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  for (int g = 0; g < columns / 32; g++) {
+    const size_t at = g * sizeof(block);
+    v_store(w->d[g], v_load_halves(row, at + offsetof(block, d)));
+    v16i q[4];
+    v_load_words(row, at + offsetof(block, q), q);
+    LIMN_UNROLL for (int k = 0; k < 4; k++) {
+      v_store_bytes(w->q[g * 8 + k], q[k] & 0x0f0f0f0f);
+      v_store_bytes(w->q[g * 8 + 4 + k], q[k] >> 4 & 0x0f0f0f0f);
+    }
+  }
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
 int limn_path_q4_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
@@ -52,6 +75,6 @@ int limn_path_q4_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
     return 1;
   }
   limn_products_int8_32(path, isa);
-  path->unpack = unpack_scalar;
+  path->unpack = LIMN_PICK(isa, unpack);
   return arithmetic == LIMN_INT8;
 }

@@ -57,6 +57,47 @@ static void unpack_scalar(
   }
 }
 
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  const v16f d = v_load_halves(row, offsetof(block, d));
+  v_store(w->d, d);
+  v_store(w->dmin, d);
+
+  v16i scales[4];
+  v_load_words(row, offsetof(block, scales), scales);
+  LIMN_UNROLL for (int g = 0; g < 16; g += 2) {
+    const v16i even = scales[g / 4] << (24 - g % 4 * 8) >> 24, odd = scales[g / 4] << (16 - g % 4 * 8) >> 24;
+    v_store_bytes(w->scale[g], even);
+    v_store_bytes(w->scale[g + 1], odd);
+    v_store_bytes(w->min[g / 2], (even << 5 & 0xffff) | odd << 21);
+  }
+
+  // Bits 4 and 5 of all 256 weights: words 0–7 are the first run of 128, words 8–15 the second.
+  v16i high[16];
+  LIMN_UNROLL for (int r = 0; r < 16; r++) high[r] = v_load_bytes(row[r] + offsetof(block, high));
+  v_transpose(high);
+  LIMN_UNROLL for (int run = 0; run < 2; run++) {
+    v16i low[16];
+    LIMN_UNROLL for (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low) + run * 64);
+    v_transpose(low);
+    LIMN_UNROLL for (int i = 0; i < 8; i++) {
+      const v16i top = high[run * 8 + i];
+      uint8_t(*q)[LIMN_PANEL_ROWS][4] = w->q + run * 32 + i;
+      v_store_bytes(q[0], (low[i] & 0x0f0f0f0f) | (top << 4 & 0x30303030));
+      v_store_bytes(q[8], (low[i + 8] & 0x0f0f0f0f) | (top << 2 & 0x30303030));
+      v_store_bytes(q[16], (low[i] >> 4 & 0x0f0f0f0f) | (top & 0x30303030));
+      v_store_bytes(q[24], (low[i + 8] >> 4 & 0x0f0f0f0f) | (top >> 2 & 0x30303030));
+    }
+  }
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
 int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
@@ -65,6 +106,6 @@ int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
     return 1;
   }
   limn_products_int8_k(path, isa, 16);
-  path->unpack = unpack_scalar;
+  path->unpack = LIMN_PICK(isa, unpack);
   return arithmetic == LIMN_INT8;
 }

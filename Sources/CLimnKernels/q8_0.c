@@ -39,6 +39,30 @@ static void unpack_scalar(
   }
 }
 
+/// Two groups at a time: 8 words of each fill a vector.
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  limn_panel_32 *w = panel;
+  w->offset = 128;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  for (int g = 0; g < columns / 32; g += 2) {
+    // The last group of an odd number comes twice, and its twin goes where no product reads.
+    const size_t first = g * sizeof(block), second = (g + 1 < columns / 32 ? g + 1 : g) * sizeof(block);
+    v_store(w->d[g], v_load_halves(row, first + offsetof(block, d)));
+    v_store(w->d[g + 1], v_load_halves(row, second + offsetof(block, d)));
+    v16i q[16];
+    LIMN_UNROLL for (int r = 0; r < 16; r++)
+      q[r] = v_join(row[r] + first + offsetof(block, q), row[r] + second + offsetof(block, q)) ^ (int32_t)0x80808080;
+    v_transpose(q);
+    LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(w->q[g * 8 + i], q[i]);
+  }
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
 int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
@@ -47,6 +71,6 @@ int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
     return 1;
   }
   limn_products_int8_32(path, isa);
-  path->unpack = unpack_scalar;
+  path->unpack = LIMN_PICK(isa, unpack);
   return arithmetic == LIMN_INT8;
 }

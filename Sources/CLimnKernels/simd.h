@@ -18,6 +18,11 @@
 typedef float v16f __attribute__((vector_size(64)));
 typedef float v16f_unaligned __attribute__((vector_size(64), aligned(4)));
 typedef int32_t v16i __attribute__((vector_size(64)));
+typedef int32_t v16i_unaligned __attribute__((vector_size(64), aligned(1)));
+typedef int32_t v8i_unaligned __attribute__((vector_size(32), aligned(1)));
+typedef int32_t v4i_unaligned __attribute__((vector_size(16), aligned(1)));
+typedef int16_t v16s __attribute__((vector_size(32)));
+typedef int8_t v16b_unaligned __attribute__((vector_size(16), aligned(1)));
 typedef _Float16 v16h __attribute__((vector_size(32)));
 typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(2)));
 
@@ -50,6 +55,13 @@ typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(2)));
 
 LIMN_INLINE v16f v_load(const float *p) { return *(const v16f_unaligned *)p; }
 LIMN_INLINE void v_store(float *p, v16f v) { *(v16f_unaligned *)p = v; }
+LIMN_INLINE v16i v_load_bytes(const void *p) { return *(const v16i_unaligned *)p; }
+LIMN_INLINE void v_store_bytes(void *p, v16i v) { *(v16i_unaligned *)p = v; }
+/// 32 bytes from one place and 32 from another.
+LIMN_INLINE v16i v_join(const void *low, const void *high) {
+  const v8i_unaligned a = *(const v8i_unaligned *)low, b = *(const v8i_unaligned *)high;
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
 LIMN_INLINE v16f v_splat(float x) { return x - (v16f){}; }
 LIMN_INLINE v16f v_fma(v16f a, v16f b, v16f c) { return __builtin_elementwise_fma(a, b, c); }
 LIMN_INLINE v16f v_max(v16f a, v16f b) { return __builtin_elementwise_max(a, b); }
@@ -74,6 +86,14 @@ LIMN_INLINE float v_largest(v16f v) {
   return a[0];
 }
 
+LIMN_INLINE int32_t v_sum_int(v16i v) {
+  int32_t a[16];
+  v_store_bytes(a, v);
+  for (int n = 8; n > 0; n /= 2)
+    for (int i = 0; i < n; i++) a[i] += a[i + n];
+  return a[0];
+}
+
 /// Up to 16 floats, the missing ones zero.
 LIMN_INLINE v16f v_load_part(const float *p, ptrdiff_t count) {
   float a[16] = {0};
@@ -84,6 +104,47 @@ LIMN_INLINE void v_store_part(float *p, v16f v, ptrdiff_t count) {
   float a[16];
   v_store(a, v);
   memcpy(p, a, (size_t)count * sizeof(float));
+}
+
+#define LIMN_LOW_VALUES(x, y) \
+  __builtin_shufflevector(x, y, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define LIMN_HIGH_VALUES(x, y) \
+  __builtin_shufflevector(x, y, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LIMN_LOW_PAIRS(x, y) \
+  __builtin_shufflevector(x, y, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define LIMN_HIGH_PAIRS(x, y) \
+  __builtin_shufflevector(x, y, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+
+/// In each quarter, lane j of vector i becomes lane i of vector j.
+LIMN_INLINE void v_transpose_quarters(const v16i r[4], v16i out[4]) {
+  const v16i a = LIMN_LOW_VALUES(r[0], r[1]), b = LIMN_HIGH_VALUES(r[0], r[1]);
+  const v16i c = LIMN_LOW_VALUES(r[2], r[3]), d = LIMN_HIGH_VALUES(r[2], r[3]);
+  out[0] = LIMN_LOW_PAIRS(a, c);
+  out[1] = LIMN_HIGH_PAIRS(a, c);
+  out[2] = LIMN_LOW_PAIRS(b, d);
+  out[3] = LIMN_HIGH_PAIRS(b, d);
+}
+
+/// Lane j of vector i becomes lane i of vector j.
+LIMN_INLINE void v_transpose(v16i r[16]) {
+  v16i b[16];
+  LIMN_UNROLL for (int i = 0; i < 16; i += 4) v_transpose_quarters(r + i, b + i);
+#define LIMN_LOW_HALVES(x, y) \
+  __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+#define LIMN_HIGH_HALVES(x, y) \
+  __builtin_shufflevector(x, y, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
+#define LIMN_EVEN_QUARTERS(x, y) \
+  __builtin_shufflevector(x, y, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define LIMN_ODD_QUARTERS(x, y) \
+  __builtin_shufflevector(x, y, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+  LIMN_UNROLL for (int c = 0; c < 4; c++) {
+    const v16i p = LIMN_LOW_HALVES(b[c], b[c + 4]), q = LIMN_LOW_HALVES(b[c + 8], b[c + 12]);
+    const v16i s = LIMN_HIGH_HALVES(b[c], b[c + 4]), t = LIMN_HIGH_HALVES(b[c + 8], b[c + 12]);
+    r[c] = LIMN_EVEN_QUARTERS(p, q);
+    r[c + 4] = LIMN_ODD_QUARTERS(p, q);
+    r[c + 8] = LIMN_EVEN_QUARTERS(s, t);
+    r[c + 12] = LIMN_ODD_QUARTERS(s, t);
+  }
 }
 
 /// eˣ within 2 units in the last place; 0 below −87.3 (so for −∞), +∞ above 88.7.
@@ -151,6 +212,40 @@ LIMN_INLINE uint16_t bfloat_from_float(float f) {
 LIMN_INLINE v16f v_load_half(const void *p) {
   return __builtin_convertvector(*(const v16h_unaligned *)p, v16f);
 }
+/// The halves in the lower 16 bits of the lanes.
+LIMN_INLINE v16f v_float_from_half(v16i bits) {
+  return __builtin_convertvector((v16h)__builtin_convertvector(bits, v16s), v16f);
+}
 LIMN_INLINE void v_store_half(void *p, v16f v) {
   *(v16h_unaligned *)p = __builtin_convertvector(v, v16h);
+}
+
+// What unpacking 16 weight rows begins with.
+
+/// Where the rows begin; rows past the last repeat it, and their results are dropped.
+LIMN_INLINE void v_rows(const void *weight, size_t row_bytes, int rows, const uint8_t *row[LIMN_PANEL_ROWS]) {
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++)
+    row[r] = (const uint8_t *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes;
+}
+
+/// 16 bytes of each row as four vectors of words, a row in each lane.
+LIMN_INLINE void v_load_words(const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset, v16i words[4]) {
+  v16i r[4];
+  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+    const v4i_unaligned a = *(const v4i_unaligned *)(row[i] + offset);
+    const v4i_unaligned b = *(const v4i_unaligned *)(row[i + 4] + offset);
+    const v4i_unaligned c = *(const v4i_unaligned *)(row[i + 8] + offset);
+    const v4i_unaligned d = *(const v4i_unaligned *)(row[i + 12] + offset);
+    r[i] = __builtin_shufflevector(
+      __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7), __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7),
+      0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  }
+  v_transpose_quarters(r, words);
+}
+
+/// A half of each row, as floats.
+LIMN_INLINE v16f v_load_halves(const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset) {
+  uint16_t halves[LIMN_PANEL_ROWS];
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) halves[r] = load_u16(row[r] + offset);
+  return v_load_half(halves);
 }
