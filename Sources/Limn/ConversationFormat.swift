@@ -1,4 +1,4 @@
-import LimnFiles
+package import LimnFiles
 package import LimnTensor
 package import LimnText
 

@@ -1,4 +1,4 @@
-import LimnFiles
+package import LimnFiles
 package import LimnImage
 package import LimnTensor
 

@@ -1,3 +1,5 @@
+import LimnFiles
+import LimnText
 import Synchronization
 package import LimnTensor
 

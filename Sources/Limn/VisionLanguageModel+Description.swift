@@ -1,6 +1,8 @@
 import Foundation
 import LimnFiles
+import LimnImage
 import LimnTensor
+import LimnText
 
 extension VisionLanguageModel {
   /// One line of what `limn show` says.

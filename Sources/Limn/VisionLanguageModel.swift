@@ -1,4 +1,4 @@
-import LimnFiles
+package import LimnFiles
 public import LimnImage
 public import LimnTensor
 package import LimnText

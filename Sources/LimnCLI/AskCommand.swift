@@ -45,7 +45,7 @@ struct Ask: AsyncParsableCommand {
 
   func run() async throws {
     let start = ContinuousClock.now
-    let sources = (operands.dropLast() + images).map(ImageSource.init)
+    let sources = try (operands.dropLast() + images).map { try ImageSource($0) }
     let vlm = try await answer.load(model, preprocess, compute)
     let loaded = ContinuousClock.now
     model.warnAboutDemo()
@@ -159,7 +159,7 @@ enum Report {
 /// The most memory that this process ever used, in bytes.
 func peakMemory() -> Int {
   var usage = rusage()
-  getrusage(RUSAGE_SELF, &usage)
+  getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
   return usage.ru_maxrss * 1024
 }
 

@@ -26,7 +26,7 @@ struct Bench: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let picture = try await image.map(ImageSource.init)?.image() ?? Self.drawnPicture()
+    let picture = try await image.map { try ImageSource($0) }?.image() ?? Self.drawnPicture()
     var rounds: [Round] = []
     for index in 0..<repetitions {
       Terminal.progress("measuring, round \(index + 1) of \(repetitions)")
@@ -34,7 +34,7 @@ struct Bench: AsyncParsableCommand {
     }
     Terminal.progress("measuring the machine")
     let cpu = try CPU(threads: compute.threads)
-    let machine = cpu.measureMachine()
+    let machine = cpu.measureCeilings()
     Terminal.endProgress()
     func median(_ value: (Round) -> Double) -> Double {
       let sorted = rounds.map(value).sorted()
@@ -43,7 +43,7 @@ struct Bench: AsyncParsableCommand {
     let promptTokens = rounds[0].promptTokens
     if json {
       let report: JSON = .object([
-        "threads": .integer(cpu.threadCount), "isa": .string(cpu.isa),
+        "threads": .integer(cpu.threads), "isa": .string(cpu.isa.rawValue),
         "load_ms": .number(median(\.load)), "image_encode_ms": .number(median(\.encode)),
         "prompt_tokens": .integer(promptTokens),
         "prompt_per_second": .number(median(\.promptPerSecond)),
@@ -62,7 +62,7 @@ struct Bench: AsyncParsableCommand {
     func row(_ name: String, _ value: String) {
       Terminal.print(name.padding(toLength: 26, withPad: " ", startingAt: 0) + value)
     }
-    row("threads, instructions", "\(cpu.threadCount), \(cpu.isa)")
+    row("threads, instructions", "\(cpu.threads), \(cpu.isa.rawValue)")
     row("open the model", median(\.load).duration)
     row("look at a picture", median(\.encode).duration)
     row("read \(promptTokens) tokens", "\(median(\.promptPerSecond).rounded(to: 1)) tokens/s")
@@ -100,7 +100,7 @@ struct Bench: AsyncParsableCommand {
       let session = ChatSession(vlm)
       var generation = GenerationOptions()
       generation.maxTokens = 1
-      let first = try await session.finish("Describe this picture.", [picture], generation)
+      let first = try await session.finish("Describe this picture.", [.pixels(picture)], generation)
       round.encode = first.timings.imageEncode
       round.firstToken = round.load + first.timings.firstToken
       let second = try await session.finish("What is in the middle?", [], generation)

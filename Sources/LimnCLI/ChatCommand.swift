@@ -36,7 +36,7 @@ struct Chat: AsyncParsableCommand {
     var conversation = Conversation(
       session: ChatSession(vlm, system: answer.system, reuse: !answer.noCache), options: answer,
       load: (ContinuousClock.now - start).milliseconds)
-    for image in images + moreImages { conversation.attach(image) }
+    for image in images + moreImages { try conversation.attach(image) }
     if isatty(STDIN_FILENO) == 1 { Terminal.error(Terminal.dimmed("Ask something; /help lists the commands.")) }
     while let line = conversation.readLine() {
       try await conversation.handle(line.trimmingCharacters(in: .whitespacesAndNewlines))
@@ -65,8 +65,8 @@ private struct Conversation {
     return line
   }
 
-  mutating func attach(_ path: String) {
-    attached.append(ImageSource(path))
+  mutating func attach(_ path: String) throws {
+    attached.append(try ImageSource(path))
   }
 
   mutating func handle(_ line: String) async throws {
@@ -77,8 +77,8 @@ private struct Conversation {
     case "/image" where argument.isEmpty: Terminal.error("Name a picture: /image FILE")
     case "/image":
       // Looking at it at once tells at once whether it can be read.
-      let source = ImageSource(argument)
       do throws(LimnError) {
+        let source = try ImageSource(argument)
         let image = try await source.image()
         attached.append(source)
         Terminal.error(Terminal.dimmed("\(argument): \(image.width)×\(image.height); ask about it"))

@@ -1,8 +1,8 @@
-import ArgumentParser
+public import ArgumentParser
 import Foundation
-import Limn
-import LimnImage
-import LimnTensor
+public import Limn
+public import LimnImage
+public import LimnTensor
 
 extension Compute: ExpressibleByArgument {}
 extension PreprocessPolicy: ExpressibleByArgument {}

@@ -9,20 +9,24 @@ struct NumpyWriter: ~Copyable {
   private let file: UnsafeMutablePointer<FILE>
   private var missing: Int
 
-  init(_ path: String, shape: [Int]) throws(LimnError) {
-    self.path = path
-    temporary = path + ".part"
-    missing = shape.reduce(1, *)
-    guard let file = fopen(temporary, "wb") else { throw Self.refusal(path) }
-    self.file = file
+  private init(path: String, temporary: String, file: UnsafeMutablePointer<FILE>, missing: Int) {
+    (self.path, self.temporary, self.file, self.missing) = (path, temporary, file, missing)
+  }
+
+  /// Begins a file whose values are to follow with `append`.
+  static func begin(_ path: String, shape: [Int]) throws(LimnError) -> NumpyWriter {
+    let temporary = path + ".part"
+    guard let file = fopen(temporary, "wb") else { throw refusal(path) }
+    let writer = NumpyWriter(path: path, temporary: temporary, file: file, missing: shape.reduce(1, *))
     // The header is padded so that the data begins at a multiple of 64; a tuple of one keeps its comma.
     let axes = shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? "," : "")
     var header = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(axes)), }"
     header += String(repeating: " ", count: 63 - (10 + header.utf8.count) % 64) + "\n"
     var bytes: [UInt8] = [0x93] + Array("NUMPY".utf8) + [1, 0]
     bytes += [UInt8(header.utf8.count & 255), UInt8(header.utf8.count >> 8)] + Array(header.utf8)
-    try put(bytes.withUnsafeBytes { fwrite($0.baseAddress, 1, $0.count, file) == $0.count })
-    try finishIfWhole()
+    try writer.put(bytes.withUnsafeBytes { fwrite($0.baseAddress, 1, $0.count, file) == $0.count })
+    try writer.finishIfWhole()
+    return writer
   }
 
   /// The next values, in C order.

@@ -7,6 +7,8 @@ public enum ImageSource: Sendable, Equatable {
   case standardInput
   /// Bytes at hand, and what errors call them.
   case data([UInt8], name: String)
+  /// A picture that is already decoded.
+  case pixels(RGBImage)
   /// An http or https URL. This module has no network: whoever does fetches it and gives `data`.
   case url(String)
 
@@ -37,6 +39,7 @@ public enum ImageSource: Sendable, Equatable {
     case .path(let path): path
     case .standardInput: "standard input"
     case .data(_, let name): name
+    case .pixels: "the picture"
     case .url(let url): url
     }
   }
@@ -45,7 +48,7 @@ public enum ImageSource: Sendable, Equatable {
   ///
   /// - Throws: `notFound` for a path that leads nowhere; `badData` for a directory, a device, and more than
   ///   `mostBytes`; `unavailable` for a file that can't be read.
-  /// - Precondition: not a `url`.
+  /// - Precondition: neither a `url` nor `pixels`.
   public func read() throws(LimnError) -> [UInt8] {
     switch self {
     case .data(let bytes, let name):
@@ -55,8 +58,8 @@ public enum ImageSource: Sendable, Equatable {
       return try Self.readAll(STDIN_FILENO, size: 0, name: name)
     case .path(let path):
       return try Self.readFile(path)
-    case .url:
-      preconditionFailure("a URL has to be fetched first")
+    case .url, .pixels:
+      preconditionFailure("a URL has to be fetched first, pixels need no reading")
     }
   }
 

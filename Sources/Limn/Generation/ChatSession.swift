@@ -47,29 +47,35 @@ public final class ChatSession: Sendable {
   private func reply(_ options: GenerationOptions) -> AsyncThrowingStream<AnswerEvent, any Error> {
     let question = VisionLanguageModel.Question(
       messages: messages, options: options, memory: memory, pictures: pictures)
-    return AsyncThrowingStream { continuation in
-      let said = Mutex("")
-      let task = Task {
-        do {
-          let answer = try await model.answer(question) { event in
-            if case .text(let piece) = event { said.withLock { $0 += piece } }
-            continuation.yield(event)
-          }
-          state.withLock { $0.append(ChatMessage(.assistant, answer.text)) }
-          continuation.yield(.finished(answer))
-          continuation.finish()
-        } catch {
-          // What was said before the user stopped it stays part of the conversation.
-          let text = said.withLock { $0 }
-          if error.kind == .interrupted, !text.isEmpty {
-            state.withLock { $0.append(ChatMessage(.assistant, text)) }
-          }
-          continuation.finish(throwing: error)
+    let (stream, continuation) = AsyncThrowingStream.makeStream(of: AnswerEvent.self, throwing: (any Error).self)
+    let said = Said()
+    let task = Task {
+      do throws(LimnError) {
+        let answer = try await model.answer(question) { event in
+          if case .text(let piece) = event { said.text.withLock { $0 += piece } }
+          continuation.yield(event)
         }
-      }
-      continuation.onTermination = { ending in
-        if case .cancelled = ending { task.cancel() }
+        remember(answer.text)
+        continuation.yield(.finished(answer))
+        continuation.finish()
+      } catch {
+        // What was said before the user stopped it stays part of the conversation.
+        if error.kind == .interrupted { remember(said.text.withLock { $0 }) }
+        continuation.finish(throwing: error)
       }
     }
+    continuation.onTermination = { ending in
+      if case .cancelled = ending { task.cancel() }
+    }
+    return stream
+  }
+
+  private func remember(_ answer: String) {
+    if !answer.isEmpty { state.withLock { $0.append(ChatMessage(.assistant, answer)) } }
+  }
+
+  /// The text so far, for an answer that may be stopped.
+  private final class Said: Sendable {
+    let text = Mutex("")
   }
 }

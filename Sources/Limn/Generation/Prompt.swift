@@ -29,7 +29,7 @@ package struct Prompt: Sendable, Equatable {
       self.init(splitting: tokenizer.encode(spelled, addSpecial: addSpecial), at: imageToken)
       return
     }
-    pieces = []
+    self.init(splitting: [], at: 0)
     for (index, chunk) in text.split(separator: Self.imageMark, omittingEmptySubsequences: false).enumerated() {
       if index > 0 { append(.image(index - 1)) }
       append(.tokens(tokenizer.encode(String(chunk), addSpecial: addSpecial && index == 0).map(Int32.init)))

@@ -66,7 +66,7 @@ package struct PromptInputs: Sendable {
 
   /// The text tokens, in order.
   package var tokens: [Int32] {
-    runs.flatMap { if case .tokens(let ids) = $0 { ids } else { [] } }
+    runs.flatMap { run -> [Int32] in if case .tokens(let ids) = run { ids } else { [] } }
   }
 
   /// How many positions belong to pictures.
@@ -85,7 +85,7 @@ package struct PromptInputs: Sendable {
 
   /// The pictures, which must live as long as their keys are compared.
   package var images: [ImageEmbedding] {
-    runs.compactMap { if case .image(let image, _) = $0 { image } else { nil } }
+    runs.compactMap { run -> ImageEmbedding? in if case .image(let image, _) = run { image } else { nil } }
   }
 
   /// The embeddings of all positions, into x [count, hidden].

@@ -3,7 +3,7 @@ import LimnTensor
 
 /// Takes a model's weights out of a checkpoint by canonical name, checks every shape, and remembers what was
 /// taken, so that in the end what nobody asked for can be reported.
-struct WeightReader {
+package struct WeightReader {
   let checkpoint: Checkpoint
   private(set) var taken: Set<String> = []
 

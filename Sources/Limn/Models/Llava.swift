@@ -19,10 +19,10 @@ package struct Llava: Sendable {
   package let vision: VisionParts?
 
   package struct VisionParts: Sendable {
-    package let tower: CLIPVision
-    package let projector: Projector
+    let tower: CLIPVision
+    let projector: Projector
     /// Stands at the end of each row of an anyres map, [text hidden]; nil in LLaVA-1.5.
-    package let newline: Vector?
+    let newline: Vector?
   }
 
   /// - Parameter context: how many positions the rotary tables cover.

@@ -40,7 +40,7 @@ struct DebugPreprocess: AsyncParsableCommand {
     let checkpoint = try Checkpoint.open(model.reference, mmproj: model.mmproj)
     let processor = try ModelImageProcessor(checkpoint, policy: preprocess.preprocess)
     let picture = try processor.process(try await ImageSource(image).image())
-    var file = try NumpyWriter(output, shape: [picture.tiles, 3, picture.height, picture.width])
+    var file = try NumpyWriter.begin(output, shape: [picture.tiles, 3, picture.height, picture.width])
     try picture.pixels.withUnsafeBufferPointer { try file.append($0) }
   }
 }
@@ -55,7 +55,7 @@ struct DebugEmbed: AsyncParsableCommand {
   func run() async throws {
     let vlm = try await options.load()
     let embedding = try await vlm.encode([ImageSource(image)])[0]
-    var file = try NumpyWriter(options.output, shape: [embedding.rows, embedding.width])
+    var file = try NumpyWriter.begin(options.output, shape: [embedding.rows, embedding.width])
     try file.append(UnsafeBufferPointer(embedding.values))
   }
 }
@@ -84,10 +84,10 @@ struct DebugLogits: AsyncParsableCommand {
 
   func run() async throws {
     let vlm = try await options.load()
-    let images = try await vlm.encode(images.map(ImageSource.init))
+    let images = try await vlm.encode(images.map { try ImageSource($0) })
     let logits = try await vlm.logits(
       text: prompt, ids: inputIds.map { text throws(LimnError) in try tokenIDs(text) }, images: images)
-    var file = try NumpyWriter(options.output, shape: [logits.count, vlm.vocabularySize])
+    var file = try NumpyWriter.begin(options.output, shape: [logits.count, vlm.vocabularySize])
     for row in logits { try row.withUnsafeBufferPointer { try file.append($0) } }
   }
 }

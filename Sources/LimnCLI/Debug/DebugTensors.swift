@@ -52,7 +52,7 @@ struct DebugTensors: ParsableCommand {
         remedy: "`limn debug tensors` lists them")
     }
     let values = try dequantized(entry.tensor)
-    var file = try NumpyWriter(output, shape: entry.tensor.shape)
+    var file = try NumpyWriter.begin(output, shape: entry.tensor.shape)
     try values.withUnsafeBufferPointer { try file.append($0) }
   }
 }
