@@ -118,7 +118,7 @@ extension Checkpoint {
     self.config = config
     tensors = names.tensors
     unused = names.unused
-    tokenizer = .folder(folder.path)
+    tokenizer = .folder(path: folder.path)
     processorConfig = try Self.processorConfig(folder, towerFolder)
     endOfGenerationIDs = try Self.endIDs(folder, fields)
   }

@@ -1,0 +1,239 @@
+import LimnFiles
+import LimnTensor
+
+/// The types of tokens in a GGUF file, numbered as the format numbers them.
+enum GGUFTokenType: Int, Sendable {
+  case undefined, normal, unknown, control, userDefined, unused, byte
+}
+
+/// The vocabulary in a GGUF file, which says little about how text is to be cut: most of what follows is what
+/// llama.cpp knows about each kind of model.
+struct GGUFVocabulary {
+  private let file: GGUF
+  private let kind: Kind
+  private let pieces: [String]
+  private var types: [GGUFTokenType]
+
+  /// `tokenizer.ggml.model`
+  private enum Kind: String {
+    case sentencePiece = "llama"
+    case byteLevel = "gpt2"
+  }
+
+  init(_ file: GGUF) throws(LimnError) {
+    self.file = file
+    guard let model = file["tokenizer.ggml.model"]?.string else {
+      throw .badData("no tokenizer in the file", in: file.path, expected: "tokenizer.ggml.model")
+    }
+    guard let kind = Kind(rawValue: model) else {
+      throw .badData(
+        "a kind of tokenizer that is not supported", in: file.path, expected: "tokenizer.ggml.model llama or gpt2",
+        found: model)
+    }
+    self.kind = kind
+    guard let pieces = file["tokenizer.ggml.tokens"]?.strings, !pieces.isEmpty,
+      pieces.count <= Vocabulary.idLimit
+    else { throw .badData("no vocabulary in the file", in: file.path, expected: "tokenizer.ggml.tokens") }
+    self.pieces = pieces
+    types = Array(repeating: .normal, count: pieces.count)
+    if let numbers = file["tokenizer.ggml.token_type"] {
+      guard let numbers = numbers.ints, numbers.count >= pieces.count else {
+        throw .badData(
+          "tokenizer.ggml.token_type is too short", in: file.path, expected: "\(pieces.count) integers")
+      }
+      for id in types.indices { types[id] = GGUFTokenType(rawValue: numbers[id]) ?? .undefined }
+    }
+  }
+
+  func parts() throws(LimnError) -> Tokenizer.Parts {
+    var vocabulary = Vocabulary(expected: pieces.count)
+    for (id, piece) in pieces.enumerated() {
+      vocabulary.set(piece.isEmpty ? "[EMPTY_\(id)]" : piece, id: id)
+    }
+    let types = typesWithEnds(vocabulary)
+    var parts: Tokenizer.Parts
+    switch kind {
+    case .sentencePiece: parts = try sentencePiece(vocabulary)
+    case .byteLevel: parts = try byteLevel(vocabulary)
+    }
+    parts.precedence = .longest
+    parts.pieceText = .gguf(types: types, isByteLevel: kind == .byteLevel)
+    addTokens(types, to: &parts)
+    nameTokens(vocabulary, &parts)
+    return parts
+  }
+
+  /// Tokens that end an answer are control tokens even where the file forgets it, as for llama.cpp.
+  private func typesWithEnds(_ vocabulary: Vocabulary) -> [GGUFTokenType] {
+    var types = types
+    for name in Tokenizer.endOfGenerationNames {
+      if let id = vocabulary.id(of: name) { types[id] = .control }
+    }
+    return types
+  }
+
+  /// Control, user-defined and unknown tokens are found in the text. Files of Phi-3 models do not say that these
+  /// tokens swallow the white space behind them: that goes by the model's name.
+  private func addTokens(_ types: [GGUFTokenType], to parts: inout Tokenizer.Parts) {
+    let name = (file["general.name"]?.string ?? "").lowercased()
+    let isPhi3 = name.contains("phi-3") || name.contains("phi3")
+    for (id, piece) in pieces.enumerated() where [.control, .userDefined, .unknown].contains(types[id]) {
+      let strips = isPhi3 && !["<unk>", "<s>", "<|endoftext|>"].contains(piece)
+      parts.addedTokens.append(
+        AddedToken(id: id, content: piece, isSpecial: types[id] != .userDefined, stripsRight: strips))
+      if Tokenizer.endOfGenerationNames.contains(piece) { parts.endOfGenerationIDs.insert(id) }
+    }
+  }
+
+  /// The tokens with a role, BOS and EOS where they are added.
+  private func nameTokens(_ vocabulary: Vocabulary, _ parts: inout Tokenizer.Parts) {
+    func id(_ role: String, default fallback: Int? = nil) -> Int? {
+      let ids = [file["tokenizer.ggml.\(role)_token_id"]?.int, fallback]
+      return ids.lazy.compactMap { $0 }.first { pieces.indices.contains($0) }
+    }
+    let isSentencePiece = kind == .sentencePiece
+    parts.bosID = id("bos", default: isSentencePiece ? 1 : nil)
+    parts.eosID = id("eos", default: isSentencePiece ? 2 : nil)
+    parts.unknownID = id("unknown", default: isSentencePiece ? 0 : nil)
+    parts.padID = id("padding")
+    for role in ["eot", "eom"] {
+      if let id = id(role) { parts.endOfGenerationIDs.insert(id) }
+    }
+    let roles = [
+      ("bos_token", parts.bosID), ("eos_token", parts.eosID), ("unk_token", parts.unknownID),
+      ("pad_token", parts.padID),
+    ]
+    for (name, id) in roles { parts.specialTokens[name] = id.map { pieces[$0] } }
+    let addsBOS = file["tokenizer.ggml.add_bos_token"]?.bool ?? (isSentencePiece || preset(vocabulary)?.addsBOS == true)
+    if addsBOS, let bos = parts.bosID { parts.prefix = [bos] }
+    if file["tokenizer.ggml.add_eos_token"]?.bool == true, let eos = parts.eosID { parts.suffix = [eos] }
+  }
+
+  // MARK: SentencePiece
+
+  private func sentencePiece(_ vocabulary: Vocabulary) throws(LimnError) -> Tokenizer.Parts {
+    var scores = [Float](repeating: 0, count: pieces.count)
+    if let stored = file["tokenizer.ggml.scores"] {
+      guard let values = stored.floats ?? stored.ints?.map(Float.init), values.count >= pieces.count else {
+        throw .badData("tokenizer.ggml.scores is too short", in: file.path, expected: "\(pieces.count) numbers")
+      }
+      scores = values
+    }
+    // A byte without a piece of its own may be a character of the vocabulary.
+    let bytes = (0..<256).map { byte in
+      vocabulary.id(of: TokenizerJSON.bytePiece(UInt8(byte)))
+        ?? (byte < 128 ? vocabulary.id(of: String(Unicode.Scalar(UInt8(byte)))) : nil)
+    }
+    let unknown = file["tokenizer.ggml.unknown_token_id"]?.int ?? 0
+    var parts = Tokenizer.Parts(
+      model: BPE(
+        vocabulary: vocabulary, order: .scores(scores),
+        fallback: .bytes(pieces: bytes, unknown: pieces.indices.contains(unknown) ? unknown : nil)))
+    // The space goes in front of every piece of text between special tokens.
+    if file["tokenizer.ggml.add_space_prefix"]?.bool ?? true {
+      parts.normalizers = [.prepend(metaspace)]
+      parts.decoderSteps = [.strip(character: [0x20], start: 1, stop: 0, wholeText: true)]
+    }
+    parts.normalizers.append(.replaceByte(0x20, with: metaspace))
+    return parts
+  }
+
+  // MARK: Byte-level BPE
+
+  /// What `tokenizer.ggml.pre` stands for.
+  private struct Preset {
+    var dividers: [PreTokenizer.Divider]
+    var ignoresMerges = false
+    var addsBOS = false
+  }
+
+  private func byteLevel(_ vocabulary: Vocabulary) throws(LimnError) -> Tokenizer.Parts {
+    guard let preset = preset(vocabulary) else {
+      throw .badData(
+        "a pre-tokenizer that is not known", in: file.path,
+        found: "tokenizer.ggml.pre " + (file["tokenizer.ggml.pre"]?.string ?? ""),
+        remedy: "convert the model anew, or use one of the LLaVA family")
+    }
+    guard let lines = file["tokenizer.ggml.merges"]?.strings else {
+      throw .badData("no merges in the file", in: file.path, expected: "tokenizer.ggml.merges")
+    }
+    var table = MergeTable(count: lines.count)
+    for (rank, line) in lines.enumerated() {
+      var line = line
+      line.withUTF8 { line in
+        // The first piece is never empty, and may be a space itself.
+        guard let space = line.dropFirst().firstIndex(of: 0x20) else { return }
+        let (left, right) = (Bytes(rebasing: line[..<space]), Bytes(rebasing: line[(space + 1)...]))
+        var joined = Array(left)
+        joined.append(contentsOf: right)
+        // Merges to or from pieces that do not exist cannot end in a token.
+        guard let leftID = vocabulary.id(of: left), let rightID = vocabulary.id(of: right),
+          let id = joined.withUnsafeBufferPointer(vocabulary.id(of:))
+        else { return }
+        table.add(left: leftID, right: rightID, rank: rank, id: id, keepsFirst: true)
+      }
+    }
+    var parts = Tokenizer.Parts(
+      model: BPE(
+        vocabulary: vocabulary, order: .merges(table),
+        fallback: .character(bytePieces: nil, unknown: nil, fuses: false), ignoresMerges: preset.ignoresMerges))
+    parts.preTokenizers = preset.dividers.map { .split($0, .isolated, inverted: false) }
+    parts.preTokenizers.append(.byteLevel(addsPrefixSpace: false, cutsWords: false))
+    return parts
+  }
+
+  private func preset(_ vocabulary: Vocabulary) -> Preset? {
+    let digits = Pattern.known(#"\p{N}"#)
+    let gpt2 = PreTokenizer.Divider.words(.gpt2)
+    func llama3(digits: Int) -> PreTokenizer.Divider { .words(.llama3(digits: digits, longS: false)) }
+    let isLlama3 = vocabulary.id(of: "<|begin_of_text|>") == 128_000 && vocabulary.id(of: "<|eot_id|>") == 128_009
+    switch file["tokenizer.ggml.pre"]?.string ?? "" {
+    // Files from before April 2024 do not name it.
+    case "" where isLlama3, "default" where isLlama3, "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1",
+      "pixtral", "midm-2.0", "lfm2", "jina-v5-nano":
+      return Preset(dividers: [llama3(digits: 3)], ignoresMerges: true, addsBOS: true)
+    case "dbrx", "smaug-bpe", "chatglm-bpe": return Preset(dividers: [llama3(digits: 3)])
+    case "glm4": return Preset(dividers: [llama3(digits: 3)], ignoresMerges: true)
+    case "gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jina-v2-es", "jina-v2-de", "a.x-4.0", "mellum",
+      "modern-bert", "mpt", "olmo", "jais", "trillion", "granite-docling", "exaone4":
+      return Preset(dividers: [gpt2])
+    case "qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "hunyuan", "solar-open", "megrez":
+      return Preset(dividers: [llama3(digits: 1)])
+    case "qwen35":
+      return Preset(
+        dividers: [
+          Pattern.known(
+            #"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+"#
+              + #"|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#)
+        ])
+    case "starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2":
+      return Preset(dividers: [digits, gpt2])
+    case "falcon":
+      return Preset(
+        dividers: [Pattern.known(#"[\p{P}\$\+<=>\^~\|`]+"#), gpt2, Pattern.known("[0-9][0-9][0-9]")])
+    case "tekken":
+      return Preset(dividers: [Pattern.known(Self.tekken)], ignoresMerges: true, addsBOS: true)
+    case "", "default":
+      return Preset(
+        dividers: [
+          Pattern.known(#"[\p{P}\$\+<=>\^~\|]+"#), gpt2, Pattern.known(#"\p{N}+"#),
+          Pattern.known("[0-9][0-9][0-9]"),
+        ])
+    default: return nil
+    }
+  }
+
+  /// Mistral Nemo's, in llama.cpp's words: without case for letters beyond ASCII.
+  private static let tekken =
+    #"[^\r\n\p{L}\p{N}]?(?:(?=\p{L})[^a-z])*(?:(?=\p{L})[^A-Z])+"#
+    + #"|[^\r\n\p{L}\p{N}]?(?:(?=\p{L})[^a-z])+(?:(?=\p{L})[^A-Z])*"#
+    + #"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+}
+
+extension Pattern {
+  /// A pattern of our own, which compiles.
+  fileprivate static func known(_ source: String) -> PreTokenizer.Divider {
+    // swift-format-ignore
+    .pattern(try! Pattern(source))
+  }
+}

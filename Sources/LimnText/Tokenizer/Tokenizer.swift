@@ -1,0 +1,229 @@
+package import LimnFiles
+package import LimnTensor
+
+/// Text to token ids and back, exactly as the model's own tokenizer does it.
+///
+/// All formats come down to the same steps: added tokens are found in the text, what lies between them is
+/// normalised, cut into words, and encoded by byte-pair encoding; a chain of decoder steps leads back.
+package struct Tokenizer: Sendable {
+  /// The pieces of the model.
+  var vocabulary: Vocabulary { model.vocabulary }
+  let model: BPE
+  /// By id. Some of them are pieces of the model as well.
+  let addedTokens: [Int: AddedToken]
+  private let addedIDs: [ExactString: Int]
+  /// What the added tokens are in decoded text: the normalised content if that is what is looked for.
+  private let addedTexts: [Int: [UInt8]]
+  /// Finds the added tokens in the text as it comes, and then in the normalised text.
+  private let splitter: AddedTokenSplitter
+  private let normalizedSplitter: AddedTokenSplitter
+  private let normalizers: [Normalizer]
+  private let preTokenizers: [PreTokenizer]
+  /// What `addSpecial` puts before and behind the text.
+  let prefix: [Int]
+  let suffix: [Int]
+  private let pieceText: PieceText
+  private let decoderSteps: [Decoder.Step]
+
+  /// Ids that the files name; nil where they name none.
+  package let bosID, eosID, unknownID, padID: Int?
+  /// "bos_token" → "<s>" and so on, as tokenizer_config.json names them, or a GGUF by id: for chat templates.
+  package let specialTokens: [String: String]
+  /// Ids that `decode(…, skipSpecial: true)` leaves out.
+  package let specialIDs: Set<Int>
+  /// Ids after which an answer is over: those that the files name, and tokens of a known name, because files
+  /// often forget them (Phi-3's `<|end|>`, Llama 3's `<|eot_id|>`).
+  package let endOfGenerationIDs: Set<Int>
+  /// One more than the highest id. The model's embedding table may have more rows.
+  package let vocabularySize: Int
+
+  package var bosToken: String? { bosID.flatMap(piece) }
+  package var eosToken: String? { eosID.flatMap(piece) }
+
+  /// What is written for an id when text is made of it.
+  enum PieceText: Sendable {
+    /// The piece.
+    case piece
+    /// As llama.cpp: it depends on the token's type, and whether pieces are in GPT-2's characters.
+    case gguf(types: [GGUFTokenType], isByteLevel: Bool)
+  }
+
+  /// What the readers of the formats find out.
+  struct Parts {
+    var model: BPE
+    var addedTokens: [AddedToken] = []
+    var precedence = AddedTokenSplitter.Precedence.leftmost
+    var normalizers: [Normalizer] = []
+    var preTokenizers: [PreTokenizer] = []
+    var prefix: [Int] = []
+    var suffix: [Int] = []
+    var pieceText = PieceText.piece
+    var decoderSteps: [Decoder.Step] = []
+    var specialTokens: [String: String] = [:]
+    /// Beside those of the added tokens that are special.
+    var specialIDs: Set<Int> = []
+    var endOfGenerationIDs: Set<Int> = []
+    var bosID, eosID, unknownID, padID: Int?
+
+    /// The id of a token: an added one, else a piece of the model.
+    func id(of token: String) -> Int? {
+      addedTokens.last { ExactString($0.content) == ExactString(token) }?.id ?? model.vocabulary.id(of: token)
+    }
+  }
+
+  /// Reads a tokenizer.
+  /// - Throws: `notFound` without tokenizer files, bad data for files that are broken or of an unknown kind.
+  package init(_ source: TokenizerSource) throws(LimnError) {
+    switch source {
+    case .folder(let path): self.init(try TokenizerFolder(path: path).parts())
+    case .gguf(let file): self.init(try GGUFVocabulary(file).parts())
+    }
+  }
+
+  init(_ parts: Parts) {
+    model = parts.model
+    normalizers = parts.normalizers
+    preTokenizers = parts.preTokenizers
+    prefix = parts.prefix
+    suffix = parts.suffix
+    pieceText = parts.pieceText
+    decoderSteps = parts.decoderSteps
+    (bosID, eosID, unknownID, padID) = (parts.bosID, parts.eosID, parts.unknownID, parts.padID)
+    specialTokens = parts.specialTokens
+
+    var byID: [Int: AddedToken] = [:]
+    var ids: [ExactString: Int] = [:]
+    for token in parts.addedTokens {
+      byID[token.id] = token
+      ids[ExactString(token.content)] = token.id
+    }
+    addedTokens = byID
+    addedIDs = ids
+    vocabularySize = max(parts.model.vocabulary.idCount, (byID.keys.max() ?? -1) + 1)
+    specialIDs = parts.specialIDs.union(byID.values.filter(\.isSpecial).map(\.id))
+    var ends = parts.endOfGenerationIDs
+    if let eosID { ends.insert(eosID) }
+    for name in Self.endOfGenerationNames {
+      if let id = ids[ExactString(name)] ?? parts.model.vocabulary.id(of: name), specialIDs.contains(id) {
+        ends.insert(id)
+      }
+    }
+    endOfGenerationIDs = ends
+
+    let raw = parts.addedTokens.filter { !$0.isNormalized }
+    splitter = AddedTokenSplitter(raw, words: raw.map { Array($0.content.utf8) }, precedence: parts.precedence)
+    let normalized = parts.addedTokens.filter(\.isNormalized)
+    let words = normalized.map { parts.normalizers(Array($0.content.utf8), isFirst: true).text }
+    normalizedSplitter = AddedTokenSplitter(normalized, words: words, precedence: .leftmost)
+    var texts: [Int: [UInt8]] = [:]
+    for token in byID.values { texts[token.id] = Array(token.content.utf8) }
+    for (token, word) in zip(normalized, words) { texts[token.id] = word }
+    addedTexts = texts
+  }
+
+  static let endOfGenerationNames = [
+    "<|end|>", "<|eot_id|>", "<|im_end|>", "<|endoftext|>", "</s>", "<|end_of_text|>", "<|eom_id|>",
+    "<end_of_turn>",
+  ]
+
+  // MARK: Encoding
+
+  /// The ids of a text. Added tokens that stand in it, special ones too, are recognised.
+  /// - Parameter addSpecial: whether BOS and EOS are added, as far as the tokenizer adds them at all.
+  package func encode(_ text: String, addSpecial: Bool = true) -> [Int] {
+    var ids = addSpecial ? prefix : []
+    var text = text
+    text.withUTF8 { text in
+      for segment in splitter.split(text) {
+        if let id = segment.id {
+          ids.append(id)
+        } else {
+          let (text, isFirst) = normalizers(Array(text[segment.range]), isFirst: segment.range.lowerBound == 0)
+          encode(text, isFirst: isFirst, into: &ids)
+        }
+      }
+    }
+    if addSpecial { ids += suffix }
+    return ids
+  }
+
+  private func encode(_ normalized: [UInt8], isFirst: Bool, into ids: inout [Int]) {
+    normalized.withUnsafeBufferPointer { text in
+      for segment in normalizedSplitter.split(text) {
+        if let id = segment.id {
+          ids.append(id)
+          continue
+        }
+        let start = PreTokenizedText(
+          Array(text[segment.range]), isFirst: isFirst && segment.range.lowerBound == 0)
+        let words = preTokenizers.reduce(start) { $1($0) }
+        words.bytes.withUnsafeBufferPointer { bytes in
+          for piece in words.pieces { model.encode(Bytes(rebasing: bytes[piece]), into: &ids) }
+        }
+      }
+    }
+  }
+
+  // MARK: Decoding
+
+  /// The text of ids, as transformers' `decode(ids, skip_special_tokens: skipSpecial)` gives it: a
+  /// SentencePiece tokenizer drops the space that it puts in front. Ids that do not exist are left out.
+  package func decode(_ ids: [Int], skipSpecial: Bool = false) -> String {
+    var detokenizer = StreamingDetokenizer(self, skipSpecial: skipSpecial)
+    var text = ""
+    for id in ids { text += detokenizer.append(id) }
+    return text + detokenizer.finish()
+  }
+
+  /// The piece of an id as the vocabulary has it ("▁Hello", "ĠHello", "<0x0A>"), nil for ids without one.
+  package func piece(_ id: Int) -> String? {
+    addedTokens[id]?.content ?? vocabulary.piece(id).map { String(decoding: $0, as: UTF8.self) }
+  }
+
+  /// The id of a piece or of an added token.
+  package func id(of piece: String) -> Int? {
+    addedIDs[ExactString(piece)] ?? vocabulary.id(of: piece)
+  }
+
+  func decoder() -> Decoder { Decoder(decoderSteps) }
+
+  /// What goes to the decoder for an id; nil for ids without a piece.
+  func text(of id: Int) -> [UInt8]? {
+    guard case .gguf(let types, let isByteLevel) = pieceText else {
+      return addedTexts[id] ?? vocabulary.piece(id).map(Array.init)
+    }
+    guard let piece = vocabulary.piece(id) else { return nil }
+    switch types[id] {
+    case .normal where isByteLevel: return ByteLevel.decoded(Array(piece))
+    case .normal: return Self.metaspacePattern.replacingMatches(in: Array(piece), with: [0x20])
+    case .byte: return Decoder.byte(of: piece).map { [$0] } ?? Array(piece)
+    case .control, .userDefined, .unknown: return Array(piece)
+    case .unused, .undefined: return []
+    }
+  }
+
+  private static let metaspacePattern = Pattern(literal: "▁")
+}
+
+/// Makes text of tokens as they come, in constant time per token. It never gives half a character, and all
+/// that it gives, put together, is `decode` of all the ids.
+package struct StreamingDetokenizer: Sendable {
+  private let tokenizer: Tokenizer
+  private let skipSpecial: Bool
+  private var decoder: Decoder
+
+  package init(_ tokenizer: Tokenizer, skipSpecial: Bool) {
+    self.tokenizer = tokenizer
+    self.skipSpecial = skipSpecial
+    decoder = tokenizer.decoder()
+  }
+
+  /// The text that is certain with one more token: often none, when a character is spread over tokens.
+  package mutating func append(_ id: Int) -> String {
+    if skipSpecial && tokenizer.specialIDs.contains(id) { return "" }
+    return tokenizer.text(of: id).map { decoder.append($0) } ?? ""
+  }
+
+  /// What is left when no token follows.
+  package mutating func finish() -> String { decoder.finish() }
+}

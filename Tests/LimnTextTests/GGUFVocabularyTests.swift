@@ -1,0 +1,62 @@
+import Foundation
+import LimnFiles
+import LimnTensor
+import LimnText
+import Testing
+
+/// llama.cpp's own vocabularies, with its own test texts. They are too large to be part of the package: CI has
+/// them beside the package's folder.
+private let vocabularies = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+  .deletingLastPathComponent().deletingLastPathComponent().appending(path: "shared/data/vocab").path
+
+@Suite(
+  "Real GGUF vocabularies",
+  // Skipped in a plain clone.
+  .enabled(if: FileManager.default.fileExists(atPath: vocabularies), "the vocabularies are not here"))
+struct GGUFVocabularyTests {
+  private func tokenizer(_ name: String) throws -> Tokenizer {
+    try Tokenizer(.gguf(GGUF(path: vocabularies + "/ggml-vocab-\(name).gguf")))
+  }
+
+  @Test("llama.cpp's test texts give its ids", arguments: ["llama-spm", "phi-3", "llama-bpe", "gpt-2"])
+  func identical(name: String) throws {
+    let tokenizer = try tokenizer(name)
+    let base = vocabularies + "/ggml-vocab-\(name).gguf"
+    let texts = try String(contentsOfFile: base + ".inp", encoding: .utf8)
+      .components(separatedBy: "\n__ggml_vocab_test__\n")
+    let lines = try String(contentsOfFile: base + ".out", encoding: .utf8)
+      .split(separator: "\n", omittingEmptySubsequences: false)
+    #expect(texts.count > 40 && lines.count >= texts.count)
+    for (text, line) in zip(texts, lines) {
+      let expected = line.split(separator: " ").map { Int($0)! }
+      #expect(tokenizer.encode(text, addSpecial: false) == expected, "\(text.debugDescription)")
+    }
+  }
+
+  @Test("Phi-3's special tokens swallow the line break behind them, and end an answer")
+  func phi3() throws {
+    let tokenizer = try tokenizer("phi-3")
+    #expect(tokenizer.encode("<|user|>\nHi there<|end|>\n<|assistant|>\n") == [1, 32010, 6324, 727, 32007, 32001])
+    #expect(tokenizer.endOfGenerationIDs == [2, 32000, 32007])
+    #expect(tokenizer.specialTokens["eos_token"] == "<|endoftext|>" && tokenizer.bosToken == "<s>")
+  }
+
+  @Test("Llama 3 begins with BOS though the file does not say so, GPT-2 does not")
+  func beginning() throws {
+    #expect(try tokenizer("llama-bpe").encode("Hello world") == [128_000, 9906, 1917])
+    #expect(try tokenizer("gpt-2").encode("Hello world") == [15496, 995])
+    #expect(try tokenizer("llama-bpe").endOfGenerationIDs == [128_001, 128_009])
+  }
+
+  @Test("text comes back from its ids")
+  func back() throws {
+    for name in ["llama-spm", "llama-bpe", "gpt-2"] {
+      let tokenizer = try tokenizer(name)
+      for text in ["Hello  world\n", " x", "天氣 🦙 e\u{301}", "It's 1,234."] {
+        let ids = tokenizer.encode(text, addSpecial: false)
+        #expect(same(tokenizer.decode(ids), text))
+        #expect(same(tokenizer.streamed(ids), text))
+      }
+    }
+  }
+}

@@ -1,0 +1,229 @@
+import Foundation
+import LimnFiles
+import LimnTensor
+import Testing
+
+@testable import LimnText
+
+@Suite("Tokenizers against the libraries that they come from")
+struct TokenizerTests {
+  @Test("there are fixtures")
+  func fixtures() { #expect(TokenizerFixture.names.count > 20) }
+
+  @Test("texts become the ids that the library gives", arguments: TokenizerFixture.names)
+  func encodes(name: String) throws {
+    let fixture = try TokenizerFixture(name)
+    for (text, ids) in fixture.texts("encode") {
+      #expect(fixture.tokenizer.encode(text) == ids, "\(text.debugDescription)")
+    }
+    for (text, ids) in fixture.texts("plain") {
+      #expect(fixture.tokenizer.encode(text, addSpecial: false) == ids, "\(text.debugDescription)")
+    }
+  }
+
+  @Test("ids become the text that the library gives, at once and token by token", arguments: TokenizerFixture.names)
+  func decodes(name: String) throws {
+    let fixture = try TokenizerFixture(name)
+    for (ids, text, withoutSpecial) in fixture.ids {
+      #expect(same(fixture.tokenizer.decode(ids), text), "\(ids)")
+      #expect(same(fixture.tokenizer.decode(ids, skipSpecial: true), withoutSpecial), "\(ids)")
+      #expect(same(fixture.tokenizer.streamed(ids), text), "\(ids)")
+    }
+  }
+
+  @Test("a stream gives whole characters as soon as they are certain")
+  func streams() throws {
+    let tokenizer = try TokenizerFixture("gpt2").tokenizer
+    let ids = tokenizer.encode("🌅", addSpecial: false)
+    try #require(ids.count > 1)
+    var detokenizer = StreamingDetokenizer(tokenizer, skipSpecial: false)
+    #expect(ids.dropLast().map { detokenizer.append($0) } == ids.dropLast().map { _ in "" })
+    #expect(detokenizer.append(ids[ids.count - 1]) == "🌅")
+    #expect(detokenizer.append(ids[0]) == "")
+    #expect(detokenizer.finish() == "\u{FFFD}")
+  }
+
+  @Test("a text of 300,000 characters without a space takes no quadratic time")
+  func longWord() throws {
+    for name in ["legacy", "gpt2", "model"] {
+      let tokenizer = try TokenizerFixture(name).tokenizer
+      let word = String(repeating: "weather", count: 40_000)
+      let ids = tokenizer.encode(word, addSpecial: false)
+      #expect(tokenizer.decode(ids) == word)
+    }
+  }
+
+  @Test("pieces and ids lead to each other, and unknown ones nowhere")
+  func pieces() throws {
+    let tokenizer = try TokenizerFixture("legacy").tokenizer
+    #expect(tokenizer.piece(1) == "<s>" && tokenizer.id(of: "<s>") == 1)
+    #expect(tokenizer.id(of: "<|a|>").flatMap(tokenizer.piece) == "<|a|>")
+    #expect(tokenizer.piece(tokenizer.vocabularySize) == nil && tokenizer.piece(-1) == nil)
+    #expect(tokenizer.id(of: "no such piece") == nil)
+    #expect(tokenizer.decode([-1, tokenizer.vocabularySize, 1]) == "<s>")
+  }
+}
+
+@Suite("What stands beside a tokenizer.json")
+struct TokenizerFolderTests {
+  private func folder(_ files: [String: String]) throws -> TemporaryFolder {
+    let folder = try TemporaryFolder()
+    let json = try String(contentsOfFile: TokenizerFixture.folder + "/legacy/tokenizer.json", encoding: .utf8)
+    try folder.write(json, to: "tokenizer.json")
+    for (name, text) in files { try folder.write(text, to: name) }
+    return folder
+  }
+
+  @Test("special tokens have the names of tokenizer_config.json, overruled by special_tokens_map.json")
+  func names() throws {
+    let folder = try folder([
+      "tokenizer_config.json": #"{"bos_token": "<s>", "eos_token": "</s>", "pad_token": null, "chat_template": "x"}"#,
+      "special_tokens_map.json": #"{"eos_token": {"content": "<|b|>", "lstrip": true}}"#,
+    ])
+    let tokenizer = try Tokenizer(.folder(path: folder.path))
+    #expect(tokenizer.specialTokens == ["bos_token": "<s>", "eos_token": "<|b|>"])
+    #expect(tokenizer.bosID == 1 && tokenizer.eosID == tokenizer.id(of: "<|b|>"))
+    #expect(tokenizer.padID == nil && tokenizer.unknownID == nil)
+    #expect(tokenizer.endOfGenerationIDs == [tokenizer.eosID!, 2])
+  }
+
+  @Test("with added_tokens_decoder, its settings count and the other files do not")
+  func addedTokensDecoder() throws {
+    let folder = try folder([
+      "tokenizer_config.json": """
+      {"bos_token": "<s>", "added_tokens_decoder": {"559": {"content": "<|a|>", "rstrip": false, "special": true},
+        "900": {"content": "<|new|>", "rstrip": true, "special": true}}}
+      """,
+      "special_tokens_map.json": #"{"bos_token": "</s>"}"#,
+    ])
+    let tokenizer = try Tokenizer(.folder(path: folder.path))
+    let before = try TokenizerFixture("legacy").tokenizer
+    #expect(tokenizer.bosID == 1)
+    // transformers counts on from the last id, whatever the file says.
+    #expect(tokenizer.id(of: "<|new|>") == before.vocabularySize)
+    #expect(tokenizer.encode("<|new|> \n") == [1, before.vocabularySize] + [2])
+    #expect(tokenizer.encode("<|a|>\n").count == before.encode("<|a|>\n").count + 2)
+  }
+
+  @Test("a folder without tokenizer files is not found, and says what is missing")
+  func missing() throws {
+    let folder = try TemporaryFolder()
+    let error = #expect(throws: LimnError.self) { try Tokenizer(.folder(path: folder.path)) }
+    #expect(error?.kind == .notFound && error?.expected == "tokenizer.json or tokenizer.model")
+  }
+
+  @Test(
+    "components that are not known are refused by name",
+    arguments: [
+      (#""pre_tokenizer": null"#, #""pre_tokenizer": {"type": "UnicodeScripts"}"#, "UnicodeScripts"),
+      (#""type":"Prepend""#, #""type":"Nmt""#, "Nmt"), (#""type":"ByteFallback""#, #""type":"CTC""#, "CTC"),
+      (#""type":"TemplateProcessing""#, #""type":"Other""#, "Other"), (#""type":"BPE""#, #""type":"Unigram""#, "Unigram"),
+    ])
+  func unknown(before: String, after: String, name: String) throws {
+    let folder = try TemporaryFolder()
+    let json = try String(contentsOfFile: TokenizerFixture.folder + "/legacy/tokenizer.json", encoding: .utf8)
+    let changed = json.replacingOccurrences(of: before, with: after)
+      .replacingOccurrences(of: before.replacingOccurrences(of: " ", with: ""), with: after)
+    try folder.write(changed, to: "tokenizer.json")
+    let error = #expect(throws: LimnError.self) { try Tokenizer(.folder(path: folder.path)) }
+    #expect(error?.kind == .badData && error?.what.contains(name) == true)
+  }
+
+  @Test(
+    "a vocabulary with ids or merges that cannot be is refused",
+    arguments: [
+      #"{"vocab": {"a": -1}, "merges": []}"#, #"{"vocab": {"a": 99999999999}, "merges": []}"#,
+      #"{"vocab": {"a": 0}, "merges": ["a b"]}"#, #"{"vocab": {"a": 0}, "merges": ["a"]}"#,
+      #"{"vocab": {"a": 0}, "merges": [3]}"#, #"{"vocab": ["a"], "merges": []}"#, #"{"vocab": {"a": 0}}"#,
+    ])
+  func broken(model: String) throws {
+    let folder = try TemporaryFolder()
+    try folder.write(#"{"model": \#(model)}"#, to: "tokenizer.json")
+    #expect(throws: LimnError.self) { try Tokenizer(.folder(path: folder.path)) }
+  }
+
+  @Test("a tokenizer.model that is cut anywhere is refused or smaller, never a crash")
+  func cutModel() throws {
+    let bytes = try Data(contentsOf: URL(filePath: TokenizerFixture.folder + "/model/tokenizer.model"))
+    let folder = try TemporaryFolder()
+    let file = URL(filePath: folder.path + "/tokenizer.model")
+    for count in [0, 1, 2, 3, 20, 100, bytes.count / 2, bytes.count - 3] {
+      try bytes.prefix(count).write(to: file)
+      #expect(throws: LimnError.self, "\(count) bytes") { try Tokenizer(.folder(path: folder.path)) }
+    }
+  }
+
+  @Test("added_tokens.json beside a tokenizer.model keeps its ids, as the original LLaVA layout needs")
+  func addedTokensOfModel() throws {
+    let folder = try TemporaryFolder()
+    let bytes = try Data(contentsOf: URL(filePath: TokenizerFixture.folder + "/model/tokenizer.model"))
+    try bytes.write(to: URL(filePath: folder.path + "/tokenizer.model"))
+    try folder.write(#"{"<|end|>": 1007, "<pad>": 1000}"#, to: "added_tokens.json")
+    try folder.write(#"{"pad_token": "<pad>", "add_eos_token": true}"#, to: "tokenizer_config.json")
+    let tokenizer = try Tokenizer(.folder(path: folder.path))
+    let plain = try TokenizerFixture("model").tokenizer
+    let hello = plain.encode("the", addSpecial: false)
+    #expect(tokenizer.encode("the<|end|>the") == [1] + hello + [1007] + hello + [2])
+    #expect(tokenizer.padID == 1000 && tokenizer.vocabularySize == 1008)
+    try folder.write(#"{"legacy": false}"#, to: "tokenizer_config.json")
+    let modern = try Tokenizer(.folder(path: folder.path))
+    #expect(modern.encode("<|end|>the") != [1, 1007] + hello)
+    #expect(modern.encode("the") == [1] + hello)
+  }
+}
+
+@Suite("Patterns")
+struct PatternTests {
+  @Test("the classes of code points are Oniguruma's")
+  func classes() throws {
+    let classes = try JSON.parse(file: TokenizerFixture.folder + "/classes.json")
+    let tests: [(String, (UInt32) -> Bool)] = [
+      (#"\p{L}"#, { CharacterClass(of: $0).contains(.letter) }),
+      (#"\p{N}"#, { CharacterClass(of: $0).contains(.number) }),
+      (#"\p{M}"#, { CharacterClass(of: $0).contains(.mark) }),
+      (#"\p{P}"#, { CharacterClass(of: $0).contains(.punctuation) }),
+      (#"\s"#, { CharacterClass(of: $0).contains(.space) }), (#"\w"#, CharacterClass.isWord),
+    ]
+    for (name, isMember) in tests {
+      var ranges: [Int] = []
+      for value in 0..<0x110000 where !(0xD800..<0xE000).contains(value) && isMember(UInt32(value)) {
+        if ranges.last == value - 1 { ranges[ranges.count - 1] = value } else { ranges += [value, value] }
+      }
+      let expected = classes[name]!.array!.map { $0.int! }
+      #expect(ranges == expected, "\(name)")
+    }
+  }
+
+  private func matches(_ pattern: String, _ text: String) throws -> [String] {
+    let bytes = Array(text.utf8)
+    let pattern = try Pattern(pattern)
+    let ranges = bytes.withUnsafeBufferPointer { pattern.matches(in: $0) }
+    return ranges.map { String(decoding: bytes[$0], as: UTF8.self) }
+  }
+
+  @Test("what patterns match")
+  func matching() throws {
+    #expect(try matches(#"a+?b|[^x-z\s]{2,3}"#, "aab wvu xy12") == ["aab", "wvu", "12"])
+    #expect(try matches(#"(?i:ſtraße|K)"#, "STRASSE straße k \u{212A}") == ["straße", "k", "\u{212A}"])
+    #expect(try matches(#"\p{Lu}\P{Lu}*|\x{41}"#, "AbcÄäZ") == ["Abc", "Ää", "Z"])
+    #expect(try matches(#"\d{1,2}(?=(?:\d{2})*$)"#, "1234567") == ["1", "23", "45", "67"])
+    #expect(try matches(#"(?>a+)b|a"#, "aaac ab") == ["a", "a", "a", "ab"])
+    #expect(try matches(#"\s+(?!\S)|\s+"#, "a   b ") == ["  ", " ", " "])
+    #expect(try matches("", "ab") == ["", "", ""])
+  }
+
+  @Test("a pattern that would take for ever gives up", arguments: [#"(a*)*b"#, #"(a|aa)+$b"#, #"(?:a?){50}c"#])
+  func hostile(pattern: String) throws {
+    #expect(try matches(pattern, String(repeating: "a", count: 60)) == [])
+  }
+
+  @Test(
+    "patterns that are broken or too much are refused",
+    arguments: [
+      "(", ")", "[", "*a", "a{3,2}", #"\p{Klingon}"#, #"\q"#, "[z-a]", "(?<n>a)", "[a[b]]", "(((a{900}){900}){900})",
+      String(repeating: "(", count: 5000), "\\",
+    ])
+  func refused(pattern: String) {
+    #expect(throws: LimnError.self) { try Pattern(pattern) }
+  }
+}
