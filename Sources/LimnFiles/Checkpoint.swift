@@ -100,24 +100,18 @@ extension Checkpoint {
         remedy: gguf.map { "name the file itself: \(folder.path($0))" } ?? "check the path")
     }
     let fields = ConfigReader(json: json, place: folder.path("config.json"))
-    guard json.object != nil else { throw LimnError.badData("the config is no object", in: fields.place) }
-    var config: ModelConfig
+    var config = try ModelConfig(json: json, place: fields.place)
     var names = CanonicalTensors()
     let weights = try RawWeights.folder(folder).tensors
     try names.add(weights, TensorNames.place, folder.path)
     var towerFolder: Folder?
-    if fields.has("mm_vision_tower") {
-      layout = .original
-      config = try ModelConfig(original: fields)
+    layout = fields.has("mm_vision_tower") ? .original : .huggingFace
+    if layout == .original {
       towerFolder = try OriginalParts.complete(&config, &names, folder, fields)
+      // Training scripts add tokens without noting it.
       if let rows = names.tensors["language_model.embed_tokens.weight"]?.shape.first {
         config.language.vocabulary = rows
       }
-    } else {
-      layout = .huggingFace
-      let type = try fields.string("model_type") ?? ""
-      config = fields.has("text_config") || type.hasPrefix("llava")
-        ? try ModelConfig(huggingFace: fields) : try ModelConfig(languageModel: fields)
     }
     reference = folder.path
     name = Self.lastComponent(folder.path)

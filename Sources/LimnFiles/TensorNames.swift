@@ -1,5 +1,5 @@
 /// What a tensor of a checkpoint is to the model.
-enum TensorPlace: Equatable {
+package enum TensorPlace: Equatable {
   /// It goes by this canonical name (docs/architecture.md).
   case named(String)
   /// Checkpoints of this kind carry it, nothing needs it: frequencies, position ids, CLIP's text half.
@@ -10,7 +10,7 @@ enum TensorPlace: Equatable {
 
 /// The names that safetensors and PyTorch checkpoints use, by prefix: Hugging Face's three schemes, the original
 /// LLaVA's, a CLIP's own, and xtuner's. The leaves are the same everywhere.
-enum TensorNames {
+package enum TensorNames {
   private enum Part { case language, head, vision, projector, newline }
 
   /// Longer prefixes first: the first that fits decides.
@@ -39,7 +39,7 @@ enum TensorNames {
   ]
 
   /// The place of a tensor of a whole model.
-  static func place(of name: String) -> TensorPlace {
+  package static func place(of name: String) -> TensorPlace {
     // Adapters' non_lora_trainables and mm_projector.bin carry peft's prefix.
     let name = name.hasPrefix("base_model.model.") ? name.dropFirst("base_model.model.".count) : Substring(name)
     for (prefix, part) in prefixes where name.hasPrefix(prefix) {
@@ -56,7 +56,7 @@ enum TensorNames {
   }
 
   /// The place of a tensor of a CLIP that lies in a folder of its own: with its text half, or the tower alone.
-  static func clip(_ name: String) -> TensorPlace {
+  package static func clip(_ name: String) -> TensorPlace {
     for prefix in ["vision_model.", "clip.vision_model."] where name.hasPrefix(prefix) {
       return vision(name.dropFirst(prefix.count))
     }
@@ -64,7 +64,7 @@ enum TensorNames {
   }
 
   /// The place of a tensor of xtuner's projector folder.
-  static func xtunerProjector(_ name: String) -> TensorPlace {
+  package static func xtunerProjector(_ name: String) -> TensorPlace {
     projector(name.hasPrefix("model.") ? name.dropFirst("model.".count) : Substring(name))
   }
 

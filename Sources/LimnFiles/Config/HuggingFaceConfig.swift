@@ -1,4 +1,4 @@
-import LimnTensor
+package import LimnTensor
 
 extension VisionConfig {
   /// What LlavaConfig assumes where a config has no `vision_config` at all: CLIP-L/14 at 336 pixels.
@@ -30,6 +30,24 @@ extension VisionConfig {
 }
 
 extension ModelConfig {
+  /// From a config.json, whatever layout it is of. The tower of the original layout is configured elsewhere:
+  /// `vision` stays nil there.
+  package init(json: JSON, place: String) throws(LimnError) {
+    guard json.object != nil else {
+      throw LimnError.badData("the config is wrong", in: place, expected: "an object", found: json.kind)
+    }
+    let fields = ConfigReader(json: json, place: place)
+    let type = try fields.string("model_type") ?? ""
+    // model_type is "llava" in both layouts; only these keys tell them apart.
+    if fields.has("mm_vision_tower") {
+      try self.init(original: fields)
+    } else if fields.has("text_config") || type.hasPrefix("llava") {
+      try self.init(huggingFace: fields)
+    } else {
+      try self.init(languageModel: fields)
+    }
+  }
+
   /// From the config.json of LlavaForConditionalGeneration or LlavaNextForConditionalGeneration.
   init(huggingFace fields: ConfigReader) throws(LimnError) {
     let type = try fields.string("model_type") ?? "llava"
