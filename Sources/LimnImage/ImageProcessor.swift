@@ -80,6 +80,8 @@ package struct ImageProcessor: Sendable {
   /// The most pixels that one picture may have after resizing.
   private static let mostPixels = 1 << 24
 
+  private static let highestPadded = 32_768
+
   /// - Throws: `badData` for a configuration that no picture could be processed by.
   package init(_ configuration: Configuration) throws(LimnError) {
     let place = "the image processor's configuration"
@@ -107,7 +109,8 @@ package struct ImageProcessor: Sendable {
     self.configuration = configuration
   }
 
-  /// - Throws: `badData` where the configuration leaves a picture of this size too large, or tiles unequal.
+  /// - Throws: `badData` where the configuration leaves a picture of this size too large, or tiles unequal, and
+  ///   for one too narrow to be padded.
   package func process(_ picture: RGBImage, policy: Policy = .trained) throws(LimnError) -> ProcessedImage {
     let original = PixelSize(height: picture.height, width: picture.width)
     let used = policy == .trained && configuration.trained != .trained ? configuration.trained : policy
@@ -115,7 +118,7 @@ package struct ImageProcessor: Sendable {
     case .crop:
       return try pack([scaleAndCrop(Canvas(converted(picture)))], original)
     case .pad:
-      return try pack([scaleAndCrop(Canvas(squareAround: picture, colour: [122, 116, 104]))], original)
+      return try pack([scaleAndCrop(squared(picture, [122, 116, 104]))], original)
     case .stretch:
       let size = configuration.modelSize
       return try pack([stretch(picture, to: size, .bicubic)], original)
@@ -124,8 +127,7 @@ package struct ImageProcessor: Sendable {
       if configuration.kind == .llavaNext { return try tiles(of: picture) }
       let padded = configuration.kind == .llava && configuration.doPad
       let ground = configuration.mean.map { UInt8(max(0, min(255, $0 * 255))) }
-      return try pack(
-        [configured(padded ? Canvas(squareAround: picture, colour: ground) : Canvas(picture))], original)
+      return try pack([configured(padded ? squared(picture, ground) : Canvas(picture))], original)
     }
   }
 
@@ -135,6 +137,16 @@ package struct ImageProcessor: Sendable {
   /// transformers' processors then lay the picture on white.
   private func converted(_ picture: RGBImage) -> RGBImage {
     configuration.doConvertRGB ? picture.onWhite() : picture
+  }
+
+  /// The rows of a tall picture are resampled with the ground beside them, which has to end in finite time.
+  private func squared(_ picture: RGBImage, _ colour: [UInt8]) throws(LimnError) -> Canvas {
+    guard picture.height <= max(picture.width, Self.highestPadded) else {
+      throw .badData(
+        "the picture is too narrow to be padded to a square", expected: "at most \(Self.highestPadded) rows",
+        found: "\(picture.width) × \(picture.height)", remedy: "use --preprocess crop")
+    }
+    return Canvas(squareAround: picture, colour: colour)
   }
 
   /// do_resize and do_center_crop, as the configuration has them.
