@@ -97,9 +97,9 @@ private struct Taps {
     limn_resample_row(row, starts, counts, weights, stride, starts.count, out)
   }
 
-  /// Rows of `count` bytes, resampled downwards. The source's rows are asked for one by one from the top, those
-  /// that matter, and each row of the result is handed over when it is complete: in between only the sums that
-  /// are under way are held.
+  /// Rows of `count` bytes, resampled downwards. The source's rows are asked for one by one from the top, as
+  /// far as they matter, and each row of the result is handed over when it is complete: in between only the
+  /// sums that are under way are held.
   func combine(_ count: Int, row: (Int) -> [UInt8], finished: (_ output: Int, [UInt8]) -> Void) {
     guard let first = starts.first, let last = starts.last, let lastCount = counts.last else { return }
     var sums = [[Int32]](repeating: [], count: starts.count)
