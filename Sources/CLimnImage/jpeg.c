@@ -8,8 +8,8 @@
 
 #include "limn_image.h"
 
-// Progressive pictures are decoded scan by scan over all their pixels, and a scan may take a handful of bytes:
-// the work is bounded, not only the number of pixels. Ordinary files have about ten scans.
+// Progressive pictures are decoded scan by scan over all their pixels, and a scan may take a handful of
+// bytes: the work is bounded, not only the number of pixels. Ordinary files have about ten scans.
 #define MOST_SCANS 500
 #define MOST_SCANNED_PIXELS 4000000000ull
 

@@ -65,8 +65,8 @@ int limn_read_png(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_p
   png_set_strip_alpha(png);
   const int passes = png_set_interlace_handling(png);
   png_read_update_info(png, info);
-  if (width != picture->width || height != picture->height || png_get_rowbytes(png, info) != 3 * (size_t)width)
-    png_error(png, "rows of an unexpected size");
+  const int same = width == picture->width && height == picture->height;
+  if (!same || png_get_rowbytes(png, info) != 3 * (size_t)width) png_error(png, "rows of an unexpected size");
   for (int i = 0; i < passes; i++)
     for (uint32_t y = 0; y < height; y++) png_read_row(png, rgb + 3 * (size_t)width * y, NULL);
   png_read_end(png, NULL);

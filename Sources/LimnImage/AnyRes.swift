@@ -1,5 +1,5 @@
-/// The arithmetic of LLaVA-NeXT's pictures of any resolution, where pixels and the model's image tokens have to
-/// agree. Source: transformers' `image_processing_utils` and `modeling_llava_next`.
+/// The arithmetic of LLaVA-NeXT's pictures of any resolution, where pixels and the model's image tokens have
+/// to agree. Source: transformers' `image_processing_utils` and `modeling_llava_next`.
 package enum AnyRes {
   /// How many tiles a picture is cut into.
   package struct Grid: Sendable, Equatable {
@@ -14,8 +14,8 @@ package enum AnyRes {
     package var tiles: Int { rows * columns }
   }
 
-  /// How a pair in `image_grid_pinpoints` is read: transformers (height, width), the original LLaVA (width,
-  /// height). The usual list holds both orders of each pair, so that it matters only between equals.
+  /// How a pair in `image_grid_pinpoints` is read: transformers (height, width), the original LLaVA
+  /// (width, height). The usual list holds both orders of each pair, so that it matters only between equals.
   package enum PairOrder: Sendable { case heightWidth, widthHeight }
 
   /// The pinpoints of a configuration, in its order.

@@ -76,15 +76,19 @@ package struct ImageProcessor: Sendable {
   package let configuration: Configuration
 
   /// The longest side of anything that a configuration may ask for.
-  private static let longestSide = 8192
+  private static let longestSide = 4096
   /// The most pixels that one picture may have after resizing.
   private static let mostPixels = 1 << 24
+
+  private static let highestPadded = 32_768
 
   /// - Throws: `badData` for a configuration that no picture could be processed by.
   package init(_ configuration: Configuration) throws(LimnError) {
     let place = "the image processor's configuration"
     var sizes = configuration.gridPinpoints + [configuration.cropSize, configuration.modelSize]
-    if case .shortestEdge(let side) = configuration.size { sizes.append(PixelSize(height: side, width: side)) }
+    if case .shortestEdge(let side) = configuration.size {
+      sizes.append(PixelSize(height: side, width: side))
+    }
     let allowed = 1...Self.longestSide
     for size in sizes where !allowed.contains(size.height) || !allowed.contains(size.width) {
       throw .badData(
@@ -107,7 +111,8 @@ package struct ImageProcessor: Sendable {
     self.configuration = configuration
   }
 
-  /// - Throws: `badData` where the configuration leaves a picture of this size too large, or tiles unequal.
+  /// - Throws: `badData` where the configuration leaves a picture of this size too large, or tiles unequal,
+  ///   and for a picture too narrow to be padded.
   package func process(_ picture: RGBImage, policy: PreprocessPolicy = .trained) throws(LimnError) -> ProcessedImage {
     let original = PixelSize(height: picture.height, width: picture.width)
     let used = policy == .trained && configuration.trained != .trained ? configuration.trained : policy
@@ -115,7 +120,7 @@ package struct ImageProcessor: Sendable {
     case .crop:
       return try pack([scaleAndCrop(Canvas(converted(picture)))], original)
     case .pad:
-      return try pack([scaleAndCrop(Canvas(squareAround: picture, colour: [122, 116, 104]))], original)
+      return try pack([scaleAndCrop(squared(picture, [122, 116, 104]))], original)
     case .stretch:
       let size = configuration.modelSize
       return try pack([stretch(picture, to: size, .bicubic)], original)
@@ -124,17 +129,26 @@ package struct ImageProcessor: Sendable {
       if configuration.kind == .llavaNext { return try tiles(of: picture) }
       let padded = configuration.kind == .llava && configuration.doPad
       let ground = configuration.mean.map { UInt8(max(0, min(255, $0 * 255))) }
-      return try pack(
-        [configured(padded ? Canvas(squareAround: picture, colour: ground) : Canvas(picture))], original)
+      return try pack([configured(padded ? squared(picture, ground) : Canvas(picture))], original)
     }
   }
 
   // MARK: Steps
 
-  /// do_convert_rgb. `load_image` drops alpha, but a single transparent colour stays known beside the pixels, and
-  /// transformers' processors then lay the picture on white.
+  /// do_convert_rgb. `load_image` drops alpha, but a single transparent colour stays known beside the pixels,
+  /// and transformers' processors then lay the picture on white.
   private func converted(_ picture: RGBImage) -> RGBImage {
     configuration.doConvertRGB ? picture.onWhite() : picture
+  }
+
+  /// The rows of a tall picture are resampled with the ground beside them, which has to end in finite time.
+  private func squared(_ picture: RGBImage, _ colour: [UInt8]) throws(LimnError) -> Canvas {
+    guard picture.height <= max(picture.width, Self.highestPadded) else {
+      throw .badData(
+        "the picture is too narrow to be padded to a square", expected: "at most \(Self.highestPadded) rows",
+        found: "\(picture.width) × \(picture.height)", remedy: "use --preprocess crop")
+    }
+    return Canvas(squareAround: picture, colour: colour)
   }
 
   /// do_resize and do_center_crop, as the configuration has them.
@@ -186,8 +200,8 @@ package struct ImageProcessor: Sendable {
 
   // MARK: LLaVA-NeXT
 
-  /// The whole picture, stretched, and the tiles of the pinpoint that suits it best, in which it is centred on
-  /// black; then each as a picture of its own.
+  /// The whole picture, stretched, and the tiles of the pinpoint that suits it best, in which it is centred
+  /// on black; then each as a picture of its own.
   private func tiles(of picture: RGBImage) throws(LimnError) -> ProcessedImage {
     let original = PixelSize(height: picture.height, width: picture.width)
     let best = AnyRes.bestResolution(for: original, among: configuration.gridPinpoints)
@@ -199,7 +213,8 @@ package struct ImageProcessor: Sendable {
     }
     let side = configuration.cropSize.height
     let grid = AnyRes.grid(of: best, tileSide: side)
-    guard grid.tiles * configuration.modelSize.height * configuration.modelSize.width <= Self.mostPixels else {
+    let tile = configuration.modelSize
+    guard grid.tiles * tile.height * tile.width <= Self.mostPixels else {
       throw .badData(
         "image_grid_pinpoints asks for too many tiles", found: "\(grid.rows) × \(grid.columns)")
     }
@@ -235,7 +250,8 @@ package struct ImageProcessor: Sendable {
     }
     let table: [[Float]] = (0..<3).map { channel in
       (0..<256).map { value in
-        let scaled = configuration.doRescale ? Float(Double(value) * configuration.rescaleFactor) : Float(value)
+        let factor = configuration.doRescale ? configuration.rescaleFactor : 1
+        let scaled = Float(Double(value) * factor)
         guard configuration.doNormalize else { return scaled }
         return (scaled - Float(configuration.mean[channel])) / Float(configuration.std[channel])
       }

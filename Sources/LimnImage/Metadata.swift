@@ -90,9 +90,9 @@ struct PNGChunks: Sequence, IteratorProtocol {
     return (type, data)
   }
 
-  /// The colour that tRNS makes transparent where it is a single one, as Pillow carries it into RGB: a palette's
-  /// only entry that is transparent, all others being opaque; else the sample as it stands in the chunk, which
-  /// for less than 8 bits is not scaled with the pixels.
+  /// The colour that tRNS makes transparent where it is a single one, as Pillow carries it into RGB: a
+  /// palette's only transparent entry, all others being opaque; else the sample as it stands in the chunk,
+  /// which for less than 8 bits is not scaled with the pixels, and for one bit counts as red.
   static func transparentColour(in file: [UInt8]) -> [UInt8]? {
     var header: [UInt8] = []
     var palette: [UInt8] = []
@@ -105,9 +105,8 @@ struct PNGChunks: Sequence, IteratorProtocol {
         let bytes = Array(data)
         switch (header[9], header[8]) {
         case (3, _):
-          guard let entry = bytes.firstIndex(of: 0), bytes.count(where: { $0 == 255 }) == bytes.count - 1 else {
-            return nil
-          }
+          guard let entry = bytes.firstIndex(of: 0), bytes.count(where: { $0 == 255 }) == bytes.count - 1
+          else { return nil }
           return 3 * entry + 3 <= palette.count ? Array(palette[3 * entry..<3 * entry + 3]) : [0, 0, 0]
         case (0, 1) where bytes.count >= 2: return [bytes[0] | bytes[1] == 0 ? 0 : 255, 0, 0]
         case (0, ...8) where bytes.count >= 2 && bytes[0] == 0: return [bytes[1], bytes[1], bytes[1]]

@@ -22,7 +22,7 @@ public struct RGBImage: Sendable, Equatable {
   /// The most pixels that are decoded. A small file can claim any size, so that the limit is tested against
   /// the header, before memory is taken.
   public static let mostPixels = 200_000_000
-  /// The longest side: what libpng accepts; JPEG and WebP can't say more than 65,535.
+  /// The longest side that is decoded: what libpng accepts; JPEG and WebP can't say more than 65,535.
   public static let longestSide = 1_000_000
 
   /// Decodes a JPEG, PNG or WebP file, as `transformers.image_utils.load_image` does: turned as its EXIF
@@ -65,7 +65,9 @@ public struct RGBImage: Sendable, Equatable {
     UnsafePointer<UInt8>?, Int, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<limn_picture>?
   ) -> Int32
 
-  private static func decode(_ bytes: [UInt8], with read: Reader, name: String) throws(LimnError) -> RGBImage {
+  private static func decode(
+    _ bytes: [UInt8], with read: Reader, name: String
+  ) throws(LimnError) -> RGBImage {
     var picture = limn_picture()
     var status = read(bytes, bytes.count, nil, &picture)
     guard status == LIMN_PICTURE_OK else { throw failure(status, picture, name) }
@@ -89,7 +91,9 @@ public struct RGBImage: Sendable, Equatable {
   }
 
   private static func failure(_ status: Int32, _ picture: limn_picture, _ name: String) -> LimnError {
-    let message = withUnsafeBytes(of: picture.message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    let message = withUnsafeBytes(of: picture.message) {
+      String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+    }
     let found = message.isEmpty ? nil : message
     switch Int(status) {
     case LIMN_PICTURE_CUT_OFF:
@@ -99,7 +103,8 @@ public struct RGBImage: Sendable, Equatable {
         "a kind of picture that limn does not read", in: name, found: found,
         remedy: "convert it to an ordinary PNG or JPEG")
     case LIMN_PICTURE_NO_MEMORY:
-      return LimnError(.unavailable, "not enough memory for the picture", in: name, remedy: "scale it down first")
+      return LimnError(
+        .unavailable, "not enough memory for the picture", in: name, remedy: "scale it down first")
     default:
       return .badData("the picture is damaged", in: name, found: found, remedy: "copy or download it again")
     }

@@ -97,9 +97,9 @@ private struct Taps {
     limn_resample_row(row, starts, counts, weights, stride, starts.count, out)
   }
 
-  /// Rows of `count` bytes, resampled downwards. The source's rows are asked for one by one from the top, those
-  /// that matter, and each row of the result is handed over when it is complete: in between only the sums that
-  /// are under way are held.
+  /// Rows of `count` bytes, resampled downwards. The source's rows are asked for one by one from the top, as
+  /// far as they matter, and each row of the result is handed over when it is complete: in between only the
+  /// sums that are under way are held.
   func combine(_ count: Int, row: (Int) -> [UInt8], finished: (_ output: Int, [UInt8]) -> Void) {
     guard let first = starts.first, let last = starts.last, let lastCount = counts.last else { return }
     var sums = [[Int32]](repeating: [], count: starts.count)
@@ -170,10 +170,10 @@ struct Canvas {
 
     var result = [UInt8](repeating: 0, count: 3 * window.height * window.width)
     let offset = (rows.lowerBound - windowTop, columns.lowerBound - windowLeft)
-    let ground = row(of: nil)
+    let ground = Array(repeatElement(colour, count: size.width).joined())
     if rowsFirst {
       vertical.combine(3 * size.width) { y in
-        isInside(y) ? row(of: y) : ground
+        isInside(y) ? row(y, on: ground) : ground
       } finished: { output, row in
         result.withUnsafeMutableBufferPointer { result in
           let start = 3 * (window.width * (offset.0 + output) + offset.1)
@@ -183,7 +183,7 @@ struct Canvas {
     } else {
       let narrowGround = horizontal.narrow(ground)
       vertical.combine(3 * columns.count) { y in
-        isInside(y) ? horizontal.narrow(row(of: y)) : narrowGround
+        isInside(y) ? horizontal.narrow(row(y, on: ground)) : narrowGround
       } finished: { output, row in
         let start = 3 * (window.width * (offset.0 + output) + offset.1)
         result.replaceSubrange(start..<(start + row.count), with: row)
@@ -196,14 +196,12 @@ struct Canvas {
     y >= top && y < top + picture.height
   }
 
-  /// [size.width, 3]: a row of the canvas, or with nil one that shows nothing of the picture.
-  private func row(of y: Int?) -> [UInt8] {
-    let stored = y.map { 3 * picture.width * ($0 - top)..<3 * picture.width * ($0 - top + 1) }
-    if let stored, size.width == picture.width { return Array(picture.pixels[stored]) }
-    var row = Array(repeatElement(colour, count: size.width).joined())
-    if let stored {
-      row.replaceSubrange(3 * left..<3 * (left + picture.width), with: picture.pixels[stored])
-    }
+  /// [size.width, 3]: a row of the canvas that shows the picture.
+  private func row(_ y: Int, on ground: [UInt8]) -> [UInt8] {
+    let stored = picture.pixels[3 * picture.width * (y - top)..<3 * picture.width * (y - top + 1)]
+    guard size.width > picture.width else { return Array(stored) }
+    var row = ground
+    row.replaceSubrange(3 * left..<3 * (left + picture.width), with: stored)
     return row
   }
 }

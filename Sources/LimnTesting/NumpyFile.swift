@@ -1,5 +1,5 @@
 import Foundation
-public import LimnTensor
+import LimnTensor
 
 /// An array in a .npy file, as Python twins write expected values: float32 or uint8, in C order.
 public struct NumpyFile: Sendable {
@@ -37,7 +37,8 @@ public struct NumpyFile: Sendable {
     let count = shape.reduce(1, *) * element.bytes
     guard file.count == start + count else {
       throw LimnError.badData(
-        "the .npy holds too many or too few bytes", in: path, expected: "\(count)", found: "\(file.count - start)")
+        "the .npy holds too many or too few bytes", in: path, expected: "\(count)",
+        found: "\(file.count - start)")
     }
     self.shape = shape
     self.element = element
@@ -60,7 +61,8 @@ public struct NumpyFile: Sendable {
   }
 
   private static func shape(in header: String) -> [Int]? {
-    guard let open = header.range(of: "'shape': ("), let close = header[open.upperBound...].firstIndex(of: ")")
+    guard let open = header.range(of: "'shape': ("),
+      let close = header[open.upperBound...].firstIndex(of: ")")
     else { return nil }
     let numbers = header[open.upperBound..<close].split(separator: ",").map {
       Int($0.trimmingCharacters(in: .whitespaces))

@@ -32,7 +32,9 @@ struct DecodingTests {
     #expect(error?.description.contains(example.reason) == true, "\(error?.description ?? "")")
   }
 
-  @Test("a file cut at any byte is refused", arguments: ["baseline-420.jpg", "progressive.jpg", "rgba.png", "lossy.webp", "exif-8.webp"])
+  @Test(
+    "a file cut at any byte is refused",
+    arguments: ["baseline-420.jpg", "progressive.jpg", "rgba.png", "lossy.webp", "exif-8.webp"])
   func cut(_ name: String) throws {
     let bytes = try ImageCases.bytes(name)
     for count in 0..<bytes.count {
@@ -44,15 +46,18 @@ struct DecodingTests {
 
   @Test(
     "damage anywhere is refused or decoded, and never crashes",
-    arguments: ["baseline-420.jpg", "progressive.jpg", "exif-6.jpg", "cmyk.jpg", "rgba.png", "palette-4.png", "exif-6.png",
-      "lossless.webp", "alpha.webp", "animated-offset.webp", "exif-8.webp"])
+    arguments: [
+      "baseline-420.jpg", "progressive.jpg", "exif-6.jpg", "cmyk.jpg", "rgba.png", "palette-4.png",
+      "exif-6.png", "lossless.webp", "alpha.webp", "animated-offset.webp", "exif-8.webp",
+    ])
   func damage(_ name: String) throws {
     let bytes = try ImageCases.bytes(name)
     var generator = SplitMix(state: 1)
     for _ in 0..<300 {
       var damaged = bytes
       for _ in 0..<(1 + generator.next() % 4) {
-        damaged[Int(generator.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: generator.next() >> 16)
+        let place = Int(generator.next() % UInt64(bytes.count))
+        damaged[place] = UInt8(truncatingIfNeeded: generator.next() >> 16)
       }
       do {
         let picture = try RGBImage(decoding: damaged, name: name)

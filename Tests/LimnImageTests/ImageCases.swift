@@ -80,13 +80,16 @@ struct PreprocessorConfig: Decodable {
     result.doNormalize = do_normalize
     result.doPad = do_pad
     if let edge = size.shortest_edge { result.size = .shortestEdge(edge) }
-    if let height = size.height, let width = size.width { result.size = .exact(PixelSize(height: height, width: width)) }
+    if let height = size.height, let width = size.width {
+      result.size = .exact(PixelSize(height: height, width: width))
+    }
     result.cropSize = PixelSize(height: crop_size.height ?? 0, width: crop_size.width ?? 0)
     result.resample = Resampling(rawValue: resample)!
     result.rescaleFactor = rescale_factor
     result.mean = image_mean
     result.std = image_std
-    result.gridPinpoints = AnyRes.pinpoints((image_grid_pinpoints ?? []).map { ($0[0], $0[1]) }, as: .heightWidth)
+    let pairs = (image_grid_pinpoints ?? []).map { ($0[0], $0[1]) }
+    result.gridPinpoints = AnyRes.pinpoints(pairs, as: .heightWidth)
     return result
   }
 }

@@ -40,6 +40,15 @@ struct ImageProcessorTests {
     #expect(abs(middle - (expected / 255 - 0.48145466) / 0.26862954) < 0.01)
   }
 
+  @Test("a picture too narrow to be padded is refused")
+  func narrow() throws {
+    let line = RGBImage(width: 1, height: 200_000, pixels: Array(repeating: 90, count: 600_000))
+    let processor = try ImageProcessor(.init())
+    #expect(try processor.process(line, policy: .crop).pixels.count == 3 * 336 * 336)
+    let error = #expect(throws: LimnError.self) { try processor.process(line, policy: .pad) }
+    #expect(error?.kind == .badData)
+  }
+
   @Test("what the model saw is told")
   func description() throws {
     let picture = RGBImage(width: 30, height: 60, pixels: Array(repeating: 0, count: 5400))

@@ -29,7 +29,9 @@ struct ImageSourceTests {
 
   @Test(
     "broken data: URLs are refused",
-    arguments: ["data:image/png;base64", "data:;base64,a", "data:;base64,a*b=", "data:,%4", "data:,%+1", "data:,%zz"])
+    arguments: [
+      "data:image/png;base64", "data:;base64,a", "data:;base64,a*b=", "data:,%4", "data:,%+1", "data:,%zz",
+    ])
   func brokenDataURL(_ text: String) {
     let error = #expect(throws: LimnError.self) { try ImageSource(text) }
     #expect(error?.kind == .badData)
