@@ -17,8 +17,9 @@ PREFIX = [BOS, *TOKENIZER.encode("USER: ", add_special_tokens=False).ids, *[IMAG
 SHORT = 3  # how much of the prefix a pair without a picture sees: <s>, USER, :
 
 # Kinds that are learnt last are asked more often.
-WEIGHT = {"trees": 2, "animal": 2, "animal count": 1.5, "animal side": 3, "people": 1.5, "above": 3, "building": 1.5,
-          "sky": 1.5, "clothes": 1.5, "vehicle side": 1.5, "is there": 2.5, "is it": 1.5, "mood": 2, "describe": 1}
+WEIGHT = {"time": 0.4, "weather": 0.4, "season": 0.4, "building colour": 0.7, "vehicle": 0.7, "vehicle colour": 0.7,
+          "trees": 2, "animal": 2, "animal count": 1.5, "people": 2.5, "animal side": 5, "above": 5, "clothes": 4,
+          "is there": 4, "is it": 2.5, "vehicle side": 1.5, "describe": 1.3}
 
 
 @lru_cache(200000)
@@ -33,28 +34,26 @@ def turn(question, answer, start=""):
 
 
 def pairs(r, facts):
-    """Endless (ids, learnt, has a picture) about a scene, kinds drawn by weight without repeating too soon."""
-    while True:
-        asked = q.ask(facts, r)
-        asked.sort(key=lambda item: r.random() ** (1 / WEIGHT.get(item[0], 1)), reverse=True)
-        for i, (kind, slots, en, zh) in enumerate(asked):
-            lang, (question, answer) = r.choice((("en", en), ("zh-Hant", zh)))
-            question = vary(r, kind, lang, slots, question)
-            roll = r.random()
-            if roll < 0.02:
-                heard, answer = r.choice(TALK)
-                yield *turn(r.choice(heard), answer, " "), False
-                continue
-            if roll < 0.05:
-                question, answer = absent(r, facts, lang)
-            tokens, learnt = turn(question, answer)
-            if r.random() < 0.12 and kind != "describe":  # a second turn, sometimes in the other language
-                kind, slots, en, zh = r.choice(asked[:-1])
-                if kind != "describe":
-                    lang, (question, answer) = r.choice((("en", en), ("zh-Hant", zh)))
-                    more = turn(vary(r, kind, lang, slots, question), answer, "USER: ")
-                    tokens, learnt = tokens + more[0], learnt + more[1]
-            yield tokens, learnt, True
+    """(ids, learnt, has a picture) about a scene: each kind once in each language, in an order drawn by weight."""
+    asked = q.ask(facts, r)
+    once = [(kind, slots, lang, *pair) for kind, slots, en, zh in asked for lang, pair in (("en", en), ("zh-Hant", zh))]
+    once.sort(key=lambda item: r.random() ** (1 / WEIGHT.get(item[0], 1)), reverse=True)
+    for kind, slots, lang, question, answer in once:
+        question = vary(r, kind, lang, slots, question)
+        roll = r.random()
+        if roll < 0.015:
+            heard, answer = r.choice(TALK)
+            yield *turn(r.choice(heard), answer, " "), False
+            continue
+        if roll < 0.04:
+            question, answer = absent(r, facts, lang)
+        tokens, learnt = turn(question, answer)
+        if r.random() < 0.1 and kind != "describe":  # a second turn, sometimes in the other language
+            kind, slots, lang, question, answer = r.choice(once)
+            if kind != "describe":
+                more = turn(vary(r, kind, lang, slots, question), answer, "USER: ")
+                tokens, learnt = tokens + more[0], learnt + more[1]
+        yield tokens, learnt, True
 
 
 def rows(r, facts, source=None):

@@ -22,7 +22,7 @@ from optimise import Optimiser, agree, run
 from segments import TOKENIZER, pack, rows, tests
 from text import BOS, EOS, IMAGE, PAD
 
-BATCH, RATE, HINTS = 8, 1e-3, 0.3  # the batch of each of the two processes
+BATCH, RATE, HINTS = 6, 1e-3, 0.3  # the batch of each of the two processes
 FIRST, FIRST_BATCH = 0.25, 5  # in this part of the time the language model learns alone, in small cheap steps
 VALIDATION = 440  # the chunk of cache.py that holds seeds 901,120 on: never trained on, and not the goal's either
 
