@@ -24,6 +24,7 @@ from text import BOS, EOS, IMAGE, PAD
 
 BATCH, RATE, HINTS = 6, 1e-3, 0.3  # the batch of each of the two processes
 FIRST, FIRST_BATCH = 0.25, 5  # in this part of the time the language model learns alone, in small cheap steps
+TOWER = 0.6  # the rate's factor once the tower learns, too: it is jolted by more
 VALIDATION = 440  # the chunk of cache.py that holds seeds 901,120 on: never trained on, and not the goal's either
 
 
@@ -97,7 +98,7 @@ def work(rank, world, folder, seconds):
             loss, right = learn(llava, hidden, tokens, learnt)
             hint = torch.zeros(()) if frozen else hints(features, patches, facts)[0]
         (loss + HINTS * hint).backward()
-        optimiser.step(min(1, (step + 1) / 100) * max(0.02, 1 - spent / seconds))
+        optimiser.step(min(1, (step + 1) / 100) * max(0.02, 1 - spent / seconds) * (1 if frozen else TOWER))
         with torch.no_grad():
             keep = min(0.995, (step + 1) / (step + 10))
             for name, p in llava.named_parameters():
