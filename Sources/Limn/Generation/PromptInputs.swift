@@ -56,8 +56,8 @@ package struct PromptInputs: Sendable {
     var result = PromptInputs(tokens: [])
     var start = 0
     for run in runs {
-      let range = max(first - start, 0)..<max(0, min(run.count, first + limit - start))
-      if range.lowerBound < range.upperBound { result.append(run.part(range)) }
+      let (from, to) = (max(first - start, 0), min(run.count, first + limit - start))
+      if from < to { result.append(run.part(from..<to)) }
       start += run.count
       if start >= first + limit { break }
     }
