@@ -106,6 +106,7 @@ extension Renderer {
       guard !call.positional.isEmpty else { throw fail("'cycle' without items") }
       return call.positional[max(0, loop.index0) % call.positional.count]
     }
+    try pay(Items(call.positional).weight)
     let isNew = !(loop.changedValues.map { Value.tuple($0).equals(.tuple(call.positional)) } ?? false)
     loop.changedValues = call.positional
     return .bool(isNew)

@@ -275,6 +275,7 @@ extension Renderer {
         throw fail("the test '\(name)' needs a value")
       }
       if name == "divisibleby" { return try binary(.modulo, value, other).equals(.int(0)) }
+      try pay(min(value.weight, other.weight))
       return value.typeName == other.typeName && value.equals(other)
     case "odd", "even":
       _ = try call.bound(of: name)

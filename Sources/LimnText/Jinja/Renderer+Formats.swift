@@ -232,6 +232,7 @@ extension Renderer {
         value = try attribute(String(scalars: part), of: value)
       }
     }
+    try pay(value.weight)
     if conversion == "r" { value = .string(value.represented) } else if conversion == "s" { value = .string(value.printed) }
     return try formatted(value, Array(field[colon...].dropFirst()))
   }

@@ -220,7 +220,7 @@ extension Renderer {
       func escaped(_ value: Value) -> String {
         if case .markup(let text) = value { text } else { value.text!.htmlEscaped }
       }
-      try pay(left.weight + right.weight, times: 6)
+      try pay(left.weight.saturatingSum(right.weight), times: 6)
       return .markup(escaped(left) + escaped(right))
     case (.add, .list(let a), .list(let b)):
       try pay(a.values.count + b.values.count, times: 16)
@@ -232,7 +232,6 @@ extension Renderer {
       if let count = right.integer { return try repeated(left, max(0, count)) }
       if let count = left.integer { return try repeated(right, max(0, count)) }
     case (.modulo, _, _) where left.text != nil:
-      if right.isUndefined { throw unusable(right, for: "'%'") }
       return like(left, try percentFormat(left.text!, right))
     default: break
     }
@@ -284,7 +283,9 @@ extension Renderer {
     case .subtract: return a - b
     case .multiply: return a * b
     case .divide: return a / b
-    case .floorDivide: return ((a - modulo(a, b)) / b).rounded()
+    case .floorDivide:
+      let quotient = ((a - modulo(a, b)) / b).rounded()
+      return quotient == 0 ? Double(signOf: a / b, magnitudeOf: 0) : quotient
     case .modulo: return modulo(a, b)
     case .power:
       if a == 0, b < 0 { throw fail("division by zero") }

@@ -35,10 +35,22 @@ enum Value {
 struct Items {
   let values: [Value]
   let depth: Int
+  /// About how many bytes the elements print as. Known without a walk: where lists share their elements, what
+  /// prints from a few of them can be astronomically large.
+  let weight: Int
 
   init(_ values: [Value]) {
     self.values = values
     depth = 1 + values.reduce(0) { max($0, $1.depth) }
+    weight = values.reduce(2) { $0.saturatingSum($1.weight + 4) }
+  }
+}
+
+extension Int {
+  /// The sum, or half of the largest integer where that is less.
+  func saturatingSum(_ other: Int) -> Int {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? .max / 2 : Swift.min(sum, .max / 2)
   }
 }
 
@@ -46,6 +58,7 @@ struct Items {
 struct Mapping {
   private(set) var entries: [(key: Value, value: Value)] = []
   private(set) var depth = 1
+  private(set) var weight = 2
   private var places: [HashedKey: Int] = [:]
 
   init() {}
@@ -63,6 +76,7 @@ struct Mapping {
   mutating func set(_ key: Value, to value: Value) -> Bool {
     guard let hashed = HashedKey(key) else { return false }
     depth = max(depth, value.depth + 1, key.depth + 1)
+    weight = weight.saturatingSum(key.weight.saturatingSum(value.weight + 8))
     if let place = places[hashed] {
       entries[place].value = value
     } else {
@@ -199,7 +213,8 @@ struct HashedKey: Hashable {
     switch value {
     case .list, .dict, .view, .iterator, .loop, .method: return nil
     case .tuple(let items):
-      guard items.values.allSatisfy({ HashedKey($0) != nil }) else { return nil }
+      // No template has long tuples as keys, and to hash them would be work that nothing pays for.
+      guard items.weight < 4096, items.values.allSatisfy({ HashedKey($0) != nil }) else { return nil }
     default: break
     }
     self.value = value

@@ -91,8 +91,8 @@ extension Value {
   var weight: Int {
     switch self {
     case .string(let text), .markup(let text): text.utf8.count
-    case .list(let items), .tuple(let items), .view(_, let items): items.values.reduce(2) { $0 + $1.weight + 4 }
-    case .dict(let mapping): mapping.entries.reduce(2) { $0 + $1.key.weight + $1.value.weight + 8 }
+    case .list(let items), .tuple(let items), .view(_, let items): items.weight
+    case .dict(let mapping): mapping.weight
     default: 16
     }
   }
