@@ -46,7 +46,7 @@ final class TinyServer: Sendable {
     var rest = response[...]
     while !rest.isEmpty {
       let part = Array(rest.prefix(piece ?? rest.count))
-      guard send(connection, part, part.count, Int32(MSG_NOSIGNAL.rawValue)) > 0 else { break }
+      guard send(connection, part, part.count, Int32(MSG_NOSIGNAL)) > 0 else { break }
       rest = rest.dropFirst(part.count)
       if piece != nil { Thread.sleep(forTimeInterval: pause.seconds) }
     }

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import LimnTensor
+import LimnTensor
 
 internal import CLimnKernels
 

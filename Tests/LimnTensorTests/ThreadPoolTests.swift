@@ -1,6 +1,6 @@
 import Testing
 
-@testable import LimnTensor
+import LimnTensor
 
 @Suite struct ThreadPoolTests {
   @Test("every item is done exactly once, job after job, by any number of threads", arguments: [1, 2, 5])
