@@ -84,11 +84,14 @@ int limn_kernels_init(limn_kernels *kernels, limn_isa isa) {
   limn_install_rope(kernels);
   limn_install_attention(kernels);
   limn_install_activation(kernels);
+  limn_install_ceilings(kernels);
   return 1;
 }
 
 int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic) {
   if (!limn_isa_supported(isa)) return 0;
+  // No integer products for NEON yet: float32 vectors are faster than the scalar reference.
+  if (isa == LIMN_NEON && arithmetic == LIMN_INT8) return 0;
   *path = (limn_path){0};
   switch (type) {
     case LIMN_F32: return limn_path_f32(path, isa, arithmetic);

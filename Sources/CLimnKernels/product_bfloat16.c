@@ -1,4 +1,4 @@
-// Products of bfloat16 panels [column / 2][row][2], in float32 sums.
+// Products of bfloat16 panels [column / 2][row][2], in float32 sums: chains of 64 columns, as for float32.
 //
 // The vector instruction rounds as the processor likes (products exact, sums with denormals flushed), so it agrees
 // with the reference within rounding; for a given row and token its bits are always the same.
@@ -8,6 +8,8 @@
   #include <immintrin.h>
 #endif
 
+enum { CHAIN = 64 };
+
 // MARK: The scalar reference
 
 static void multiply_scalar(
@@ -16,10 +18,12 @@ static void multiply_scalar(
   for (int t = 0; t < tokens; t++) {
     const uint16_t *xt = (const uint16_t *)((const char *)x + t * x_stride);
     for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
-      float sum = 0;
-      for (int k = 0; k < columns; k++)
-        sum = fmaf(float_from_bfloat(w[k / 2][r][k % 2]), float_from_bfloat(xt[k]), sum);
-      acc[t * acc_stride + r] += sum;
+      for (int start = 0; start < columns; start += CHAIN) {
+        float sum = 0;
+        for (int k = start; k < columns && k < start + CHAIN; k++)
+          sum = fmaf(float_from_bfloat(w[k / 2][r][k % 2]), float_from_bfloat(xt[k]), sum);
+        acc[t * acc_stride + r] += sum;
+      }
     }
   }
 }
@@ -46,20 +50,43 @@ static void unpack_scalar(
 #if defined(__x86_64__)
 // MARK: AVX-512 BF16
 
+LIMN_TARGET_BF16 LIMN_INLINE __m512bh splat_pair(const char *x) {
+  int32_t pair;
+  memcpy(&pair, x, 4);
+  return (__m512bh)_mm512_set1_epi32(pair);
+}
+
 LIMN_TARGET_BF16 LIMN_INLINE void tile(
   const char *panel, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
-  __m512 sum[LIMN_TILE_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_setzero_ps();
-  for (int k = 0; k < (columns + 1) / 2; k++) {
-    const __m512bh w = (__m512bh)_mm512_loadu_si512(panel + k * 64);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
-      int32_t pair;
-      memcpy(&pair, x + c * x_stride + k * 4, 4);
-      sum[c] = _mm512_dpbf16_ps(sum[c], w, (__m512bh)_mm512_set1_epi32(pair));
+  const int pairs = (columns + 1) / 2;
+  __m512 total[LIMN_TILE_TOKENS];
+  LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = _mm512_loadu_ps(acc + c * acc_stride);
+  for (int start = 0; start < pairs; start += CHAIN / 2) {
+    const int end = start + CHAIN / 2 < pairs ? start + CHAIN / 2 : pairs;
+    __m512 sum[LIMN_TILE_TOKENS];
+    LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_setzero_ps();
+    for (int k = start; k < end; k++) {
+      const __m512bh w = (__m512bh)_mm512_loadu_si512(panel + k * 64);
+      LIMN_UNROLL for (int c = 0; c < C; c++)
+        sum[c] = _mm512_dpbf16_ps(sum[c], w, splat_pair(x + c * x_stride + k * 4));
     }
+    LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = _mm512_add_ps(total[c], sum[c]);
   }
-  LIMN_UNROLL for (int c = 0; c < C; c++)
-    _mm512_storeu_ps(acc + c * acc_stride, _mm512_add_ps(_mm512_loadu_ps(acc + c * acc_stride), sum[c]));
+  LIMN_UNROLL for (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, total[c]);
+}
+
+/// One token and a whole block: the four chains side by side, since each step of a chain waits for the one before.
+LIMN_TARGET_BF16 LIMN_INLINE void tile_of_one(const char *panel, const char *x, float *acc) {
+  __m512 sum[LIMN_BLOCK / CHAIN], total = _mm512_loadu_ps(acc);
+  LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) sum[i] = _mm512_setzero_ps();
+  for (int k = 0; k < CHAIN / 2; k++)
+    LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) {
+      const int at = i * CHAIN / 2 + k;
+      const __m512bh w = (__m512bh)_mm512_loadu_si512(panel + at * 64);
+      sum[i] = _mm512_dpbf16_ps(sum[i], w, splat_pair(x + at * 4));
+    }
+  LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) total = _mm512_add_ps(total, sum[i]);
+  _mm512_storeu_ps(acc, total);
 }
 
 /// 32 columns of a row as 16 pairs.
@@ -127,6 +154,10 @@ LIMN_TARGET_BF16 static void prepare_bf16(const float *x, void *prepared, int co
 
 LIMN_TARGET_BF16 static void multiply_bf16(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  if (tokens == 1 && columns == LIMN_BLOCK) {
+    tile_of_one(panel, x, acc);
+    return;
+  }
   const char *xt = x;
 #define LIMN_TILES(C)                                                         \
   for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \

@@ -1,9 +1,11 @@
 // Products of float32 panels [column][row].
 //
-// An output is Σ over blocks of 256 columns of (a block's products, fused, in ascending order): the same bits on every
-// instruction set, since a vector's lanes are rows.
+// An output is the sum of chains of 64 columns, each chain being fused products in ascending order: the same bits on
+// every instruction set, since a vector's lanes are rows. Chains let one token's sum go on four at a time.
 #include "kernels.h"
 #include "simd.h"
+
+enum { CHAIN = 64 };
 
 // MARK: The scalar reference
 
@@ -13,9 +15,11 @@ static void multiply_scalar(
   for (int t = 0; t < tokens; t++) {
     const float *xt = (const float *)((const char *)x + t * x_stride);
     for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
-      float sum = 0;
-      for (int k = 0; k < columns; k++) sum = fmaf(w[k][r], xt[k], sum);
-      acc[t * acc_stride + r] += sum;
+      for (int start = 0; start < columns; start += CHAIN) {
+        float sum = 0;
+        for (int k = start; k < columns && k < start + CHAIN; k++) sum = fmaf(w[k][r], xt[k], sum);
+        acc[t * acc_stride + r] += sum;
+      }
     }
   }
 }
@@ -30,19 +34,41 @@ static void transpose_scalar(const float (*rows)[LIMN_BLOCK], int columns, float
 /// C is a constant at every place that this is inlined, so that the sums stay in registers.
 LIMN_INLINE void tile(
   const char *panel, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
-  v16f sum[LIMN_TILE_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = v_splat(0);
-  for (int k = 0; k < columns; k++) {
-    const v16f w = v_load((const float *)panel + k * LIMN_PANEL_ROWS);
-    LIMN_UNROLL for (int c = 0; c < C; c++)
-      sum[c] = v_fma(w, v_splat(*(const float *)(x + c * x_stride + k * sizeof(float))), sum[c]);
+  v16f total[LIMN_TILE_TOKENS];
+  LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = v_load(acc + c * acc_stride);
+  for (int start = 0; start < columns; start += CHAIN) {
+    const int end = start + CHAIN < columns ? start + CHAIN : columns;
+    v16f sum[LIMN_TILE_TOKENS];
+    LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = v_splat(0);
+    for (int k = start; k < end; k++) {
+      const v16f w = v_load((const float *)panel + k * LIMN_PANEL_ROWS);
+      LIMN_UNROLL for (int c = 0; c < C; c++)
+        sum[c] = v_fma(w, v_splat(*(const float *)(x + c * x_stride + k * sizeof(float))), sum[c]);
+    }
+    LIMN_UNROLL for (int c = 0; c < C; c++) total[c] += sum[c];
   }
-  LIMN_UNROLL for (int c = 0; c < C; c++) v_store(acc + c * acc_stride, v_load(acc + c * acc_stride) + sum[c]);
+  LIMN_UNROLL for (int c = 0; c < C; c++) v_store(acc + c * acc_stride, total[c]);
+}
+
+/// One token and a whole block: the four chains side by side, since each step of a chain waits for the one before.
+LIMN_INLINE void tile_of_one(const float *panel, const float *x, float *acc) {
+  v16f sum[LIMN_BLOCK / CHAIN] = {0}, total = v_load(acc);
+  for (int k = 0; k < CHAIN; k++)
+    LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) {
+      const int at = i * CHAIN + k;
+      sum[i] = v_fma(v_load(panel + at * LIMN_PANEL_ROWS), v_splat(x[at]), sum[i]);
+    }
+  LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) total += sum[i];
+  v_store(acc, total);
 }
 
 /// As many tokens at a time as 16 registers of 8 floats (AVX2), or 32 of 4 (NEON), have room for.
 LIMN_INLINE void multiply_body(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  if (tokens == 1 && columns == LIMN_BLOCK) {
+    tile_of_one(panel, x, acc);
+    return;
+  }
   const char *xt = x;
 #define LIMN_TILES(C)                                                                           \
   for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride)                   \

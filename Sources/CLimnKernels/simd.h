@@ -24,7 +24,7 @@ typedef int32_t v4i_unaligned __attribute__((vector_size(16), aligned(1)));
 typedef int16_t v16s __attribute__((vector_size(32)));
 typedef int8_t v16b_unaligned __attribute__((vector_size(16), aligned(1)));
 typedef _Float16 v16h __attribute__((vector_size(32)));
-typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(2)));
+typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
 
 #if defined(__x86_64__)
   #define LIMN_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))

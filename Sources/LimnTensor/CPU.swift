@@ -78,8 +78,9 @@ package final class CPU: Backend, @unchecked Sendable {
   private func divide(_ job: inout limn_linear_job, blocks: Int) -> Int {
     let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
     let tiles = (job.tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS
-    // As many panels as fill half of a second-level cache, so that tokens are fetched less often.
-    let cached = max(1, 384 << 10 / (blocks * job.path.pointee.panel_bytes))
+    // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less often.
+    // Of one tile: all the same, only that the next panel is fetched ahead within an item.
+    let cached = tiles == 1 ? 64 : max(1, (384 << 10) / (blocks * job.path.pointee.panel_bytes))
     let enough = 4 * pool.threads
     job.panels = max(1, min(cached, panels / enough))
     let groups = (panels + job.panels - 1) / job.panels

@@ -28,7 +28,11 @@ package enum ISA: String, Sendable, CaseIterable {
   /// The one that the environment variable LIMN_ISA names, else the best.
   static func chosen() throws(LimnError) -> ISA {
     guard let value = getenv("LIMN_ISA"), value.pointee != 0 else { return best }
-    let name = String(cString: value)
+    return try named(String(cString: value))
+  }
+
+  /// - Throws: a name that is none, or one that this machine lacks.
+  static func named(_ name: String) throws(LimnError) -> ISA {
     let supported = allCases.filter(\.isSupported).map(\.rawValue).joined(separator: ", ")
     guard let isa = ISA(rawValue: name) else {
       throw LimnError(
@@ -36,7 +40,7 @@ package enum ISA: String, Sendable, CaseIterable {
     }
     guard isa.isSupported else {
       throw LimnError(
-        .unavailable, "this machine lacks the instruction set that LIMN_ISA asks for", expected: supported,
+        .unavailable, "this machine lacks the instruction set that LIMN_ISA names", expected: supported,
         found: name, remedy: "unset LIMN_ISA")
     }
     return isa

@@ -66,10 +66,4 @@ import LimnTensor
       for await same in group { #expect(same) }
     }
   }
-
-  @Test("a container's limit on processor time is found in its cgroup and those around it")
-  func containerLimits() {
-    #expect(Machine.defaultThreads >= 1)
-    #expect(Machine.processorLimit(groups: "0::/nowhere\n2:cpu,cpuacct:/x", root: "/nonexistent") == nil)
-  }
 }

@@ -162,7 +162,14 @@ typedef struct {
   limn_kernel *prepare, *linear, *gather;
   limn_kernel *rms_norm, *layer_norm, *rope, *store, *attention;
   limn_kernel *gelu_erf, *gelu_tanh, *gelu_quick, *silu_multiply, *add;
+  /// For measuring the machine. `read`'s job is memory, an item LIMN_READ_ITEM bytes of it; the others keep the
+  /// multipliers busy with 16-bit floats (or float32) and 8-bit integers (or float32), operations_… per item. They
+  /// need LIMN_MEASURE_SCRATCH bytes of scratch; the job of the last two points to a float 1.
+  limn_kernel *read, *multiply_16, *multiply_8;
+  double operations_16, operations_8;
 } limn_kernels;
+
+enum { LIMN_READ_ITEM = 1 << 20, LIMN_MEASURE_SCRATCH = 1024 };
 
 /// Fills in the table, or returns 0 where the machine lacks the instruction set.
 int limn_kernels_init(limn_kernels *kernels, limn_isa isa);
