@@ -52,9 +52,9 @@ struct Bench: AsyncParsableCommand {
         "second_question_ms": .number(median(\.secondQuestion)),
         "peak_rss_bytes": .integer(peakMemory()),
         "machine": .object([
-          "read_gb_s": .number(machine.readGigabytes.rounded(to: 1)),
-          "bf16_gflop_s": .number(machine.bf16Gigaflops.rounded(to: 0)),
-          "int8_gop_s": .number(machine.int8Gigaops.rounded(to: 0)),
+          "read_gb_s": .number(machine.readGBs.rounded(to: 1)),
+          "bf16_gflop_s": .number(machine.bf16GFlops.rounded(to: 0)),
+          "int8_gop_s": .number(machine.int8GOps.rounded(to: 0)),
         ]),
       ])
       return Terminal.print(report.serialised())
@@ -72,8 +72,8 @@ struct Bench: AsyncParsableCommand {
     row("peak memory", "\(peakMemory() >> 20) MB")
     row(
       "this machine",
-      "reads \(machine.readGigabytes.rounded(to: 1)) GB/s; \(Int(machine.bf16Gigaflops)) GFLOP/s in bf16, "
-        + "\(Int(machine.int8Gigaops)) GOP/s in int8")
+      "reads \(machine.readGBs.rounded(to: 1)) GB/s; \(Int(machine.bf16GFlops)) GFLOP/s in bf16, "
+        + "\(Int(machine.int8GOps)) GOP/s in int8")
   }
 
   private struct Round {

@@ -1,4 +1,4 @@
-internal import CLimnKernels
+package import CLimnKernels
 
 /// A product of CLimnKernels: `limn_multiply`.
 private typealias Multiply = @convention(c) (
@@ -46,7 +46,7 @@ package final class CPU: Backend, @unchecked Sendable {
   }
 
   /// With an arithmetic other than the one that `compute` would take, for tests.
-  func linear(
+  package func linear(
     _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, arithmetic: limn_arithmetic?
   ) {
     let weight = layer.weight

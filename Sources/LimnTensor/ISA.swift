@@ -32,7 +32,7 @@ package enum ISA: String, Sendable, CaseIterable {
   }
 
   /// - Throws: a name that is none, or one that this machine lacks.
-  static func named(_ name: String) throws(LimnError) -> ISA {
+  package static func named(_ name: String) throws(LimnError) -> ISA {
     let supported = allCases.filter(\.isSupported).map(\.rawValue).joined(separator: ", ")
     guard let isa = ISA(rawValue: name) else {
       throw LimnError(

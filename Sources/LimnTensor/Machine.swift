@@ -34,7 +34,7 @@ package enum Machine {
     /// The whole processors that the cgroups of this process, and those around them, are granted; nil: no limit.
     ///
     /// - Parameter groups: the lines of /proc/self/cgroup, "hierarchy:controllers:path".
-    static func processorLimit(groups: String, root: String) -> Int? {
+    package static func processorLimit(groups: String, root: String) -> Int? {
       var limit: Int?
       for line in groups.split(separator: "\n") {
         let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)

@@ -1,4 +1,4 @@
-internal import CLimnKernels
+package import CLimnKernels
 
 extension TensorType {
   /// The code of this type in the kernels; nil where they have none.
@@ -21,12 +21,12 @@ extension TensorType {
 
 /// The ways to multiply on one instruction set: one `limn_path` for each weight type and arithmetic that it has.
 // @unchecked: written once in `init`, never after.
-final class Paths: @unchecked Sendable {
+package final class Paths: @unchecked Sendable {
   private let table: UnsafeMutablePointer<limn_path>
   private let isFilled: [Bool]
   private static let arithmetics = Int(LIMN_ARITHMETICS.rawValue)
 
-  init(isa: ISA) {
+  package init(isa: ISA) {
     let count = Int(LIMN_TYPES.rawValue) * Self.arithmetics
     table = .allocate(capacity: count)
     table.initialize(repeating: limn_path(), count: count)
@@ -41,7 +41,7 @@ final class Paths: @unchecked Sendable {
 
   deinit { table.deallocate() }
 
-  subscript(type: TensorType, arithmetic: limn_arithmetic) -> UnsafePointer<limn_path>? {
+  package subscript(type: TensorType, arithmetic: limn_arithmetic) -> UnsafePointer<limn_path>? {
     guard let code = type.kernelType else { return nil }
     let index = Int(code.rawValue) * Self.arithmetics + Int(arithmetic.rawValue)
     return isFilled[index] ? UnsafePointer(table + index) : nil

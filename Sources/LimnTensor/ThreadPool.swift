@@ -8,7 +8,7 @@ internal import Synchronization
 #endif
 
 /// A kernel of CLimnKernels: does items begin..<end of a job, with scratch memory of its thread.
-typealias Kernel = @convention(c) (UnsafeRawPointer?, Int, Int, UnsafeMutableRawPointer?) -> Void
+package typealias Kernel = @convention(c) (UnsafeRawPointer?, Int, Int, UnsafeMutableRawPointer?) -> Void
 
 /// Threads that share the items of one job after another. The calling thread works too.
 ///
@@ -16,11 +16,11 @@ typealias Kernel = @convention(c) (UnsafeRawPointer?, Int, Int, UnsafeMutableRaw
 /// some tens of microseconds, since in a forward pass the next job follows at once, and then sleep. A worker that
 /// comes late (the core was busy with something else) is not waited for: the others do its items.
 /// One caller at a time runs jobs, inside `exclusively`. Running a job allocates nothing.
-final class ThreadPool: Sendable {
+package final class ThreadPool: Sendable {
   let threads: Int
   private let shared: Shared
 
-  init(threads: Int) {
+  package init(threads: Int) {
     precondition(threads > 0)
     self.threads = threads
     shared = Shared(threads: threads)
@@ -30,7 +30,7 @@ final class ThreadPool: Sendable {
   deinit { shared.stop() }
 
   /// Runs `body` while no other caller has the pool.
-  func exclusively<Result>(_ body: () -> Result) -> Result {
+  package func exclusively<Result>(_ body: () -> Result) -> Result {
     pthread_mutex_lock(shared.callers)
     defer { pthread_mutex_unlock(shared.callers) }
     return body()
@@ -38,7 +38,7 @@ final class ThreadPool: Sendable {
 
   /// Runs a kernel over `count` items in ranges of `grain`, each thread with `scratch` bytes; returns when all are
   /// done. Only inside `exclusively`.
-  func run(_ kernel: Kernel, _ job: UnsafeRawPointer, count: Int, grain: Int = 1, scratch: Int = 0) {
+  package func run(_ kernel: Kernel, _ job: UnsafeRawPointer, count: Int, grain: Int = 1, scratch: Int = 0) {
     shared.run(kernel, job, count: count, grain: max(1, grain), scratch: scratch)
   }
 }

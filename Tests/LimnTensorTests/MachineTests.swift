@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import LimnTensor
+import LimnTensor
 
 @Suite struct MachineTests {
   @Test("an instruction set that there is not, or not here, is refused by name")
