@@ -1,5 +1,6 @@
 import Foundation
 import Limn
+import LimnFiles
 import LimnTensor
 import LimnTesting
 import Synchronization

@@ -4,6 +4,7 @@ import LimnFiles
 import LimnImage
 import LimnTensor
 import LimnTesting
+import Testing
 
 /// What a reference implementation says about one tiny checkpoint, one prompt and its pictures.
 struct ModelCase: Sendable, CustomTestStringConvertible {
