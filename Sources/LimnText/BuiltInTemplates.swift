@@ -31,7 +31,8 @@ package struct BuiltInTemplate: Sendable {
   /// The prompt for a conversation; see `ChatTemplate.render`.
   package func render(messages: JSON, addGenerationPrompt: Bool = true) throws(LimnError) -> String {
     try template.render(
-      messages: ChatTemplate.flattened(messages), addGenerationPrompt: addGenerationPrompt, specialTokens: [:],
+      messages: ChatTemplate.flattened(messages), addGenerationPrompt: addGenerationPrompt,
+      specialTokens: [:],
       extra: ["default_system": defaultSystem.map { .string($0) } ?? .string("")])
   }
 
@@ -65,7 +66,11 @@ package struct BuiltInTemplate: Sendable {
       names.contains { name in parts.contains { name.lowercased().contains($0) } }
     }
     let architecture = architecture?.lowercased() ?? ""
-    if ["phi", "phi2", "phi-msft", "llava_phi", "mipha_phi"].contains(architecture) || isNamed("phi-2", "phi2") { return phi2 }
+    if ["phi", "phi2", "phi-msft", "llava_phi", "mipha_phi"].contains(architecture)
+      || isNamed("phi-2", "phi2")
+    {
+      return phi2
+    }
     // BakLLaVA is a Mistral that was trained with Vicuna's format.
     if isNamed("bakllava") { return vicuna }
     if architecture.contains("mistral") || isNamed("mistral") { return mistral }
@@ -99,7 +104,9 @@ package struct BuiltInTemplate: Sendable {
   package static let phi2 = twoSeparators("phi-2_v0", end: "<|endoftext|>")
 
   /// `[INST] Q [/INST] A </s>…`, the system message inside the first question.
-  private static func instructions(_ name: String, nextTurn: String, defaultSystem: String?) -> BuiltInTemplate {
+  private static func instructions(_ name: String, nextTurn: String, defaultSystem: String?)
+    -> BuiltInTemplate
+  {
     BuiltInTemplate(
       name,
       """

@@ -41,7 +41,8 @@ package struct ChatTemplate: Sendable {
     var kept: [JSON] = []
     for message in conversation {
       guard let object = message.object else {
-        throw .badData("a message that is no object", expected: "{\"role\": …, \"content\": …}", found: message.kind)
+        throw .badData(
+          "a message that is no object", expected: "{\"role\": …, \"content\": …}", found: message.kind)
       }
       var present = JSONObject()
       for member in object.members where !member.value.isNull { present.set(member.key, to: member.value) }
@@ -85,7 +86,9 @@ package struct ChatTemplate: Sendable {
       return try ChatTemplate(source: text, name: path)
     }
     for name in ["chat_template.json", "tokenizer_config.json"] {
-      guard let path = path(name), let entry = try JSON.parse(file: path).present("chat_template") else { continue }
+      guard let path = path(name), let entry = try JSON.parse(file: path).present("chat_template") else {
+        continue
+      }
       return try ChatTemplate(source: try defaultTemplate(entry, in: path), name: path)
     }
     return nil
@@ -117,7 +120,9 @@ package struct ChatTemplate: Sendable {
       let message: JSON = .object(["role": .string("user"), "content": .array(parts)])
       return try? render(messages: .array([message]), addGenerationPrompt: true, specialTokens: specialTokens)
     }
-    guard let with = prompt([.object(["type": .string("image")]), text]), let without = prompt([text]) else { return false }
+    guard let with = prompt([.object(["type": .string("image")]), text]), let without = prompt([text]) else {
+      return false
+    }
     let isPrinted = [with, without].contains { $0.contains("'type'") || $0.contains("\"type\"") }
     return !isPrinted && with.contains(question) && without.contains(question) && !with.same(as: without)
   }

@@ -64,6 +64,8 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     var options = LoadOptions()
     options.compute = compute
     options.preprocess = preprocess
+    // More than the tiny configs say: some cases and tests go beyond the trained context.
+    options.context = 1024
     return try await VisionLanguageModel.load(model, options: options)
   }
 

@@ -29,7 +29,9 @@ struct ChatTemplateTests {
         tokens[name] = config[name]?.string ?? config[name]?["content"]?.string
       }
       let messages = try JSON.parse(file: sharedCases + "/" + (entry["messages"]?.string ?? ""))
-      let text = Result { try template.render(messages: messages, addGenerationPrompt: true, specialTokens: tokens) }
+      let text = Result {
+        try template.render(messages: messages, addGenerationPrompt: true, specialTokens: tokens)
+      }
       let expected = entry["text"]?.string
       if let expected {
         #expect(try text.get() == expected, "\(entry["model"]!), \(entry["messages"]!)")
@@ -70,13 +72,15 @@ struct ChatTemplateTests {
 
   @Test("a member that is null is left out, as transformers does")
   func nullMembers() throws {
-    let template = try ChatTemplate(source: "{{ messages[0].content is defined }}{{ messages }}", name: "test")
+    let template = try ChatTemplate(
+      source: "{{ messages[0].content is defined }}{{ messages }}", name: "test")
     let messages: JSON = .array([.object(["role": .string("user"), "content": .null])])
     let text = try template.render(messages: messages, addGenerationPrompt: true, specialTokens: [:])
     #expect(text == "False[{'role': 'user'}]")
   }
 
-  @Test("a folder's template is found in transformers' order: .jinja, chat_template.json, tokenizer_config.json")
+  @Test(
+    "a folder's template is found in transformers' order: .jinja, chat_template.json, tokenizer_config.json")
   func order() throws {
     let folder = FileManager.default.temporaryDirectory.appending(path: "limn-templates-\(UUID())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -88,7 +92,9 @@ struct ChatTemplateTests {
     #expect(try found() == nil)
     try write(#"{"bos_token": "<s>"}"#, "tokenizer_config.json")
     #expect(try found() == nil)
-    try write(#"{"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]}"#, "tokenizer_config.json")
+    try write(
+      #"{"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]}"#,
+      "tokenizer_config.json")
     #expect(try found() == "d")
     try write(#"{"chat_template": "c"}"#, "chat_template.json")
     #expect(try found() == "c")
@@ -114,7 +120,9 @@ struct ChatTemplateTests {
     #expect(try !places(fixture["templates"]?["texts"]?.string))
     #expect(try !places("{% for m in messages %}{{ m.content }}{% endfor %}"))
     #expect(try !places("{% for m in messages %}{{ m.content | tojson }}{% endfor %}"))
-    #expect(try !places("{% for m in messages %}{% for p in m.content if p.text %}{{ p.text }}{% endfor %}{% endfor %}"))
+    #expect(
+      try !places(
+        "{% for m in messages %}{% for p in m.content if p.text %}{{ p.text }}{% endfor %}{% endfor %}"))
   }
 
   @Test("flattened messages begin with the places of their pictures")
@@ -152,7 +160,10 @@ struct BuiltInTemplateTests {
     arguments: [
       ("vicuna_v1", vicunaSystem + " USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:"),
       ("phi-2_v0", vicunaSystem + " USER: <image>\nQ ASSISTANT: A<|endoftext|>USER: R ASSISTANT:"),
-      ("llava_llama_2", "[INST] <<SYS>>\n" + llamaSystem + "\n<</SYS>>\n\n<image>\nQ [/INST] A </s><s>[INST] R [/INST]"),
+      (
+        "llava_llama_2",
+        "[INST] <<SYS>>\n" + llamaSystem + "\n<</SYS>>\n\n<image>\nQ [/INST] A </s><s>[INST] R [/INST]"
+      ),
       ("mistral_instruct", "[INST] <image>\nQ [/INST] A </s>[INST] R [/INST]"),
       (
         "chatml_direct",
@@ -184,7 +195,9 @@ struct BuiltInTemplateTests {
       "chatml_direct": "<|im_start|>system\nS<|im_end|><|im_start|>user\nQ<|im_end|><|im_start|>assistant\n",
       "phi-3": "<|system|>\nS<|end|>\n<|user|>\nQ<|end|>\n<|assistant|>\n",
     ]
-    for (name, text) in expected { #expect(try BuiltInTemplate.named(name).render(messages: messages) == text) }
+    for (name, text) in expected {
+      #expect(try BuiltInTemplate.named(name).render(messages: messages) == text)
+    }
   }
 
   @Test("the format is chosen by special tokens, then names, then architecture")

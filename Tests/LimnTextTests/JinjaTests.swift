@@ -26,7 +26,8 @@ struct JinjaTests {
     }
   }
 
-  @Test("statements and expressions give the text of the reference, or an error where it has one",
+  @Test(
+    "statements and expressions give the text of the reference, or an error where it has one",
     arguments: ["statements.json", "expressions.json"])
   func reference(file: String) throws {
     let cases = try #require(try JSON.parse(file: fixtures + "/" + file).array)
@@ -57,7 +58,8 @@ struct HostileJinjaTests {
       "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
       "{{ 'x' * 999999999999 }}", "{{ [0] * 999999999999 }}", "{{ 'x'.center(9999999999) }}",
       "{{ '%999999999d' % 1 }}", "{{ '{:99999999999}'.format(1) }}", "{{ 'a' | indent(99999999999, true) }}",
-      "{{ range(100001) }}", "{{ 9 ** 99 }}", "{{ 9223372036854775807 + 1 }}", "{{ -9223372036854775807 - 2 }}",
+      "{{ range(100001) }}", "{{ 9 ** 99 }}", "{{ 9223372036854775807 + 1 }}",
+      "{{ -9223372036854775807 - 2 }}",
       "{{ [1] | batch(99999999999, 1) | list }}", "{{ [1] | slice(99999999999) | list }}",
       "{% set ns = namespace(s='xxxxxxxxxx') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
       "{% set ns = namespace(l=[1, 2]) %}{% for i in range(99) %}{% set ns.l = ns.l + ns.l %}{% endfor %}",
@@ -77,10 +79,13 @@ struct HostileJinjaTests {
     func repeated(_ text: String) -> String { String(repeating: text, count: count) }
     for source in [
       "{{ " + repeated("(") + "1" + repeated(")") + " }}", "{{ " + repeated("[") + repeated("]") + " }}",
-      "{{ " + repeated("{1:") + "1" + repeated("}") + " }}", "{{ " + repeated("not ") + "1 }}", "{{ " + repeated("-") + "1 }}",
+      "{{ " + repeated("{1:") + "1" + repeated("}") + " }}", "{{ " + repeated("not ") + "1 }}",
+      "{{ " + repeated("-") + "1 }}",
       "{{ 1" + repeated(" + 1") + " }}", "{{ 1" + repeated(".a") + " }}", "{{ 1" + repeated("|d") + " }}",
-      "{{ 1" + repeated(" if 1 else 1") + " }}", "{{ f" + repeated("()") + " }}", "{{ 1" + repeated("[1") + repeated("]") + " }}",
-      repeated("{% if 1 %}") + repeated("{% endif %}"), repeated("{% for a in b %}"), repeated("{% macro a() %}"),
+      "{{ 1" + repeated(" if 1 else 1") + " }}", "{{ f" + repeated("()") + " }}",
+      "{{ 1" + repeated("[1") + repeated("]") + " }}",
+      repeated("{% if 1 %}") + repeated("{% endif %}"), repeated("{% for a in b %}"),
+      repeated("{% macro a() %}"),
       "{% set " + repeated("(") + "a" + repeated(")") + " = 1 %}", "{{ 1" + repeated(" is eq 1") + " }}",
     ] {
       #expect(throws: LimnError.self) { try render(source) }
@@ -91,14 +96,19 @@ struct HostileJinjaTests {
   func deepest() throws {
     let sum = "{{ 0" + String(repeating: " + 1", count: 118) + " }}"
     #expect(try render(sum) == "118")
-    let brackets = "{{ " + String(repeating: "[", count: 50) + String(repeating: "]", count: 50) + "|length }}"
+    let brackets =
+      "{{ " + String(repeating: "[", count: 50) + String(repeating: "]", count: 50) + "|length }}"
     #expect(try render(brackets) == "1")
-    #expect(try render("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% else %}end{% endif %}{% endmacro %}{{ f(30) }}") == "end")
+    #expect(
+      try render("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% else %}end{% endif %}{% endmacro %}{{ f(30) }}")
+        == "end")
   }
 
   @Test("an error names the template, its line, and what the template says")
   func message() {
-    let error = #expect(throws: LimnError.self) { try render("a\n{% if true %}\n{{ raise_exception('Roles!') }}{% endif %}") }
+    let error = #expect(throws: LimnError.self) {
+      try render("a\n{% if true %}\n{{ raise_exception('Roles!') }}{% endif %}")
+    }
     #expect(error?.place == "hostile, line 3")
     #expect(error?.what.contains("Roles!") == true)
     #expect(error?.kind == .badData)

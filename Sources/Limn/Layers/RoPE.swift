@@ -1,11 +1,19 @@
 import Foundation
 import LimnFiles
 import LimnTensor
+import Synchronization
 
-/// The rotary tables of a model; LongRoPE has two, and the length of the sequence decides.
+/// The rotary tables of a model, one for every context, or chosen by the length of the sequence.
 struct RoPE: Sendable {
-  private let short: RoPETable
-  private let long: (from: Int, table: RoPETable)?
+  private enum Tables: Sendable {
+    case one(RoPETable)
+    /// LongRoPE: another one for sequences longer than `original`.
+    case two(short: RoPETable, original: Int, long: RoPETable)
+    /// Dynamic scaling: one for each length beyond the trained context.
+    case perLength(DynamicTables)
+  }
+
+  private let tables: Tables
 
   /// - Parameter context: how many positions the tables cover.
   init(_ config: LanguageConfig, context: Int) {
@@ -17,31 +25,39 @@ struct RoPE: Sendable {
     }
     switch config.ropeScaling {
     case .none:
-      (short, long) = (table(plain), nil)
+      tables = .one(table(plain))
     case .linear(let factor):
-      (short, long) = (table(plain.map { $0 / Float(factor) }), nil)
+      tables = .one(table(plain.map { $0 / Float(factor) }))
+    case .dynamic where context <= config.maxPositions:
+      tables = .one(table(plain))
     case .dynamic(let factor):
-      // Within the trained context nothing is scaled; beyond it the base grows with the length.
-      let limit = Double(config.maxPositions)
-      let d = Double(config.rotaryDimensions)
-      let grown = config.ropeTheta * pow(factor * Double(context) / limit - (factor - 1), d / (d - 2))
-      let stretched = Self.frequencies(theta: grown, dimensions: config.rotaryDimensions)
-      short = table(plain)
-      long = context > config.maxPositions ? (config.maxPositions, table(stretched)) : nil
+      let (limit, dimensions) = (Double(config.maxPositions), Double(config.rotaryDimensions))
+      let dynamic = DynamicTables(limit: config.maxPositions) { length in
+        // The base grows with the length, so that the longest wave stretches with it.
+        let stretch = factor * Double(max(length, config.maxPositions)) / limit - (factor - 1)
+        let theta = config.ropeTheta * pow(stretch, dimensions / (dimensions - 2))
+        return table(Self.frequencies(theta: theta, dimensions: config.rotaryDimensions))
+      }
+      tables = .perLength(dynamic)
     case .llama3(let factor, let low, let high, let original):
-      (short, long) = (table(plain.map { Self.llama3($0, factor, low, high, original) }), nil)
-    case .longrope(let shortFactors, let longFactors, let original, let factor):
-      let amplitude = factor
-      short = table(zip(plain, shortFactors).map { $0 / Float($1) }, amplitude: amplitude)
-      long = context > original
-        ? (original, table(zip(plain, longFactors).map { $0 / Float($1) }, amplitude: amplitude)) : nil
+      tables = .one(table(plain.map { Self.llama3($0, factor, low, high, original) }))
+    case .longrope(let shortFactors, let longFactors, let original, let amplitude):
+      func divided(by factors: [Double]) -> RoPETable {
+        table(zip(plain, factors).map { 1 / (Float($1) * (1 / $0)) }, amplitude: amplitude)
+      }
+      tables = context > original
+        ? .two(short: divided(by: shortFactors), original: original, long: divided(by: longFactors))
+        : .one(divided(by: shortFactors))
     }
   }
 
   /// The table for a sequence of so many positions in all.
   func table(forLength length: Int) -> RoPETable {
-    if let long, length > long.from { return long.table }
-    return short
+    switch tables {
+    case .one(let table): table
+    case .two(let short, let original, let long): length > original ? long : short
+    case .perLength(let dynamic): dynamic.table(forLength: length)
+    }
   }
 
   /// θ^(−2i/d), computed as PyTorch does: exponents and powers in float32.
@@ -58,5 +74,26 @@ struct RoPE: Sendable {
     if wavelength < Float(Double(original) / high) { return frequency }
     let blend = (Float(original) / wavelength - Float(low)) / Float(high - low)
     return (1 - blend) * frequency / Float(factor) + blend * frequency
+  }
+}
+
+/// Tables of dynamic scaling, made when a length needs them; the last one is kept.
+private final class DynamicTables: Sendable {
+  private let limit: Int
+  private let make: @Sendable (Int) -> RoPETable
+  private let last: Mutex<(length: Int, table: RoPETable)>
+
+  init(limit: Int, make: @escaping @Sendable (Int) -> RoPETable) {
+    self.limit = limit
+    self.make = make
+    last = Mutex((limit, make(limit)))
+  }
+
+  func table(forLength length: Int) -> RoPETable {
+    let length = max(length, limit)
+    return last.withLock { last in
+      if last.length != length { last = (length, make(length)) }
+      return last.table
+    }
   }
 }

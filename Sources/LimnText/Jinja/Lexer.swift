@@ -54,7 +54,8 @@ struct Lexer {
       }
       let kind = source[begin + 1]
       var inside = begin + 2
-      let sign = inside < source.count && (source[inside] == "-" || source[inside] == "+") ? source[inside] : " "
+      let sign =
+        inside < source.count && (source[inside] == "-" || source[inside] == "+") ? source[inside] : " "
       if sign != " " { inside += 1 }
       emitText(position..<textEnd(before: begin, sign: sign, isOutput: kind == "{"))
       advance(to: inside)
@@ -62,7 +63,11 @@ struct Lexer {
       case "#": try comment()
       case "{": try tag(begin: .beginOutput, end: .endOutput)
       default:
-        if let content = endOfRawTag(inside) { try raw(from: content) } else { try tag(begin: .beginBlock, end: .endBlock) }
+        if let content = endOfRawTag(inside) {
+          try raw(from: content)
+        } else {
+          try tag(begin: .beginBlock, end: .endBlock)
+        }
       }
     }
   }
@@ -148,7 +153,8 @@ struct Lexer {
     while index + 1 < source.count {
       if source[index] == "{", source[index + 1] == "%" {
         var inside = index + 2
-        let sign = inside < source.count && (source[inside] == "-" || source[inside] == "+") ? source[inside] : " "
+        let sign =
+          inside < source.count && (source[inside] == "-" || source[inside] == "+") ? source[inside] : " "
         if sign != " " { inside += 1 }
         inside = skippingSpace(inside)
         if matches("endraw", at: inside), let after = afterEndMark("%}", at: skippingSpace(inside + 6)) {
@@ -199,7 +205,9 @@ struct Lexer {
     case "(": open.append(")")
     case "[": open.append("]")
     case "}", ")", "]":
-      guard open.popLast() == scalar else { throw error("a bracket that closes nothing", found: String(scalar)) }
+      guard open.popLast() == scalar else {
+        throw error("a bracket that closes nothing", found: String(scalar))
+      }
     default: break
     }
     let text = two ?? String(scalar)
@@ -260,7 +268,9 @@ struct Lexer {
     } else {
       let digits = text(position..<end)
       guard let value = Int(digits) else { throw error("an integer that is too large") }
-      guard value == 0 || !digits.hasPrefix("0") else { throw error("an integer that begins with 0", found: digits) }
+      guard value == 0 || !digits.hasPrefix("0") else {
+        throw error("an integer that begins with 0", found: digits)
+      }
       tokens.append(Token(kind: .int(value), line: line))
     }
     advance(to: end)

@@ -1,7 +1,7 @@
 import LimnTensor
 
-// Expressions, with Jinja's own precedence: `or`, `and`, `not`, comparisons, `+ -`, `~`, `* / // %`, `**` (from
-// the left, unlike Python), signs, then calls, subscripts, filters and tests.
+// Expressions, with Jinja's own precedence: `or`, `and`, `not`, comparisons, `+ -`, `~`, `* / // %`, `**`
+// (from the left, unlike Python), signs, then calls, subscripts, filters and tests.
 
 extension Parser {
   mutating func expression(withConditional: Bool = true) throws(LimnError) -> Expression {
@@ -10,7 +10,8 @@ extension Parser {
       while withConditional, parser.take(name: "if") {
         let condition = try parser.disjunction()
         let otherwise = parser.take(name: "else") ? try parser.expression() : nil
-        result = try parser.make(.conditional(condition, then: result, otherwise: otherwise), result, condition, otherwise)
+        result = try parser.make(
+          .conditional(condition, then: result, otherwise: otherwise), result, condition, otherwise)
       }
       return result
     }
@@ -62,7 +63,8 @@ extension Parser {
   }
 
   private func children(_ arguments: Arguments) -> [Expression] {
-    arguments.positional + arguments.named.map(\.value) + [arguments.spread, arguments.namedSpread].compactMap(\.self)
+    arguments.positional + arguments.named.map(\.value)
+      + [arguments.spread, arguments.namedSpread].compactMap(\.self)
   }
 
   // MARK: Operators
@@ -140,10 +142,18 @@ extension Parser {
   private mutating func signed() throws(LimnError) -> Expression {
     var signs: [Bool] = []
     while true {
-      if take(symbol: "-") { signs.append(true) } else if take(symbol: "+") { signs.append(false) } else { break }
+      if take(symbol: "-") {
+        signs.append(true)
+      } else if take(symbol: "+") {
+        signs.append(false)
+      } else {
+        break
+      }
     }
     var result = try postfix(try primary())
-    for negative in signs.reversed() { result = try make(negative ? .negative(result) : .positive(result), result) }
+    for negative in signs.reversed() {
+      result = try make(negative ? .negative(result) : .positive(result), result)
+    }
     if !signs.isEmpty { result = try postfix(result) }
     return try filtersAndTests(result)
   }
@@ -249,7 +259,9 @@ extension Parser {
   }
 
   private mutating func subscripted(_ operand: Expression) throws(LimnError) -> Expression {
-    func isEnd(_ parser: Parser) -> Bool { [.symbol("]"), .symbol(":"), .symbol(",")].contains(parser.current) }
+    func isEnd(_ parser: Parser) -> Bool {
+      [.symbol("]"), .symbol(":"), .symbol(",")].contains(parser.current)
+    }
     let start = isEnd(self) ? nil : try expression()
     guard take(symbol: ":") else {
       guard var index = start else { throw unexpected("an index") }
@@ -280,7 +292,9 @@ extension Parser {
       }
       isFirst = false
       if take(symbol: "*") {
-        guard arguments.spread == nil, arguments.namedSpread == nil else { throw error("arguments out of order") }
+        guard arguments.spread == nil, arguments.namedSpread == nil else {
+          throw error("arguments out of order")
+        }
         arguments.spread = try expression()
       } else if take(symbol: "**") {
         guard arguments.namedSpread == nil else { throw error("arguments out of order") }

@@ -61,14 +61,20 @@ struct Parser {
       case .symbol(let symbol): "'\(symbol)'"
       case .end: "the end of the template"
       }
-    return .badData("a template that cannot be parsed", in: "line \(tokens[position].line)", expected: expected, found: found)
+    return .badData(
+      "a template that cannot be parsed", in: "line \(tokens[position].line)", expected: expected,
+      found: found)
   }
 
   func error(_ what: String) -> LimnError { .badData(what, in: "line \(tokens[position].line)") }
 
   /// Runs `parse` one level deeper.
-  mutating func nested<Result>(_ parse: (inout Parser) throws(LimnError) -> Result) throws(LimnError) -> Result {
-    guard nesting < Self.nestingLimit else { throw error("a template nested more than \(Self.nestingLimit) deep") }
+  mutating func nested<Result>(_ parse: (inout Parser) throws(LimnError) -> Result) throws(LimnError)
+    -> Result
+  {
+    guard nesting < Self.nestingLimit else {
+      throw error("a template nested more than \(Self.nestingLimit) deep")
+    }
     nesting += 1
     let result = try parse(&self)
     nesting -= 1
@@ -95,10 +101,13 @@ struct Parser {
       case .beginBlock:
         advance()
         if case .name(let name) = current, ends.contains(name) { return statements }
-        statements.append(Statement(line: line, kind: try nested { parser throws(LimnError) in try parser.statement() }))
+        statements.append(
+          Statement(line: line, kind: try nested { parser throws(LimnError) in try parser.statement() }))
         try endTag()
       default:
-        guard current == .end, ends.isEmpty else { throw unexpected(ends.map { "'{% \($0) %}'" }.joined(separator: " or ")) }
+        guard current == .end, ends.isEmpty else {
+          throw unexpected(ends.map { "'{% \($0) %}'" }.joined(separator: " or "))
+        }
         return statements
       }
     }
@@ -162,7 +171,9 @@ struct Parser {
     loops -= 1
     let otherwise = end == "else" ? try self.body(until: "endfor").body : []
     return .for(
-      .init(target: target, items: items, filter: filter, isRecursive: isRecursive, body: body, otherwise: otherwise))
+      .init(
+        target: target, items: items, filter: filter, isRecursive: isRecursive, body: body,
+        otherwise: otherwise))
   }
 
   private mutating func assignment() throws(LimnError) -> Statement.Kind {
@@ -185,7 +196,9 @@ struct Parser {
     return .call(call, try macroBody(name: "caller", parameters: parameters, end: "endcall"))
   }
 
-  private mutating func macroBody(name: String, parameters: [Parameter], end: String) throws(LimnError) -> Macro {
+  private mutating func macroBody(name: String, parameters: [Parameter], end: String) throws(LimnError)
+    -> Macro
+  {
     let (outer, outerLoops) = (mentioned, loops)
     mentioned = []
     loops = 0

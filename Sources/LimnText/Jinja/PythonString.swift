@@ -61,7 +61,10 @@ extension String {
   }
 
   func bytes(_ range: Range<Int>) -> String {
-    String(self[utf8.index(startIndex, offsetBy: range.lowerBound)..<utf8.index(startIndex, offsetBy: range.upperBound)])
+    String(
+      self[
+        utf8.index(
+          startIndex, offsetBy: range.lowerBound)..<utf8.index(startIndex, offsetBy: range.upperBound)])
   }
 
   /// The pieces between the occurrences, at `offsets`, of something `width` bytes long.
@@ -83,7 +86,10 @@ extension String {
       var result = ""
       var left = limit
       for scalar in unicodeScalars {
-        if left > 0 { result += new; left -= 1 }
+        if left > 0 {
+          result += new
+          left -= 1
+        }
         result.unicodeScalars.append(scalar)
       }
       return left > 0 ? result + new : result
@@ -111,7 +117,11 @@ extension String {
         while end > 0, scalars[end - 1].isPythonSpace { end -= 1 }
         guard end > 0 else { break }
         var start = end
-        if pieces.count < limit { while start > 0, !scalars[start - 1].isPythonSpace { start -= 1 } } else { start = 0 }
+        if pieces.count < limit {
+          while start > 0, !scalars[start - 1].isPythonSpace { start -= 1 }
+        } else {
+          start = 0
+        }
         pieces.append(String(scalars: scalars[start..<end]))
         end = start
       }
@@ -190,7 +200,9 @@ extension String {
     return found
   }
 
-  func hasOnly(_ condition: (Unicode.Scalar) -> Bool) -> Bool { !isEmpty && unicodeScalars.allSatisfy(condition) }
+  func hasOnly(_ condition: (Unicode.Scalar) -> Bool) -> Bool {
+    !isEmpty && unicodeScalars.allSatisfy(condition)
+  }
 
   var htmlEscaped: String {
     var result = ""

@@ -17,14 +17,18 @@ extension Renderer {
     case .function(let name): return try callGlobal(name, call)
     case .macro(let index): return try callMacro(index, call)
     case .loop(let loop):
-      guard let items = try call.bound(to: "iterable", of: "loop")[0] else { throw fail("'loop' is called without items") }
+      guard let items = try call.bound(to: "iterable", of: "loop")[0] else {
+        throw fail("'loop' is called without items")
+      }
       return try recurse(loop, over: items)
     case .method(let method):
       switch method.receiver {
       case .string, .markup: return try stringMethod(method.name, method.receiver, call)
       case .dict(let mapping): return try dictMethod(method.name, mapping, call)
-      case .list(let items), .tuple(let items): return try listMethod(method.name, method.receiver, items, call)
-      case .range: return try listMethod(method.name, method.receiver, Items(try elements(of: method.receiver)), call)
+      case .list(let items), .tuple(let items):
+        return try listMethod(method.name, method.receiver, items, call)
+      case .range:
+        return try listMethod(method.name, method.receiver, Items(try elements(of: method.receiver)), call)
       case .loop(let loop): return try loopMethod(method.name, loop, call)
       default: throw fail("'\(method.name)' cannot be called")
       }
@@ -55,11 +59,14 @@ extension Renderer {
       namespaces.append(mapping)
       return .namespace(namespaces.count - 1)
     case "strftime_now":
-      guard let format = try call.bound(to: "format", of: name)[0]?.text else { throw fail("'strftime_now' needs a format") }
+      guard let format = try call.bound(to: "format", of: name)[0]?.text else {
+        throw fail("'strftime_now' needs a format")
+      }
       return .string(now(format))
     default:
       let message = try call.bound(to: "message", of: name)[0]
-      throw .badData("the chat template refuses: \(try message.map { (m) throws(LimnError) in try printed(m) } ?? "")")
+      throw .badData(
+        "the chat template refuses: \(try message.map { (m) throws(LimnError) in try printed(m) } ?? "")")
     }
   }
 
@@ -70,12 +77,16 @@ extension Renderer {
     }
     for pair in try elements(of: value) {
       let pair = try elements(of: pair)
-      guard pair.count == 2, mapping.set(pair[0], to: pair[1]) else { throw fail("a dictionary is made of pairs") }
+      guard pair.count == 2, mapping.set(pair[0], to: pair[1]) else {
+        throw fail("a dictionary is made of pairs")
+      }
     }
   }
 
   private func range(_ call: Call) throws(LimnError) -> Value {
-    guard call.named.isEmpty, (1...3).contains(call.positional.count) else { throw fail("'range' takes one to three integers") }
+    guard call.named.isEmpty, (1...3).contains(call.positional.count) else {
+      throw fail("'range' takes one to three integers")
+    }
     var bounds: [Int] = []
     for value in call.positional {
       guard let bound = value.integer else { throw fail("'range' takes integers") }
@@ -84,11 +95,14 @@ extension Renderer {
     let (start, stop) = bounds.count == 1 ? (0, bounds[0]) : (bounds[0], bounds[1])
     let step = bounds.count == 3 ? bounds[2] : 1
     guard step != 0 else { throw fail("the step of a range is zero") }
-    let span = step > 0 ? try exact(stop.subtractingReportingOverflow(start)) : try exact(start.subtractingReportingOverflow(stop))
-    guard span > 0 else { return .range(PythonRange(start: start, step: step, count: 0)) }
+    let span =
+      step > 0
+      ? try exact(stop.subtractingReportingOverflow(start))
+      : try exact(start.subtractingReportingOverflow(stop))
+    guard span > 0 else { return .range(IntegerRange(start: start, step: step, count: 0)) }
     let count = (span - 1) / Int(clamping: step.magnitude) + 1
     guard count <= 100_000 else { throw fail("a range longer than 100,000") }
-    return .range(PythonRange(start: start, step: step, count: count))
+    return .range(IntegerRange(start: start, step: step, count: count))
   }
 
   /// The local time, as the C library writes it.
@@ -139,15 +153,21 @@ extension Renderer {
 
   func pairs(of mapping: Mapping) -> [Value] { mapping.entries.map { .tuple([$0.key, $0.value]) } }
 
-  private func listMethod(_ name: String, _ list: Value, _ items: Items, _ call: Call) throws(LimnError) -> Value {
+  private func listMethod(_ name: String, _ list: Value, _ items: Items, _ call: Call) throws(LimnError)
+    -> Value
+  {
     if name == "copy" {
       _ = try call.bound(of: name)
       return list
     }
-    guard let wanted = try call.bound(to: "_value", of: name)[0] else { throw fail("'\(name)' needs a value") }
+    guard let wanted = try call.bound(to: "_value", of: name)[0] else {
+      throw fail("'\(name)' needs a value")
+    }
     try pay(list.weight)
     if name == "count" { return .int(items.values.count { $0.equals(wanted) }) }
-    guard let index = items.values.firstIndex(where: { $0.equals(wanted) }) else { throw fail("'index' of what is not in the list") }
+    guard let index = items.values.firstIndex(where: { $0.equals(wanted) }) else {
+      throw fail("'index' of what is not in the list")
+    }
     return .int(index)
   }
 }

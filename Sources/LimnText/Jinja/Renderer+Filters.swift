@@ -5,8 +5,10 @@ import LimnTensor
 
 extension Renderer {
   static let scalarFilters: Set<String> = [
-    "abs", "attr", "capitalize", "center", "count", "d", "default", "e", "escape", "filesizeformat", "float", "forceescape",
-    "format", "indent", "int", "length", "lower", "replace", "round", "safe", "string", "striptags", "title", "tojson",
+    "abs", "attr", "capitalize", "center", "count", "d", "default", "e", "escape", "filesizeformat", "float",
+    "forceescape",
+    "format", "indent", "int", "length", "lower", "replace", "round", "safe", "string", "striptags", "title",
+    "tojson",
     "trim", "truncate", "upper", "wordcount",
   ]
 
@@ -24,7 +26,9 @@ extension Renderer {
     case "tojson": return .string(try json(value, call))
     case "abs", "int", "float", "round": return try numberFilter(name, value, call)
     case "attr":
-      guard let attribute = try call.bound(to: "name", of: name)[0]?.text else { throw fail("'attr' needs a name") }
+      guard let attribute = try call.bound(to: "name", of: name)[0]?.text else {
+        throw fail("'attr' needs a name")
+      }
       if case .dict(let mapping) = value, mapping[attribute] != nil, !Self.dictMethods.contains(attribute) {
         return .undefined("a dict has no attribute '\(attribute)'")
       }
@@ -38,7 +42,8 @@ extension Renderer {
     try pay(text.utf8.count)
     func string(_ text: String) -> Value { like(value, text) }
     switch name {
-    case "trim": return string(text.stripped(try optionalText(try call.bound(to: "chars", of: name)[0], of: name)))
+    case "trim":
+      return string(text.stripped(try optionalText(try call.bound(to: "chars", of: name)[0], of: name)))
     case "replace":
       let arguments = try call.bound(to: "old", "new", "count", of: name)
       guard let old = arguments[0], let new = arguments[1] else { throw fail("'replace' needs two strings") }
@@ -51,7 +56,9 @@ extension Renderer {
       return string(centred(text, width))
     case "truncate": return try truncated(value, call)
     case "format":
-      guard call.positional.isEmpty || call.named.isEmpty else { throw fail("'format' takes arguments with or without names") }
+      guard call.positional.isEmpty || call.named.isEmpty else {
+        throw fail("'format' takes arguments with or without names")
+      }
       var mapping = Mapping()
       for (key, value) in call.named { mapping.set(.string(key), to: value) }
       return string(try percentFormat(text, mapping.count > 0 ? .dict(mapping) : .tuple(call.positional)))
@@ -130,7 +137,9 @@ extension Renderer {
     try pay(lines.count + 1, times: width?.utf8.count ?? count)
     let indention = width ?? String(repeating: " ", count: count)
     let (first, blank) = (arguments[1]?.isTrue ?? false, arguments[2]?.isTrue ?? false)
-    for index in lines.indices.dropFirst() where blank || !lines[index].isEmpty { lines[index] = indention + lines[index] }
+    for index in lines.indices.dropFirst() where blank || !lines[index].isEmpty {
+      lines[index] = indention + lines[index]
+    }
     return like(value, (first ? indention : "") + lines.joined(separator: "\n"))
   }
 
@@ -149,7 +158,9 @@ extension Renderer {
   }
 
   private func fileSize(_ value: Value, isBinary: Bool) throws(LimnError) -> String {
-    guard let bytes = value.number ?? value.text.flatMap({ pythonFloat($0) }) else { throw fail("'filesizeformat' needs a number") }
+    guard let bytes = value.number ?? value.text.flatMap({ pythonFloat($0) }) else {
+      throw fail("'filesizeformat' needs a number")
+    }
     let base = isBinary ? 1024.0 : 1000.0
     if bytes == 1 { return "1 Byte" }
     if bytes < base { return "\(Int(bytes)) Bytes" }
@@ -169,12 +180,14 @@ extension Renderer {
   /// `float(text)`; nil where Python raises `ValueError`.
   func pythonFloat(_ text: String) -> Double? {
     let trimmed = text.stripped().lowercased()
-    let unsigned = trimmed.starts(withText: "-") || trimmed.starts(withText: "+") ? String(trimmed.dropFirst()) : trimmed
+    let unsigned =
+      trimmed.starts(withText: "-") || trimmed.starts(withText: "+") ? String(trimmed.dropFirst()) : trimmed
     if ["inf", "infinity", "nan"].contains(unsigned) {
       let value = unsigned == "nan" ? Double.nan : .infinity
       return trimmed.starts(withText: "-") ? -value : value
     }
-    guard let first = unsigned.utf8.first, first == UInt8(ascii: ".") || (0x30...0x39).contains(first), !unsigned.contains("x")
+    guard let first = unsigned.utf8.first, first == UInt8(ascii: ".") || (0x30...0x39).contains(first),
+      !unsigned.contains("x")
     else { return nil }
     guard let plain = withoutUnderscores(unsigned), let value = Double(plain) else { return nil }
     return trimmed.starts(withText: "-") ? -value : value
@@ -196,10 +209,12 @@ extension Renderer {
     var digits = text.stripped().lowercased()
     let isNegative = digits.starts(withText: "-")
     if isNegative || digits.starts(withText: "+") { digits.removeFirst() }
-    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] where base == radix && digits.starts(withText: prefix) {
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)]
+    where base == radix && digits.starts(withText: prefix) {
       digits.removeFirst(2)
     }
-    guard (2...36).contains(base), let first = digits.utf8.first, first != UInt8(ascii: "-"), first != UInt8(ascii: "+"),
+    guard (2...36).contains(base), let first = digits.utf8.first, first != UInt8(ascii: "-"),
+      first != UInt8(ascii: "+"),
       let plain = withoutUnderscores(digits)
     else { return nil }
     return Int((isNegative ? "-" : "") + plain, radix: base)
@@ -207,7 +222,9 @@ extension Renderer {
 
   private func truncated(_ value: Double) throws(LimnError) -> Int? {
     guard !value.isNaN else { return nil }
-    guard let integer = Int(exactly: value.rounded(.towardZero)) else { throw fail("an integer beyond 64 bits") }
+    guard let integer = Int(exactly: value.rounded(.towardZero)) else {
+      throw fail("an integer beyond 64 bits")
+    }
     return integer
   }
 
@@ -225,7 +242,9 @@ extension Renderer {
       if let integer = value.integer { return .int(integer) }
       if case .float(let number) = value { return try truncated(number).map { .int($0) } ?? fallback }
       guard let text = value.text else { return fallback }
-      if let integer = pythonInteger(text, base: try optionalInteger(arguments[1], of: name) ?? 10) { return .int(integer) }
+      if let integer = pythonInteger(text, base: try optionalInteger(arguments[1], of: name) ?? 10) {
+        return .int(integer)
+      }
       guard let number = pythonFloat(text), number.isFinite else { return fallback }
       return try truncated(number).map { .int($0) } ?? fallback
     case "float":
@@ -240,7 +259,9 @@ extension Renderer {
     let precision = try optionalInteger(arguments[0], of: "round") ?? 0
     let method = try optionalText(arguments[1], of: "round") ?? "common"
     guard let number = value.number else { throw fail("'round' needs a number") }
-    guard ["common", "ceil", "floor"].contains(method) else { throw fail("'round' knows common, ceil and floor") }
+    guard ["common", "ceil", "floor"].contains(method) else {
+      throw fail("'round' knows common, ceil and floor")
+    }
     let scale = power(10, Double(precision))
     guard method == "common" else {
       // Python rounds to an integer, which has no negative zero.
@@ -261,12 +282,16 @@ extension Renderer {
 
   func test(_ name: String, _ value: Value, _ call: Call) throws(LimnError) -> Bool {
     let comparisons: [String: Comparison] = [
-      "==": .equal, "eq": .equal, "equalto": .equal, "!=": .notEqual, "ne": .notEqual, ">": .greater, "gt": .greater,
-      "greaterthan": .greater, "ge": .greaterOrEqual, ">=": .greaterOrEqual, "<": .less, "lt": .less, "lessthan": .less,
+      "==": .equal, "eq": .equal, "equalto": .equal, "!=": .notEqual, "ne": .notEqual, ">": .greater,
+      "gt": .greater,
+      "greaterthan": .greater, "ge": .greaterOrEqual, ">=": .greaterOrEqual, "<": .less, "lt": .less,
+      "lessthan": .less,
       "<=": .lessOrEqual, "le": .lessOrEqual, "in": .isIn,
     ]
     if let comparison = comparisons[name] {
-      guard let other = try call.bound(to: "_other", of: name)[0] else { throw fail("the test '\(name)' needs a value") }
+      guard let other = try call.bound(to: "_other", of: name)[0] else {
+        throw fail("the test '\(name)' needs a value")
+      }
       return try compare(value, comparison, other)
     }
     switch name {
@@ -302,7 +327,8 @@ extension Renderer {
     case "lower": return try printed(value).hasOnlyCase(lower: true)
     case "upper": return try printed(value).hasOnlyCase(lower: false)
     case "escaped": if case .markup = value { return true } else { return false }
-    case "filter": return value.text.map { Self.scalarFilters.contains($0) || Self.sequenceFilters.contains($0) } ?? false
+    case "filter":
+      return value.text.map { Self.scalarFilters.contains($0) || Self.sequenceFilters.contains($0) } ?? false
     case "sequence":
       switch value {
       case .list, .tuple, .dict, .string, .markup, .range, .undefined: return true

@@ -7,7 +7,9 @@ extension Renderer {
   static let widthLimit = 10_000
 
   /// A number with so many digits after the point, rounded from its exact value.
-  func fixed(_ number: Double, _ digits: Int) -> String { String(format: "%.\(min(digits, Self.widthLimit))f", number) }
+  func fixed(_ number: Double, _ digits: Int) -> String {
+    String(format: "%.\(min(digits, Self.widthLimit))f", number)
+  }
 
   private struct Format {
     var fill: Unicode.Scalar = " "
@@ -57,7 +59,9 @@ extension Renderer {
       index += 1
       var value: Value?
       if try current() == "(" {
-        guard let end = scalars[index...].firstIndex(of: ")"), case .dict(let mapping) = values else { throw fail("'%(' needs a dictionary") }
+        guard let end = scalars[index...].firstIndex(of: ")"), case .dict(let mapping) = values else {
+          throw fail("'%(' needs a dictionary")
+        }
         let name = String(scalars: scalars[(index + 1)..<end])
         guard let member = mapping[name] else { throw fail("a format names '\(name)', which is not given") }
         (value, index, usedName) = (member, end + 1, true)
@@ -117,7 +121,8 @@ extension Renderer {
       try pay(value.weight)
       let text = format.type == "s" ? value.printed : value.represented
       format.zero = false
-      return padded(String(scalars: text.unicodeScalars.prefix(format.precision ?? .max)), format, default: ">")
+      return padded(
+        String(scalars: text.unicodeScalars.prefix(format.precision ?? .max)), format, default: ">")
     case "c":
       if let code = value.integer, let scalar = UInt32(exactly: code).flatMap(Unicode.Scalar.init) {
         return padded(String(scalar), format, default: ">")
@@ -136,7 +141,9 @@ extension Renderer {
       let prefix = format.alternate && radix != 10 ? "0\(format.type)" : ""
       return padded(digits, format, isNegative: integer < 0, prefix: prefix)
     case "f", "F", "e", "E", "g", "G":
-      guard let number = value.number else { throw fail("'%\(format.type)' needs a number, not a \(value.typeName)") }
+      guard let number = value.number else {
+        throw fail("'%\(format.type)' needs a number, not a \(value.typeName)")
+      }
       let digits = String(format: "%.\(format.precision ?? 6)\(format.type)", number.magnitude)
       if !number.isFinite { format.zero = false }
       return padded(digits, format, isNegative: number.sign == .minus && !number.isNaN)
@@ -160,7 +167,9 @@ extension Renderer {
     let fill = String(format.fill)
     switch format.alignment ?? alignment {
     case "<": return text + String(repeating: fill, count: missing)
-    case "^": return String(repeating: fill, count: missing / 2) + text + String(repeating: fill, count: missing - missing / 2)
+    case "^":
+      return String(repeating: fill, count: missing / 2) + text
+        + String(repeating: fill, count: missing - missing / 2)
     default: return String(repeating: fill, count: missing) + text
     }
   }
@@ -185,7 +194,9 @@ extension Renderer {
         index += 1
         continue
       }
-      guard scalar == "{", let end = scalars[index...].firstIndex(of: "}"), !scalars[index..<end].contains("{") else {
+      guard scalar == "{", let end = scalars[index...].firstIndex(of: "}"),
+        !scalars[index..<end].contains("{")
+      else {
         throw fail("a format with braces that do not match, or nest")
       }
       result += try field(scalars[index..<end], call, &automatic)
@@ -196,7 +207,9 @@ extension Renderer {
   }
 
   /// `name.attribute[key]!r:format`.
-  private func field(_ field: ArraySlice<Unicode.Scalar>, _ call: Call, _ automatic: inout Int) throws(LimnError) -> String {
+  private func field(_ field: ArraySlice<Unicode.Scalar>, _ call: Call, _ automatic: inout Int)
+    throws(LimnError) -> String
+  {
     let colon = field.firstIndex(of: ":") ?? field.endIndex
     var path = field[..<colon]
     var conversion: Unicode.Scalar?
@@ -214,7 +227,9 @@ extension Renderer {
       value = call.positional[index]
     } else {
       let wanted = String(scalars: name)
-      guard let named = call.named.first(where: { $0.name == wanted }) else { throw fail("'format' is not given '\(wanted)'") }
+      guard let named = call.named.first(where: { $0.name == wanted }) else {
+        throw fail("'format' is not given '\(wanted)'")
+      }
       value = named.value
     }
     var rest = path.dropFirst(name.count)
@@ -233,7 +248,11 @@ extension Renderer {
       }
     }
     try pay(value.weight)
-    if conversion == "r" { value = .string(value.represented) } else if conversion == "s" { value = .string(value.printed) }
+    if conversion == "r" {
+      value = .string(value.represented)
+    } else if conversion == "s" {
+      value = .string(value.printed)
+    }
     return try formatted(value, Array(field[colon...].dropFirst()))
   }
 
@@ -262,8 +281,11 @@ extension Renderer {
     let type = current()
     guard index >= specification.count - 1 else { throw fail("an invalid format") }
     if value.text != nil {
-      guard type == nil || type == "s", format.sign == nil, format.grouping == nil else { throw fail("a number's format for a string") }
-      return padded(String(scalars: value.text!.unicodeScalars.prefix(format.precision ?? .max)), format, default: "<")
+      guard type == nil || type == "s", format.sign == nil, format.grouping == nil else {
+        throw fail("a number's format for a string")
+      }
+      return padded(
+        String(scalars: value.text!.unicodeScalars.prefix(format.precision ?? .max)), format, default: "<")
     }
     guard let number = value.number else { throw fail("a format for a \(value.typeName)") }
     if value.integer != nil, type == nil || "dxXob".unicodeScalars.contains(type!) {
@@ -277,7 +299,9 @@ extension Renderer {
     if type == nil, format.precision == nil {
       return padded(Value.float(number.magnitude).printed, format, isNegative: number.sign == .minus)
     }
-    guard let type, "feEgG%F".unicodeScalars.contains(type) else { throw fail("this format of a number is not supported") }
+    guard let type, "feEgG%F".unicodeScalars.contains(type) else {
+      throw fail("this format of a number is not supported")
+    }
     let letter = type == "%" ? "f" : type
     let scaled = type == "%" ? number.magnitude * 100 : number.magnitude
     let digits = String(format: "%.\(format.precision ?? 6)\(letter)", scaled) + (type == "%" ? "%" : "")

@@ -4,7 +4,8 @@ import LimnTensor
 
 extension Renderer {
   static let sequenceFilters: Set<String> = [
-    "batch", "dictsort", "first", "groupby", "items", "join", "last", "list", "map", "max", "min", "reject", "rejectattr",
+    "batch", "dictsort", "first", "groupby", "items", "join", "last", "list", "map", "max", "min", "reject",
+    "rejectattr",
     "reverse", "select", "selectattr", "slice", "sort", "sum", "unique",
   ]
 
@@ -31,7 +32,8 @@ extension Renderer {
       let arguments = try call.bound(to: "d", "attribute", of: name)
       var texts: [String] = []
       for item in try elements(of: value) { texts.append(try printed(try attribute(arguments[1], of: item))) }
-      return .string(try joined(texts, by: try arguments[0].map { (d) throws(LimnError) in try printed(d) } ?? ""))
+      return .string(
+        try joined(texts, by: try arguments[0].map { (d) throws(LimnError) in try printed(d) } ?? ""))
     case "list":
       _ = try call.bound(of: name)
       return try checked(.list(try elements(of: value)))
@@ -39,7 +41,9 @@ extension Renderer {
       let arguments = try call.bound(to: "attribute", "start", of: name)
       var sum = arguments[1] ?? .int(0)
       guard sum.text == nil else { throw fail("'sum' does not join strings") }
-      for item in try elements(of: value) { sum = try binary(.add, sum, try attribute(arguments[0], of: item)) }
+      for item in try elements(of: value) {
+        sum = try binary(.add, sum, try attribute(arguments[0], of: item))
+      }
       return sum
     default: return try ordered(name, value, call)
     }
@@ -49,7 +53,9 @@ extension Renderer {
     _ = try call.bound(of: name)
     if case .iterator(let iterator) = value {
       guard name == "first" else { throw fail("'last' of what can only be read forwards") }
-      guard iterator.position < iterator.items.values.count else { return .undefined("No first item, sequence was empty.") }
+      guard iterator.position < iterator.items.values.count else {
+        return .undefined("No first item, sequence was empty.")
+      }
       iterator.position += 1
       return iterator.items.values[iterator.position - 1]
     }
@@ -71,7 +77,9 @@ extension Renderer {
       _ = try call.bound(of: name)
       if value.isUndefined { return .iterator("generator", []) }
     }
-    guard case .dict(let mapping) = value else { throw fail("'\(name)' needs a dictionary, not a \(value.typeName)") }
+    guard case .dict(let mapping) = value else {
+      throw fail("'\(name)' needs a dictionary, not a \(value.typeName)")
+    }
     let entries = pairs(of: mapping)
     if name == "items" { return .iterator("generator", entries) }
     let arguments = try call.bound(to: "case_sensitive", "by", "reverse", of: name)
@@ -84,7 +92,9 @@ extension Renderer {
 
   private func parts(_ name: String, _ value: Value, _ call: Call) throws(LimnError) -> Value {
     let arguments = try call.bound(to: name == "batch" ? "linecount" : "slices", "fill_with", of: name)
-    guard let count = try optionalInteger(arguments[0], of: name) else { throw fail("'\(name)' needs a number") }
+    guard let count = try optionalInteger(arguments[0], of: name) else {
+      throw fail("'\(name)' needs a number")
+    }
     let fill = arguments[1].flatMap { $0.isNone ? nil : $0 }
     let items = try elements(of: value)
     var parts: [[Value]] = []
@@ -114,7 +124,9 @@ extension Renderer {
   // MARK: Attributes, transformations, selections
 
   /// An item's attribute by a path as Jinja's filters take it: "a.b.0", or an index; without a path the item.
-  private func attribute(_ path: Value?, of item: Value, default fallback: Value? = nil) throws(LimnError) -> Value {
+  private func attribute(_ path: Value?, of item: Value, default fallback: Value? = nil) throws(LimnError)
+    -> Value
+  {
     guard let path, !path.isNone else { return item }
     guard let text = path.text else { return try self.item(path, of: item) }
     var result = item
@@ -143,7 +155,9 @@ extension Renderer {
     }
   }
 
-  private func selection(_ call: Call, ofAttribute: Bool) throws(LimnError) -> (Value) throws(LimnError) -> Bool {
+  private func selection(_ call: Call, ofAttribute: Bool) throws(LimnError) -> (Value) throws(LimnError) ->
+    Bool
+  {
     var call = call
     var path: Value?
     if ofAttribute {
@@ -173,7 +187,9 @@ extension Renderer {
 
   private func ordered(_ name: String, _ value: Value, _ call: Call) throws(LimnError) -> Value {
     var call = call
-    let isBackwards = name == "sort" && (call.positional.isEmpty ? call.take("reverse") : call.positional.removeFirst())?.isTrue ?? false
+    let isBackwards =
+      name == "sort"
+      && (call.positional.isEmpty ? call.take("reverse") : call.positional.removeFirst())?.isTrue ?? false
     let arguments =
       name == "groupby"
       ? try call.bound(to: "attribute", "default", "case_sensitive", of: name)
@@ -201,9 +217,12 @@ extension Renderer {
       guard path != nil else { throw fail("'groupby' needs an attribute") }
       return try grouped(items, by: keys, path, fallback)
     default:
-      guard var best = items.indices.first else { return .undefined("No aggregated item, sequence was empty.") }
+      guard var best = items.indices.first else {
+        return .undefined("No aggregated item, sequence was empty.")
+      }
       for index in items.indices.dropFirst() {
-        let isBetter = name == "min" ? try precedes(keys[index], keys[best]) : try precedes(keys[best], keys[index])
+        let isBetter =
+          name == "min" ? try precedes(keys[index], keys[best]) : try precedes(keys[best], keys[index])
         if isBetter { best = index }
       }
       return items[best]
@@ -239,7 +258,9 @@ extension Renderer {
     return results
   }
 
-  private func grouped(_ items: [Value], by keys: [Value], _ path: Value?, _ fallback: Value?) throws(LimnError) -> Value {
+  private func grouped(_ items: [Value], by keys: [Value], _ path: Value?, _ fallback: Value?)
+    throws(LimnError) -> Value
+  {
     let order = try sorted(items.indices.map { .int($0) }, by: keys, backwards: false).map { $0.integer! }
     var groups: [[Int]] = []
     for index in order {

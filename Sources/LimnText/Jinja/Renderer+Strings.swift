@@ -4,9 +4,12 @@ import LimnTensor
 
 extension Renderer {
   static let stringMethods: Set<String> = [
-    "capitalize", "casefold", "center", "count", "endswith", "expandtabs", "find", "format", "index", "isalnum",
-    "isalpha", "isascii", "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "isupper", "join", "ljust", "lower",
-    "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit",
+    "capitalize", "casefold", "center", "count", "endswith", "expandtabs", "find", "format", "index",
+    "isalnum",
+    "isalpha", "isascii", "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "isupper", "join",
+    "ljust", "lower",
+    "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust",
+    "rpartition", "rsplit",
     "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper", "zfill",
   ]
 
@@ -37,7 +40,9 @@ extension Renderer {
       return .list(text.lines(keepingEnds: keeps).map(string))
     case "removeprefix", "removesuffix":
       let part = try requiredText(try call.bound(to: "_part", of: name)[0], of: name)
-      if name == "removeprefix" { return string(text.starts(withText: part) ? text.bytes(part.utf8.count..<text.utf8.count) : text) }
+      if name == "removeprefix" {
+        return string(text.starts(withText: part) ? text.bytes(part.utf8.count..<text.utf8.count) : text)
+      }
       let isThere = !part.isEmpty && text.ends(withText: part)
       return string(isThere ? text.bytes(0..<text.utf8.count - part.utf8.count) : text)
     case "partition", "rpartition": return try partition(name, receiver, text, call)
@@ -53,7 +58,9 @@ extension Renderer {
   }
 
   /// Methods without arguments.
-  private func plainMethod(_ name: String, _ text: String, _ string: (String) -> Value) throws(LimnError) -> Value {
+  private func plainMethod(_ name: String, _ text: String, _ string: (String) -> Value) throws(LimnError)
+    -> Value
+  {
     switch name {
     case "upper": return string(text.uppercased())
     case "lower": return string(text.lowercased())
@@ -72,7 +79,8 @@ extension Renderer {
     case "isalpha": return .bool(text.hasOnly(\.isLetter))
     case "isdecimal": return .bool(text.hasOnly(\.isDecimalDigit))
     case "isdigit":
-      return .bool(text.hasOnly { $0.properties.numericType == .decimal || $0.properties.numericType == .digit })
+      return .bool(
+        text.hasOnly { $0.properties.numericType == .decimal || $0.properties.numericType == .digit })
     case "isnumeric": return .bool(text.hasOnly { $0.properties.numericType != nil })
     case "isalnum": return .bool(text.hasOnly { $0.isLetter || $0.properties.numericType != nil })
     default: throw fail("the method '\(name)' of strings is not supported")
@@ -95,13 +103,17 @@ extension Renderer {
 
   func optionalInteger(_ value: Value?, of name: String) throws(LimnError) -> Int? {
     guard let value, !value.isNone else { return nil }
-    guard let integer = value.integer else { throw fail("'\(name)' needs an integer, not a \(value.typeName)") }
+    guard let integer = value.integer else {
+      throw fail("'\(name)' needs an integer, not a \(value.typeName)")
+    }
     return integer
   }
 
   // MARK: Splitting and searching
 
-  private func split(_ name: String, _ receiver: Value, _ text: String, _ call: Call) throws(LimnError) -> Value {
+  private func split(_ name: String, _ receiver: Value, _ text: String, _ call: Call) throws(LimnError)
+    -> Value
+  {
     let arguments = try call.bound(to: "sep", "maxsplit", of: name)
     let limit = try optionalInteger(arguments[1], of: name) ?? -1
     let count = limit < 0 ? Int.max : limit
@@ -113,7 +125,8 @@ extension Renderer {
     if name == "rsplit" { try pay(text.utf8.count, times: separator.utf8.count) }
     let offsets =
       name == "split"
-      ? text.byteOffsets(of: separator, limit: count) : Array(lastOffsets(of: separator, in: text).suffix(count))
+      ? text.byteOffsets(of: separator, limit: count)
+      : Array(lastOffsets(of: separator, in: text).suffix(count))
     return .list(text.cut(at: offsets, width: separator.utf8.count).map { like(receiver, $0) })
   }
 
@@ -133,11 +146,14 @@ extension Renderer {
     return offsets.reversed()
   }
 
-  private func partition(_ name: String, _ receiver: Value, _ text: String, _ call: Call) throws(LimnError) -> Value {
+  private func partition(_ name: String, _ receiver: Value, _ text: String, _ call: Call) throws(LimnError)
+    -> Value
+  {
     let separator = try requiredText(try call.bound(to: "_sep", of: name)[0], of: name)
     guard !separator.isEmpty else { throw fail("an empty separator") }
     try pay(text.utf8.count, times: separator.utf8.count)
-    let offset = name == "partition" ? text.byteOffset(of: separator) : lastOffsets(of: separator, in: text).last
+    let offset =
+      name == "partition" ? text.byteOffset(of: separator) : lastOffsets(of: separator, in: text).last
     let parts: [String]
     if let offset {
       parts = [
@@ -150,7 +166,9 @@ extension Renderer {
   }
 
   /// The part of the text between optional bounds, and where it begins; nil where the bounds are crossed.
-  private func window(_ text: String, _ start: Value?, _ end: Value?, of name: String) throws(LimnError) -> (String, Int)? {
+  private func window(_ text: String, _ start: Value?, _ end: Value?, of name: String) throws(LimnError) -> (
+    String, Int
+  )? {
     let (start, end) = (try optionalInteger(start, of: name), try optionalInteger(end, of: name))
     guard start != nil || end != nil else { return (text, 0) }
     let scalars = Array(text.unicodeScalars)
@@ -184,7 +202,9 @@ extension Renderer {
     if let (text, start) = window {
       try pay(text.utf8.count, times: name.hasPrefix("r") ? max(1, part.utf8.count) : 1)
       let isLast = name.hasPrefix("r")
-      let offset = isLast ? (part.isEmpty ? text.utf8.count : lastOffsets(of: part, in: text).last) : text.byteOffset(of: part)
+      let offset =
+        isLast
+        ? (part.isEmpty ? text.utf8.count : lastOffsets(of: part, in: text).last) : text.byteOffset(of: part)
       if let offset { return .int(start + text.bytes(0..<offset).scalarCount) }
     }
     guard name.hasSuffix("find") else { throw fail("a substring that is not found") }
@@ -208,8 +228,12 @@ extension Renderer {
   // MARK: Padding
 
   private func padded(_ name: String, _ text: String, _ call: Call) throws(LimnError) -> String {
-    let arguments = name == "zfill" ? try call.bound(to: "_width", of: name) + [nil] : try call.bound(to: "_width", "_fill", of: name)
-    guard let width = try optionalInteger(arguments[0], of: name) else { throw fail("'\(name)' needs a width") }
+    let arguments =
+      name == "zfill"
+      ? try call.bound(to: "_width", of: name) + [nil] : try call.bound(to: "_width", "_fill", of: name)
+    guard let width = try optionalInteger(arguments[0], of: name) else {
+      throw fail("'\(name)' needs a width")
+    }
     let fill = try optionalText(arguments[1], of: name) ?? (name == "zfill" ? "0" : " ")
     guard fill.scalarCount == 1 else { throw fail("'\(name)' fills with one character") }
     let missing = width - min(width, text.scalarCount)
@@ -219,7 +243,8 @@ extension Renderer {
     case "rjust": return String(repeating: fill, count: missing) + text
     case "center": return centred(text, width, fill: fill)
     default:
-      let sign = text.starts(withText: "-") || text.starts(withText: "+") ? String(text.unicodeScalars.first!) : ""
+      let sign =
+        text.starts(withText: "-") || text.starts(withText: "+") ? String(text.unicodeScalars.first!) : ""
       return sign + String(repeating: "0", count: missing) + text.bytes(sign.utf8.count..<text.utf8.count)
     }
   }

@@ -87,7 +87,8 @@ extension Renderer {
     switch value {
     case .undefined(let message): throw fail(message)
     case .dict(let mapping): element = mapping[index]
-    case .list(let items), .tuple(let items): element = place(index, in: items.values.count).map { items.values[$0] }
+    case .list(let items), .tuple(let items):
+      element = place(index, in: items.values.count).map { items.values[$0] }
     case .range(let range): element = place(index, in: range.count).map { range[$0] }
     case .string(let text), .markup(let text):
       try pay(index.integer == nil ? 0 : text.utf8.count)
@@ -323,7 +324,9 @@ extension Renderer {
     if let a = left.integer, let b = right.integer { return a < b }
     if let a = left.number, let b = right.number { return a < b }
     try pay(min(left.weight, right.weight))
-    if let a = left.text, let b = right.text { return a.unicodeScalars.lexicographicallyPrecedes(b.unicodeScalars) }
+    if let a = left.text, let b = right.text {
+      return a.unicodeScalars.lexicographicallyPrecedes(b.unicodeScalars)
+    }
     switch (left, right) {
     case (.list(let a), .list(let b)), (.tuple(let a), .tuple(let b)):
       for (a, b) in zip(a.values, b.values) where !a.equals(b) { return try precedes(a, b) }

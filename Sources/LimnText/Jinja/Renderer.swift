@@ -5,7 +5,7 @@ import LimnTensor
 /// A template is a stranger's program, so everything costs: each step and each byte or element made is paid
 /// from one budget, and what can recurse is counted. The limits are far beyond any real conversation.
 final class Renderer {
-  /// Steps are dear, bytes cheap; together this bounds time (a second or so) and memory (about as many bytes).
+  /// Steps are dear, bytes cheap: together this bounds time (a second or so) and memory (as many bytes).
   static let budget = 100_000_000
   static let stepCost = 64
   static let outputLimit = 64 << 20
@@ -31,7 +31,9 @@ final class Renderer {
   }
 
   /// The text of the template for these variables.
-  static func render(_ template: [Statement], variables: [String: Value], name: String) throws(LimnError) -> String {
+  static func render(_ template: [Statement], variables: [String: Value], name: String) throws(LimnError)
+    -> String
+  {
     let renderer = Renderer(variables: variables, name: name)
     do {
       _ = try renderer.run(template)
@@ -58,7 +60,9 @@ final class Renderer {
 
   private func deeper<Result>(_ run: () throws(LimnError) -> Result) throws(LimnError) -> Result {
     try pay(Self.stepCost)
-    guard depth < Self.depthLimit else { throw .badData("the template recurses more than \(Self.depthLimit) deep") }
+    guard depth < Self.depthLimit else {
+      throw .badData("the template recurses more than \(Self.depthLimit) deep")
+    }
     depth += 1
     defer { depth -= 1 }
     return try run()
@@ -66,7 +70,9 @@ final class Renderer {
 
   /// A list, tuple or dictionary that does not nest too deep.
   func checked(_ value: Value) throws(LimnError) -> Value {
-    guard value.depth <= Value.depthLimit else { throw .badData("values nested more than \(Value.depthLimit) deep") }
+    guard value.depth <= Value.depthLimit else {
+      throw .badData("values nested more than \(Value.depthLimit) deep")
+    }
     return value
   }
 
@@ -143,8 +149,12 @@ final class Renderer {
     case .output(let expression): try write(try printed(try evaluate(expression)))
     case .set(let target, let expression): try assign(try evaluate(expression), to: target)
     case .setBlock(let target, let filter, let body):
-      let text = try scoped { () throws(LimnError) in try captured { () throws(LimnError) in _ = try run(body) } }
-      try assign(try filter.map { (filter) throws(LimnError) in try evaluate(filter, blockText: text) } ?? .string(text), to: target)
+      let text = try scoped { () throws(LimnError) in
+        try captured { () throws(LimnError) in _ = try run(body) }
+      }
+      try assign(
+        try filter.map { (filter) throws(LimnError) in try evaluate(filter, blockText: text) }
+          ?? .string(text), to: target)
     case .if(let branches, let otherwise):
       for branch in branches where try evaluate(branch.condition).isTrue { return try run(branch.body) }
       return try run(otherwise)
@@ -153,7 +163,9 @@ final class Renderer {
     case .call(let call, let macro):
       try write(try printed(try evaluateCall(call, caller: define(macro))))
     case .filter(let filter, let body):
-      let text = try scoped { () throws(LimnError) in try captured { () throws(LimnError) in _ = try run(body) } }
+      let text = try scoped { () throws(LimnError) in
+        try captured { () throws(LimnError) in _ = try run(body) }
+      }
       try write(try printed(try evaluate(filter, blockText: text)))
     case .with(let bindings, let body):
       var values: [(Target, Value)] = []
@@ -227,7 +239,9 @@ final class Renderer {
     case .call(let callee, let arguments):
       return try call(try evaluate(callee), try evaluate(arguments))
     case .filter(let operand, let name, let arguments):
-      let operand = try operand.map { (operand) throws(LimnError) in try evaluate(operand, blockText: blockText) }
+      let operand = try operand.map { (operand) throws(LimnError) in
+        try evaluate(operand, blockText: blockText)
+      }
       return try filter(name, operand ?? .string(blockText ?? ""), try evaluate(arguments))
     case .test(let operand, let name, let arguments):
       return .bool(try test(name, try evaluate(operand), try evaluate(arguments)))
@@ -282,7 +296,8 @@ final class Renderer {
     return try checked(.dict(mapping))
   }
 
-  private func comparison(_ first: Expression, _ rest: [(Comparison, Expression)]) throws(LimnError) -> Value {
+  private func comparison(_ first: Expression, _ rest: [(Comparison, Expression)]) throws(LimnError) -> Value
+  {
     var left = try evaluate(first)
     for (comparison, expression) in rest {
       let right = try evaluate(expression)
@@ -297,9 +312,13 @@ final class Renderer {
     for (name, value) in arguments.named { try call.add(name, try evaluate(value)) }
     if let spread = arguments.spread { call.positional += try elements(of: try evaluate(spread)) }
     if let spread = arguments.namedSpread {
-      guard case .dict(let mapping) = try evaluate(spread) else { throw .badData("'**' before what is no dictionary") }
+      guard case .dict(let mapping) = try evaluate(spread) else {
+        throw .badData("'**' before what is no dictionary")
+      }
       for (key, value) in mapping.entries {
-        guard let name = key.text else { throw .badData("'**' before a dictionary whose keys are no strings") }
+        guard let name = key.text else {
+          throw .badData("'**' before a dictionary whose keys are no strings")
+        }
         try call.add(name, value)
       }
     }
@@ -307,7 +326,9 @@ final class Renderer {
   }
 
   private func evaluateCall(_ expression: Expression, caller: Value) throws(LimnError) -> Value {
-    guard case .call(let callee, let arguments) = expression.kind else { preconditionFailure("the parser saw a call") }
+    guard case .call(let callee, let arguments) = expression.kind else {
+      preconditionFailure("the parser saw a call")
+    }
     var call = try evaluate(arguments)
     try call.add("caller", caller)
     return try self.call(try evaluate(callee), call)
@@ -321,7 +342,9 @@ final class Renderer {
     let callLine = line
     let text = try scoped(in: definitionScope) { () throws(LimnError) in
       try bind(macro, &call)
-      return try captured { () throws(LimnError) in _ = try deeper { () throws(LimnError) in try run(macro.body) } }
+      return try captured { () throws(LimnError) in
+        _ = try deeper { () throws(LimnError) in try run(macro.body) }
+      }
     }
     line = callLine
     return .string(text)

@@ -14,7 +14,9 @@ struct Call {
   var named: [(name: String, value: Value)] = []
 
   mutating func add(_ name: String, _ value: Value) throws(LimnError) {
-    guard !named.contains(where: { $0.name == name }) else { throw .badData("the argument '\(name)' is given twice") }
+    guard !named.contains(where: { $0.name == name }) else {
+      throw .badData("the argument '\(name)' is given twice")
+    }
     named.append((name, value))
   }
 
@@ -26,7 +28,8 @@ struct Call {
   /// cannot be given by name.
   func bound(to parameters: String..., of function: String) throws(LimnError) -> [Value?] {
     guard positional.count <= parameters.count else {
-      throw .badData("'\(function)' takes no more than \(parameters.count) arguments, not \(positional.count)")
+      throw .badData(
+        "'\(function)' takes no more than \(parameters.count) arguments, not \(positional.count)")
     }
     var values: [Value?] = positional + Array(repeating: nil, count: parameters.count - positional.count)
     for (name, value) in named {

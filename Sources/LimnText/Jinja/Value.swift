@@ -17,9 +17,9 @@ enum Value {
   case dict(Mapping)
   /// `dict.keys()`, `.values()`, `.items()`: can be iterated and counted, not indexed.
   case view(String, Items)
-  case range(PythonRange)
+  case range(IntegerRange)
   /// What `map`, `select`, `reverse` … give: can be iterated once.
-  case iterator(Iterator)
+  case iterator(Generator)
   /// Indices into the renderer's lists: namespaces and macros may refer to each other in circles.
   case namespace(Int)
   case macro(Int)
@@ -88,7 +88,7 @@ struct Mapping {
 }
 
 /// Python's `range`; never more than 100,000 long, as in Jinja's sandbox.
-struct PythonRange {
+struct IntegerRange {
   let start: Int
   let step: Int
   let count: Int
@@ -98,7 +98,7 @@ struct PythonRange {
 }
 
 /// A generator: its elements are known, and are handed out once.
-final class Iterator {
+final class Generator {
   let kind: String
   let items: Items
   var position = 0
@@ -139,7 +139,9 @@ extension Value {
 
   static func list(_ values: [Value]) -> Value { .list(Items(values)) }
   static func tuple(_ values: [Value]) -> Value { .tuple(Items(values)) }
-  static func iterator(_ kind: String, _ values: [Value]) -> Value { .iterator(Iterator(kind, Items(values))) }
+  static func iterator(_ kind: String, _ values: [Value]) -> Value {
+    .iterator(Generator(kind, Items(values)))
+  }
 
   /// The text of a string, marked or not.
   var text: String? {

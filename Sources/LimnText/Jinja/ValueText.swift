@@ -70,14 +70,16 @@ extension Value {
     case .string(let text): return text.pythonRepresentation
     case .markup(let text): return "Markup(\(text.pythonRepresentation))"
     case .list(let items): return "[\(Self.joined(items))]"
-    case .tuple(let items): return items.values.count == 1 ? "(\(Self.joined(items)),)" : "(\(Self.joined(items)))"
+    case .tuple(let items):
+      return items.values.count == 1 ? "(\(Self.joined(items)),)" : "(\(Self.joined(items)))"
     case .dict(let mapping):
       let entries = mapping.entries.map { "\($0.key.represented): \($0.value.represented)" }
       return "{\(entries.joined(separator: ", "))}"
     case .view(let kind, let items): return "\(kind)([\(Self.joined(items))])"
     case .range(let range):
       let stop = range.start + range.step * range.count
-      return range.step == 1 ? "range(\(range.start), \(stop))" : "range(\(range.start), \(stop), \(range.step))"
+      return range.step == 1
+        ? "range(\(range.start), \(stop))" : "range(\(range.start), \(stop), \(range.step))"
     case .loop(let loop): return "<LoopContext \(loop.index0 + 1)/\(loop.knownCount)>"
     case .iterator, .namespace, .macro, .method, .function: return "<\(typeName)>"
     }
