@@ -39,7 +39,27 @@ static int columns_of_block(const limn_linear_job *j, ptrdiff_t block) {
   return left < LIMN_BLOCK ? (int)left : LIMN_BLOCK;
 }
 
-static void finish(const limn_linear_job *j, ptrdiff_t row, int rows, ptrdiff_t token, int tokens, tile_sums *tile) {
+static int rows_of_panel(const limn_linear_job *j, ptrdiff_t row) {
+  return j->rows - row < LIMN_PANEL_ROWS ? (int)(j->rows - row) : LIMN_PANEL_ROWS;
+}
+
+static void unpack(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, void *panel) {
+  const char *weight = (const char *)j->weight + (size_t)row * j->row_bytes + (size_t)block * j->path->weight_bytes;
+  j->path->unpack(j->path, weight, j->row_bytes, rows_of_panel(j, row), columns_of_block(j, block), panel);
+}
+
+/// Fetches one of `blocks` equal pieces of the panel that comes next. Its rows follow one another in memory: read in
+/// that order they arrive at full speed, which the sixteen places that unpacking reads from would not. Half a kilobyte
+/// of a row at a time (F16, F32) needs no help: the processor fetches long runs by itself.
+static void prefetch(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, ptrdiff_t blocks) {
+  if (j->path->weight_bytes >= 512) return;
+  const char *panel = (const char *)j->weight + (size_t)row * j->row_bytes;
+  const size_t bytes = LIMN_PANEL_ROWS * j->row_bytes, end = bytes * (size_t)(block + 1) / (size_t)blocks;
+  for (size_t at = bytes * (size_t)block / (size_t)blocks; at < end; at += 64) __builtin_prefetch(panel + at, 0, 2);
+}
+
+static void finish(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t token, int tokens, const tile_sums *tile) {
+  const int rows = rows_of_panel(j, row);
   for (int t = 0; t < tokens; t++) {
     float *y = j->y + (token + t) * j->rows + row;
     for (int r = 0; r < rows; r++) {
@@ -49,63 +69,50 @@ static void finish(const limn_linear_job *j, ptrdiff_t row, int rows, ptrdiff_t 
   }
 }
 
-/// Fetches one of `blocks` equal pieces of the panel that comes next. Its rows follow one another in memory: read in
-/// that order they arrive at full speed, which the sixteen places that unpacking reads from would not.
-LIMN_INLINE void prefetch(const char *panel, ptrdiff_t block, ptrdiff_t blocks, size_t row_bytes) {
-  const size_t bytes = LIMN_PANEL_ROWS * row_bytes;
-  const size_t end = bytes * (size_t)(block + 1) / (size_t)blocks;
-  for (size_t at = bytes * (size_t)block / (size_t)blocks; at < end; at += 64) __builtin_prefetch(panel + at, 0, 2);
+/// One tile of tokens and all panels of an item; they are unpacked in `scratch`, or (`unpacked` is 0) are to be.
+static void multiply_tile(
+  const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, char *scratch,
+  int unpacked) {
+  const limn_path *path = j->path;
+  const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
+  const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride;
+  for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS) {
+    _Alignas(64) tile_sums tile = {0};
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+      char *panel = scratch;
+      if (unpacked) {
+        panel += (size_t)((row - first_row) / LIMN_PANEL_ROWS * blocks + b) * path->panel_bytes;
+      } else {
+        if (row + LIMN_PANEL_ROWS < last_row) prefetch(j, row + LIMN_PANEL_ROWS, b, blocks);
+        unpack(j, row, b, panel);
+      }
+      path->multiply(
+        panel, x + (size_t)b * path->x_bytes, j->prepared_stride, tokens, tile.sums[0], LIMN_PANEL_ROWS,
+        columns_of_block(j, b));
+    }
+    finish(j, row, token, tokens, &tile);
+  }
 }
 
 static void linear(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   const limn_linear_job *j = job;
-  const limn_path *path = j->path;
   const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
-  const int single = j->tokens <= LIMN_TILE_TOKENS;
-  _Alignas(64) tile_sums tile;
+  const ptrdiff_t tiles = (j->tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS;
   for (ptrdiff_t item = begin; item < end; item++) {
-    const ptrdiff_t first_row = item / j->token_parts * j->panels * LIMN_PANEL_ROWS, part = item % j->token_parts;
-    const ptrdiff_t tiles = (j->tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS;
-    const ptrdiff_t first_token = part * tiles / j->token_parts * LIMN_TILE_TOKENS;
-    ptrdiff_t last_token = (part + 1) * tiles / j->token_parts * LIMN_TILE_TOKENS;
-    if (last_token > j->tokens) last_token = j->tokens;
-    ptrdiff_t panels = (j->rows - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
-    if (panels > j->panels) panels = j->panels;
-    const char *weight = (const char *)j->weight + (size_t)first_row * j->row_bytes;
+    const ptrdiff_t part = item % j->token_parts, first_tile = part * tiles / j->token_parts;
+    const ptrdiff_t last_tile = (part + 1) * tiles / j->token_parts;
+    const ptrdiff_t first_row = item / j->token_parts * j->panels * LIMN_PANEL_ROWS;
+    ptrdiff_t last_row = first_row + j->panels * LIMN_PANEL_ROWS;
+    if (last_row > j->rows) last_row = j->rows;
 
-    if (!single)
-      for (ptrdiff_t p = 0; p < panels; p++) {
-        const ptrdiff_t left = j->rows - first_row - p * LIMN_PANEL_ROWS;
-        for (ptrdiff_t b = 0; b < blocks; b++)
-          path->unpack(
-            path, weight + (size_t)(p * LIMN_PANEL_ROWS) * j->row_bytes + (size_t)b * path->weight_bytes,
-            j->row_bytes, left < LIMN_PANEL_ROWS ? (int)left : LIMN_PANEL_ROWS, columns_of_block(j, b),
-            (char *)scratch + (size_t)(p * blocks + b) * path->panel_bytes);
-      }
-
-    for (ptrdiff_t t = first_token; t < last_token; t += LIMN_TILE_TOKENS) {
-      const int tokens = last_token - t < LIMN_TILE_TOKENS ? (int)(last_token - t) : LIMN_TILE_TOKENS;
-      const char *x = (const char *)j->prepared + (size_t)t * j->prepared_stride;
-      for (ptrdiff_t p = 0; p < panels; p++) {
-        const ptrdiff_t row = first_row + p * LIMN_PANEL_ROWS;
-        const int rows = j->rows - row < LIMN_PANEL_ROWS ? (int)(j->rows - row) : LIMN_PANEL_ROWS;
-        memset(&tile, 0, sizeof tile);
-        for (ptrdiff_t b = 0; b < blocks; b++) {
-          char *panel = scratch;
-          if (single) {
-            if (p + 1 < panels)
-              prefetch(weight + (size_t)((p + 1) * LIMN_PANEL_ROWS) * j->row_bytes, b, blocks, j->row_bytes);
-            path->unpack(
-              path, weight + (size_t)(p * LIMN_PANEL_ROWS) * j->row_bytes + (size_t)b * path->weight_bytes,
-              j->row_bytes, rows, columns_of_block(j, b), panel);
-          } else
-            panel += (size_t)(p * blocks + b) * path->panel_bytes;
-          path->multiply(
-            panel, x + (size_t)b * path->x_bytes, j->prepared_stride, tokens, tile.sums[0], LIMN_PANEL_ROWS,
-            columns_of_block(j, b));
-        }
-        finish(j, row, rows, t, tokens, &tile);
-      }
+    char *panel = scratch;
+    if (tiles > 1)
+      for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS)
+        for (ptrdiff_t b = 0; b < blocks; b++, panel += j->path->panel_bytes) unpack(j, row, b, panel);
+    for (ptrdiff_t tile = first_tile; tile < last_tile; tile++) {
+      const ptrdiff_t token = tile * LIMN_TILE_TOKENS, left = j->tokens - token;
+      const int tokens = left < LIMN_TILE_TOKENS ? (int)left : LIMN_TILE_TOKENS;
+      multiply_tile(j, first_row, last_row, token, tokens, scratch, tiles > 1);
     }
   }
 }

@@ -147,7 +147,7 @@ LIMN_INLINE void v_transpose(v16i r[16]) {
   }
 }
 
-/// eˣ within 2 units in the last place; 0 below −87.3 (so for −∞), +∞ above 88.7.
+/// eˣ within a unit in the last place; 0 below −87.3 (so for −∞), +∞ above 88.7.
 ///
 /// x = n · ln 2 + r with |r| ≤ ln 2 / 2; eʳ is its Taylor polynomial of degree 7 (remainder 5e-9); 2ⁿ goes into the
 /// exponent in two steps, since n reaches 128.
