@@ -17,13 +17,15 @@ let package = Package(
     .executable(name: "limn", targets: ["LimnCLI"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.100.0"),
   ],
   targets: [
     // System libraries that decode pictures.
     .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
     .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
-    .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
+    .systemLibrary(name: "CWebP", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
 
     // Inner loops in C, one file per weight format or operation.
     .target(name: "CLimnKernels"),
@@ -33,11 +35,21 @@ let package = Package(
     .target(name: "LimnFiles", dependencies: ["LimnTensor"], swiftSettings: settings),
     // Tokenizers and chat templates.
     .target(name: "LimnText", dependencies: ["LimnTensor", "LimnFiles"], swiftSettings: settings),
+    // Those libraries behind plain calls, and the inner loops of resampling.
+    .target(name: "CLimnImage", dependencies: ["CJPEG", "CPNG", "CWebP"]),
     // Decoding, orientation, resampling, image processors.
-    .target(name: "LimnImage", dependencies: ["LimnTensor", "CJPEG", "CPNG", "CWebP"], swiftSettings: settings),
+    .target(name: "LimnImage", dependencies: ["LimnTensor", "CLimnImage"], swiftSettings: settings),
+    // Fetching what the user names by URL.
+    .target(
+      name: "LimnHub",
+      dependencies: [
+        "LimnTensor", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+      ],
+      swiftSettings: settings),
     // Models, generation, the public API.
     .target(
-      name: "Limn", dependencies: ["LimnTensor", "LimnFiles", "LimnText", "LimnImage"],
+      name: "Limn", dependencies: ["LimnTensor", "LimnFiles", "LimnText", "LimnImage", "LimnHub"],
       resources: [.copy("Resources/limn-demo")], swiftSettings: settings),
     // The command `limn`.
     .executableTarget(
@@ -53,6 +65,7 @@ let package = Package(
     .testTarget(name: "LimnFilesTests", dependencies: ["LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTextTests", dependencies: ["LimnText", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnImageTests", dependencies: ["LimnImage", "LimnTesting"], swiftSettings: settings),
+    .testTarget(name: "LimnHubTests", dependencies: ["LimnHub"], swiftSettings: settings),
     .testTarget(name: "LimnTests", dependencies: ["Limn", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnCLITests", dependencies: ["LimnCLI", "LimnTesting"], swiftSettings: settings),
   ],

@@ -26,43 +26,43 @@ package struct Activations {
   }
 }
 
-/// The working memory of forward passes: a stack of activations, taken and given back in order.
+/// The working memory of forward passes: a stack of activations.
 ///
 /// It grows while the first pass finds out how much it needs; from the second pass of the same size on,
 /// nothing is allocated any more.
+// Not Sendable: one engine owns it, and one step at a time uses it.
 package final class Scratch {
   private var blocks: [UnsafeMutableBufferPointer<Float>] = []
+  private var current = 0
   private var used = 0
-  private var peak = 0
 
   package init() {}
 
   deinit { for block in blocks { block.deallocate() } }
 
-  /// Uninitialised rows, aligned to 64 bytes, valid until `reset`.
+  /// Uninitialised rows, aligned to 64 bytes, valid until the enclosing `frame` ends.
   package func take(rows: Int, width: Int) -> Activations {
     let count = (rows * width + 15) & ~15
-    if blocks.isEmpty || used + count > blocks[blocks.count - 1].count {
-      let size = max(count, 1 << 16, (blocks.last?.count ?? 0) * 2)
-      let raw = UnsafeMutableRawPointer.allocate(byteCount: size * 4, alignment: 64)
-      let start = raw.bindMemory(to: Float.self, capacity: size)
-      blocks.append(UnsafeMutableBufferPointer(start: start, count: size))
+    while current < blocks.count, used + count > blocks[current].count {
+      current += 1
       used = 0
     }
-    let pointer = blocks[blocks.count - 1].baseAddress! + used
+    if current == blocks.count {
+      let size = max(count, 1 << 16, (blocks.last?.count ?? 0) * 2)
+      let raw = UnsafeMutableRawPointer.allocate(byteCount: size * 4, alignment: 64)
+      blocks.append(UnsafeMutableBufferPointer(start: raw.bindMemory(to: Float.self, capacity: size), count: size))
+    }
+    let pointer = blocks[current].baseAddress! + used
     used += count
-    peak += count
     return Activations(pointer: pointer, rows: rows, width: width)
   }
 
-  /// Forgets all that was taken. If it did not fit in one block, the next pass gets one block that it fits in.
-  package func reset() {
-    if blocks.count > 1 {
-      for block in blocks { block.deallocate() }
-      let raw = UnsafeMutableRawPointer.allocate(byteCount: peak * 4, alignment: 64)
-      blocks = [UnsafeMutableBufferPointer(start: raw.bindMemory(to: Float.self, capacity: peak), count: peak)]
-    }
-    used = 0
-    peak = 0
+  /// Runs `body`, then forgets all that it took.
+  package func frame<Result, Failure: Error>(
+    _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let mark = (current, used)
+    defer { (current, used) = mark }
+    return try body()
   }
 }

@@ -3,7 +3,7 @@ import LimnFiles
 import LimnTensor
 import Testing
 
-@testable import LimnText
+import LimnText
 
 @Suite("Tokenizers against the libraries that they come from")
 struct TokenizerTests {

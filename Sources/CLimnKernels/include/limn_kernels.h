@@ -1,7 +1,175 @@
-// The C side of limn: inner loops, one call per block of rows.
+// The C side of limn: inner loops. Swift fills a job (a struct of pointers and sizes), and its thread pool calls the
+// kernel for ranges of the job's items; which thread does which range never changes a bit of the result.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-/// The name of the instruction set that the kernels chose on this machine: "avx512", "avx2", "neon" or "scalar".
-const char *limn_isa_name(void);
+/// Instruction sets, each with its own instances of the kernels.
+typedef enum { LIMN_SCALAR = 0, LIMN_NEON = 1, LIMN_AVX2 = 2, LIMN_AVX512 = 3 } limn_isa;
+
+/// Weight formats that the kernels compute with.
+typedef enum {
+  LIMN_F32 = 0,
+  LIMN_F16 = 1,
+  LIMN_BF16 = 2,
+  LIMN_Q8_0 = 3,
+  LIMN_Q4_0 = 4,
+  LIMN_Q4_K = 5,
+  LIMN_Q6_K = 6,
+  LIMN_TYPES = 7
+} limn_type;
+
+/// What a matrix product multiplies: float32, pairs of bfloat16, or 8-bit integers with scales.
+typedef enum { LIMN_FLOAT32 = 0, LIMN_BFLOAT16 = 1, LIMN_INT8 = 2, LIMN_ARITHMETICS = 3 } limn_arithmetic;
+
+/// Does items begin..<end of a job. `scratch` is the thread's own memory, aligned to 64 bytes.
+typedef void limn_kernel(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch);
+
+enum {
+  LIMN_PANEL_ROWS = 16,   // weight rows that are unpacked side by side
+  LIMN_BLOCK = 256,       // columns that are multiplied between two visits to the float accumulators
+  LIMN_TILE_TOKENS = 12,  // tokens that a multiply call takes at most
+};
+
+/// Whether this machine and its operating system can run an instruction set.
+int limn_isa_supported(limn_isa isa);
+/// "scalar", "neon", "avx2" or "avx512".
+const char *limn_isa_name(limn_isa isa);
+/// Marks the processors that this process may run on, and returns how many; 0 where the system does not tell.
+int limn_allowed_processors(uint8_t *allowed, size_t count);
+/// A hint to the core that this thread waits for another.
+void limn_pause(void);
+
+// MARK: Matrix products
+
+/// acc[t · acc_stride + r] += Σₖ x[t, k] · panel[r, k], over one block of columns, for `tokens` ≤ LIMN_TILE_TOKENS
+/// prepared tokens that are `x_stride` bytes apart. An output's bits depend on its row and its token only.
+typedef void limn_multiply(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns);
+
+/// How a weight format is multiplied with one arithmetic on one instruction set.
+typedef struct limn_path {
+  /// Bytes of LIMN_BLOCK columns of one weight row.
+  size_t weight_bytes;
+  /// Bytes of one unpacked panel: LIMN_PANEL_ROWS rows, LIMN_BLOCK columns.
+  size_t panel_bytes;
+  /// Bytes of LIMN_BLOCK columns of one prepared token.
+  size_t x_bytes;
+  /// One weight row's `columns` values (a multiple of the format's block) as float32.
+  void (*dequantize)(const void *blocks, float *values, int columns);
+  /// Converts `columns` ≤ LIMN_BLOCK activations to what `multiply` reads.
+  void (*prepare)(const float *x, void *prepared, int columns);
+  /// Unpacks one block of `columns` of `rows` ≤ LIMN_PANEL_ROWS weight rows that are `row_bytes` apart.
+  void (*unpack)(
+    const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
+  limn_multiply *multiply;
+} limn_path;
+
+/// Fills in the path, or returns 0 where the instruction set has no such arithmetic for the type.
+int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic);
+
+/// Prepares tokens for a path; items: tokens.
+typedef struct {
+  const limn_path *path;
+  const float *x;  // [tokens, columns]
+  ptrdiff_t columns;
+  void *prepared;
+  size_t prepared_stride;  // bytes from token to token
+} limn_prepare_job;
+
+/// y = x · weightᵀ + bias, or y += that; items: groups of `panels` panels, times `token_parts` (parts vary fastest).
+typedef struct {
+  const limn_path *path;
+  const void *weight;
+  size_t row_bytes;
+  ptrdiff_t rows, columns;
+  const void *prepared;
+  size_t prepared_stride;
+  ptrdiff_t tokens;
+  ptrdiff_t panels, token_parts;
+  const float *bias;  // [rows] or NULL
+  float *y;           // [tokens, rows]
+  int adding;
+} limn_linear_job;
+
+/// Scratch bytes that `limn_linear` needs for this job.
+size_t limn_linear_scratch(const limn_linear_job *job);
+
+/// y[i] = table[ids[i]], dequantised; items: ids.
+typedef struct {
+  const limn_path *path;
+  const void *table;
+  size_t row_bytes;
+  ptrdiff_t columns;
+  const int32_t *ids;
+  float *y;
+} limn_gather_job;
+
+// MARK: The other operations
+
+/// Items: rows. bias is NULL for RMSNorm.
+typedef struct {
+  const float *x, *weight, *bias;
+  float *y;
+  ptrdiff_t width;
+  float epsilon;
+} limn_norm_job;
+
+/// Items: tokens.
+typedef struct {
+  float *x;  // [tokens, heads, head_size]
+  ptrdiff_t heads, head_size, dimensions;
+  const float *cosines, *sines;  // [tokens, dimensions / 2], from the first token's position on
+  int adjacent;                  // value 2i turns with 2i + 1; else i with i + dimensions / 2
+} limn_rope_job;
+
+/// Copies keys or values into a cache; items: tokens.
+typedef struct {
+  const float *x;  // [tokens, heads, head_size]
+  void *cache;     // [heads, capacity, head_size] from the first token's position on, float32 or float16
+  ptrdiff_t heads, head_size, capacity;
+  int half;
+} limn_store_job;
+
+/// Attention; items: key/value heads times blocks of query tokens.
+typedef struct {
+  limn_multiply *multiply;  // of float32 panels
+  const float *q;           // [tokens, heads, head_size]
+  const void *keys, *values;
+  size_t position_bytes, head_bytes;  // from position to position, from key/value head to head
+  int half;                           // keys and values are float16
+  int causal;
+  ptrdiff_t tokens, heads, kv_heads, head_size;
+  ptrdiff_t first_position;  // of the first query, where causal
+  ptrdiff_t positions;       // how many keys there are, where not causal
+  ptrdiff_t window;          // how many positions a query sees at most; 0: all
+  ptrdiff_t block_tokens;    // query tokens of an item
+  float scale;
+  float *y;  // [tokens, heads, head_size]
+} limn_attention_job;
+
+size_t limn_attention_scratch(const limn_attention_job *job);
+
+/// x = f(x), or x = silu(x) · other, or x = x + other; items: elements.
+typedef struct {
+  float *x;
+  const float *other;
+} limn_elements_job;
+
+/// The kernels of one instruction set, but for the paths.
+typedef struct {
+  limn_isa isa;
+  limn_kernel *prepare, *linear, *gather;
+  limn_kernel *rms_norm, *layer_norm, *rope, *store, *attention;
+  limn_kernel *gelu_erf, *gelu_tanh, *gelu_quick, *silu_multiply, *add;
+  /// For measuring the machine. `read`'s job is memory, an item LIMN_READ_ITEM bytes of it; the others keep the
+  /// multipliers busy with 16-bit floats (or float32) and 8-bit integers (or float32), operations_… per item. They
+  /// need LIMN_MEASURE_SCRATCH bytes of scratch; the job of the last two points to a float 1.
+  limn_kernel *read, *multiply_16, *multiply_8;
+  double operations_16, operations_8;
+} limn_kernels;
+
+enum { LIMN_READ_ITEM = 1 << 20, LIMN_MEASURE_SCRATCH = 1024 };
+
+/// Fills in the table, or returns 0 where the machine lacks the instruction set.
+int limn_kernels_init(limn_kernels *kernels, limn_isa isa);

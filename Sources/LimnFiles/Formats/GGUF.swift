@@ -188,12 +188,9 @@ private struct GGUFHeader {
     let axes: UInt32 = try reader.integer("the number of axes of \(name)")
     guard axes <= Self.mostAxes else { throw reader.error("\(name) has \(axes) axes; at most 4 are allowed") }
     var shape: [Int] = []
-    var elements = 1
     for _ in 0..<axes {
       let size: Int64 = try reader.integer("the shape of \(name)")
-      let (product, overflow) = elements.multipliedReportingOverflow(by: Int(size))
-      guard size >= 0, !overflow else { throw reader.error("\(name) has an impossible shape", at: reader.position - 8) }
-      elements = product
+      guard size >= 0 else { throw reader.error("\(name) has a negative size", at: reader.position - 8) }
       shape.insert(Int(size), at: 0)
     }
     let number: UInt32 = try reader.integer("the type of \(name)")
@@ -205,8 +202,8 @@ private struct GGUFHeader {
         "the rows of \(name) do not fill whole \(type.rawValue) blocks", in: path,
         expected: "a multiple of \(type.layout.elements)", found: "\(shape.last ?? 1)")
     }
-    guard let bytes = type.byteCount(elements: elements) else {
-      throw reader.error("\(name) has an impossible shape")
+    guard let bytes = elementCount(of: shape).flatMap(type.byteCount) else {
+      throw reader.error("\(name) has a shape too large")
     }
     let offset: UInt64 = try reader.integer("the offset of \(name)")
     return Info(name: name, type: type, shape: shape, bytes: bytes, offset: offset)

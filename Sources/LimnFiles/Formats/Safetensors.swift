@@ -114,11 +114,8 @@ private struct Info {
     guard offsets.count == 2, offsets[0] <= offsets[1] else {
       throw LimnError.badData("data_offsets is wrong", in: place, expected: "begin and end")
     }
-    var elements = 1
-    for size in shape {
-      let (product, overflow) = elements.multipliedReportingOverflow(by: size)
-      guard !overflow else { throw LimnError.badData("the shape is too large", in: place) }
-      elements = product
+    guard let elements = elementCount(of: shape) else {
+      throw LimnError.badData("the shape is too large", in: place)
     }
     guard type.byteCount(elements: elements) == offsets[1] - offsets[0] else {
       throw LimnError.badData(

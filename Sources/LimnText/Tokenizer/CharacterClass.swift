@@ -1,5 +1,5 @@
 /// The bytes of a text in UTF-8. They come from Swift strings, so that they are well-formed.
-typealias Bytes = UnsafeBufferPointer<UInt8>
+package typealias Bytes = UnsafeBufferPointer<UInt8>
 
 extension UnsafeBufferPointer<UInt8> {
   /// The code point that starts at a byte, and how many bytes it takes.
@@ -28,21 +28,21 @@ func utf8Length(_ first: UInt8) -> Int {
 }
 
 /// What the patterns of tokenizers ask about a code point.
-struct CharacterClass: OptionSet {
-  let rawValue: UInt8
+package struct CharacterClass: OptionSet {
+  package let rawValue: UInt8
 
-  static let letter = CharacterClass(rawValue: 1)  // \p{L}
-  static let number = CharacterClass(rawValue: 2)  // \p{N}
-  static let space = CharacterClass(rawValue: 4)  // \s, which is White_Space
-  static let mark = CharacterClass(rawValue: 8)  // \p{M}
-  static let punctuation = CharacterClass(rawValue: 16)  // \p{P}
+  package static let letter = CharacterClass(rawValue: 1)  // \p{L}
+  package static let number = CharacterClass(rawValue: 2)  // \p{N}
+  package static let space = CharacterClass(rawValue: 4)  // \s, which is White_Space
+  package static let mark = CharacterClass(rawValue: 8)  // \p{M}
+  package static let punctuation = CharacterClass(rawValue: 16)  // \p{P}
   static let newline = CharacterClass(rawValue: 32)  // [\r\n]
   static let lettersNumbersSpaces: CharacterClass = [.letter, .number, .space]
 
-  init(rawValue: UInt8) { self.rawValue = rawValue }
+  package init(rawValue: UInt8) { self.rawValue = rawValue }
 
   @inline(__always)
-  init(of value: UInt32) {
+  package init(of value: UInt32) {
     self = value < 128 ? Self.ascii[Int(value)] : Self.lookedUp(value)
   }
 
@@ -62,7 +62,7 @@ struct CharacterClass: OptionSet {
   }
 
   /// Oniguruma's `\w`: letters, marks, decimal digits, connectors; and, for its age, Latin-1's ² ³ ¹ ¼ ½ ¾.
-  static func isWord(_ value: UInt32) -> Bool {
+  package static func isWord(_ value: UInt32) -> Bool {
     if [0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE].contains(value) { return true }
     return isWordOrJoiner(value) && value != 0x200C && value != 0x200D
   }

@@ -1,10 +1,10 @@
-import LimnTensor
+package import LimnTensor
 
 /// A regular expression, for the pre-tokenizers that have no splitter of their own and for `Replace`.
 ///
 /// A backtracking matcher over UTF-8 whose stack is on the heap and whose steps are counted: neither a
 /// hostile pattern nor a long text can hang it or overflow the stack.
-struct Pattern: Sendable {
+package struct Pattern: Sendable {
   enum Instruction: Sendable {
     case set(CharacterSet)
     /// As many characters of a set as there are, giving back one by one.
@@ -25,7 +25,7 @@ struct Pattern: Sendable {
   /// Steps of one attempt; an attempt that takes more counts as none.
   private static let stepLimit = 200_000
 
-  init(_ source: String) throws(LimnError) {
+  package init(_ source: String) throws(LimnError) {
     program = try PatternParser.compile(source)
   }
 
@@ -35,7 +35,7 @@ struct Pattern: Sendable {
   }
 
   /// All matches that do not overlap, from left to right; they may be empty.
-  func matches(in text: Bytes) -> [Range<Int>] {
+  package func matches(in text: Bytes) -> [Range<Int>] {
     var matcher = Matcher(program: program, text: text)
     var ranges: [Range<Int>] = []
     var index = 0

@@ -1,0 +1,15 @@
+// F32 weights: rows of plain numbers.
+#include "kernels.h"
+#include "simd.h"
+
+static void dequantize(const void *blocks, float *values, int columns) {
+  memcpy(values, blocks, (size_t)columns * sizeof(float));
+}
+
+int limn_path_f32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = LIMN_BLOCK * 4;
+  path->dequantize = dequantize;
+  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_F32);
+  limn_products_float32(path, isa);
+  return arithmetic == LIMN_FLOAT32;
+}

@@ -1,0 +1,74 @@
+// How the files of this target find one another: each operation installs its kernels, each weight format its path,
+// and formats share the products below.
+#pragma once
+#include "limn_kernels.h"
+
+int limn_has_vnni(void);
+int limn_has_bf16(void);
+
+void limn_install_linear(limn_kernels *kernels);
+void limn_install_norm(limn_kernels *kernels);
+void limn_install_rope(limn_kernels *kernels);
+void limn_install_attention(limn_kernels *kernels);
+void limn_install_activation(limn_kernels *kernels);
+void limn_install_ceilings(limn_kernels *kernels);
+
+// Each returns 0 where the instruction set has no such arithmetic for the format.
+int limn_path_f32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_f16(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_bf16(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q4_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+
+// MARK: float32: panels [column][row]
+
+/// Sets panel size, prepare and multiply, and an unpack that works for every format by way of `dequantize`.
+void limn_products_float32(limn_path *path, limn_isa isa);
+
+// MARK: bfloat16: panels [column / 2][row][2]
+
+/// The same for bfloat16, from F32, F16 or BF16; returns 0 where the instruction set has no such product.
+int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type);
+
+// MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0
+
+/// weight[r, k] = d[k / 32][r] · (q − offset)
+typedef struct {
+  uint8_t q[LIMN_BLOCK / 4][LIMN_PANEL_ROWS][4];
+  float d[LIMN_BLOCK / 32][LIMN_PANEL_ROWS];
+  int32_t offset;
+  int32_t unused[15];
+} limn_panel_32;
+
+/// x[k] ≈ d[k / 32] · q; sums are those of q over 32 columns.
+typedef struct {
+  int8_t q[LIMN_BLOCK];
+  float d[LIMN_BLOCK / 32];
+  int32_t sums[LIMN_BLOCK / 32];
+} limn_x_32;
+
+void limn_products_int8_32(limn_path *path, limn_isa isa);
+
+// MARK: int8 with integer scales in blocks of 256 columns: the K formats
+
+/// weight[r, k] = d[r] · scale[k / G][r] · q − dmin[r] · min[k / G][r], where G is 16 or 32 columns.
+typedef struct {
+  uint8_t q[LIMN_BLOCK / 4][LIMN_PANEL_ROWS][4];
+  int32_t scale[16][LIMN_PANEL_ROWS];
+  int16_t min[8][LIMN_PANEL_ROWS][2];  // [group / 2][row][group % 2]
+  float d[LIMN_PANEL_ROWS];
+  float dmin[LIMN_PANEL_ROWS];
+} limn_panel_k;
+
+/// x[k] ≈ d · q; sums are those of q over each group of G columns.
+typedef struct {
+  int8_t q[LIMN_BLOCK];
+  int16_t sums[16];
+  float d;
+  float unused[7];
+} limn_x_k;
+
+/// `group` is 16 or 32. The integers are exact: |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6.
+void limn_products_int8_k(limn_path *path, limn_isa isa, int group);

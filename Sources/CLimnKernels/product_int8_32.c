@@ -1,0 +1,161 @@
+// Products of int8 panels with a float scale for every 32 columns (Q8_0, Q4_0):
+//
+//   Σₖ weight · x ≈ Σ_g d[g] · dx[g] · (Σ_{k in g} q · xq − offset · Σ_{k in g} xq)
+//
+// The bracket is exact in int32, and the groups are added in ascending order: the same bits everywhere.
+#include "kernels.h"
+#include "simd.h"
+#if defined(__x86_64__)
+  #include <immintrin.h>
+#endif
+
+_Static_assert(sizeof(limn_panel_32) == 4096 + 512 + 64, "panel of 256 columns");
+_Static_assert(sizeof(limn_x_32) == 320, "five cache lines of activations");
+
+// MARK: The scalar reference
+
+static void multiply_scalar(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  const limn_panel_32 *w = panel;
+  for (int t = 0; t < tokens; t++) {
+    const limn_x_32 *xt = (const limn_x_32 *)((const char *)x + t * x_stride);
+    for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+      float *a = acc + t * acc_stride + r;
+      for (int g = 0; g < columns / 32; g++) {
+        int32_t sum = -w->offset * xt->sums[g];
+        for (int k = g * 32; k < (g + 1) * 32; k++) sum += w->q[k / 4][r][k % 4] * xt->q[k];
+        *a = fmaf(w->d[g][r] * xt->d[g], (float)sum, *a);
+      }
+    }
+  }
+}
+
+/// Rounds to nearest even by 127 / max|x|; a group of (nearly) zeros becomes zeros.
+static void prepare_scalar(const float *x, void *prepared, int columns) {
+  limn_x_32 *out = prepared;
+  for (int g = 0; g < columns / 32; g++) {
+    float largest = 0;
+    for (int k = g * 32; k < (g + 1) * 32; k++) largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
+    const float inverse = largest > 1e-30f ? 127 / largest : 0;
+    out->d[g] = largest > 1e-30f ? largest / 127 : 0;
+    int32_t sum = 0;
+    for (int k = g * 32; k < (g + 1) * 32; k++) sum += out->q[k] = (int8_t)(int32_t)rintf(x[k] * inverse);
+    out->sums[g] = sum;
+  }
+}
+
+// MARK: Vectors
+
+LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
+  limn_x_32 *out = prepared;
+  for (int g = 0; g < columns / 32; g++) {
+    const v16f low = v_load(x + g * 32), high = v_load(x + g * 32 + 16);
+    const float most = v_largest(v_max(v_abs(low), v_abs(high)));
+    const float inverse = most > 1e-30f ? 127 / most : 0;
+    out->d[g] = most > 1e-30f ? most / 127 : 0;
+    const v16i q = __builtin_convertvector(__builtin_elementwise_roundeven(low * inverse), v16i);
+    const v16i r = __builtin_convertvector(__builtin_elementwise_roundeven(high * inverse), v16i);
+    *(v16b_unaligned *)(out->q + g * 32) = __builtin_convertvector(q, v16b_unaligned);
+    *(v16b_unaligned *)(out->q + g * 32 + 16) = __builtin_convertvector(r, v16b_unaligned);
+    out->sums[g] = v_sum_int(q + r);
+  }
+}
+LIMN_INSTANCES(prepare, (const float *x, void *prepared, int columns), (x, prepared, columns))
+
+#if defined(__x86_64__)
+// MARK: AVX-512 VNNI
+
+LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
+  const limn_panel_32 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns,
+  const int C) {
+  __m512 a[LIMN_TILE_TOKENS];
+  LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm512_loadu_ps(acc + c * acc_stride);
+  const __m512i offset = _mm512_set1_epi32(-w->offset);
+  for (int g = 0; g < columns / 32; g++) {
+    __m512i sum[LIMN_TILE_TOKENS];
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+      sum[c] = _mm512_mullo_epi32(offset, _mm512_set1_epi32(xt->sums[g]));
+    }
+    LIMN_UNROLL for (int k = 0; k < 8; k++) {
+      const __m512i q = _mm512_loadu_si512(w->q[g * 8 + k]);
+      LIMN_UNROLL for (int c = 0; c < C; c++) {
+        const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+        int32_t four;
+        memcpy(&four, xt->q + g * 32 + k * 4, 4);
+        sum[c] = _mm512_dpbusd_epi32(sum[c], q, _mm512_set1_epi32(four));
+      }
+    }
+    const __m512 d = _mm512_loadu_ps(w->d[g]);
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+      a[c] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(xt->d[g])), _mm512_cvtepi32_ps(sum[c]), a[c]);
+    }
+  }
+  LIMN_UNROLL for (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, a[c]);
+}
+
+LIMN_TARGET_VNNI static void multiply_vnni(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  const char *xt = x;
+#define LIMN_TILES(isa, C)                                                    \
+  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
+    tile_##isa(panel, xt, x_stride, acc, acc_stride, columns, C);
+  LIMN_TILES(vnni, 12) LIMN_TILES(vnni, 6) LIMN_TILES(vnni, 3) LIMN_TILES(vnni, 1)
+}
+
+// MARK: AVX2: |w| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32512)
+
+LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
+  const limn_panel_32 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns,
+  const int C) {
+  const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi8((char)w->offset);
+  for (int half = 0; half < 2; half++) {
+    __m256 a[4];
+    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + half * 8);
+    for (int g = 0; g < columns / 32; g++) {
+      __m256i sum[4];
+      LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
+      for (int k = 0; k < 8; k++) {
+        const __m256i q = _mm256_loadu_si256((const __m256i *)w->q[g * 8 + k][half * 8]);
+        const __m256i value = _mm256_sub_epi8(q, offset), magnitude = _mm256_abs_epi8(value);
+        LIMN_UNROLL for (int c = 0; c < C; c++) {
+          const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+          int32_t four;
+          memcpy(&four, xt->q + g * 32 + k * 4, 4);
+          const __m256i pairs =
+            _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(_mm256_set1_epi32(four), value));
+          sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
+        }
+      }
+      const __m256 d = _mm256_loadu_ps(w->d[g] + half * 8);
+      LIMN_UNROLL for (int c = 0; c < C; c++) {
+        const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+        a[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(xt->d[g])), _mm256_cvtepi32_ps(sum[c]), a[c]);
+      }
+    }
+    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + half * 8, a[c]);
+  }
+}
+
+LIMN_TARGET_AVX2 static void multiply_avx2(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  const char *xt = x;
+  LIMN_TILES(avx2, 4) LIMN_TILES(avx2, 1)
+}
+#endif
+
+// MARK: The path
+
+void limn_products_int8_32(limn_path *path, limn_isa isa) {
+  path->panel_bytes = sizeof(limn_panel_32);
+  path->x_bytes = sizeof(limn_x_32);
+  path->prepare = LIMN_PICK(isa, prepare);
+  path->multiply = multiply_scalar;
+#if defined(__x86_64__)
+  if (isa == LIMN_AVX512 && limn_has_vnni())
+    path->multiply = multiply_vnni;
+  else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
+    path->multiply = multiply_avx2;
+#endif
+}

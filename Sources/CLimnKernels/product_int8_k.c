@@ -1,0 +1,218 @@
+// Products of int8 panels with integer scales, in blocks of 256 columns (Q4_K, Q6_K):
+//
+//   Σₖ weight · x ≈ d · dx · Σ_g scale[g] · (Σ_{k in g} q · xq)  −  dmin · dx · Σ_g min[g] · (Σ_{k in g} xq)
+//
+// Both sums over g are exact in int32, and only the two products with floats round: the same bits everywhere.
+#include "kernels.h"
+#include "simd.h"
+#if defined(__x86_64__)
+  #include <immintrin.h>
+#endif
+
+_Static_assert(sizeof(limn_panel_k) == 4096 + 1024 + 512 + 128, "panel of 256 columns");
+_Static_assert(sizeof(limn_x_k) == 320, "five cache lines of activations");
+
+// MARK: The scalar reference
+
+LIMN_INLINE void multiply_reference(
+  const limn_panel_k *w, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride,
+  const int group) {
+  for (int t = 0; t < tokens; t++) {
+    const limn_x_k *xt = (const limn_x_k *)((const char *)x + t * x_stride);
+    for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+      int32_t total = 0, low = 0;
+      for (int g = 0; g < LIMN_BLOCK / group; g++) {
+        int32_t sum = 0;
+        for (int k = g * group; k < (g + 1) * group; k++) sum += w->q[k / 4][r][k % 4] * xt->q[k];
+        total += w->scale[g][r] * sum;
+        low += w->min[g / 2][r][g % 2] * xt->sums[g];
+      }
+      float *a = acc + t * acc_stride + r;
+      *a = fmaf(w->d[r] * xt->d, (float)total, *a);
+      *a = fmaf(-(w->dmin[r] * xt->d), (float)low, *a);
+    }
+  }
+}
+
+static void multiply_16_scalar(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  (void)columns;
+  multiply_reference(panel, x, x_stride, tokens, acc, acc_stride, 16);
+}
+static void multiply_32_scalar(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  (void)columns;
+  multiply_reference(panel, x, x_stride, tokens, acc, acc_stride, 32);
+}
+
+/// Rounds to nearest even by 127 / max|x|; a block of (nearly) zeros becomes zeros.
+LIMN_INLINE void prepare_reference(const float *x, limn_x_k *out, const int group) {
+  float largest = 0;
+  for (int k = 0; k < LIMN_BLOCK; k++) largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
+  const float inverse = largest > 1e-30f ? 127 / largest : 0;
+  out->d = largest > 1e-30f ? largest / 127 : 0;
+  for (int g = 0; g < LIMN_BLOCK / group; g++) {
+    int sum = 0;
+    for (int k = g * group; k < (g + 1) * group; k++) sum += out->q[k] = (int8_t)(int32_t)rintf(x[k] * inverse);
+    out->sums[g] = (int16_t)sum;
+  }
+}
+static void prepare_16_scalar(const float *x, void *prepared, int columns) {
+  (void)columns;
+  prepare_reference(x, prepared, 16);
+}
+static void prepare_32_scalar(const float *x, void *prepared, int columns) {
+  (void)columns;
+  prepare_reference(x, prepared, 32);
+}
+
+// MARK: Vectors
+
+LIMN_INLINE void prepare_vectors(const float *x, limn_x_k *out, const int group) {
+  v16f largest = v_splat(0);
+  for (int k = 0; k < LIMN_BLOCK; k += 16) largest = v_max(largest, v_abs(v_load(x + k)));
+  const float most = v_largest(largest);
+  const float inverse = most > 1e-30f ? 127 / most : 0;
+  out->d = most > 1e-30f ? most / 127 : 0;
+  for (int k = 0; k < LIMN_BLOCK; k += group) {
+    v16i sum = {0};
+    for (int i = k; i < k + group; i += 16) {
+      const v16i q = __builtin_convertvector(__builtin_elementwise_roundeven(v_load(x + i) * inverse), v16i);
+      *(v16b_unaligned *)(out->q + i) = __builtin_convertvector(q, v16b_unaligned);
+      sum += q;
+    }
+    out->sums[k / group] = (int16_t)v_sum_int(sum);
+  }
+}
+LIMN_INLINE void prepare_16_body(const float *x, void *prepared, int columns) {
+  (void)columns;
+  prepare_vectors(x, prepared, 16);
+}
+LIMN_INLINE void prepare_32_body(const float *x, void *prepared, int columns) {
+  (void)columns;
+  prepare_vectors(x, prepared, 32);
+}
+LIMN_INSTANCES(prepare_16, (const float *x, void *prepared, int columns), (x, prepared, columns))
+LIMN_INSTANCES(prepare_32, (const float *x, void *prepared, int columns), (x, prepared, columns))
+
+#if defined(__x86_64__)
+// MARK: AVX-512 VNNI: 16 rows in a register, up to 12 tokens
+
+LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
+  const limn_panel_k *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,
+  const int C) {
+  __m512i total[LIMN_TILE_TOKENS];
+  LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = _mm512_setzero_si512();
+  for (int g = 0; g < LIMN_BLOCK / group; g++) {
+    __m512i sum[LIMN_TILE_TOKENS];
+    LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_setzero_si512();
+    LIMN_UNROLL for (int k = 0; k < group / 4; k++) {
+      const __m512i q = _mm512_loadu_si512(w->q[g * group / 4 + k]);
+      LIMN_UNROLL for (int c = 0; c < C; c++) {
+        const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
+        int32_t four;
+        memcpy(&four, xt->q + g * group + k * 4, 4);
+        sum[c] = _mm512_dpbusd_epi32(sum[c], q, _mm512_set1_epi32(four));
+      }
+    }
+    const __m512i scale = _mm512_loadu_si512(w->scale[g]);
+    LIMN_UNROLL for (int c = 0; c < C; c++)
+      total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(sum[c], scale));
+  }
+  const __m512 d = _mm512_loadu_ps(w->d), dmin = _mm512_loadu_ps(w->dmin);
+  LIMN_UNROLL for (int c = 0; c < C; c++) {
+    const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
+    __m512i low = _mm512_setzero_si512();
+    LIMN_UNROLL for (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
+      int32_t pair;
+      memcpy(&pair, xt->sums + 2 * g, 4);
+      low = _mm512_dpwssd_epi32(low, _mm512_loadu_si512(w->min[g]), _mm512_set1_epi32(pair));
+    }
+    const __m512 dx = _mm512_set1_ps(xt->d);
+    __m512 a = _mm512_loadu_ps(acc + c * acc_stride);
+    a = _mm512_fmadd_ps(_mm512_mul_ps(d, dx), _mm512_cvtepi32_ps(total[c]), a);
+    a = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), _mm512_cvtepi32_ps(low), a);
+    _mm512_storeu_ps(acc + c * acc_stride, a);
+  }
+}
+
+// MARK: AVX2: 8 rows in a register; u8 · s8 pairs stay within 16 bits, since q < 64
+
+LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
+  const limn_panel_k *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,
+  const int C) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int half = 0; half < 2; half++) {
+    __m256i total[4];
+    LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = _mm256_setzero_si256();
+    for (int g = 0; g < LIMN_BLOCK / group; g++) {
+      __m256i sum[4];
+      LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
+      for (int k = 0; k < group / 4; k++) {
+        const __m256i q = _mm256_loadu_si256((const __m256i *)w->q[g * group / 4 + k][half * 8]);
+        LIMN_UNROLL for (int c = 0; c < C; c++) {
+          const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
+          int32_t four;
+          memcpy(&four, xt->q + g * group + k * 4, 4);
+          const __m256i pairs = _mm256_maddubs_epi16(q, _mm256_set1_epi32(four));
+          sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
+        }
+      }
+      const __m256i scale = _mm256_loadu_si256((const __m256i *)(w->scale[g] + half * 8));
+      LIMN_UNROLL for (int c = 0; c < C; c++)
+        total[c] = _mm256_add_epi32(total[c], _mm256_mullo_epi32(sum[c], scale));
+    }
+    const __m256 d = _mm256_loadu_ps(w->d + half * 8), dmin = _mm256_loadu_ps(w->dmin + half * 8);
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
+      __m256i low = _mm256_setzero_si256();
+      for (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
+        int32_t pair;
+        memcpy(&pair, xt->sums + 2 * g, 4);
+        const __m256i min = _mm256_loadu_si256((const __m256i *)w->min[g][half * 8]);
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(min, _mm256_set1_epi32(pair)));
+      }
+      const __m256 dx = _mm256_set1_ps(xt->d);
+      float *at = acc + c * acc_stride + half * 8;
+      __m256 a = _mm256_loadu_ps(at);
+      a = _mm256_fmadd_ps(_mm256_mul_ps(d, dx), _mm256_cvtepi32_ps(total[c]), a);
+      a = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, dx), _mm256_cvtepi32_ps(low), a);
+      _mm256_storeu_ps(at, a);
+    }
+  }
+}
+
+#define LIMN_TILES(isa, group, C)                                             \
+  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
+    tile_##isa(panel, xt, x_stride, acc, acc_stride, group, C);
+#define LIMN_MULTIPLY(group)                                                                                    \
+  LIMN_TARGET_VNNI static void multiply_##group##_vnni(                                                         \
+    const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
+    (void)columns;                                                                                              \
+    const char *xt = x;                                                                                         \
+    LIMN_TILES(vnni, group, 12) LIMN_TILES(vnni, group, 6) LIMN_TILES(vnni, group, 3) LIMN_TILES(vnni, group, 1) \
+  }                                                                                                             \
+  LIMN_TARGET_AVX2 static void multiply_##group##_avx2(                                                         \
+    const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
+    (void)columns;                                                                                              \
+    const char *xt = x;                                                                                         \
+    LIMN_TILES(avx2, group, 4) LIMN_TILES(avx2, group, 1)                                                       \
+  }
+LIMN_MULTIPLY(16)
+LIMN_MULTIPLY(32)
+#endif
+
+// MARK: The path
+
+void limn_products_int8_k(limn_path *path, limn_isa isa, int group) {
+  path->panel_bytes = sizeof(limn_panel_k);
+  path->x_bytes = sizeof(limn_x_k);
+  path->prepare = group == 16 ? LIMN_PICK(isa, prepare_16) : LIMN_PICK(isa, prepare_32);
+  path->multiply = group == 16 ? multiply_16_scalar : multiply_32_scalar;
+#if defined(__x86_64__)
+  if (isa == LIMN_AVX512 && limn_has_vnni())
+    path->multiply = group == 16 ? multiply_16_vnni : multiply_32_vnni;
+  else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
+    path->multiply = group == 16 ? multiply_16_avx2 : multiply_32_avx2;
+#endif
+}

@@ -1,0 +1,76 @@
+// Q8_0: blocks of 32 weights.
+//
+//   bytes  0–1   d, float16
+//   bytes  2–33  q, 32 signed bytes                      weight = q · d
+#include "kernels.h"
+#include "simd.h"
+
+typedef struct {
+  uint8_t d[2];
+  int8_t q[32];
+} block;
+_Static_assert(sizeof(block) == 34, "Q8_0 block");
+
+static void dequantize_scalar(const void *blocks, float *values, int columns) {
+  const block *b = blocks;
+  for (int k = 0; k < columns; k += 32, b++) {
+    const float d = float_from_half(load_u16(b->d));
+    for (int i = 0; i < 32; i++) values[k + i] = (float)b->q[i] * d;
+  }
+}
+
+LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
+  dequantize_scalar(blocks, values, columns);
+}
+LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+
+/// The panel's bytes are unsigned: q + 128.
+static void unpack_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  limn_panel_32 *w = panel;
+  w->offset = 128;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    for (int g = 0; g < columns / 32; g++, b++) {
+      w->d[g][r] = float_from_half(load_u16(b->d));
+      for (int k = 0; k < 32; k++) w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)(b->q[k] + 128);
+    }
+  }
+}
+
+/// Two groups at a time: 8 words of each fill a vector.
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  limn_panel_32 *w = panel;
+  w->offset = 128;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  for (int g = 0; g < columns / 32; g += 2) {
+    // The last group of an odd number comes twice, and its twin goes where no product reads.
+    const size_t first = g * sizeof(block), second = (g + 1 < columns / 32 ? g + 1 : g) * sizeof(block);
+    v_store(w->d[g], v_load_halves(row, first + offsetof(block, d)));
+    v_store(w->d[g + 1], v_load_halves(row, second + offsetof(block, d)));
+    v16i q[16];
+    LIMN_UNROLL for (int r = 0; r < 16; r++)
+      q[r] = v_join(row[r] + first + offsetof(block, q), row[r] + second + offsetof(block, q)) ^ (int32_t)0x80808080;
+    v_transpose(q);
+    LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(w->q[g * 8 + i], q[i]);
+  }
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
+int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
+  path->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_32(path, isa);
+  path->unpack = LIMN_PICK(isa, unpack);
+  return arithmetic == LIMN_INT8;
+}

@@ -1,0 +1,16 @@
+import Foundation
+public import LimnTensor
+
+/// The small LLaVA that limn ships: it knows drawn scenes only, in English and Traditional Chinese.
+public enum DemoModel {
+  /// Its folder, in Hugging Face layout.
+  public static func path() throws(LimnError) -> String {
+    let folder = Bundle.module.resourceURL?.appendingPathComponent("limn-demo").path
+    guard let folder, FileManager.default.fileExists(atPath: folder + "/config.json") else {
+      throw LimnError(
+        .notFound, "the demo model is not where it was built", in: folder ?? "limn_Limn.resources",
+        remedy: "keep limn_Limn.resources beside the command, or name a model with --model")
+    }
+    return folder
+  }
+}

@@ -1,0 +1,114 @@
+package import LimnTensor
+package import LimnText
+
+/// A prompt as the engine reads it: token ids, and places where a picture's embeddings stand.
+package struct Prompt: Sendable, Equatable {
+  package enum Piece: Sendable, Equatable {
+    case tokens([Int32])
+    /// The picture with this index, in the order in which they were given.
+    case image(Int)
+  }
+
+  package var pieces: [Piece]
+
+  /// The mark of a picture in prompt text.
+  package static let imageMark = "<image>"
+  /// The id that stands for a picture in every model, beside the model's own image token.
+  package static let imagePlaceholder = -200
+
+  /// Text with `<image>` where the pictures stand.
+  ///
+  /// Where the vocabulary knows the image token, the whole text is tokenised at once; elsewhere (original
+  /// layout, GGUF) the text between pictures piece by piece, with BOS once at the start.
+  /// - Parameter imageToken: the model's own image token, if it has one.
+  package init(
+    text: String, tokenizer: Tokenizer, imageToken: Int?, addSpecial: Bool = true
+  ) throws(LimnError) {
+    if let imageToken, let mark = tokenizer.piece(imageToken), tokenizer.specialIDs.contains(imageToken) {
+      let spelled = mark == Self.imageMark ? text : text.replacing(Self.imageMark, with: mark)
+      self.init(splitting: tokenizer.encode(spelled, addSpecial: addSpecial), at: imageToken)
+      return
+    }
+    self.init(splitting: [], at: 0)
+    for (index, chunk) in text.split(separator: Self.imageMark, omittingEmptySubsequences: false).enumerated() {
+      if index > 0 { append(.image(index - 1)) }
+      append(.tokens(tokenizer.encode(String(chunk), addSpecial: addSpecial && index == 0).map(Int32.init)))
+    }
+  }
+
+  /// Ids as the model's tokenizer gives them, one image token per picture, or already one per embedding row.
+  /// - Parameter imageTokenCounts: how many rows each picture has.
+  package init(
+    ids: [Int], imageToken: Int?, imageTokenCounts: [Int], vocabulary: Int
+  ) throws(LimnError) {
+    for id in ids where id != Self.imagePlaceholder && id != imageToken && !(0..<vocabulary).contains(id) {
+      throw LimnError(
+        .usage, "token id \(id) is not in the vocabulary", expected: "0…\(vocabulary - 1), or −200 for a picture")
+    }
+    var ids = ids.map { $0 == Self.imagePlaceholder ? imageToken ?? $0 : $0 }
+    let mark = imageToken ?? Self.imagePlaceholder
+    let marks = ids.count { $0 == mark }
+    if marks != imageTokenCounts.count, marks == imageTokenCounts.reduce(0, +) {
+      ids = try Self.collapse(ids, mark: mark, runs: imageTokenCounts)
+    }
+    self.init(splitting: ids, at: mark)
+  }
+
+  /// One mark per picture where an expanded prompt has one per row.
+  private static func collapse(_ ids: [Int], mark: Int, runs: [Int]) throws(LimnError) -> [Int] {
+    var result: [Int] = []
+    var picture = 0
+    var inRun = 0
+    for id in ids {
+      guard id == mark else {
+        guard inRun == 0 else {
+          throw LimnError(
+            .usage, "the image tokens of picture \(picture + 1) are interrupted", expected: "\(runs[picture])",
+            found: "\(inRun)")
+        }
+        result.append(id)
+        continue
+      }
+      if inRun == 0 { result.append(mark) }
+      inRun += 1
+      if inRun == runs[picture] { (picture, inRun) = (picture + 1, 0) }
+    }
+    return result
+  }
+
+  private init(splitting ids: [Int], at mark: Int) {
+    pieces = []
+    var picture = 0
+    var run: [Int32] = []
+    for id in ids {
+      guard id == mark || id == Self.imagePlaceholder else {
+        run.append(Int32(id))
+        continue
+      }
+      append(.tokens(run))
+      append(.image(picture))
+      picture += 1
+      run = []
+    }
+    append(.tokens(run))
+  }
+
+  private mutating func append(_ piece: Piece) {
+    if case .tokens(let ids) = piece, ids.isEmpty { return }
+    pieces.append(piece)
+  }
+
+  package var imageCount: Int {
+    pieces.count { if case .image = $0 { true } else { false } }
+  }
+
+  /// Refuses a prompt whose places do not match the pictures, or that is empty.
+  package func check(images: Int) throws(LimnError) {
+    guard imageCount == images else {
+      throw LimnError(
+        .usage, "the prompt has \(imageCount) places for pictures, but \(images) pictures were given",
+        remedy: "write \(Self.imageMark) once for each picture, or leave it out everywhere")
+    }
+    guard !pieces.isEmpty else { throw LimnError(.usage, "the prompt is empty", remedy: "ask something") }
+  }
+}

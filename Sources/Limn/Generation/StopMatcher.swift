@@ -1,0 +1,47 @@
+/// Finds stop strings in text that arrives in pieces, and holds back what may become one.
+package struct StopMatcher: Sendable {
+  private let stops: [[UInt8]]
+  private var held: [UInt8] = []
+  /// Whether a stop string was met; nothing comes after it.
+  package private(set) var isStopped = false
+
+  package init(_ stops: [String]) {
+    self.stops = stops.filter { !$0.isEmpty }.map { Array($0.utf8) }
+  }
+
+  /// Takes the next piece; returns what can no longer be part of a stop string, without the stop itself.
+  package mutating func append(_ text: String) -> String {
+    guard !isStopped else { return "" }
+    guard !stops.isEmpty else { return text }
+    held.append(contentsOf: text.utf8)
+    if let start = firstStop() {
+      isStopped = true
+      defer { held = [] }
+      return String(decoding: held[..<start], as: UTF8.self)
+    }
+    let keep = longestBeginning()
+    defer { held.removeFirst(held.count - keep) }
+    return String(decoding: held[..<(held.count - keep)], as: UTF8.self)
+  }
+
+  /// What was held back, when no more text comes.
+  package mutating func finish() -> String {
+    defer { held = [] }
+    return String(decoding: held, as: UTF8.self)
+  }
+
+  /// Where the earliest stop string begins.
+  private func firstStop() -> Int? {
+    for start in held.indices where stops.contains(where: { held[start...].starts(with: $0) }) { return start }
+    return nil
+  }
+
+  /// How many bytes at the end are the beginning of a stop string.
+  private func longestBeginning() -> Int {
+    for start in held.indices {
+      let tail = held[start...]
+      if stops.contains(where: { $0.count > tail.count && $0.starts(with: tail) }) { return tail.count }
+    }
+    return 0
+  }
+}

@@ -1,0 +1,32 @@
+package import LimnTensor
+
+/// One sequence's part of a step: which rows of the activations are its tokens, and where they stand.
+package struct Segment {
+  package let cache: KVCache
+  /// Rows of the step's activations.
+  package let rows: Range<Int>
+  /// Position of the first of those rows; also how many positions the cache holds before the step.
+  package let position: Int
+  /// Positions that the whole sequence will need as far as known, for models whose rotary embedding depends on it.
+  package let expectedLength: Int
+
+  package init(cache: KVCache, rows: Range<Int>, position: Int, expectedLength: Int) {
+    self.cache = cache
+    self.rows = rows
+    self.position = position
+    self.expectedLength = expectedLength
+  }
+}
+
+/// What every layer of one forward pass needs: the operations, working memory, and whose tokens the rows are.
+package struct Step {
+  package let backend: any Backend
+  package let scratch: Scratch
+  package let segments: [Segment]
+
+  package init(backend: any Backend, scratch: Scratch, segments: [Segment] = []) {
+    self.backend = backend
+    self.scratch = scratch
+    self.segments = segments
+  }
+}

@@ -1,0 +1,74 @@
+import LimnFiles
+import LimnTensor
+
+/// Takes a model's weights out of a checkpoint by canonical name, checks every shape, and remembers what was
+/// taken, so that in the end what nobody asked for can be reported.
+package struct WeightReader {
+  let checkpoint: Checkpoint
+  private(set) var taken: Set<String> = []
+
+  init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+
+  func has(_ name: String) -> Bool { checkpoint.tensors[name] != nil }
+
+  /// A tensor of just this shape.
+  mutating func tensor(_ name: String, shape: [Int]) throws(LimnError) -> Tensor {
+    let tensor = try checkpoint.tensor(named: name)
+    guard tensor.shape == shape else {
+      throw .badData(
+        "tensor \(name) has another shape", in: checkpoint.reference, expected: "\(shape)",
+        found: "\(tensor.shape)", remedy: "the config and the weights are of different models; fetch both again")
+    }
+    guard tensor.type.isComputable else {
+      throw .badData(
+        "tensor \(name) is of type \(tensor.type.rawValue), which limn cannot compute with",
+        in: checkpoint.reference)
+    }
+    taken.insert(name)
+    return tensor
+  }
+
+  /// A weight matrix [rows, columns].
+  mutating func matrix(_ name: String, rows: Int, columns: Int) throws(LimnError) -> Matrix {
+    let tensor = try tensor(name, shape: [rows, columns])
+    guard columns % tensor.type.layout.elements == 0 else {
+      throw .badData(
+        "tensor \(name) has \(columns) columns, which do not fill blocks of \(tensor.type.layout.elements)",
+        in: checkpoint.reference)
+    }
+    return Matrix(tensor)
+  }
+
+  /// A norm, bias or the like, in float32.
+  mutating func vector(_ name: String, count: Int) throws(LimnError) -> Vector {
+    Vector(try dequantized(try tensor(name, shape: [count])))
+  }
+
+  /// `prefix.weight` [outputs, inputs] and, where there is one, `prefix.bias` [outputs].
+  mutating func linear(_ prefix: String, outputs: Int, inputs: Int) throws(LimnError) -> Linear {
+    let weight = try matrix(prefix + ".weight", rows: outputs, columns: inputs)
+    let bias = has(prefix + ".bias") ? try vector(prefix + ".bias", count: outputs) : nil
+    return Linear(weight: weight, bias: bias)
+  }
+
+  /// The parts of a projection whose rows are stacked, without a copy: q, k and v, or gate and up.
+  mutating func stacked(_ prefix: String, outputs: [Int], inputs: Int) throws(LimnError) -> [Linear] {
+    let whole = try linear(prefix, outputs: outputs.reduce(0, +), inputs: inputs)
+    var first = 0
+    return outputs.map { count in
+      defer { first += count }
+      let bias = whole.bias.map { Vector(Array($0.values[first..<first + count])) }
+      return Linear(weight: whole.weight.rows(first..<first + count), bias: bias)
+    }
+  }
+
+  mutating func rmsNorm(_ prefix: String, width: Int, epsilon: Double) throws(LimnError) -> RMSNorm {
+    RMSNorm(weight: try vector(prefix + ".weight", count: width), epsilon: Float(epsilon))
+  }
+
+  mutating func layerNorm(_ prefix: String, width: Int, epsilon: Double) throws(LimnError) -> LayerNorm {
+    LayerNorm(
+      weight: try vector(prefix + ".weight", count: width), bias: try vector(prefix + ".bias", count: width),
+      epsilon: Float(epsilon))
+  }
+}

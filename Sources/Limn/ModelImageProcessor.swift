@@ -1,0 +1,155 @@
+package import LimnFiles
+package import LimnImage
+package import LimnTensor
+
+/// The image processor of a checkpoint, and the policy by which it brings pictures to the tower's size.
+package struct ModelImageProcessor: Sendable {
+  package let processor: ImageProcessor
+  /// What `trained` means for this checkpoint, or what was asked for.
+  package let policy: PreprocessPolicy
+  /// Why, for `limn show`.
+  package let reason: String
+}
+
+extension ModelImageProcessor {
+  /// - Parameter policy: `trained` is resolved by what the checkpoint is.
+  package init(_ checkpoint: Checkpoint, policy: PreprocessPolicy) throws(LimnError) {
+    var configuration = try ImageProcessor.Configuration(checkpoint)
+    let (trained, reason) = Self.trainedPolicy(checkpoint, configuration)
+    configuration.trained = trained
+    processor = try ImageProcessor(configuration)
+    self.policy = policy == .trained ? trained : policy
+    self.reason = policy == .trained ? reason : "as asked for with --preprocess"
+  }
+
+  package func process(_ image: RGBImage) throws(LimnError) -> ProcessedImage {
+    try processor.process(image, policy: policy)
+  }
+
+  /// LLaVA was trained on padded squares, whatever the processor file of a converted checkpoint says; only a
+  /// processor that knows how to pad, or the original config, can say otherwise.
+  private static func trainedPolicy(
+    _ checkpoint: Checkpoint, _ configuration: ImageProcessor.Configuration
+  ) -> (PreprocessPolicy, String) {
+    if checkpoint.config.family == .llavaNext {
+      return (.hf, "anyres tiles, as LLaVA-NeXT was trained")
+    }
+    switch (checkpoint.layout, checkpoint.config.aspectPolicy) {
+    case (.original, "pad"?): return (.pad, "image_aspect_ratio is pad")
+    case (.original, let aspect?) where aspect != "pad":
+      return (.crop, "image_aspect_ratio is \(aspect)")
+    case (.original, _): return (.crop, "the config names no image_aspect_ratio")
+    default: break
+    }
+    if configuration.kind == .llava {
+      return (.hf, "the image processor itself says whether to pad")
+    }
+    return (.pad, "LLaVA-1.5 was trained on pictures padded to a square")
+  }
+}
+
+extension ImageProcessor.Configuration {
+  /// From preprocessor_config.json where there is one, else CLIP's defaults at the tower's size.
+  init(_ checkpoint: Checkpoint) throws(LimnError) {
+    self.init()
+    let config = checkpoint.config
+    kind = config.family == .llavaNext ? .llavaNext : .clip
+    if let side = config.vision?.imageSize {
+      size = .shortestEdge(side)
+      cropSize = PixelSize(height: side, width: side)
+    }
+    // The original LLaVA reads its pinpoints as (width, height): among equally good ones another comes first.
+    gridPinpoints = AnyRes.pinpoints(
+      config.gridPinpoints.map { ($0.height, $0.width) }, as: checkpoint.layout == .original ? .widthHeight : .heightWidth)
+    if let json = checkpoint.processorConfig { try read(json, checkpoint.reference) }
+  }
+
+  private mutating func read(_ json: JSON, _ place: String) throws(LimnError) {
+    let fields = ProcessorFields(json: json, place: place + "/preprocessor_config.json")
+    switch json["image_processor_type"]?.string ?? json["feature_extractor_type"]?.string {
+    case let name? where name.hasPrefix("LlavaNextImageProcessor"): kind = .llavaNext
+    case let name? where name.hasPrefix("LlavaImageProcessor"): kind = .llava
+    default: break
+    }
+    doResize = try fields.bool("do_resize") ?? doResize
+    doCenterCrop = try fields.bool("do_center_crop") ?? doCenterCrop
+    doRescale = try fields.bool("do_rescale") ?? doRescale
+    doNormalize = try fields.bool("do_normalize") ?? doNormalize
+    doPad = try fields.bool("do_pad") ?? doPad
+    rescaleFactor = try fields.number("rescale_factor") ?? rescaleFactor
+    mean = try fields.triple("image_mean") ?? mean
+    std = try fields.triple("image_std") ?? std
+    if let filter = try fields.number("resample") {
+      guard let known = Resampling(rawValue: Int(filter)) else {
+        throw fields.refusal("resample", expected: "0, 1, 2 or 3 (nearest, Lanczos, bilinear, bicubic)")
+      }
+      resample = known
+    }
+    if let edge = try fields.edge("size", "shortest_edge") {
+      size = .shortestEdge(edge)
+    } else if let extent = try fields.extent("size") {
+      size = .exact(extent)
+    }
+    if let extent = try fields.extent("crop_size") { cropSize = extent }
+    if let points = json["image_grid_pinpoints"]?.array, kind == .llavaNext {
+      gridPinpoints = []
+      for point in points {
+        guard let pair = point.array, pair.count == 2, let height = pair[0].int, let width = pair[1].int,
+          (1...16384).contains(height), (1...16384).contains(width)
+        else { throw fields.refusal("image_grid_pinpoints", expected: "pairs of height and width") }
+        gridPinpoints.append(PixelSize(height: height, width: width))
+      }
+    }
+  }
+}
+
+/// Typed access to a processor config; what has another type than expected is an error that names the field.
+private struct ProcessorFields {
+  let json: JSON
+  let place: String
+
+  func refusal(_ field: String, expected: String) -> LimnError {
+    .badData(
+      "\(field) makes no sense", in: place, expected: expected, found: json[field]?.serialised() ?? "nothing")
+  }
+
+  func bool(_ field: String) throws(LimnError) -> Bool? {
+    guard let value = json.present(field) else { return nil }
+    guard let bool = value.bool else { throw refusal(field, expected: "true or false") }
+    return bool
+  }
+
+  func number(_ field: String) throws(LimnError) -> Double? {
+    guard let value = json.present(field) else { return nil }
+    guard let number = value.double, number.isFinite, abs(number) < 1e9 else {
+      throw refusal(field, expected: "a number")
+    }
+    return number
+  }
+
+  func triple(_ field: String) throws(LimnError) -> [Double]? {
+    guard let value = json.present(field) else { return nil }
+    let numbers = value.array?.compactMap(\.double) ?? []
+    guard numbers.count == 3, numbers.allSatisfy(\.isFinite) else { throw refusal(field, expected: "three numbers") }
+    return numbers
+  }
+
+  /// `{"shortest_edge": n}`, or just n.
+  func edge(_ field: String, _ key: String) throws(LimnError) -> Int? {
+    guard let value = json.present(field), let edge = value[key] ?? (value.int == nil ? nil : value) else { return nil }
+    guard let pixels = edge.int, (1...16384).contains(pixels) else {
+      throw refusal(field, expected: "1…16384 pixels")
+    }
+    return pixels
+  }
+
+  /// `{"height": h, "width": w}`, or just n for both.
+  func extent(_ field: String) throws(LimnError) -> PixelSize? {
+    guard let value = json.present(field) else { return nil }
+    if let side = value.int, (1...16384).contains(side) { return PixelSize(height: side, width: side) }
+    guard let height = value["height"]?.int, let width = value["width"]?.int, (1...16384).contains(height),
+      (1...16384).contains(width)
+    else { throw refusal(field, expected: "height and width, 1…16384 pixels") }
+    return PixelSize(height: height, width: width)
+  }
+}

@@ -1,0 +1,167 @@
+// CLIP's vision tower: a picture in, hidden states of its patches out.
+//
+// What is worth knowing:
+// - the patch embedding is a convolution whose stride is its size: a matrix product over flattened patches
+// - the class token stands first; positions are learned, one per patch and one for the class
+// - LLaVA reads the hidden states before the last block (vision_feature_layer −2), without the final norm;
+//   blocks after the last one that is read are never run
+//
+// https://arxiv.org/abs/2103.00020
+
+import LimnFiles
+import LimnTensor
+
+struct CLIPVision: Sendable {
+  let config: VisionConfig
+  /// Indices into the hidden states that a picture's features are made of: 0 is the input of the first
+  /// block, k the output of block k.
+  let featureLayers: [Int]
+  let keepsClassToken: Bool
+
+  private let patchEmbedding: Linear  // [hidden, 3 · patch · patch], patch_embedding
+  private let classEmbedding: Vector  // [hidden]
+  private let positions: Vector  // [1 + patches, hidden]
+  private let preNorm: LayerNorm  // pre_layrnorm (sic)
+  private let blocks: [CLIPBlock]
+
+  /// Patches along one side.
+  var patchesPerSide: Int { config.imageSize / config.patchSize }
+  /// Feature rows per tile.
+  var featureCount: Int { patchesPerSide * patchesPerSide + (keepsClassToken ? 1 : 0) }
+  /// Width of a feature row: several layers are concatenated.
+  var featureWidth: Int { config.hidden * featureLayers.count }
+
+  /// One tile, pixels [3, side, side], to features [featureCount, featureWidth].
+  func encode(_ pixels: UnsafePointer<Float>, into features: Activations, _ step: Step) {
+    step.scratch.frame {
+      let count = patchesPerSide * patchesPerSide
+      let x = step.scratch.take(rows: count + 1, width: config.hidden)
+      embed(pixels, into: x, step)
+      preNorm.forward(x, into: x, step)
+      for depth in 0...blocks.count {
+        if depth > 0 { blocks[depth - 1].forward(x, step) }
+        for (place, layer) in featureLayers.enumerated() where layer == depth {
+          copyFeatures(x, into: features, column: place * config.hidden)
+        }
+      }
+    }
+  }
+
+  /// x = [class; patches · weightᵀ] + positions; x [1 + patches, hidden].
+  private func embed(_ pixels: UnsafePointer<Float>, into x: Activations, _ step: Step) {
+    let side = config.patchSize
+    let patches = step.scratch.take(rows: patchesPerSide * patchesPerSide, width: 3 * side * side)
+    flatten(pixels, into: patches)
+    let patchRows = x.rows(1..<x.rows)
+    step.backend.linear(patches, patchEmbedding, into: patchRows, adding: false)
+    x.pointer.update(from: classEmbedding.values.baseAddress!, count: config.hidden)
+    let table = Activations(
+      pointer: UnsafeMutablePointer(mutating: positions.values.baseAddress!), rows: x.rows, width: x.width)
+    step.backend.add(table, into: x)
+  }
+
+  /// [3, side, side] → [patches, 3 · patch · patch], each row as the convolution's weight lies.
+  private func flatten(_ pixels: UnsafePointer<Float>, into patches: Activations) {
+    let (side, patch) = (config.imageSize, config.patchSize)
+    for row in 0..<patchesPerSide {
+      for column in 0..<patchesPerSide {
+        let target = patches.pointer + (row * patchesPerSide + column) * patches.width
+        for channel in 0..<3 {
+          for line in 0..<patch {
+            let source = pixels + (channel * side + row * patch + line) * side + column * patch
+            (target + (channel * patch + line) * patch).update(from: source, count: patch)
+          }
+        }
+      }
+    }
+  }
+
+  private func copyFeatures(_ x: Activations, into features: Activations, column: Int) {
+    let first = keepsClassToken ? 0 : 1
+    for row in first..<x.rows {
+      let target = features.pointer + (row - first) * features.width + column
+      target.update(from: x.pointer + row * x.width, count: x.width)
+    }
+  }
+}
+
+/// x += attention(norm1(x)); x += mlp(norm2(x)).
+struct CLIPBlock: Sendable {
+  let norm1: LayerNorm  // layer_norm1
+  let q, k, v, out: Linear  // self_attn.{q,k,v,out}_proj, each [hidden, hidden]
+  let norm2: LayerNorm  // layer_norm2
+  let mlp: MLP
+  let heads: Int
+
+  func forward(_ x: Activations, _ step: Step) {
+    step.scratch.frame {
+      let backend = step.backend
+      func rows() -> Activations { step.scratch.take(rows: x.rows, width: x.width) }
+      let (normed, queries, keys, values) = (rows(), rows(), rows(), rows())
+      norm1.forward(x, into: normed, step)
+      backend.linear(normed, q, into: queries, adding: false)
+      backend.linear(normed, k, into: keys, adding: false)
+      backend.linear(normed, v, into: values, adding: false)
+      let scale = 1 / Float(x.width / heads).squareRoot()
+      backend.fullAttention(q: queries, k: keys, v: values, heads: heads, scale: scale, into: normed)
+      backend.linear(normed, out, into: x, adding: true)
+      norm2.forward(x, into: normed, step)
+      mlp.forward(normed, into: x, adding: true, step)
+    }
+  }
+}
+
+// MARK: Loading
+
+extension CLIPVision {
+  /// - Parameter featureLayers: as configs say them: negative ones count from the end of the hidden states.
+  init(
+    _ config: VisionConfig, featureLayers: [Int], keepsClassToken: Bool, _ weights: inout WeightReader
+  ) throws(LimnError) {
+    var resolved: [Int] = []
+    for layer in featureLayers {
+      let index = layer < 0 ? config.layers + 1 + layer : layer
+      guard (0...config.layers).contains(index) else {
+        throw .badData(
+          "vision_feature_layer \(layer) does not exist", in: weights.checkpoint.reference,
+          expected: "−\(config.layers + 1)…\(config.layers)")
+      }
+      resolved.append(index)
+    }
+    self.config = config
+    self.featureLayers = resolved
+    self.keepsClassToken = keepsClassToken
+    let (hidden, patch) = (config.hidden, config.patchSize)
+    let side = config.imageSize / patch
+    let convolution = try weights.tensor(
+      "vision_tower.embeddings.patch_embedding.weight", shape: [hidden, 3, patch, patch])
+    patchEmbedding = Linear(weight: Matrix(convolution))
+    classEmbedding = try weights.vector("vision_tower.embeddings.class_embedding", count: hidden)
+    let positions = try weights.tensor(
+      "vision_tower.embeddings.position_embedding.weight", shape: [side * side + 1, hidden])
+    self.positions = Vector(try dequantized(positions))
+    preNorm = try weights.layerNorm("vision_tower.pre_layrnorm", width: hidden, epsilon: config.epsilon)
+    var blocks: [CLIPBlock] = []
+    for index in 0..<(resolved.max() ?? 0) {
+      blocks.append(try CLIPBlock("vision_tower.encoder.layers.\(index)", config, &weights))
+    }
+    self.blocks = blocks
+  }
+}
+
+extension CLIPBlock {
+  init(_ prefix: String, _ config: VisionConfig, _ weights: inout WeightReader) throws(LimnError) {
+    let (hidden, epsilon) = (config.hidden, config.epsilon)
+    norm1 = try weights.layerNorm(prefix + ".layer_norm1", width: hidden, epsilon: epsilon)
+    q = try weights.linear(prefix + ".self_attn.q_proj", outputs: hidden, inputs: hidden)
+    k = try weights.linear(prefix + ".self_attn.k_proj", outputs: hidden, inputs: hidden)
+    v = try weights.linear(prefix + ".self_attn.v_proj", outputs: hidden, inputs: hidden)
+    out = try weights.linear(prefix + ".self_attn.out_proj", outputs: hidden, inputs: hidden)
+    norm2 = try weights.layerNorm(prefix + ".layer_norm2", width: hidden, epsilon: epsilon)
+    mlp = MLP(
+      fc1: try weights.linear(prefix + ".mlp.fc1", outputs: config.ffn, inputs: hidden),
+      fc2: try weights.linear(prefix + ".mlp.fc2", outputs: hidden, inputs: config.ffn),
+      activation: config.activation)
+    heads = config.heads
+  }
+}

@@ -1,0 +1,53 @@
+package import LimnFiles
+package import LimnTensor
+
+/// A decoder under LLaVA: embeddings in, logits out. It knows tokens, not text, and pictures only as embeddings.
+package protocol LanguageModel: Sendable {
+  /// Builds the model from a checkpoint's tensors.
+  /// - Parameter context: how many positions its rotary tables cover.
+  init(_ config: LanguageConfig, _ weights: inout WeightReader, context: Int) throws(LimnError)
+
+  var config: LanguageConfig { get }
+
+  /// The token table, [vocabulary, hidden].
+  var embeddings: Matrix { get }
+
+  /// Runs all layers over x [tokens, hidden], in place; writes keys and values of the step's segments.
+  func forward(_ x: Activations, _ step: Step)
+
+  /// Final norm and output head: hidden states [rows, hidden] → logits [rows, vocabulary].
+  func logits(_ hidden: Activations, into logits: Activations, _ step: Step)
+}
+
+extension LanguageModel {
+  /// An empty cache for one sequence of at most `capacity` positions.
+  package func makeCache(capacity: Int, storage: KVCache.Storage) -> KVCache {
+    KVCache(
+      layers: config.layers, kvHeads: config.kvHeads, headSize: config.headSize, capacity: capacity,
+      storage: storage)
+  }
+
+  /// The embeddings of tokens, into [ids.count, hidden].
+  func embed(_ ids: [Int32], into x: Activations, _ backend: any Backend) {
+    ids.withUnsafeBufferPointer { backend.gather($0, from: embeddings, into: x) }
+  }
+}
+
+/// The token table and the output head, tied or not: the same for every decoder.
+struct TokenTables: Sendable {
+  let embeddings: Matrix  // [vocabulary, hidden]
+  let head: Linear  // [vocabulary, hidden]
+
+  init(_ config: LanguageConfig, _ weights: inout WeightReader) throws(LimnError) {
+    embeddings = try weights.matrix(
+      "language_model.embed_tokens.weight", rows: config.vocabulary, columns: config.hidden)
+    if weights.has("lm_head.weight") && !config.tiedEmbeddings {
+      head = try weights.linear("lm_head", outputs: config.vocabulary, inputs: config.hidden)
+    } else if config.tiedEmbeddings {
+      head = Linear(weight: embeddings)
+    } else {
+      // Says that it is missing.
+      head = try weights.linear("lm_head", outputs: config.vocabulary, inputs: config.hidden)
+    }
+  }
+}

@@ -1,0 +1,23 @@
+import LimnFiles
+import LimnTensor
+
+/// Which decoder runs which architecture. A new language model is a file beside this one and a row here.
+enum ModelRegistry {
+  static let languageModels: [LanguageConfig.Architecture: any LanguageModel.Type] = [
+    .llama: Llama.self,
+    .mistral: Llama.self,
+    .phi3: Llama.self,
+    .phi2: Phi2.self,
+  ]
+
+  static func languageModel(
+    _ config: LanguageConfig, _ weights: inout WeightReader, context: Int
+  ) throws(LimnError) -> any LanguageModel {
+    guard let type = languageModels[config.architecture] else {
+      throw .badData(
+        "limn does not run the language model \(config.architecture)", in: weights.checkpoint.reference,
+        expected: languageModels.keys.map(\.rawValue).sorted().joined(separator: ", "))
+    }
+    return try type.init(config, &weights, context: context)
+  }
+}

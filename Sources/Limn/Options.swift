@@ -1,0 +1,107 @@
+public import LimnImage
+public import LimnTensor
+
+/// How a model is opened.
+public struct LoadOptions: Sendable {
+  /// `fast` may round activations; `exact` keeps them in float32, to compare with references.
+  public var compute: Compute = .fast
+  /// Threads for the forward pass; nil: as many as this process may use cores.
+  public var threads: Int?
+  /// Longest prompt and answer together, in positions; nil: what the model was trained for, at most 8,192.
+  public var context: Int?
+  /// The projector file of a GGUF model, where it does not lie beside it.
+  public var projectorFile: String?
+  /// "auto", or the name of a built-in chat template (`BuiltInTemplate.names`).
+  public var template = "auto"
+  /// How pictures that are not square are brought to the size that the vision tower reads.
+  public var preprocess: PreprocessPolicy = .trained
+
+  public init() {}
+}
+
+/// What happens when a prompt, with its pictures, is longer than the context.
+public enum Overflow: String, Sendable, CaseIterable {
+  /// An error that says by how much.
+  case stop
+  /// Text from the middle of the prompt is left out; pictures, beginning and end stay.
+  case truncateMiddle = "truncate-middle"
+}
+
+/// How an answer is generated.
+public struct GenerationOptions: Sendable {
+  public var sampling = Sampling()
+  /// The answer's longest length in tokens; it also ends where the context does.
+  public var maxTokens = 512
+  /// Texts that end the answer; they are not part of it.
+  public var stops: [String] = []
+  public var overflow: Overflow = .stop
+
+  public init() {}
+}
+
+/// One message of a conversation.
+public struct ChatMessage: Sendable {
+  public enum Role: String, Sendable {
+    case system, user, assistant
+  }
+
+  public var role: Role
+  public var text: String
+  /// Pictures that belong to this message; in the prompt they stand before its text.
+  public var images: [ImageSource]
+
+  public init(_ role: Role, _ text: String, images: [ImageSource] = []) {
+    self.role = role
+    self.text = text
+    self.images = images
+  }
+}
+
+/// A finished answer.
+public struct Answer: Sendable, Equatable {
+  public enum FinishReason: String, Sendable {
+    /// The model ended its answer, or a stop text was met.
+    case stop
+    /// `maxTokens` or the end of the context was reached.
+    case length
+  }
+
+  public struct Usage: Sendable, Equatable {
+    /// Positions of the prompt, those of the pictures included.
+    public var promptTokens: Int
+    /// Positions that the pictures take.
+    public var imageTokens: Int
+    /// Tokens of the answer.
+    public var completionTokens: Int
+  }
+
+  /// Wall-clock milliseconds.
+  public struct Timings: Sendable, Equatable {
+    /// Decoding, resizing and encoding the pictures.
+    public var imageEncode = 0.0
+    /// Computing the prompt.
+    public var prompt = 0.0
+    /// From asking to the first word.
+    public var firstToken = 0.0
+    /// From the first word to the last.
+    public var predicted = 0.0
+    /// Prompt positions that were computed, those from an earlier turn not counted.
+    public var promptComputed = 0
+  }
+
+  public var text: String
+  public var finishReason: FinishReason
+  public var usage: Usage
+  public var timings: Timings
+}
+
+/// What happens while an answer is made.
+public enum AnswerEvent: Sendable {
+  /// Parts of a picture are encoded.
+  case encoding(done: Int, of: Int)
+  /// Positions of the prompt are computed.
+  case reading(done: Int, of: Int)
+  /// The next piece of the answer, never half a character.
+  case text(String)
+  case finished(Answer)
+}

@@ -1,0 +1,7 @@
+import LimnText
+
+/// The version of this package.
+public let version = "0.1.0"
+
+/// The chat templates that limn brings along, for checkpoints that carry none.
+public let templateNames: [String] = BuiltInTemplate.all.map(\.name)

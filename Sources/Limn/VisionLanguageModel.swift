@@ -1,0 +1,193 @@
+package import LimnFiles
+public import LimnImage
+public import LimnTensor
+package import LimnText
+
+/// A vision-language model, ready to be asked about pictures.
+///
+/// ```swift
+/// let model = try await VisionLanguageModel.load("path/to/llava")
+/// let answer = try await model.ask("What is the weather?", images: [.path("photo.jpg")])
+/// print(answer.text)
+/// ```
+///
+/// Weights stay in the mapped files; a model opens in well under a second. It may be used from several tasks at
+/// once; their forward passes take turns.
+public final class VisionLanguageModel: Sendable {
+  /// What the model calls itself: the last part of its path.
+  public let name: String
+  /// Longest prompt and answer together, in positions.
+  public let context: Int
+  package let checkpoint: Checkpoint
+  package let tokenizer: Tokenizer
+  package let conversation: ConversationFormat
+  package let processor: ModelImageProcessor
+  package let engine: Engine
+  private let endIDs: Set<Int32>
+
+  /// Opens a model.
+  /// - Parameter reference: a folder (Hugging Face or original LLaVA layout), or a `.gguf` file.
+  public static func load(
+    _ reference: String, options: LoadOptions = LoadOptions()
+  ) async throws(LimnError) -> VisionLanguageModel {
+    try VisionLanguageModel(reference, options)
+  }
+
+  private init(_ reference: String, _ options: LoadOptions) throws(LimnError) {
+    checkpoint = try Checkpoint.open(reference, mmproj: options.projectorFile)
+    name = checkpoint.name
+    let trained = checkpoint.config.language.maxPositions
+    context = options.context ?? min(trained, 8192)
+    guard context > 0 else {
+      throw LimnError(.usage, "the context must hold at least one position", found: "\(context)")
+    }
+    tokenizer = try Tokenizer(checkpoint.tokenizer)
+    conversation = try ConversationFormat(checkpoint, tokenizer, template: options.template)
+    processor = try ModelImageProcessor(checkpoint, policy: options.preprocess)
+    let model = try Llava(checkpoint, context: context)
+    let backend = try CPU(threads: options.threads, compute: options.compute)
+    engine = Engine(model, backend: backend, compute: options.compute)
+    endIDs = Set(tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).map(Int32.init))
+  }
+
+  // MARK: Asking
+
+  /// The answer to one question.
+  public func ask(
+    _ question: String, images: [ImageSource] = [], system: String? = nil,
+    options: GenerationOptions = GenerationOptions()
+  ) async throws(LimnError) -> Answer {
+    var messages = [ChatMessage(.user, question, images: images)]
+    if let system { messages.insert(ChatMessage(.system, system), at: 0) }
+    return try await answer(Question(messages: messages, options: options)) { _ in }
+  }
+
+  /// The answer to a conversation's last message, as it is made.
+  public func stream(
+    _ messages: [ChatMessage], options: GenerationOptions = GenerationOptions()
+  ) -> AsyncThrowingStream<AnswerEvent, any Error> {
+    stream(Question(messages: messages, options: options))
+  }
+
+  package func stream(_ question: Question) -> AsyncThrowingStream<AnswerEvent, any Error> {
+    AsyncThrowingStream { continuation in
+      let task = Task {
+        do {
+          let answer = try await self.answer(question) { continuation.yield($0) }
+          continuation.yield(.finished(answer))
+          continuation.finish()
+        } catch {
+          continuation.finish(throwing: error)
+        }
+      }
+      continuation.onTermination = { ending in
+        if case .cancelled = ending { task.cancel() }
+      }
+    }
+  }
+
+  /// Everything that one answer depends on.
+  package struct Question: Sendable {
+    package var messages: [ChatMessage]
+    /// Prompt text that goes to the tokenizer as it is, instead of the messages' rendering.
+    package var rawPrompt: String?
+    package var options: GenerationOptions
+    /// Keys, values and picture embeddings of the conversation's earlier turns.
+    package var memory: ConversationMemory?
+    package var pictures: PictureMemory?
+
+    package init(
+      messages: [ChatMessage], rawPrompt: String? = nil, options: GenerationOptions,
+      memory: ConversationMemory? = nil, pictures: PictureMemory? = nil
+    ) {
+      self.messages = messages
+      self.rawPrompt = rawPrompt
+      self.options = options
+      self.memory = memory
+      self.pictures = pictures
+    }
+  }
+
+  package func answer(
+    _ question: Question, _ report: @escaping @Sendable (AnswerEvent) -> Void
+  ) async throws(LimnError) -> Answer {
+    let start = ContinuousClock.now
+    let prompt = try self.prompt(question)
+    let sources = question.messages.flatMap(\.images)
+    try prompt.check(images: sources.count)
+    let images = try await encode(sources, memory: question.pictures, report)
+    var inputs = PromptInputs(prompt, images: images)
+    inputs = try fit(inputs, question.options)
+    let encoded = ContinuousClock.now
+
+    let room = context - inputs.count
+    let maxTokens = min(question.options.maxTokens, room)
+    let writer = AnswerWriter(
+      StreamingDetokenizer(tokenizer, skipSpecial: true), stops: question.options.stops + conversation.stops,
+      endIDs: endIDs, report)
+    let job = GenerationJob(
+      prompt: inputs, sampling: question.options.sampling, maxTokens: maxTokens,
+      capacity: question.memory == nil ? inputs.count + maxTokens : context, memory: question.memory,
+      receive: { writer.receive($0) })
+    if maxTokens > 0 { try await engine.generate([job]) }
+    var answer = writer.answer(prompt: inputs, started: start, encoded: encoded)
+    answer.timings.imageEncode = sources.isEmpty ? 0 : (encoded - start).milliseconds
+    return answer
+  }
+
+  /// The question's prompt, tokenised.
+  package func prompt(_ question: Question) throws(LimnError) -> Prompt {
+    let imageToken = checkpoint.config.imageTokenID
+    if var text = question.rawPrompt {
+      let images = question.messages.reduce(0) { $0 + $1.images.count }
+      if !text.contains(Prompt.imageMark) {
+        text = String(repeating: Prompt.imageMark + "\n", count: images) + text
+      }
+      return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
+    }
+    let text = try conversation.render(question.messages)
+    // A template that writes BOS itself has written all that the tokenizer would add.
+    let begins = tokenizer.bosToken.map { text.hasPrefix($0) } ?? false
+    return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken, addSpecial: !begins)
+  }
+
+  /// Decodes, processes and encodes pictures.
+  package func encode(
+    _ sources: [ImageSource], memory: PictureMemory? = nil,
+    _ report: @escaping @Sendable (AnswerEvent) -> Void = { _ in }
+  ) async throws(LimnError) -> [ImageEmbedding] {
+    var embeddings: [ImageEmbedding] = []
+    for source in sources {
+      let image = try processor.process(try await source.image())
+      if let known = memory?.embedding(of: image) {
+        embeddings.append(known)
+        continue
+      }
+      let embedding = try await engine.encode(image) { report(.encoding(done: $0, of: $1)) }
+      memory?.remember(embedding, of: image)
+      embeddings.append(embedding)
+    }
+    return embeddings
+  }
+
+  private func fit(_ inputs: PromptInputs, _ options: GenerationOptions) throws(LimnError) -> PromptInputs {
+    // At least one position must be left for the answer.
+    guard inputs.count >= context else { return inputs }
+    if options.overflow == .truncateMiddle {
+      let room = max(1, min(options.maxTokens, context / 4))
+      if let shorter = inputs.truncatingMiddle(to: context - room) { return shorter }
+    }
+    let pictures = inputs.imageCount > 0 ? ", \(inputs.imageCount) of them for pictures" : ""
+    throw .badData(
+      "the prompt does not fit the context",
+      expected: "fewer than \(context) tokens", found: "\(inputs.count) tokens\(pictures)",
+      remedy: "shorten it, raise --context (the model was trained for "
+        + "\(checkpoint.config.language.maxPositions)), or use --overflow truncate-middle")
+  }
+}
+
+extension Duration {
+  package var milliseconds: Double {
+    Double(components.seconds) * 1e3 + Double(components.attoseconds) * 1e-15
+  }
+}

@@ -1,0 +1,174 @@
+import ArgumentParser
+import Foundation
+import Limn
+import LimnFiles
+import LimnImage
+import LimnTensor
+
+struct Ask: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Ask one question, about pictures or none.",
+    usage: "limn ask [<image> ...] <prompt> [--model <model>] [<options>]",
+    discussion: """
+      An image is a file, an http(s) or data: URL, or - for standard input.
+
+        limn ask photo.jpg "What is the weather?"
+        limn ask before.png after.png "What has changed?" --model ~/models/llava
+        curl -s https://example.org/a.jpg | limn ask - "Describe this picture." --json
+      """)
+
+  @Argument(help: ArgumentHelp("Pictures, then the question.", valueName: "image… prompt"))
+  var operands: [String] = []
+
+  @Option(name: .customLong("image"), help: ArgumentHelp("Another picture.", valueName: "image"))
+  var images: [String] = []
+
+  @OptionGroup var model: ModelReference
+  @OptionGroup var answer: AnswerOptions
+  @OptionGroup var preprocess: PreprocessOptions
+  @OptionGroup var compute: ComputeOptions
+
+  @Flag(help: "Give the prompt to the model as it is, without a chat template.")
+  var rawPrompt = false
+
+  @Flag(help: "Print the answer and its figures as JSON.")
+  var json = false
+
+  func validate() throws {
+    if operands.isEmpty {
+      throw ValidationError("A question is missing: limn ask [<image> ...] <prompt>")
+    }
+    if operands.count == 1, images.isEmpty, FileManager.default.fileExists(atPath: operands[0]) {
+      throw ValidationError("A question is missing after the picture: limn ask \(operands[0]) \"What is this?\"")
+    }
+  }
+
+  func run() async throws {
+    let start = ContinuousClock.now
+    let sources = try (operands.dropLast() + images).map { try ImageSource($0) }
+    let vlm = try await answer.load(model, preprocess, compute)
+    let loaded = ContinuousClock.now
+    model.warnAboutDemo()
+    var messages = [ChatMessage(.user, operands.last!, images: sources)]
+    if let system = answer.system { messages.insert(ChatMessage(.system, system), at: 0) }
+    let question = VisionLanguageModel.Question(
+      messages: messages, rawPrompt: rawPrompt ? operands.last! : nil, options: answer.generation)
+    let streams = !json
+    let result = try await interruptible {
+      try await AnswerPrinter.print(vlm.stream(question), streams: streams)
+    }
+    let load = (loaded - start).milliseconds
+    if json { Terminal.print(Report.json(result, model: vlm.name, load: load).serialised()) }
+    if answer.stats { Report.stats(result, load: load) }
+  }
+}
+
+/// Shows an answer while it is made.
+enum AnswerPrinter {
+  /// - Returns: the finished answer.
+  static func print(
+    _ events: AsyncThrowingStream<AnswerEvent, any Error>, streams: Bool
+  ) async throws -> Answer {
+    var hasText = false
+    do {
+      for try await event in events {
+        switch event {
+        case .encoding(let done, let total):
+          Terminal.progress("looking at the picture" + (total > 1 ? " \(done)/\(total)" : ""))
+        case .reading(let done, let total):
+          Terminal.progress("reading the prompt \(done)/\(total)")
+        case .text(let piece):
+          Terminal.endProgress()
+          // A model's first word often begins with a space, and its last one ends with a line break.
+          let shown = hasText ? piece : String(piece.drop(while: \.isWhitespace))
+          hasText = hasText || !shown.isEmpty
+          if streams { Terminal.write(shown) }
+        case .finished(let answer):
+          Terminal.endProgress()
+          if streams { Terminal.write("\n") }
+          return answer
+        }
+      }
+    } catch {
+      if streams, hasText { Terminal.write("\n") }
+      throw error
+    }
+    // The stream ends without an answer only where its task was cancelled.
+    if streams, hasText { Terminal.write("\n") }
+    throw LimnError(.interrupted, "stopped")
+  }
+}
+
+/// An answer's figures, for machines and for people.
+enum Report {
+  static func json(_ answer: Answer, model: String, load: Double) -> JSON {
+    let timings = answer.timings
+    return .object([
+      "model": .string(model),
+      "text": .string(answer.text),
+      "finish_reason": .string(answer.finishReason.rawValue),
+      "usage": .object([
+        "prompt_tokens": .integer(answer.usage.promptTokens),
+        "image_tokens": .integer(answer.usage.imageTokens),
+        "completion_tokens": .integer(answer.usage.completionTokens),
+      ]),
+      "timings": .object([
+        "load_ms": .number(load.rounded(to: 3)),
+        "image_encode_ms": .number(timings.imageEncode.rounded(to: 3)),
+        "prompt_ms": .number(timings.prompt.rounded(to: 3)),
+        "first_token_ms": .number(timings.firstToken.rounded(to: 3)),
+        "predicted_ms": .number(timings.predicted.rounded(to: 3)),
+        "prompt_per_second": .number(promptPerSecond(answer).rounded(to: 3)),
+        "predicted_per_second": .number(predictedPerSecond(answer).rounded(to: 3)),
+      ]),
+    ])
+  }
+
+  static func stats(_ answer: Answer, load: Double) {
+    let timings = answer.timings
+    func line(_ name: String, _ text: String) {
+      Terminal.error(Terminal.dimmed(name.padding(toLength: 14, withPad: " ", startingAt: 0) + text))
+    }
+    line("model", "opened in \(load.duration)")
+    if answer.usage.imageTokens > 0 {
+      line("picture", "\(timings.imageEncode.duration), \(answer.usage.imageTokens) tokens")
+    }
+    line(
+      "prompt",
+      "\(timings.promptComputed) of \(answer.usage.promptTokens) tokens computed in \(timings.prompt.duration)"
+        + ", \(promptPerSecond(answer).rounded(to: 1)) tokens/s")
+    line("first word", "after \(timings.firstToken.duration)")
+    line(
+      "answer",
+      "\(answer.usage.completionTokens) tokens, \(predictedPerSecond(answer).rounded(to: 1)) tokens/s, "
+        + "ended by \(answer.finishReason == .stop ? "itself" : "its longest length")")
+    line("memory", "\(peakMemory() >> 20) MB at most")
+  }
+
+  private static func promptPerSecond(_ answer: Answer) -> Double {
+    answer.timings.prompt > 0 ? Double(answer.timings.promptComputed) / answer.timings.prompt * 1000 : 0
+  }
+
+  /// The first token comes with the prompt; the others take `predicted`.
+  private static func predictedPerSecond(_ answer: Answer) -> Double {
+    answer.timings.predicted > 0
+      ? Double(answer.usage.completionTokens - 1) / answer.timings.predicted * 1000 : 0
+  }
+}
+
+/// The most memory that this process ever used, in bytes.
+func peakMemory() -> Int {
+  var usage = rusage()
+  getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+  return usage.ru_maxrss * 1024
+}
+
+extension Double {
+  func rounded(to digits: Int) -> Double {
+    let factor = pow(10, Double(digits))
+    return (self * factor).rounded() / factor
+  }
+
+  /// Milliseconds as people read them: "85 ms", "1.2 s".
+  var duration: String { self < 1000 ? "\(Int(rounded())) ms" : "\((self / 1000).rounded(to: 1)) s" }
+}

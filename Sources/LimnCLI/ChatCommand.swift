@@ -1,0 +1,138 @@
+import ArgumentParser
+import Foundation
+import Limn
+import LimnFiles
+import LimnImage
+import LimnTensor
+
+struct Chat: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "A conversation about pictures.",
+    discussion: """
+      Write a question and press Return. Ctrl-C stops an answer, Ctrl-D ends the conversation.
+
+        /image FILE    show a picture with the next question
+        /regenerate    another answer to the last question
+        /stats         how long the last answer took
+        /save FILE     write the conversation as JSON
+        /help          these commands
+      """)
+
+  @Argument(help: ArgumentHelp("Pictures to begin with.", valueName: "image"))
+  var images: [String] = []
+
+  @Option(name: .customLong("image"), help: ArgumentHelp("Another picture.", valueName: "image"))
+  var moreImages: [String] = []
+
+  @OptionGroup var model: ModelReference
+  @OptionGroup var answer: AnswerOptions
+  @OptionGroup var preprocess: PreprocessOptions
+  @OptionGroup var compute: ComputeOptions
+
+  func run() async throws {
+    let start = ContinuousClock.now
+    let vlm = try await answer.load(model, preprocess, compute)
+    model.warnAboutDemo()
+    var conversation = Conversation(
+      session: ChatSession(vlm, system: answer.system, reuse: !answer.noCache), options: answer,
+      load: (ContinuousClock.now - start).milliseconds)
+    for image in images + moreImages { try conversation.attach(image) }
+    if isatty(STDIN_FILENO) == 1 { Terminal.error(Terminal.dimmed("Ask something; /help lists the commands.")) }
+    while let line = conversation.readLine() {
+      try await conversation.handle(line.trimmingCharacters(in: .whitespacesAndNewlines))
+    }
+  }
+}
+
+private struct Conversation {
+  let session: ChatSession
+  let options: AnswerOptions
+  let load: Double
+  private var attached: [ImageSource] = []
+  private var last: Answer?
+  private let isInteractive = isatty(STDIN_FILENO) == 1
+
+  init(session: ChatSession, options: AnswerOptions, load: Double) {
+    self.session = session
+    self.options = options
+    self.load = load
+  }
+
+  func readLine() -> String? {
+    if isInteractive { FileHandle.standardError.write(Data("> ".utf8)) }
+    let line = Swift.readLine()
+    if line == nil, isInteractive { Terminal.error("") }
+    return line
+  }
+
+  mutating func attach(_ path: String) throws {
+    attached.append(try ImageSource(path))
+  }
+
+  mutating func handle(_ line: String) async throws {
+    let words = line.split(separator: " ", maxSplits: 1).map(String.init)
+    let argument = words.count > 1 ? words[1].trimmingCharacters(in: .whitespaces) : ""
+    switch words.first {
+    case nil: return
+    case "/image" where argument.isEmpty: Terminal.error("Name a picture: /image FILE")
+    case "/image":
+      // Looking at it at once tells at once whether it can be read.
+      do throws(LimnError) {
+        let source = try ImageSource(argument)
+        let image = try await source.image()
+        attached.append(source)
+        Terminal.error(Terminal.dimmed("\(argument): \(image.width)×\(image.height); ask about it"))
+      } catch {
+        Terminal.error("limn: \(error)")
+      }
+    case "/regenerate":
+      guard let events = session.regenerate(options: options.generation) else {
+        return Terminal.error("Nothing was asked yet.")
+      }
+      await answer(events)
+    case "/stats":
+      guard let last else { return Terminal.error("Nothing was answered yet.") }
+      Report.stats(last, load: load)
+    case "/save" where argument.isEmpty: Terminal.error("Name a file: /save FILE")
+    case "/save": save(to: argument)
+    case "/help": Terminal.error(Chat.configuration.discussion)
+    case let command? where command.hasPrefix("/") && command.dropFirst().allSatisfy(\.isLetter):
+      Terminal.error("There is no command \(command); /help lists them.")
+    default:
+      let pictures = attached
+      attached = []
+      await answer(session.send(line, images: pictures, options: options.generation))
+    }
+  }
+
+  private mutating func answer(_ events: AsyncThrowingStream<AnswerEvent, any Error>) async {
+    do {
+      let result = try await interruptible { try await AnswerPrinter.print(events, streams: true) }
+      last = result
+      if options.stats { Report.stats(result, load: load) }
+    } catch let error as LimnError where error.kind == .interrupted {
+      Terminal.error(Terminal.dimmed("(stopped)"))
+    } catch {
+      session.dropLastQuestion()
+      Terminal.error("limn: \(error)")
+    }
+  }
+
+  private func save(to path: String) {
+    let messages = session.messages.map { message -> JSON in
+      .object([
+        "role": .string(message.role.rawValue),
+        "content": .array(
+          message.images.map { .object(["type": .string("image"), "image": .string($0.name)]) }
+            + [.object(["type": .string("text"), "text": .string(message.text)])]),
+      ])
+    }
+    let text = JSON.array(messages).serialised(.init(indent: 2)) + "\n"
+    do {
+      try text.write(toFile: path, atomically: true, encoding: .utf8)
+      Terminal.error(Terminal.dimmed("saved to \(path)"))
+    } catch {
+      Terminal.error("limn: \(path): cannot be written; check the folder and its permissions")
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import ArgumentParser
+import Foundation
+import Limn
+import LimnFiles
+import LimnImage
+import LimnTensor
+
+/// What the commands share that run parts of a model: here `exact` is the default.
+struct DebugModelOptions: ParsableArguments {
+  @OptionGroup var model: ModelReference
+  @OptionGroup var preprocess: PreprocessOptions
+  @OptionGroup var threads: ComputeOptions
+
+  @Option(help: "exact: float32 throughout; fast: may round activations.")
+  var compute: Compute = .exact
+
+  @Option(help: ArgumentHelp("Where the array is written.", valueName: "x.npy"))
+  var output: String
+
+  func load() async throws -> VisionLanguageModel {
+    var options = LoadOptions()
+    options.compute = compute
+    options.threads = threads.threads
+    options.projectorFile = model.mmproj
+    options.preprocess = preprocess.preprocess
+    return try await VisionLanguageModel.load(model.reference, options: options)
+  }
+}
+
+struct DebugPreprocess: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "preprocess", abstract: "A picture as the vision tower reads it: float32 [tiles, 3, H, W].")
+
+  @OptionGroup var model: ModelReference
+  @OptionGroup var preprocess: PreprocessOptions
+  @Option(help: "The picture.") var image: String
+  @Option(help: ArgumentHelp("Where the array is written.", valueName: "x.npy")) var output: String
+
+  func run() async throws {
+    let checkpoint = try Checkpoint.open(model.reference, mmproj: model.mmproj)
+    let processor = try ModelImageProcessor(checkpoint, policy: preprocess.preprocess)
+    let picture = try processor.process(try await ImageSource(image).image())
+    var file = try NumpyWriter.begin(output, shape: [picture.tiles, 3, picture.height, picture.width])
+    try picture.pixels.withUnsafeBufferPointer { try file.append($0) }
+  }
+}
+
+struct DebugEmbed: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "embed", abstract: "A picture as the language model reads it: float32 [imageTokens, hidden].")
+
+  @OptionGroup var options: DebugModelOptions
+  @Option(help: "The picture.") var image: String
+
+  func run() async throws {
+    let vlm = try await options.load()
+    let embedding = try await vlm.encode([ImageSource(image)])[0]
+    var file = try NumpyWriter.begin(options.output, shape: [embedding.rows, embedding.width])
+    try file.append(UnsafeBufferPointer(embedding.values))
+  }
+}
+
+struct DebugLogits: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "logits",
+    abstract: "What the model expects next, at every position: float32 [positions, vocabulary].")
+
+  @OptionGroup var options: DebugModelOptions
+  @Option(name: .customLong("image"), help: "A picture.") var images: [String] = []
+
+  @Option(parsing: .unconditional, help: "Text, with <image> where the pictures stand.")
+  var prompt: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Token ids; the image token, or −200, for each picture.", valueName: "1,2,…"))
+  var inputIds: String?
+
+  func validate() throws {
+    guard (prompt == nil) != (inputIds == nil) else {
+      throw ValidationError("Give either --prompt or --input-ids.")
+    }
+  }
+
+  func run() async throws {
+    let vlm = try await options.load()
+    let images = try await vlm.encode(images.map { try ImageSource($0) })
+    let logits = try await vlm.logits(
+      text: prompt, ids: inputIds.map { text throws(LimnError) in try tokenIDs(text) }, images: images)
+    var file = try NumpyWriter.begin(options.output, shape: [logits.count, vlm.vocabularySize])
+    for row in logits { try row.withUnsafeBufferPointer { try file.append($0) } }
+  }
+}

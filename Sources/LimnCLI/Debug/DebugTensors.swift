@@ -1,0 +1,58 @@
+import ArgumentParser
+import Foundation
+import LimnFiles
+import LimnTensor
+
+struct DebugTensors: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tensors",
+    abstract: "Every tensor of a model's files, of any architecture; or one of them, in float32.")
+
+  @OptionGroup var model: ModelReference
+
+  @Flag(help: "As a JSON array.")
+  var json = false
+
+  @Option(help: ArgumentHelp("One tensor, by its name in the file.", valueName: "name"))
+  var tensor: String?
+
+  @Option(help: ArgumentHelp("Where that tensor is written.", valueName: "x.npy"))
+  var output: String?
+
+  func validate() throws {
+    guard (tensor == nil) == (output == nil) else {
+      throw ValidationError("--tensor and --output go together.")
+    }
+  }
+
+  func run() throws {
+    let tensors = try RawWeights.open(model.reference, mmproj: model.mmproj).tensors
+    if let tensor, let output { return try write(tensor, of: tensors, to: output) }
+    if json {
+      let rows = tensors.map { entry -> JSON in
+        .object([
+          "name": .string(entry.name), "model_name": entry.modelName.map(JSON.string) ?? .null,
+          "type": .string(entry.tensor.type.rawValue),
+          "shape": .array(entry.tensor.shape.map(JSON.integer)),
+        ])
+      }
+      return Terminal.print(JSON.array(rows).serialised())
+    }
+    for entry in tensors {
+      let shape = entry.tensor.shape.map(String.init).joined(separator: " × ")
+      let place = entry.modelName.map { $0 == entry.name ? "" : "  → \($0)" } ?? "  (unused)"
+      Terminal.print("\(entry.name)  \(entry.tensor.type.rawValue)  [\(shape)]\(place)")
+    }
+  }
+
+  private func write(_ name: String, of tensors: [RawWeights.Entry], to output: String) throws {
+    guard let entry = tensors.first(where: { $0.name == name }) else {
+      throw LimnError(
+        .usage, "there is no tensor \(name)", in: try model.reference,
+        remedy: "`limn debug tensors` lists them")
+    }
+    let values = try dequantized(entry.tensor)
+    var file = try NumpyWriter.begin(output, shape: entry.tensor.shape)
+    try values.withUnsafeBufferPointer { try file.append($0) }
+  }
+}

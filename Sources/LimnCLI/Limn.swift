@@ -1,6 +1,0 @@
-import ArgumentParser
-
-@main
-struct LimnCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "limn")
-}

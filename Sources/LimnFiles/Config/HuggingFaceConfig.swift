@@ -1,0 +1,108 @@
+package import LimnTensor
+
+extension VisionConfig {
+  /// What LlavaConfig assumes where a config has no `vision_config` at all: CLIP-L/14 at 336 pixels.
+  static let llavaDefault = VisionConfig(
+    hidden: 1024, ffn: 4096, layers: 24, heads: 16, imageSize: 336, patchSize: 14, activation: .quick, epsilon: 1e-5)
+
+  /// What CLIPVisionConfig assumes for the keys that a `vision_config` leaves out.
+  static let clipDefault = VisionConfig(
+    hidden: 768, ffn: 3072, layers: 12, heads: 12, imageSize: 224, patchSize: 32, activation: .quick, epsilon: 1e-5)
+
+  /// From the JSON of a CLIPVisionConfig.
+  init(_ fields: ConfigReader) throws(LimnError) {
+    let type = try fields.string("model_type") ?? "clip_vision_model"
+    guard type == "clip_vision_model" else {
+      throw fields.wrong("model_type", expected: "clip_vision_model: limn runs no other vision tower")
+    }
+    self = .clipDefault
+    hidden = try fields.int("hidden_size") ?? hidden
+    ffn = try fields.int("intermediate_size") ?? ffn
+    layers = try fields.int("num_hidden_layers") ?? layers
+    heads = try fields.int("num_attention_heads") ?? heads
+    imageSize = try fields.side("image_size") ?? imageSize
+    patchSize = try fields.side("patch_size") ?? patchSize
+    activation = try fields.gelu("hidden_act") ?? activation
+    epsilon = try fields.double("layer_norm_eps") ?? epsilon
+    guard try fields.int("num_channels") ?? 3 == 3 else { throw fields.wrong("num_channels", expected: "3") }
+    try check(fields.place)
+  }
+}
+
+extension ModelConfig {
+  /// From a config.json, whatever layout it is of. The tower of the original layout is configured elsewhere:
+  /// `vision` stays nil there.
+  package init(json: JSON, place: String) throws(LimnError) {
+    guard json.object != nil else {
+      throw LimnError.badData("the config is wrong", in: place, expected: "an object", found: json.kind)
+    }
+    let fields = ConfigReader(json: json, place: place)
+    let type = try fields.string("model_type") ?? ""
+    // model_type is "llava" in both layouts; only these keys tell them apart.
+    if fields.has("mm_vision_tower") {
+      try self.init(original: fields)
+    } else if fields.has("text_config") || type.hasPrefix("llava") {
+      try self.init(huggingFace: fields)
+    } else {
+      try self.init(languageModel: fields)
+    }
+  }
+
+  /// From the config.json of LlavaForConditionalGeneration or LlavaNextForConditionalGeneration.
+  init(huggingFace fields: ConfigReader) throws(LimnError) {
+    let type = try fields.string("model_type") ?? "llava"
+    guard type == "llava" || type == "llava_next" else {
+      throw fields.wrong("model_type", expected: "llava or llava_next")
+    }
+    let text = try fields.object("text_config") ?? ConfigReader(json: .object([:]), place: fields.place)
+    let textType = try text.string("model_type") ?? "llama"
+    guard let architecture = LanguageConfig.Architecture(modelType: textType) else {
+      throw text.wrong("model_type", expected: "llama, mistral, phi3 or phi: limn runs no other language model")
+    }
+    language = try LanguageConfig(text, architecture)
+    if try fields.bool("tie_word_embeddings") == true { language.tiedEmbeddings = true }
+    vision = .llavaDefault
+    if let tower = try fields.object("vision_config") { vision = try VisionConfig(tower) }
+    projector = ProjectorConfig(activation: try fields.gelu("projector_hidden_act") ?? .erf)
+    let newerName = try fields.int("image_token_id")
+    imageTokenID = try fields.int("image_token_index") ?? newerName ?? 32000
+    featureLayers = try fields.ints("vision_feature_layer") ?? [-2]
+    switch try fields.string("vision_feature_select_strategy") ?? "default" {
+    case "default": keepsClassToken = false
+    case "full": keepsClassToken = true
+    default: throw fields.wrong("vision_feature_select_strategy", expected: "default or full")
+    }
+    if type == "llava_next" {
+      family = .llavaNext
+      gridPinpoints = try fields.pinpoints()
+        ?? [(336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)]
+    }
+  }
+
+  /// From the config.json of a language model alone.
+  init(languageModel fields: ConfigReader) throws(LimnError) {
+    guard let type = try fields.string("model_type") else {
+      throw LimnError.badData("the config says no model_type", in: fields.place)
+    }
+    guard let architecture = LanguageConfig.Architecture(modelType: type) else {
+      throw fields.wrong("model_type", expected: "llava, llava_next, llama, mistral, phi3 or phi")
+    }
+    language = try LanguageConfig(fields, architecture)
+  }
+}
+
+extension ConfigReader {
+  /// `image_grid_pinpoints`, pairs of height and width.
+  func pinpoints() throws(LimnError) -> [(height: Int, width: Int)]? {
+    guard let value = json.present("image_grid_pinpoints") else { return nil }
+    var result: [(height: Int, width: Int)] = []
+    for point in value.array ?? [] {
+      guard let pair = point.array, pair.count == 2, let height = pair[0].int, let width = pair[1].int,
+        (1...1 << 14).contains(height), (1...1 << 14).contains(width)
+      else { throw wrong("image_grid_pinpoints", expected: "pairs of sizes") }
+      result.append((height, width))
+    }
+    guard !result.isEmpty, result.count <= 1024 else { throw wrong("image_grid_pinpoints", expected: "pairs of sizes") }
+    return result
+  }
+}

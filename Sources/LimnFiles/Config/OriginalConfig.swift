@@ -1,0 +1,45 @@
+import LimnTensor
+
+extension ModelConfig {
+  /// From the config.json of the original LLaVA code: the language model's keys at the top level, and
+  /// `mm_…` keys. The vision tower's config comes from elsewhere (`Checkpoint`).
+  init(original fields: ConfigReader) throws(LimnError) {
+    language = try LanguageConfig(fields, try Self.architecture(fields))
+    switch try fields.string("mm_projector_type") ?? "linear" {
+    case "mlp2x_gelu": projector = ProjectorConfig(activation: .erf)
+    default: throw fields.wrong("mm_projector_type", expected: "mlp2x_gelu: limn runs no other projector")
+    }
+    featureLayers = [try fields.int("mm_vision_select_layer") ?? -2]
+    switch try fields.string("mm_vision_select_feature") ?? "patch" {
+    case "patch": keepsClassToken = false
+    case "cls_patch": keepsClassToken = true
+    default: throw fields.wrong("mm_vision_select_feature", expected: "patch or cls_patch")
+    }
+    aspectPolicy = try fields.string("image_aspect_ratio")
+    guard aspectPolicy == "anyres" else { return }
+    family = .llavaNext
+    guard try fields.string("mm_patch_merge_type") == "spatial_unpad" else {
+      throw fields.wrong("mm_patch_merge_type", expected: "spatial_unpad")
+    }
+    // This layout writes width before height.
+    guard let points = try fields.pinpoints() else {
+      throw fields.wrong("image_grid_pinpoints", expected: "pairs of width and height")
+    }
+    gridPinpoints = points.map { ($0.width, $0.height) }
+  }
+
+  /// The class says which language model it is; `model_type` often says "llava" only.
+  private static func architecture(_ fields: ConfigReader) throws(LimnError) -> LanguageConfig.Architecture {
+    let type = try fields.string("model_type") ?? ""
+    let name = (fields.json["architectures"]?.array?.first?.string ?? type).lowercased()
+    for (word, architecture) in [
+      ("mistral", LanguageConfig.Architecture.mistral), ("phi3", .phi3), ("phi", .phi2), ("llama", .llama),
+    ] where name.contains(word) {
+      return architecture
+    }
+    guard type == "llava" || type == "llava_llama" else {
+      throw fields.wrong("architectures", expected: "a class on Llama, Mistral, Phi-3 or Phi")
+    }
+    return .llama
+  }
+}

@@ -1,0 +1,76 @@
+import LimnTensor
+
+/// The names in GGUF files, of language models and of projector files.
+struct GGUFNames {
+  private let table: [String: String]
+  private let layerTable: [String: String]
+  private let layerPrefix: (file: String, model: String)
+
+  /// How the file of a language model or of a projector names things: some names mean different things in
+  /// different files, so the file is looked at.
+  init(_ file: GGUF) {
+    self = file.isProjector ? Self(projector: file) : Self(language: file)
+  }
+
+  func place(of name: String) -> TensorPlace {
+    // Frequencies of RoPE are part of the config.
+    if name.hasPrefix("rope_f") { return .leftover }
+    if let place = table[name] { return .named(place) }
+    let (stem, suffix) = Self.split(name)
+    if let place = table[stem] { return .named(place + suffix) }
+    guard stem.hasPrefix(layerPrefix.file) else { return .unknown }
+    let rest = stem.dropFirst(layerPrefix.file.count)
+    guard let dot = rest.firstIndex(of: "."), let number = Int(rest[..<dot]), number >= 0,
+      let module = layerTable[String(rest[rest.index(after: dot)...])]
+    else { return .unknown }
+    return .named("\(layerPrefix.model)\(number).\(module)\(suffix)")
+  }
+
+  /// "blk.0.attn_q.weight" → ("blk.0.attn_q", ".weight")
+  private static func split(_ name: String) -> (String, String) {
+    for suffix in [".weight", ".bias"] where name.hasSuffix(suffix) {
+      return (String(name.dropLast(suffix.count)), suffix)
+    }
+    return (name, "")
+  }
+
+  private init(language file: GGUF) {
+    layerPrefix = ("blk.", "language_model.layers.")
+    table = [
+      "token_embd": "language_model.embed_tokens", "output_norm": "language_model.norm", "output": "lm_head",
+    ]
+    var layers = [
+      "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
+      "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_qkv": "self_attn.qkv_proj",
+      "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+      "ffn_down": "mlp.down_proj",
+    ]
+    if file.architecture == "phi2" {
+      (layers["ffn_up"], layers["ffn_down"]) = ("mlp.fc1", "mlp.fc2")
+    } else if file.tensor("blk.0.ffn_gate.weight") == nil {
+      // phi3: gate and up are one matrix.
+      layers["ffn_up"] = "mlp.gate_up_proj"
+    }
+    layerTable = layers
+  }
+
+  private init(projector file: GGUF) {
+    layerPrefix = ("v.blk.", "vision_tower.encoder.layers.")
+    table = [
+      "v.class_embd": "vision_tower.embeddings.class_embedding",
+      "v.patch_embd": "vision_tower.embeddings.patch_embedding",
+      "v.position_embd": "vision_tower.embeddings.position_embedding",
+      "v.pre_ln": "vision_tower.pre_layrnorm", "v.post_ln": "vision_tower.post_layernorm",
+      "mm.0": "multi_modal_projector.linear_1", "mm.2": "multi_modal_projector.linear_2",
+      "model.image_newline": "image_newline", "v.image_newline": "image_newline",
+    ]
+    // The first converters called fc1 "down" and fc2 "up". Only shapes tell: fc1's inputs are the hidden size.
+    let hidden = file.tensor("v.class_embd")?.shape.last
+    let swapped = file.tensor("v.blk.0.ffn_down.weight")?.shape.last == hidden
+    layerTable = [
+      "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+      "attn_out": "self_attn.out_proj", "ln1": "layer_norm1", "ln2": "layer_norm2",
+      "ffn_down": swapped ? "mlp.fc1" : "mlp.fc2", "ffn_up": swapped ? "mlp.fc2" : "mlp.fc1",
+    ]
+  }
+}

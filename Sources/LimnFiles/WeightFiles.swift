@@ -1,0 +1,170 @@
+package import LimnTensor
+
+/// All tensors of a model reference as its files hold them: any architecture, no model is built.
+package struct RawWeights: Sendable {
+  package struct Entry: Sendable {
+    /// The name in the file.
+    package let name: String
+    /// The name in the model; nil where nothing in the model has this place.
+    package let modelName: String?
+    package let tensor: Tensor
+  }
+
+  /// In the order of the files.
+  package let tensors: [Entry]
+
+  /// The tensors of a folder (safetensors or PyTorch files), or of a GGUF file and the projector file beside it.
+  /// - Parameters:
+  ///   - reference: a folder, or a file of one of the three formats.
+  ///   - mmproj: the projector's GGUF file; nil: the one in the same folder, if there is one.
+  package static func open(_ reference: String, mmproj: String? = nil) throws(LimnError) -> RawWeights {
+    guard Folder.exists(reference) else { throw notFound(reference) }
+    if Folder.isDirectory(reference) {
+      return RawWeights(try folder(Folder(path: reference)).tensors, TensorNames.place)
+    }
+    guard reference.hasSuffix(".gguf") else { return RawWeights(try file(reference), TensorNames.place) }
+    let pair = try GGUFPair(reference, mmproj: mmproj)
+    return RawWeights(tensors: [pair.language, pair.projector].compactMap(\.self).flatMap { file in
+      RawWeights(file.tensors, GGUFNames(file).place).tensors
+    })
+  }
+
+  private init(tensors: [Entry]) { self.tensors = tensors }
+
+  private init(_ tensors: [NamedTensor], _ place: (String) -> TensorPlace) {
+    self.tensors = tensors.map { tensor in
+      var modelName: String?
+      if case .named(let name) = place(tensor.name) { modelName = name }
+      return Entry(name: tensor.name, modelName: modelName, tensor: tensor.tensor)
+    }
+  }
+
+  static func notFound(_ reference: String) -> LimnError {
+    LimnError(
+      .notFound, "no such model", in: reference, expected: "a folder or a .gguf file", remedy: "check the path")
+  }
+
+  /// The tensors of one file, by its format.
+  static func file(_ path: String) throws(LimnError) -> [NamedTensor] {
+    if path.hasSuffix(".safetensors") { return try Safetensors(path: path).tensors }
+    if path.hasSuffix(".gguf") { return try GGUF(path: path).tensors }
+    return try PyTorchFile(path: path).tensors
+  }
+
+  /// The weight files of a folder in the order in which they are looked for: safetensors before PyTorch's, one
+  /// file before shards with an index, and these before files that just lie there.
+  static func folder(_ folder: Folder) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
+    for (single, suffix) in [("model.safetensors", ".safetensors"), ("pytorch_model.bin", ".bin")] {
+      let index = single + ".index.json"
+      if folder.has(single) {
+        let path = folder.path(single)
+        return (try file(path), [path])
+      }
+      if folder.has(index) { return try sharded(folder, index: index) }
+      let names = folder.names.filter { name in
+        name.hasSuffix(suffix) && !name.hasPrefix(".") && !extras.contains { name.hasPrefix($0) }
+          && (suffix == ".safetensors" || name.hasPrefix("pytorch_model"))
+      }
+      if !names.isEmpty { return try joined(names.map(folder.path)) }
+    }
+    if folder.has("adapter_model.safetensors") || folder.has("adapter_model.bin") {
+      throw LimnError.badData(
+        "the folder holds an adapter (LoRA), not a model", in: folder.path,
+        remedy: "merge it into its base model first (peft's merge_and_unload)")
+    }
+    let gguf = folder.names.filter { $0.hasSuffix(".gguf") }
+    throw LimnError(
+      .notFound, "the folder holds no weights", in: folder.path,
+      expected: "*.safetensors, pytorch_model*.bin or a .gguf file",
+      remedy: gguf.isEmpty ? "fetch the model's weight files" : "name the file itself: \(folder.path(gguf[0]))")
+  }
+
+  /// Files beside a model's weights that hold none of them.
+  private static let extras = ["adapter_model", "training_args", "optimizer", "scheduler", "consolidated"]
+
+  /// Shards, as an index names them: {"weight_map": {tensor: file}}.
+  private static func sharded(
+    _ folder: Folder, index: String
+  ) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
+    guard let map = try folder.json(index)?["weight_map"]?.object else {
+      throw LimnError.badData("the index has no weight_map", in: folder.path(index))
+    }
+    var shards: [String] = []
+    var shardOf: [ExactString: String] = [:]
+    for (tensor, value) in map.members {
+      guard let shard = value.string else {
+        throw LimnError.badData("weight_map is wrong", in: folder.path(index), expected: "file names")
+      }
+      if !shards.contains(shard) { shards.append(shard) }
+      shardOf[ExactString(tensor)] = shard
+    }
+    var tensors: [NamedTensor] = []
+    var files: [String] = []
+    var seen: Set<ExactString> = []
+    for shard in shards {
+      let path = try folder.file(shard, namedBy: index)
+      files.append(path)
+      for tensor in try file(path) {
+        // The index decides where a tensor is read from; one that it does not know counts where it stands.
+        let name = ExactString(tensor.name)
+        if let place = shardOf[name], place != shard { continue }
+        if seen.insert(name).inserted { tensors.append(tensor) }
+      }
+    }
+    if let missing = map.keys.first(where: { !seen.contains(ExactString($0)) }) {
+      throw LimnError.badData(
+        "the tensor \(missing) is not in its file", in: folder.path, expected: shardOf[ExactString(missing)],
+        remedy: "fetch the files of this model again")
+    }
+    return (tensors, files)
+  }
+
+  /// Several files without an index: no tensor may stand in two of them.
+  private static func joined(_ paths: [String]) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
+    var tensors: [NamedTensor] = []
+    var seen: Set<ExactString> = []
+    for path in paths {
+      for tensor in try file(path) {
+        guard seen.insert(ExactString(tensor.name)).inserted else {
+          throw LimnError.badData("the tensor \(tensor.name) stands in another file too", in: path)
+        }
+        tensors.append(tensor)
+      }
+    }
+    return (tensors, paths)
+  }
+}
+
+/// A language model in GGUF and, where there is one, the GGUF file with its vision tower and projector.
+struct GGUFPair {
+  var language: GGUF
+  var projector: GGUF?
+
+  /// Opens both. Given in the wrong order, they are put right: a projector says that it is one.
+  /// - Parameter mmproj: nil: the only file beside `path` whose name says "mmproj" is taken.
+  init(_ path: String, mmproj: String?) throws(LimnError) {
+    language = try GGUF(path: path)
+    if let mmproj {
+      let other = try GGUF(path: mmproj)
+      projector = other
+      if language.isProjector, !other.isProjector { (language, projector) = (other, language) }
+    } else if !language.isProjector {
+      projector = try Self.beside(path).map { path throws(LimnError) in try GGUF(path: path) }
+    }
+  }
+
+  /// The projector file in the folder of a language model; where several are there, the most precise.
+  private static func beside(_ path: String) throws(LimnError) -> String? {
+    let folder = Folder.holding(path)
+    let names = folder.names.filter { $0.hasSuffix(".gguf") && $0.contains("mmproj") }
+    let best = ["f32", "bf16", "f16"].lazy.compactMap { type in
+      names.first { $0.lowercased().contains(type) }
+    }.first
+    return (best ?? names.first).map(folder.path)
+  }
+}
+
+extension GGUF {
+  /// Whether this is a vision tower with projector, not a language model.
+  var isProjector: Bool { architecture == "clip" }
+}

@@ -1,0 +1,154 @@
+import Foundation
+public import LimnTensor
+
+/// Where a picture comes from, as a command line or a request names it.
+public enum ImageSource: Sendable, Equatable {
+  case path(String)
+  case standardInput
+  /// Bytes at hand, and what errors call them.
+  case data([UInt8], name: String)
+  /// A picture that is already decoded.
+  case pixels(RGBImage)
+  /// An http or https URL. This module has no network: whoever does fetches it and gives `data`.
+  case url(String)
+
+  /// The most bytes that a picture's file may have.
+  public static let mostBytes = 512 << 20
+
+  /// Reads `-`, `data:…`, `http://…`, `https://…`, `file:///…`; anything else is a path.
+  ///
+  /// - Throws: `badData` for a `data:` URL that is not well formed.
+  public init(_ text: String) throws(LimnError) {
+    let scheme = text.prefix(8).lowercased()
+    if text == "-" {
+      self = .standardInput
+    } else if scheme.hasPrefix("http://") || scheme.hasPrefix("https://") {
+      self = .url(text)
+    } else if scheme.hasPrefix("data:") {
+      self = .data(try Self.bytes(ofDataURL: text), name: "the data: URL")
+    } else if scheme == "file:///", let path = String(text.dropFirst(7)).removingPercentEncoding {
+      self = .path(path)
+    } else {
+      self = .path(text)
+    }
+  }
+
+  /// What errors call the picture.
+  public var name: String {
+    switch self {
+    case .path(let path): path
+    case .standardInput: "standard input"
+    case .data(_, let name): name
+    case .pixels: "the picture"
+    case .url(let url): url
+    }
+  }
+
+  /// The bytes of a picture on this machine.
+  ///
+  /// - Throws: `notFound` for a path that leads nowhere; `badData` for a directory, a device, and more than
+  ///   `mostBytes`; `unavailable` for a file that can't be read.
+  /// - Precondition: neither a `url` nor `pixels`.
+  public func read() throws(LimnError) -> [UInt8] {
+    switch self {
+    case .data(let bytes, let name):
+      guard bytes.count <= Self.mostBytes else { throw Self.tooLarge(name) }
+      return bytes
+    case .standardInput:
+      return try Self.readAll(STDIN_FILENO, size: 0, name: name)
+    case .path(let path):
+      return try Self.readFile(path)
+    case .url, .pixels:
+      preconditionFailure("a URL has to be fetched first, pixels need no reading")
+    }
+  }
+
+  private static func readFile(_ path: String) throws(LimnError) -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      guard errno == ENOENT || errno == ENOTDIR else {
+        throw LimnError(.unavailable, "cannot be opened (\(String(cString: strerror(errno))))", in: path)
+      }
+      throw LimnError(.notFound, "no such file", in: path, remedy: "check the path")
+    }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+      throw LimnError(.unavailable, "cannot be read (\(String(cString: strerror(errno))))", in: path)
+    }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG where status.st_size > mostBytes: throw tooLarge(path)
+    case S_IFREG, S_IFIFO: return try readAll(descriptor, size: Int(status.st_size), name: path)
+    case S_IFDIR: throw .badData("a directory, not a picture", in: path, remedy: "name a file in it")
+    default: throw .badData("a device, not a picture", in: path, remedy: "name a file")
+    }
+  }
+
+  /// - Parameter size: what to expect; the data may be longer or shorter.
+  private static func readAll(_ descriptor: Int32, size: Int, name: String) throws(LimnError) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(size)
+    var piece = [UInt8](repeating: 0, count: 1 << 18)
+    while true {
+      let count = Foundation.read(descriptor, &piece, piece.count)
+      if count == 0 { return bytes }
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw LimnError(.unavailable, "cannot be read (\(String(cString: strerror(errno))))", in: name)
+      }
+      guard bytes.count + count <= mostBytes else { throw tooLarge(name) }
+      bytes += piece[..<count]
+    }
+  }
+
+  private static func tooLarge(_ name: String) -> LimnError {
+    .badData(
+      "the file is too large for a picture", in: name, expected: "at most \(mostBytes >> 20) MB",
+      remedy: "scale the picture down first")
+  }
+
+  /// RFC 2397: `data:[type][;base64],data`, percent-encoded; whitespace in base64, the alphabet of URLs and
+  /// missing padding are let pass.
+  private static func bytes(ofDataURL text: String) throws(LimnError) -> [UInt8] {
+    let broken = LimnError.badData(
+      "not a well-formed data: URL", in: "the data: URL", expected: "data:image/png;base64,…")
+    guard text.utf8.count <= 2 * mostBytes else { throw tooLarge("the data: URL") }
+    guard let comma = text.utf8.firstIndex(of: UInt8(ascii: ",")) else { throw broken }
+    let isBase64 = text[..<comma].lowercased().hasSuffix(";base64")
+    guard let body = percentDecoded(Array(text.utf8[text.utf8.index(after: comma)...])) else { throw broken }
+    guard isBase64 else { return body }
+    var plain: [UInt8] = []
+    plain.reserveCapacity(body.count + 3)
+    for byte in body {
+      switch byte {
+      case 0x09, 0x0A, 0x0D, 0x20: break
+      case UInt8(ascii: "-"): plain.append(UInt8(ascii: "+"))
+      case UInt8(ascii: "_"): plain.append(UInt8(ascii: "/"))
+      default: plain.append(byte)
+      }
+    }
+    while plain.count % 4 != 0, plain.count % 4 != 1 { plain.append(UInt8(ascii: "=")) }
+    guard let data = Data(base64Encoded: Data(plain)) else { throw broken }
+    return Array(data)
+  }
+
+  private static func percentDecoded(_ bytes: [UInt8]) -> [UInt8]? {
+    var result: [UInt8] = []
+    result.reserveCapacity(bytes.count)
+    var position = 0
+    while position < bytes.count {
+      guard bytes[position] == UInt8(ascii: "%") else {
+        result.append(bytes[position])
+        position += 1
+        continue
+      }
+      guard position + 2 < bytes.count,
+        let high = Character(UnicodeScalar(bytes[position + 1])).hexDigitValue,
+        let low = Character(UnicodeScalar(bytes[position + 2])).hexDigitValue
+      else { return nil }
+      result.append(UInt8(high << 4 | low))
+      position += 3
+    }
+    return result
+  }
+}

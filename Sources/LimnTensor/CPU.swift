@@ -1,0 +1,253 @@
+package import CLimnKernels
+
+/// A product of CLimnKernels: `limn_multiply`.
+private typealias Multiply = @convention(c) (
+  UnsafeRawPointer?, UnsafeRawPointer?, Int, Int32, UnsafeMutablePointer<Float>?, Int, Int32
+) -> Void
+
+/// The operations on this computer's processor.
+///
+/// Each one fills a job for the kernels of CLimnKernels and lets the thread pool share it out. Calls from several
+/// threads take turns. In the steady state nothing is allocated: the memory for prepared activations grows to the
+/// largest call and stays.
+// @unchecked: the working memory is touched only inside `pool.exclusively`; the rest never changes after `init`.
+package final class CPU: Backend, @unchecked Sendable {
+  package let compute: Compute
+  package let isa: ISA
+  package var threads: Int { pool.threads }
+  let pool: ThreadPool
+  let kernels: limn_kernels
+  private let paths: Paths
+  private var workspace = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 64)
+
+  /// - Parameters:
+  ///   - threads: nil for the physical cores that this process may use.
+  ///   - isa: nil for the one that LIMN_ISA names, or the best that the machine has.
+  /// - Throws: an instruction set that the machine lacks.
+  package init(threads: Int? = nil, compute: Compute = .fast, isa: ISA? = nil) throws(LimnError) {
+    let isa = if let isa { isa } else { try ISA.chosen() }
+    var kernels = limn_kernels()
+    guard limn_kernels_init(&kernels, isa.code) != 0 else {
+      throw LimnError(.unavailable, "this machine lacks an instruction set", found: isa.rawValue)
+    }
+    self.compute = compute
+    self.isa = isa
+    self.kernels = kernels
+    paths = Paths(isa: isa)
+    pool = ThreadPool(threads: max(1, threads ?? Machine.defaultThreads))
+  }
+
+  deinit { workspace.deallocate() }
+
+  // MARK: Matrix products
+
+  package func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool) {
+    linear(x, layer, into: y, adding: adding, arithmetic: nil)
+  }
+
+  /// With an arithmetic other than the one that `compute` would take, for tests.
+  package func linear(
+    _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, arithmetic: limn_arithmetic?
+  ) {
+    let weight = layer.weight
+    precondition(x.width == layer.inputs && y.width == layer.outputs && x.rows == y.rows)
+    if x.rows == 0 || y.width == 0 { return }
+    let path =
+      if let arithmetic { paths[weight.type, arithmetic]! } else { paths.preferred(weight.type, compute) }
+    let blocks = (x.width + LIMN_BLOCK - 1) / LIMN_BLOCK
+    // An odd number of cache lines from token to token: a tile's tokens then fall into different sets of the cache.
+    let stride = (blocks * path.pointee.x_bytes / 64 | 1) * 64
+    withExtendedLifetime(weight.memory) {
+      pool.exclusively {
+        reserve(x.rows * stride)
+        var prepare = limn_prepare_job(
+          path: path, x: x.pointer, columns: x.width, prepared: workspace.baseAddress, prepared_stride: stride)
+        pool.run(kernels.prepare, &prepare, count: x.rows, grain: 8)
+        var job = limn_linear_job(
+          path: path, weight: weight.start, row_bytes: weight.rowBytes, rows: weight.rows, columns: weight.columns,
+          prepared: workspace.baseAddress, prepared_stride: stride, tokens: x.rows, panels: 1, token_parts: 1,
+          bias: layer.bias?.values.baseAddress, y: y.pointer, adding: adding ? 1 : 0)
+        let items = divide(&job, blocks: blocks)
+        pool.run(kernels.linear, &job, count: items, scratch: limn_linear_scratch(&job))
+      }
+    }
+  }
+
+  /// Decides how many panels share one pass over the tokens, and how many parts the tokens are cut into; returns the
+  /// number of items.
+  private func divide(_ job: inout limn_linear_job, blocks: Int) -> Int {
+    let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
+    let tiles = (job.tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS
+    // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less often.
+    // Of one tile: all the same, only that the next panel is fetched ahead within an item.
+    let cached = tiles == 1 ? 64 : max(1, (384 << 10) / (blocks * job.path.pointee.panel_bytes))
+    let enough = 4 * pool.threads
+    job.panels = max(1, min(cached, panels / enough))
+    let groups = (panels + job.panels - 1) / job.panels
+    job.token_parts = max(1, min(tiles, (enough + groups - 1) / groups))
+    if pool.threads == 1 { job.token_parts = 1 }
+    return groups * job.token_parts
+  }
+
+  private func reserve(_ bytes: Int) {
+    if bytes <= workspace.count { return }
+    workspace.deallocate()
+    workspace = .allocate(byteCount: (bytes + 4095) & ~4095, alignment: 4096)
+  }
+
+  package func gather(_ ids: UnsafeBufferPointer<Int32>, from table: Matrix, into y: Activations) {
+    precondition(ids.count == y.rows && table.columns == y.width)
+    precondition(ids.allSatisfy { $0 >= 0 && Int($0) < table.rows })
+    withExtendedLifetime(table.memory) {
+      pool.exclusively {
+        var job = limn_gather_job(
+          path: paths[table.type, LIMN_FLOAT32]!, table: table.start, row_bytes: table.rowBytes,
+          columns: table.columns, ids: ids.baseAddress, y: y.pointer)
+        pool.run(kernels.gather, &job, count: ids.count, grain: 16)
+      }
+    }
+  }
+
+  // MARK: Norms and rotations
+
+  package func rmsNorm(_ x: Activations, weight: Vector, epsilon: Float, into y: Activations) {
+    norm(kernels.rms_norm, x, weight: weight, bias: nil, epsilon: epsilon, into: y)
+  }
+
+  package func layerNorm(_ x: Activations, weight: Vector, bias: Vector, epsilon: Float, into y: Activations) {
+    norm(kernels.layer_norm, x, weight: weight, bias: bias, epsilon: epsilon, into: y)
+  }
+
+  private func norm(
+    _ kernel: Kernel, _ x: Activations, weight: Vector, bias: Vector?, epsilon: Float, into y: Activations
+  ) {
+    precondition(x.rows == y.rows && x.width == y.width && weight.count == x.width)
+    precondition(bias == nil || bias!.count == x.width)
+    withExtendedLifetime((weight, bias)) {
+      pool.exclusively {
+        var job = limn_norm_job(
+          x: x.pointer, weight: weight.values.baseAddress, bias: bias?.values.baseAddress, y: y.pointer,
+          width: x.width, epsilon: epsilon)
+        pool.run(kernel, &job, count: x.rows, grain: grain(x.width))
+      }
+    }
+  }
+
+  package func rope(_ x: Activations, heads: Int, firstPosition: Int, table: RoPETable) {
+    precondition(x.width == heads * table.headSize)
+    precondition(firstPosition >= 0 && firstPosition + x.rows <= table.positions)
+    if table.dimensions == 0 { return }
+    let first = firstPosition * (table.dimensions / 2)
+    withExtendedLifetime(table) {
+      pool.exclusively {
+        var job = limn_rope_job(
+          x: x.pointer, heads: heads, head_size: table.headSize, dimensions: table.dimensions,
+          cosines: table.cosines.values.baseAddress! + first, sines: table.sines.values.baseAddress! + first,
+          adjacent: table.style == .adjacent ? 1 : 0)
+        pool.run(kernels.rope, &job, count: x.rows, grain: grain(x.width))
+      }
+    }
+  }
+
+  // MARK: Attention
+
+  package func store(keys: Activations, values: Activations, in cache: KVCache, layer: Int, position: Int) {
+    precondition(keys.rows == values.rows && keys.width == cache.kvHeads * cache.headSize)
+    precondition(values.width == keys.width && position >= 0 && position + keys.rows <= cache.capacity)
+    let offset = position * cache.headSize * cache.storage.bytesPerValue
+    store(keys, at: cache.keys(layer: layer) + offset, in: cache)
+    store(values, at: cache.values(layer: layer) + offset, in: cache)
+  }
+
+  private func store(_ x: Activations, at place: UnsafeMutableRawPointer, in cache: KVCache) {
+    withExtendedLifetime(cache) {
+      pool.exclusively {
+        var job = limn_store_job(
+          x: x.pointer, cache: place, heads: cache.kvHeads, head_size: cache.headSize, capacity: cache.capacity,
+          half: cache.storage == .float16 ? 1 : 0)
+        pool.run(kernels.store, &job, count: x.rows, grain: grain(x.width))
+      }
+    }
+  }
+
+  package func attention(
+    _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
+    into y: Activations
+  ) {
+    precondition(q.width == heads * cache.headSize && heads % cache.kvHeads == 0)
+    precondition(firstPosition >= 0 && firstPosition + q.rows <= cache.capacity)
+    precondition(window == nil || window! > 0)
+    let bytes = cache.headSize * cache.storage.bytesPerValue
+    withExtendedLifetime(cache) {
+      attend(
+        limn_attention_job(
+          multiply: multiply, q: q.pointer, keys: cache.keys(layer: layer), values: cache.values(layer: layer),
+          position_bytes: bytes, head_bytes: cache.capacity * bytes, half: cache.storage == .float16 ? 1 : 0,
+          causal: 1, tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
+          first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale,
+          y: y.pointer),
+        q, y)
+    }
+  }
+
+  package func fullAttention(
+    q: Activations, k: Activations, v: Activations, heads: Int, scale: Float, into y: Activations
+  ) {
+    precondition(q.width % heads == 0 && k.width == q.width && v.width == q.width && k.rows == v.rows)
+    let headSize = q.width / heads
+    attend(
+      limn_attention_job(
+        multiply: multiply, q: q.pointer, keys: k.pointer, values: v.pointer, position_bytes: k.width * 4,
+        head_bytes: headSize * 4, half: 0, causal: 0, tokens: q.rows, heads: heads, kv_heads: heads,
+        head_size: headSize, first_position: 0, positions: k.rows, window: 0, block_tokens: 1, scale: scale,
+        y: y.pointer),
+      q, y)
+  }
+
+  private var multiply: Multiply? { paths[.f32, LIMN_FLOAT32]!.pointee.multiply }
+
+  private func attend(_ attention: limn_attention_job, _ q: Activations, _ y: Activations) {
+    precondition(y.rows == q.rows && y.width == q.width)
+    if q.rows == 0 { return }
+    var job = attention
+    // Enough query rows to pay for unpacking a tile of keys and values, few enough that all threads have work.
+    let group = job.heads / job.kv_heads
+    job.block_tokens = max(1, 48 / group)
+    while job.block_tokens > 12, (q.rows + job.block_tokens - 1) / job.block_tokens * job.kv_heads < 4 * threads {
+      job.block_tokens -= 12
+    }
+    let items = (q.rows + job.block_tokens - 1) / job.block_tokens * job.kv_heads
+    pool.exclusively {
+      pool.run(kernels.attention, &job, count: items, scratch: limn_attention_scratch(&job))
+    }
+  }
+
+  // MARK: Element by element
+
+  package func gelu(_ x: Activations, _ kind: GELU) {
+    switch kind {
+    case .erf: elements(kernels.gelu_erf, x, nil)
+    case .tanh: elements(kernels.gelu_tanh, x, nil)
+    case .quick: elements(kernels.gelu_quick, x, nil)
+    }
+  }
+
+  package func siluMultiply(_ gate: Activations, _ up: Activations) {
+    elements(kernels.silu_multiply, gate, up)
+  }
+
+  package func add(_ x: Activations, into y: Activations) {
+    elements(kernels.add, y, x)
+  }
+
+  private func elements(_ kernel: Kernel, _ x: Activations, _ other: Activations?) {
+    precondition(other == nil || (other!.rows == x.rows && other!.width == x.width))
+    pool.exclusively {
+      var job = limn_elements_job(x: x.pointer, other: other.map { UnsafePointer($0.pointer) })
+      pool.run(kernel, &job, count: x.rows * x.width, grain: 8192)
+    }
+  }
+
+  /// Rows of this width that make a range worth handing to a thread.
+  private func grain(_ width: Int) -> Int { max(1, 8192 / max(1, width)) }
+}

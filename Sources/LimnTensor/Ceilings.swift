@@ -1,0 +1,44 @@
+internal import CLimnKernels
+
+/// The most that a machine gives, with all threads: what measured speeds are to be set against.
+package struct Ceilings: Sendable {
+  /// Bytes read from memory, in 10⁹ per second.
+  package let readGBs: Double
+  /// Products and sums of bfloat16 numbers (of float32, where there are no instructions for them), 10⁹ per second.
+  package let bf16GFlops: Double
+  /// Products and sums of 8-bit integers (of float32, where there are no instructions for them), 10⁹ per second.
+  package let int8GOps: Double
+}
+
+extension CPU {
+  /// Measures for about a third of a second each; takes 256 MB of memory meanwhile.
+  package func measureCeilings() -> Ceilings {
+    let items = 256
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: items * LIMN_READ_ITEM, alignment: 4096)
+    defer { memory.deallocate() }
+    memory.initializeMemory(as: UInt8.self, repeating: 1)
+    var one: Float = 1
+    return withUnsafeBytes(of: &one) { one in
+      Ceilings(
+        readGBs: rate(kernels.read, memory.baseAddress!, items: items, of: Double(LIMN_READ_ITEM)),
+        bf16GFlops: rate(kernels.multiply_16, one.baseAddress!, items: items, of: kernels.operations_16),
+        int8GOps: rate(kernels.multiply_8, one.baseAddress!, items: items, of: kernels.operations_8))
+    }
+  }
+
+  /// The best of as many rounds as fit, in 10⁹ units per second.
+  private func rate(_ kernel: Kernel, _ job: UnsafeRawPointer, items: Int, of units: Double) -> Double {
+    let clock = ContinuousClock()
+    let end = clock.now + .milliseconds(330)
+    var best = 0.0
+    repeat {
+      let duration = clock.measure {
+        pool.exclusively {
+          pool.run(kernel, job, count: items, grain: 4, scratch: LIMN_MEASURE_SCRATCH)
+        }
+      }
+      best = max(best, Double(items) * units / (duration / .seconds(1)) / 1e9)
+    } while clock.now < end
+    return best
+  }
+}

@@ -1,0 +1,42 @@
+internal import CLimnKernels
+
+/// A tensor's values as float32, exactly as the reference implementation of its format gives them.
+///
+/// - Throws: a type that is not computed with, bytes that do not fit the shape, or rows that end inside a block.
+package func dequantized(_ tensor: Tensor) throws(LimnError) -> [Float] {
+  let (elements, bytes) = tensor.type.layout
+  var path = limn_path()
+  guard let type = tensor.type.kernelType,
+    limn_path_init(&path, ISA.best.code, type, LIMN_FLOAT32) != 0
+  else {
+    throw LimnError.badData("a tensor's type cannot be converted to float32", found: tensor.type.rawValue)
+  }
+  let columns = tensor.shape.last ?? 1
+  guard columns % elements == 0 else {
+    throw LimnError.badData(
+      "a tensor's rows end inside a block", expected: "a multiple of \(elements) columns", found: "\(columns)")
+  }
+  let (count, isTooLarge) = tensor.shape.reduce((1, false)) { product, axis in
+    let (value, overflow) = product.0.multipliedReportingOverflow(by: axis)
+    return (value, product.1 || overflow || axis < 0)
+  }
+  guard !isTooLarge, tensor.range.count % bytes == 0, count % elements == 0,
+    count / elements == tensor.range.count / bytes
+  else {
+    throw LimnError.badData(
+      "a tensor's size and shape disagree", expected: "\(tensor.shape)", found: "\(tensor.range.count) bytes")
+  }
+  guard count > 0 else { return [] }
+  return withExtendedLifetime(tensor.memory) {
+    [Float](unsafeUninitializedCapacity: count) { values, initialized in
+      // A call takes 32 bits of columns; blocks follow one another across rows, so any multiple of 256 is a piece.
+      let piece = 1 << 20
+      for start in stride(from: 0, to: count, by: piece) {
+        path.dequantize(
+          tensor.bytes.baseAddress! + start / elements * bytes, values.baseAddress! + start,
+          Int32(min(piece, count - start)))
+      }
+      initialized = count
+    }
+  }
+}

@@ -1,0 +1,72 @@
+internal import CLimnKernels
+
+#if canImport(Glibc)
+  internal import Glibc
+#else
+  internal import Darwin
+#endif
+
+/// What this computer offers to the engine.
+package enum Machine {
+  /// How many threads pay: the physical cores that this process may run on, or fewer where a container's limit on
+  /// processor time (cgroup v2 or v1) allows fewer.
+  package static let defaultThreads: Int = {
+    #if os(Linux)
+      var cores: Set<String> = []
+      for processor in allowedProcessors() {
+        let siblings = "/sys/devices/system/cpu/cpu\(processor)/topology/thread_siblings_list"
+        cores.insert(text(of: siblings) ?? "processor \(processor)")
+      }
+      let limit = processorLimit(groups: text(of: "/proc/self/cgroup") ?? "", root: "/sys/fs/cgroup")
+      return max(1, min(cores.count, limit ?? cores.count))
+    #else
+      return max(1, sysconf(_SC_NPROCESSORS_ONLN))
+    #endif
+  }()
+
+  #if os(Linux)
+    private static func allowedProcessors() -> [Int] {
+      var allowed = [UInt8](repeating: 0, count: 4096)
+      let count = limn_allowed_processors(&allowed, allowed.count)
+      return count > 0 ? (0..<allowed.count).filter { allowed[$0] != 0 } : [0]
+    }
+
+    /// The whole processors that the cgroups of this process, and those around them, are granted; nil: no limit.
+    ///
+    /// - Parameter groups: the lines of /proc/self/cgroup, "hierarchy:controllers:path".
+    package static func processorLimit(groups: String, root: String) -> Int? {
+      var limit: Int?
+      for line in groups.split(separator: "\n") {
+        let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+        guard fields.count == 3 else { continue }
+        let isUnified = fields[1].isEmpty
+        guard isUnified || fields[1].split(separator: ",").contains("cpu") else { continue }
+        var path = fields[2].split(separator: "/")
+        while true {
+          let folder = ([isUnified ? root : root + "/cpu"] + path.map(String.init)).joined(separator: "/")
+          let numbers =
+            isUnified
+            ? text(of: folder + "/cpu.max")?.split(separator: " ").map { Double($0) }
+            : [text(of: folder + "/cpu.cfs_quota_us"), text(of: folder + "/cpu.cfs_period_us")]
+              .map { $0.flatMap(Double.init) }
+          if let numbers, numbers.count == 2, let quota = numbers[0], let period = numbers[1], quota > 0, period > 0 {
+            limit = min(limit ?? .max, max(1, Int((quota / period).rounded(.up))))
+          }
+          if path.popLast() == nil { break }
+        }
+      }
+      return limit
+    }
+
+    /// A small file of the system, without the newline at its end.
+    private static func text(of path: String) -> String? {
+      guard let file = fopen(path, "re") else { return nil }
+      defer { fclose(file) }
+      var bytes = [UInt8](repeating: 0, count: 4096)
+      let count = fread(&bytes, 1, bytes.count, file)
+      guard count > 0 else { return nil }
+      let end = bytes[count - 1] == UInt8(ascii: "\n") ? count - 1 : count
+      return String(decoding: bytes[..<end], as: UTF8.self)
+    }
+  #endif
+}

@@ -1,0 +1,56 @@
+package import CLimnKernels
+
+extension TensorType {
+  /// The code of this type in the kernels; nil where they have none.
+  var kernelType: limn_type? {
+    switch self {
+    case .f32: LIMN_F32
+    case .f16: LIMN_F16
+    case .bf16: LIMN_BF16
+    case .q8_0: LIMN_Q8_0
+    case .q4_0: LIMN_Q4_0
+    case .q4_K: LIMN_Q4_K
+    case .q6_K: LIMN_Q6_K
+    default: nil
+    }
+  }
+
+  /// Whether `Backend` can take weights of this type; a loader refuses the others.
+  package var isComputable: Bool { kernelType != nil }
+}
+
+/// The ways to multiply on one instruction set: one `limn_path` for each weight type and arithmetic that it has.
+// @unchecked: written once in `init`, never after.
+package final class Paths: @unchecked Sendable {
+  private let table: UnsafeMutablePointer<limn_path>
+  private let isFilled: [Bool]
+  private static let arithmetics = Int(LIMN_ARITHMETICS.rawValue)
+
+  package init(isa: ISA) {
+    let count = Int(LIMN_TYPES.rawValue) * Self.arithmetics
+    table = .allocate(capacity: count)
+    table.initialize(repeating: limn_path(), count: count)
+    var isFilled = [Bool](repeating: false, count: count)
+    for index in 0..<count {
+      let type = limn_type(UInt32(index / Self.arithmetics))
+      let arithmetic = limn_arithmetic(UInt32(index % Self.arithmetics))
+      isFilled[index] = limn_path_init(table + index, isa.code, type, arithmetic) != 0
+    }
+    self.isFilled = isFilled
+  }
+
+  deinit { table.deallocate() }
+
+  package subscript(type: TensorType, arithmetic: limn_arithmetic) -> UnsafePointer<limn_path>? {
+    guard let code = type.kernelType else { return nil }
+    let index = Int(code.rawValue) * Self.arithmetics + Int(arithmetic.rawValue)
+    return isFilled[index] ? UnsafePointer(table + index) : nil
+  }
+
+  /// The fastest path within the fidelity that `compute` promises.
+  func preferred(_ type: TensorType, _ compute: Compute) -> UnsafePointer<limn_path> {
+    precondition(type.isComputable, "\(type.rawValue) is not a type to compute with")
+    let fast = compute == .fast ? self[type, LIMN_INT8] ?? self[type, LIMN_BFLOAT16] : nil
+    return fast ?? self[type, LIMN_FLOAT32]!
+  }
+}

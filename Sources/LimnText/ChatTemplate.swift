@@ -1,0 +1,139 @@
+import Foundation
+package import LimnFiles
+package import LimnTensor
+
+/// A checkpoint's chat template: turns messages into the prompt that the model was trained on, the same text
+/// as transformers' `apply_chat_template`.
+package struct ChatTemplate: Sendable {
+  package let source: String
+  /// What the template is called in messages: its file, or its key.
+  package let name: String
+  private let statements: [Statement]
+
+  /// Parses a template.
+  /// - Throws: bad data with the line, if the template is malformed or uses what no chat template can.
+  package init(source: String, name: String) throws(LimnError) {
+    self.source = source
+    self.name = name
+    do {
+      statements = try Parser.parse(source)
+    } catch {
+      var error = error
+      error.place = [name, error.place].compactMap(\.self).joined(separator: ", ")
+      throw error
+    }
+  }
+
+  /// The prompt for a conversation.
+  /// - Parameters:
+  ///   - messages: an array of `{"role", "content", …}`. They reach the template unchanged, except that
+  ///     members that are null are left out, as transformers does.
+  ///   - specialTokens: `bos_token`, `eos_token`, …; what is not here is undefined in the template.
+  ///   - extra: further variables, such as `enable_thinking`; `tools` and `documents` are none unless given.
+  /// - Throws: bad data with the template's line, where the template refuses or fails.
+  package func render(
+    messages: JSON, addGenerationPrompt: Bool, specialTokens: [String: String], extra: JSONObject = [:]
+  ) throws(LimnError) -> String {
+    guard let conversation = messages.array else {
+      throw .badData("messages that are no list", expected: "an array of messages", found: messages.kind)
+    }
+    guard !conversation.isEmpty else { throw .badData("a conversation without messages") }
+    var kept: [JSON] = []
+    for message in conversation {
+      guard let object = message.object else {
+        throw .badData("a message that is no object", expected: "{\"role\": …, \"content\": …}", found: message.kind)
+      }
+      var present = JSONObject()
+      for member in object.members where !member.value.isNull { present.set(member.key, to: member.value) }
+      kept.append(.object(present))
+    }
+    var variables: [String: Value] = [
+      "messages": Value(.array(kept)), "tools": .none, "documents": .none,
+      "add_generation_prompt": .bool(addGenerationPrompt),
+    ]
+    for (name, token) in specialTokens { variables[name] = .string(token) }
+    for member in extra.members { variables[member.key] = Value(member.value) }
+    return try Renderer.render(statements, variables: variables, name: name)
+  }
+
+  // MARK: Where templates are
+
+  /// The checkpoint's own template; nil if it has none.
+  ///
+  /// In a folder `chat_template.jinja` comes first, then `chat_template.json`, then `tokenizer_config.json`,
+  /// as in transformers. Where there are several templates, the one called `default` is taken.
+  package static func find(in source: TokenizerSource) throws(LimnError) -> ChatTemplate? {
+    switch source {
+    case .gguf(let gguf):
+      guard let text = gguf["tokenizer.chat_template"]?.string else { return nil }
+      return try ChatTemplate(source: text, name: "tokenizer.chat_template")
+    case .folder(let path): return try find(inFolder: path)
+    }
+  }
+
+  private static func find(inFolder folder: String) throws(LimnError) -> ChatTemplate? {
+    func path(_ name: String) -> String? {
+      let path = folder + "/" + name
+      return FileManager.default.fileExists(atPath: path) ? path : nil
+    }
+    if let path = path("chat_template.jinja") {
+      let memory = try Memory(mapping: path)
+      defer { withExtendedLifetime(memory) {} }
+      guard let text = String(validating: memory.bytes, as: UTF8.self) else {
+        throw .badData("a chat template that is not UTF-8", in: path)
+      }
+      return try ChatTemplate(source: text, name: path)
+    }
+    for name in ["chat_template.json", "tokenizer_config.json"] {
+      guard let path = path(name), let entry = try JSON.parse(file: path).present("chat_template") else { continue }
+      return try ChatTemplate(source: try defaultTemplate(entry, in: path), name: path)
+    }
+    return nil
+  }
+
+  /// One template as a string, or several as `[{"name", "template"}]` or `{name: template}`.
+  private static func defaultTemplate(_ entry: JSON, in path: String) throws(LimnError) -> String {
+    let named = entry.array?.first { $0["name"]?.string == "default" }?["template"] ?? entry["default"]
+    guard let text = (named ?? entry).string else {
+      throw .badData(
+        "no usable chat template", in: path, expected: "a string, or a list with the template \"default\"",
+        found: entry.kind)
+    }
+    return text
+  }
+
+  // MARK: Pictures
+
+  /// Whether the template itself writes a place for a picture among the parts of a message.
+  ///
+  /// Found by trial, because what a template does is not to be read off its text: the places are there if the
+  /// prompt for a question with a picture differs from the prompt for the question alone, and the question
+  /// appears in both as text, not as a printed list. Where it is false, give the template
+  /// `flattened` messages.
+  package func placesPictures(specialTokens: [String: String]) -> Bool {
+    let question = "limn asks what is in this picture"
+    let text: JSON = .object(["type": .string("text"), "text": .string(question)])
+    func prompt(_ parts: [JSON]) -> String? {
+      let message: JSON = .object(["role": .string("user"), "content": .array(parts)])
+      return try? render(messages: .array([message]), addGenerationPrompt: true, specialTokens: specialTokens)
+    }
+    guard let with = prompt([.object(["type": .string("image")]), text]), let without = prompt([text]) else { return false }
+    let isPrinted = [with, without].contains { $0.contains("'type'") || $0.contains("\"type\"") }
+    return !isPrinted && with.contains(question) && without.contains(question) && !with.same(as: without)
+  }
+
+  /// The messages with contents as strings: the place `<image>` of each picture and a newline first, then the
+  /// texts, a line each. It is how LLaVA was trained, whatever the order of the parts.
+  package static func flattened(_ messages: JSON) -> JSON {
+    guard let conversation = messages.array else { return messages }
+    return .array(
+      conversation.map { message in
+        guard var object = message.object, let parts = object["content"]?.array else { return message }
+        let pictures = parts.filter { ["image", "image_url"].contains($0["type"]?.string) }
+        let texts = parts.compactMap { $0["type"]?.string == "text" ? $0["text"]?.string : nil }
+        let places = String(repeating: "<image>\n", count: pictures.count)
+        object.set("content", to: .string(places + texts.joined(separator: "\n")))
+        return .object(object)
+      })
+  }
+}

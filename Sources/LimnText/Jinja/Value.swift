@@ -1,0 +1,234 @@
+/// What a template computes with: the values of Python that templates can reach.
+///
+/// Lists and dictionaries cannot be changed in transformers' sandbox, so they are plain values here.
+/// Nothing nests deeper than `Value.depthLimit`, so that printing, comparing and freeing recurse safely.
+enum Value {
+  /// Jinja's `Undefined`, with what it says when it is used.
+  case undefined(String)
+  case none
+  case bool(Bool)
+  case int(Int)
+  case float(Double)
+  case string(String)
+  /// A string that the filters `safe` and `escape` made: adding another string to it escapes that one.
+  case markup(String)
+  case list(Items)
+  case tuple(Items)
+  case dict(Mapping)
+  /// `dict.keys()`, `.values()`, `.items()`: can be iterated and counted, not indexed.
+  case view(String, Items)
+  case range(PythonRange)
+  /// What `map`, `select`, `reverse` … give: can be iterated once.
+  case iterator(Iterator)
+  /// Indices into the renderer's lists: namespaces and macros may refer to each other in circles.
+  case namespace(Int)
+  case macro(Int)
+  case loop(Loop)
+  case method(Method)
+  case function(String)
+
+  /// Deeper than any JSON that comes in (128).
+  static let depthLimit = 200
+}
+
+/// The elements of a list or tuple.
+struct Items {
+  let values: [Value]
+  let depth: Int
+  /// About how many bytes the elements print as. Known without a walk: where lists share their elements, what
+  /// prints from a few of them can be astronomically large.
+  let weight: Int
+
+  init(_ values: [Value]) {
+    self.values = values
+    depth = 1 + values.reduce(0) { max($0, $1.depth) }
+    weight = values.reduce(2) { $0.saturatingSum($1.weight + 4) }
+  }
+}
+
+extension Int {
+  /// The sum, or half of the largest integer where that is less.
+  func saturatingSum(_ other: Int) -> Int {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? .max / 2 : Swift.min(sum, .max / 2)
+  }
+}
+
+/// A dictionary that keeps the order of its keys.
+struct Mapping {
+  private(set) var entries: [(key: Value, value: Value)] = []
+  private(set) var depth = 1
+  private(set) var weight = 2
+  private var places: [HashedKey: Int] = [:]
+
+  init() {}
+
+  var count: Int { entries.count }
+
+  subscript(_ key: Value) -> Value? {
+    HashedKey(key).flatMap { places[$0] }.map { entries[$0].value }
+  }
+
+  subscript(_ key: String) -> Value? { self[.string(key)] }
+
+  /// - Returns: whether the key can be one (a list cannot).
+  @discardableResult
+  mutating func set(_ key: Value, to value: Value) -> Bool {
+    guard let hashed = HashedKey(key) else { return false }
+    depth = max(depth, value.depth + 1, key.depth + 1)
+    weight = weight.saturatingSum(key.weight.saturatingSum(value.weight + 8))
+    if let place = places[hashed] {
+      entries[place].value = value
+    } else {
+      places[hashed] = entries.count
+      entries.append((key, value))
+    }
+    return true
+  }
+}
+
+/// Python's `range`; never more than 100,000 long, as in Jinja's sandbox.
+struct PythonRange {
+  let start: Int
+  let step: Int
+  let count: Int
+
+  subscript(_ index: Int) -> Value { .int(start + index * step) }
+  var values: [Value] { (0..<count).map { self[$0] } }
+}
+
+/// A generator: its elements are known, and are handed out once.
+final class Iterator {
+  let kind: String
+  let items: Items
+  var position = 0
+
+  init(_ kind: String, _ items: Items) {
+    self.kind = kind
+    self.items = items
+  }
+
+  func rest() -> [Value] {
+    defer { position = items.values.count }
+    return Array(items.values[position...])
+  }
+}
+
+/// A method together with the value it was taken from.
+final class Method {
+  let receiver: Value
+  let name: String
+
+  init(_ receiver: Value, _ name: String) {
+    self.receiver = receiver
+    self.name = name
+  }
+}
+
+extension Value {
+  var depth: Int {
+    switch self {
+    case .list(let items), .tuple(let items), .view(_, let items): items.depth
+    case .dict(let mapping): mapping.depth
+    case .iterator(let iterator): iterator.items.depth + 1
+    case .loop(let loop): loop.depth + 1
+    case .method(let method): method.receiver.depth + 1
+    default: 0
+    }
+  }
+
+  static func list(_ values: [Value]) -> Value { .list(Items(values)) }
+  static func tuple(_ values: [Value]) -> Value { .tuple(Items(values)) }
+  static func iterator(_ kind: String, _ values: [Value]) -> Value { .iterator(Iterator(kind, Items(values))) }
+
+  /// The text of a string, marked or not.
+  var text: String? {
+    switch self {
+    case .string(let text), .markup(let text): text
+    default: nil
+    }
+  }
+
+  var isUndefined: Bool { if case .undefined = self { true } else { false } }
+  var isNone: Bool { if case .none = self { true } else { false } }
+
+  /// Integers and booleans, which are integers in Python.
+  var integer: Int? {
+    switch self {
+    case .int(let value): value
+    case .bool(let value): value ? 1 : 0
+    default: nil
+    }
+  }
+
+  var number: Double? {
+    if case .float(let value) = self { return value }
+    return integer.map(Double.init)
+  }
+
+  /// What `if` takes it for.
+  var isTrue: Bool {
+    switch self {
+    case .undefined, .none: false
+    case .bool(let value): value
+    case .int(let value): value != 0
+    case .float(let value): value != 0
+    case .string(let text), .markup(let text): !text.isEmpty
+    case .list(let items), .tuple(let items), .view(_, let items): !items.values.isEmpty
+    case .dict(let mapping): mapping.count > 0
+    case .range(let range): range.count > 0
+    case .iterator, .namespace, .macro, .loop, .method, .function: true
+    }
+  }
+
+  /// The type's name in Python, for messages.
+  var typeName: String {
+    switch self {
+    case .undefined: "Undefined"
+    case .none: "NoneType"
+    case .bool: "bool"
+    case .int: "int"
+    case .float: "float"
+    case .string: "str"
+    case .markup: "Markup"
+    case .list: "list"
+    case .tuple: "tuple"
+    case .dict: "dict"
+    case .view(let kind, _): kind
+    case .range: "range"
+    case .iterator(let iterator): iterator.kind
+    case .namespace: "Namespace"
+    case .macro: "Macro"
+    case .loop: "LoopContext"
+    case .method, .function: "function"
+    }
+  }
+}
+
+/// A value as the key of a dictionary: 1, 1.0 and true are the same key, lists and dictionaries are none.
+struct HashedKey: Hashable {
+  let value: Value
+
+  init?(_ value: Value) {
+    switch value {
+    case .list, .dict, .view, .iterator, .loop, .method: return nil
+    case .tuple(let items):
+      // No template has long tuples as keys, and to hash them would be work that nothing pays for.
+      guard items.weight < 4096, items.values.allSatisfy({ HashedKey($0) != nil }) else { return nil }
+    default: break
+    }
+    self.value = value
+  }
+
+  static func == (a: HashedKey, b: HashedKey) -> Bool { a.value.equals(b.value) }
+
+  func hash(into hasher: inout Hasher) {
+    switch value {
+    case .string(let text), .markup(let text): for byte in text.utf8 { hasher.combine(byte) }
+    case .tuple(let items): for item in items.values { HashedKey(item)?.hash(into: &hasher) }
+    case .bool, .int, .float: hasher.combine(value.number! == 0 ? 0 : value.number!)
+    case .namespace(let index), .macro(let index): hasher.combine(index)
+    default: hasher.combine(0)
+    }
+  }
+}

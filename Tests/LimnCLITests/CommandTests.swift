@@ -1,0 +1,135 @@
+import Foundation
+import Testing
+
+/// A folder that is removed with the test.
+private final class TemporaryFolder {
+  let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+
+  init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func file(_ name: String, _ content: [UInt8]) throws -> String {
+    let file = path + "/" + name
+    try Data(content).write(to: URL(fileURLWithPath: file))
+    return file
+  }
+}
+
+private let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+  .appendingPathComponent("Fixtures").path
+private let tinyModel = fixtures + "/Models/checkpoints/llama-mha"
+private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
+
+@Suite struct CommandTests {
+  @Test("without arguments it says what it can do")
+  func noArguments() throws {
+    let outcome = try limn()
+    #expect(outcome.code == 0)
+    #expect(outcome.out.contains("ask") && outcome.out.contains("chat"))
+  }
+
+  @Test(
+    "wrong usage ends with 2 and says what is wrong",
+    arguments: [
+      ["aks", "x"], ["ask"], ["ask", "x", "--max-tokens", "0"], ["ask", "x", "--temperature", "warm"],
+      ["ask", "x", "--preprocess", "fold"], ["debug", "logits", "--output", "x.npy"], ["ask", "x", "--top-p", "2"],
+      ["ask", "x", "--template", "nonsense"], ["debug", "detokenize", "a,b"],
+    ])
+  func usage(_ arguments: [String]) throws {
+    let outcome = try limn(arguments)
+    #expect(outcome.code == 2)
+    #expect(!outcome.err.isEmpty && outcome.out.isEmpty)
+  }
+
+  @Test("a model or picture that is not there ends with 66 and one line")
+  func missing() throws {
+    for arguments in [
+      ["ask", "hello", "--model", "/nowhere/model"], ["ask", "/nowhere/a.png", "hello", "--model", tinyModel],
+    ] {
+      let outcome = try limn(arguments)
+      #expect(outcome.code == 66)
+      #expect(outcome.errorLines.count == 1 && outcome.err.contains("/nowhere"))
+      #expect(outcome.out.isEmpty)
+    }
+  }
+
+  @Test("what is no picture, or is cut off, ends with 65 and one line")
+  func badPictures() throws {
+    let folder = try TemporaryFolder()
+    let png = try [UInt8](Data(contentsOf: URL(fileURLWithPath: tinyPicture)))
+    for (name, content) in [
+      ("text.jpg", Array("not a picture at all".utf8)), ("empty.png", []), ("cut.png", Array(png.dropLast(40))),
+    ] {
+      let file = try folder.file(name, content)
+      let outcome = try limn("ask", file, "hello", "--model", tinyModel, "--max-tokens", "1")
+      #expect(outcome.code == 65, "\(name): \(outcome.err)")
+      #expect(outcome.errorLines.count == 1 && outcome.err.contains(name))
+      #expect(outcome.out.isEmpty)
+    }
+  }
+
+  @Test("what is no model ends with 65 and one line")
+  func badModels() throws {
+    let folder = try TemporaryFolder()
+    let gguf = try folder.file("broken.gguf", Array("GGUF\u{3}".utf8))
+    let outcome = try limn("ask", "hello", "--model", gguf)
+    #expect(outcome.code == 65)
+    #expect(outcome.errorLines.count == 1 && outcome.err.contains("broken.gguf"))
+  }
+
+  @Test("an answer as JSON has the text, why it ended, and the figures")
+  func json() throws {
+    let outcome = try limn("ask", tinyPicture, "hello", "--model", tinyModel, "--max-tokens", "4", "--json")
+    #expect(outcome.code == 0, "\(outcome.err)")
+    let object = try #require(try JSONSerialization.jsonObject(with: Data(outcome.out.utf8)) as? [String: Any])
+    #expect(object["text"] is String && object["model"] is String)
+    let usage = try #require(object["usage"] as? [String: Int])
+    #expect(usage["completion_tokens"]! <= 4 && usage["image_tokens"]! > 0)
+    #expect(usage["prompt_tokens"]! > usage["image_tokens"]!)
+    let timings = try #require(object["timings"] as? [String: Double])
+    for key in [
+      "load_ms", "image_encode_ms", "prompt_ms", "first_token_ms", "predicted_ms", "prompt_per_second",
+      "predicted_per_second",
+    ] { #expect(timings[key] != nil) }
+  }
+
+  @Test("a picture comes from standard input, a data URL or a file, and the answer is the same")
+  func pictureSources() throws {
+    let png = try [UInt8](Data(contentsOf: URL(fileURLWithPath: tinyPicture)))
+    let options = ["--model", tinyModel, "--max-tokens", "4", "--compute", "exact"]
+    let file = try limn(["ask", tinyPicture, "hello"] + options)
+    let standardInput = try limn(["ask", "-", "hello"] + options, input: png)
+    let url = "data:image/png;base64," + Data(png).base64EncodedString()
+    let data = try limn(["ask", "hello", "--image", url] + options)
+    #expect(file.code == 0 && !file.out.isEmpty)
+    #expect(standardInput.out == file.out && data.out == file.out)
+  }
+
+  @Test("a prompt that does not fit the context is refused with both lengths")
+  func overflow() throws {
+    let text = String(repeating: "hello world ", count: 40)
+    let arguments = ["ask", text, "--model", tinyModel, "--context", "32", "--max-tokens", "2"]
+    let refused = try limn(arguments)
+    #expect(refused.code == 65 && refused.errorLines.count == 1)
+    #expect(refused.err.contains("32") && refused.err.contains("truncate-middle"))
+    let cut = try limn(arguments + ["--overflow", "truncate-middle"])
+    #expect(cut.code == 0, "\(cut.err)")
+  }
+
+  @Test("a conversation read from standard input answers each line, and remembers the picture")
+  func chat() throws {
+    let input = Array("hello\nand now?\n/stats\n/nonsense\n".utf8)
+    let outcome = try limn(
+      ["chat", tinyPicture, "--model", tinyModel, "--max-tokens", "3"], input: input)
+    #expect(outcome.code == 0, "\(outcome.err)")
+    #expect(outcome.out.split(separator: "\n", omittingEmptySubsequences: false).count >= 3)
+    #expect(outcome.err.contains("tokens") && outcome.err.contains("/nonsense"))
+  }
+
+  @Test("colour and progress stay away where standard error is no terminal")
+  func plainErrors() throws {
+    let outcome = try limn("ask", tinyPicture, "hello", "--model", tinyModel, "--max-tokens", "2", "--stats")
+    #expect(!outcome.err.contains("\u{1B}") && !outcome.err.contains("\r"))
+    #expect(outcome.err.contains("tokens/s"))
+  }
+}

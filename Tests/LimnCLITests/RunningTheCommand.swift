@@ -1,0 +1,58 @@
+import Foundation
+
+/// How one run of the command ended.
+struct Outcome {
+  let code: Int32
+  let out: String
+  let err: String
+
+  /// The lines on standard error that are not empty.
+  var errorLines: [Substring] { err.split(separator: "\n") }
+}
+
+/// Runs the command that was built beside these tests.
+/// - Parameter input: what stands on standard input.
+func limn(
+  _ arguments: String..., input: [UInt8] = [], environment: [String: String] = [:]
+) throws -> Outcome {
+  try limn(arguments, input: input, environment: environment)
+}
+
+func limn(_ arguments: [String], input: [UInt8] = [], environment: [String: String] = [:]) throws -> Outcome {
+  let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  defer { try? FileManager.default.removeItem(at: folder) }
+  // Files, not pipes: a pipe that nobody empties would stop a command that says much.
+  func file(_ name: String, _ content: [UInt8] = []) throws -> FileHandle {
+    let url = folder.appendingPathComponent(name)
+    try Data(content).write(to: url)
+    return try FileHandle(forUpdating: url)
+  }
+  let (standardInput, out, err) = (try file("in", input), try file("out"), try file("err"))
+  let process = Process()
+  process.executableURL = products.appendingPathComponent("limn")
+  process.arguments = arguments
+  var variables = ProcessInfo.processInfo.environment.filter { $0.key != "LIMN_MODEL" }
+  variables.merge(environment) { $1 }
+  process.environment = variables
+  process.standardInput = standardInput
+  process.standardOutput = out
+  process.standardError = err
+  try process.run()
+  process.waitUntilExit()
+  func text(_ name: String) throws -> String {
+    String(decoding: try Data(contentsOf: folder.appendingPathComponent(name)), as: UTF8.self)
+  }
+  return Outcome(
+    code: process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus,
+    out: try text("out"), err: try text("err"))
+}
+
+/// Where the build puts its products: the folder of this test bundle.
+private let products: URL = {
+  // The bundle is a file in the products' folder; its path is in the arguments of the runner.
+  for argument in CommandLine.arguments where argument.contains(".xctest") {
+    return URL(fileURLWithPath: argument).deletingLastPathComponent()
+  }
+  return Bundle.main.bundleURL
+}()

@@ -1,0 +1,71 @@
+import LimnHub
+import LimnTensor
+import Testing
+
+/// Limits short enough for tests.
+private let quick = {
+  var limits = Download.Limits()
+  limits.bytes = 10_000
+  limits.connect = .milliseconds(500)
+  limits.silence = .milliseconds(300)
+  limits.patience = .milliseconds(600)
+  return limits
+}()
+
+private func fetch(_ server: TinyServer, _ path: String = "/a.png") async throws(LimnError) -> [UInt8] {
+  try await Download.fetch("http://127.0.0.1:\(server.port)\(path)", limits: quick)
+}
+
+@Suite struct DownloadTests {
+  @Test("the bytes behind a URL arrive whole")
+  func whole() async throws {
+    let body = (0..<5000).map { UInt8($0 % 251) }
+    let server = try TinyServer(Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8) + body, piece: 1000)
+    #expect(try await fetch(server) == body)
+  }
+
+  @Test("a page that is not there is a missing file, another refusal makes it unavailable")
+  func refusals() async throws {
+    for (status, kind) in [("404 Not Found", LimnError.Kind.notFound), ("500 Oh", .unavailable)] {
+      let server = try TinyServer(Array("HTTP/1.1 \(status)\r\nContent-Length: 0\r\n\r\n".utf8))
+      let error = await #expect(throws: LimnError.self) { try await fetch(server) }
+      #expect(error?.kind == kind)
+    }
+  }
+
+  @Test("a server that says nothing, or stops in the middle, is given up")
+  func silence() async throws {
+    for beginning in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc"] {
+      let server = try TinyServer(Array(beginning.utf8), pause: .seconds(5), keepsOpen: true)
+      let error = await #expect(throws: LimnError.self) { try await fetch(server) }
+      #expect(error?.kind == .unavailable)
+    }
+  }
+
+  @Test("a server that drips is given up although it never falls silent")
+  func dripping() async throws {
+    let head = Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8)
+    let server = try TinyServer(head + [UInt8](repeating: 1, count: 5000), piece: 20, pause: .milliseconds(50))
+    let error = await #expect(throws: LimnError.self) { try await fetch(server) }
+    #expect(error?.what == "the server sends too slowly")
+  }
+
+  @Test("more bytes than allowed are refused, whether announced or not")
+  func tooLarge() async throws {
+    let announced = try TinyServer(Array("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".utf8))
+    let head = Array("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".utf8)
+    let silent = try TinyServer(head + [UInt8](repeating: 1, count: 20_000))
+    for server in [announced, silent] {
+      let error = await #expect(throws: LimnError.self) { try await fetch(server) }
+      #expect(error?.kind == .badData)
+    }
+  }
+
+  @Test("an address that makes no sense, and a port where nobody listens, are unavailable")
+  func nobody() async throws {
+    for url in ["http://127.0.0.1:1/a.png", "http://", "https://nowhere.invalid/a.png", "http://127.0.0.1:99999/"] {
+      let error = await #expect(throws: LimnError.self) { try await Download.fetch(url, limits: quick) }
+      #expect(error?.kind == .unavailable)
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import LimnImage
+import LimnTensor
+import LimnTesting
+import Testing
+
+@Suite("Decoding")
+struct DecodingTests {
+  @Test("every format, layout and orientation gives Pillow's pixels", arguments: ImageCases.all.decoding)
+  func pixels(_ example: ImageCases.Decoding) throws {
+    let picture = try RGBImage(decoding: ImageCases.bytes(example.image), name: example.image)
+    let expected = try ImageCases.array(example.pixels)
+    #expect([picture.height, picture.width, 3] == expected.shape)
+    let differing = zip(picture.pixels, expected.data).count { $0 != $1 }
+    #expect(differing == 0, "of \(expected.data.count) values")
+  }
+
+  @Test("16-bit grey keeps its high byte")
+  func gray16() throws {
+    // Pillow saturates here; 4 × 1 pixels: 0, 255, 256, 0x8000.
+    let png = try ImageCases.bytes("gray-16.png")
+    #expect(try RGBImage(decoding: png, name: "x").pixels == [0, 0, 0, 0, 0, 0, 1, 1, 1, 128, 128, 128])
+  }
+
+  @Test("what is no whole, harmless picture is refused, with the reason", arguments: ImageCases.all.refused)
+  func refused(_ example: ImageCases.Refused) throws {
+    let bytes = try ImageCases.bytes(example.image)
+    let error = #expect(throws: LimnError.self) {
+      try RGBImage(decoding: bytes, name: example.image)
+    }
+    #expect(error?.kind == .badData)
+    #expect(error?.place == example.image)
+    #expect(error?.description.contains(example.reason) == true, "\(error?.description ?? "")")
+  }
+
+  @Test(
+    "a file cut at any byte is refused",
+    arguments: ["baseline-420.jpg", "progressive.jpg", "rgba.png", "lossy.webp", "exif-8.webp"])
+  func cut(_ name: String) throws {
+    let bytes = try ImageCases.bytes(name)
+    for count in 0..<bytes.count {
+      #expect(throws: LimnError.self, "\(count) bytes of \(name)") {
+        try RGBImage(decoding: Array(bytes.prefix(count)), name: name)
+      }
+    }
+  }
+
+  @Test(
+    "damage anywhere is refused or decoded, and never crashes",
+    arguments: [
+      "baseline-420.jpg", "progressive.jpg", "exif-6.jpg", "cmyk.jpg", "rgba.png", "palette-4.png",
+      "exif-6.png", "lossless.webp", "alpha.webp", "animated-offset.webp", "exif-8.webp",
+    ])
+  func damage(_ name: String) throws {
+    let bytes = try ImageCases.bytes(name)
+    var generator = SplitMix(state: 1)
+    for _ in 0..<300 {
+      var damaged = bytes
+      for _ in 0..<(1 + generator.next() % 4) {
+        let place = Int(generator.next() % UInt64(bytes.count))
+        damaged[place] = UInt8(truncatingIfNeeded: generator.next() >> 16)
+      }
+      do {
+        let picture = try RGBImage(decoding: damaged, name: name)
+        #expect(picture.pixels.count == 3 * picture.width * picture.height)
+      } catch {
+        #expect(error.kind == .badData)
+      }
+    }
+  }
+}
+
+/// Numbers that are the same in every run.
+struct SplitMix: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}

@@ -1,0 +1,181 @@
+import Testing
+
+import LimnTensor
+
+internal import CLimnKernels
+
+private let types: [TensorType] = [.f32, .f16, .bf16, .q8_0, .q4_0, .q4_K, .q6_K]
+
+/// How far, at most, a fast result may be from the exact one: 1 − cosine of all outputs.
+private enum Budget {
+  /// float32 sums of some hundred products, in units of the outputs' root mean square.
+  static let float32 = 3e-6
+  /// Both factors rounded to 8 bits of fraction.
+  static let bfloat16 = 2e-5
+  /// Activations rounded to 127 steps per 32 or 256 values, weights as they are.
+  static let int8 = 1e-4
+
+  static func angle(_ arithmetic: limn_arithmetic) -> Double {
+    arithmetic == LIMN_INT8 ? int8 : arithmetic == LIMN_BFLOAT16 ? bfloat16 : 1e-10
+  }
+}
+
+/// x · weightᵀ + bias in double.
+private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns: Int) -> [Double] {
+  let rows = weight.count / columns
+  return (0..<x.count / columns).flatMap { t in
+    (0..<rows).map { r in
+      var sum = Double(bias?[r] ?? 0)
+      for k in 0..<columns { sum += Double(x[t * columns + k]) * Double(weight[r * columns + k]) }
+      return sum
+    }
+  }
+}
+
+@Suite struct LinearTests {
+  @Test("exact products agree with sums in double for every type and shape", arguments: isas)
+  func exactProducts(isa: ISA) throws {
+    let cpu = try CPU(threads: 2, compute: .exact, isa: isa)
+    for type in types {
+      for (rows, columns, tokens) in [(1, 256, 1), (5, 512, 3), (16, 256, 12), (37, 256, 14)] {
+        let weight = randomWeight(type, rows: rows, columns: columns, seed: UInt64(rows))
+        var random = Random(7)
+        let x = Rows(random.floats(tokens * columns), width: columns)
+        let bias = random.floats(rows)
+        let y = Rows(rows: tokens, width: rows)
+        cpu.linear(
+          x.activations, Linear(weight: Matrix(weight), bias: Vector(bias)), into: y.activations, adding: false)
+        let values = try dequantized(weight)
+        let expected = product(x.values, values, bias, columns: columns)
+        #expect(distance(y.values, expected) < Budget.float32, "\(type) \(rows) × \(columns), \(tokens) tokens")
+      }
+    }
+  }
+
+  @Test("columns need not fill a block of 256", arguments: isas)
+  func shortBlocks(isa: ISA) throws {
+    for compute in Compute.allCases {
+      let cpu = try CPU(threads: 1, compute: compute, isa: isa)
+      for (type, columns) in [(TensorType.f32, 1), (.f32, 10), (.f16, 299), (.bf16, 75), (.q8_0, 32), (.q4_0, 288)] {
+        let weight = randomWeight(type, rows: 19, columns: columns, seed: 3)
+        var random = Random(8)
+        let x = Rows(random.floats(5 * columns), width: columns)
+        let y = Rows(rows: 5, width: 19)
+        cpu.linear(x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false)
+        let expected = product(x.values, try dequantized(weight), nil, columns: columns)
+        #expect(
+          distance(y.values, expected) < (compute == .exact ? Budget.float32 : 0.03), "\(type) \(columns) \(compute)")
+      }
+    }
+  }
+
+  @Test("adding puts the product on top of what is there")
+  func adding() throws {
+    let cpu = try CPU(threads: 1, compute: .exact)
+    let weight = randomWeight(.f32, rows: 3, columns: 20, seed: 1)
+    let x = Rows(Random(2).copyFloats(40), width: 20)
+    let bias = Vector([1, 2, 3])
+    let fresh = Rows(rows: 2, width: 3), added = Rows([10, 20, 30, 40, 50, 60], width: 3)
+    cpu.linear(x.activations, Linear(weight: Matrix(weight), bias: bias), into: fresh.activations, adding: false)
+    cpu.linear(x.activations, Linear(weight: Matrix(weight), bias: bias), into: added.activations, adding: true)
+    #expect(added.values == zip([10, 20, 30, 40, 50, 60], fresh.values).map { $0 + $1 })
+  }
+
+  @Test("every arithmetic stays within its budget of the exact product", arguments: isas)
+  func budgets(isa: ISA) throws {
+    let cpu = try CPU(threads: 1, isa: isa)
+    let paths = Paths(isa: isa)
+    for type in types {
+      let columns = 512, rows = 48, tokens = 7
+      let weight = randomWeight(type, rows: rows, columns: columns, seed: 5)
+      var random = Random(6)
+      let x = Rows(random.floats(tokens * columns, 3), width: columns)
+      let exact = product(x.values, try dequantized(weight), nil, columns: columns).map(Float.init)
+      for arithmetic in [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8] where paths[type, arithmetic] != nil {
+        let y = Rows(rows: tokens, width: rows)
+        cpu.linear(
+          x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false, arithmetic: arithmetic)
+        #expect(angle(y.values, exact) < Budget.angle(arithmetic), "\(type) \(arithmetic)")
+      }
+    }
+  }
+
+  @Test("integer and float32 products have the bits of the scalar reference", arguments: isas)
+  func sameBitsAsScalar(isa: ISA) throws {
+    let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
+    for type in types {
+      for arithmetic in [LIMN_FLOAT32, LIMN_INT8] where Paths(isa: .scalar)[type, arithmetic] != nil {
+        for tokens in [1, 4, 13] {
+          let weight = Matrix(randomWeight(type, rows: 21, columns: 512, seed: 11))
+          let x = Rows(Random(12).copyFloats(tokens * 512), width: 512)
+          // The largest magnitudes and a block of zeros.
+          for k in 0..<256 { x.activations.pointer[k] = 0 }
+          for k in 256..<512 { x.activations.pointer[k] = k % 2 == 0 ? 1 : -1 }
+          let a = Rows(rows: tokens, width: 21), b = Rows(rows: tokens, width: 21)
+          scalar.linear(
+            x.activations, Linear(weight: weight), into: a.activations, adding: false, arithmetic: arithmetic)
+          vector.linear(
+            x.activations, Linear(weight: weight), into: b.activations, adding: false, arithmetic: arithmetic)
+          #expect(a.values.map(\.bitPattern) == b.values.map(\.bitPattern), "\(type) \(arithmetic) \(tokens)")
+        }
+      }
+    }
+  }
+
+  @Test("bfloat16 products agree with the scalar reference", arguments: isas)
+  func bfloat16(isa: ISA) throws {
+    let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
+    for type in [TensorType.f32, .f16, .bf16] where Paths(isa: isa)[type, LIMN_BFLOAT16] != nil {
+      for columns in [1, 255, 512] {
+        let weight = Matrix(randomWeight(type, rows: 21, columns: columns, seed: 11))
+        let x = Rows(Random(12).copyFloats(13 * columns), width: columns)
+        let a = Rows(rows: 13, width: 21), b = Rows(rows: 13, width: 21)
+        scalar.linear(
+          x.activations, Linear(weight: weight), into: a.activations, adding: false, arithmetic: LIMN_BFLOAT16)
+        vector.linear(
+          x.activations, Linear(weight: weight), into: b.activations, adding: false, arithmetic: LIMN_BFLOAT16)
+        #expect(distance(b.values, a.values.map(Double.init)) < Budget.float32, "\(type) \(columns)")
+      }
+    }
+  }
+
+  @Test("a token's result has the same bits alone, in any company, and on any number of threads", arguments: isas)
+  func sameBitsInCompany(isa: ISA) throws {
+    let one = try CPU(threads: 1, isa: isa), two = try CPU(threads: 2, isa: isa)
+    var random = Random(21)
+    for type in types {
+      for arithmetic in [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8] where Paths(isa: isa)[type, arithmetic] != nil {
+        let rows = Int.random(in: 1...70, using: &random), columns = 256 * Int.random(in: 1...2, using: &random)
+        let layer = Linear(weight: Matrix(randomWeight(type, rows: rows, columns: columns, seed: random.next())))
+        let x = Rows(random.floats(40 * columns), width: columns)
+        let alone = Rows(rows: 40, width: rows)
+        for t in 0..<40 {
+          one.linear(
+            x.activations.rows(t..<t + 1), layer, into: alone.activations.rows(t..<t + 1), adding: false,
+            arithmetic: arithmetic)
+        }
+        for count in [2, 3, 5, 12, 13, 25, 40] {
+          let start = Int.random(in: 0...40 - count, using: &random)
+          for cpu in [one, two] {
+            let y = Rows(rows: count, width: rows)
+            cpu.linear(
+              x.activations.rows(start..<start + count), layer, into: y.activations, adding: false,
+              arithmetic: arithmetic)
+            let expected = alone.values[start * rows..<(start + count) * rows]
+            #expect(
+              y.values.map(\.bitPattern) == expected.map(\.bitPattern),
+              "\(type) \(arithmetic), \(count) tokens, \(cpu.threads) threads")
+          }
+        }
+      }
+    }
+  }
+}
+
+extension Random {
+  /// Random numbers of a generator that is not used further.
+  func copyFloats(_ count: Int) -> [Float] {
+    var copy = self
+    return copy.floats(count)
+  }
+}

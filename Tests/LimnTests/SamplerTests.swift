@@ -1,0 +1,145 @@
+import Foundation
+import Limn
+import Testing
+
+/// Draws `count` tokens, each from the same logits, and returns how often each came.
+private func draws(_ sampling: Sampling, _ probabilities: [Double], count: Int = 4000) -> [Double] {
+  var sampler = Sampler(sampling)
+  var counts = [Int](repeating: 0, count: probabilities.count)
+  for _ in 0..<count {
+    var logits = probabilities.map { Float(log($0)) }
+    counts[Int(logits.withUnsafeMutableBufferPointer { sampler.next($0) })] += 1
+  }
+  return counts.map { Double($0) / Double(count) }
+}
+
+private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
+  var result = Sampling()
+  result.temperature = 1
+  result.seed = 7
+  change(&result)
+  return result
+}
+
+@Suite struct SamplerTests {
+  let probabilities = [0.1, 0.4, 0.25, 0.15, 0.1]
+
+  @Test("without temperature the likeliest token is taken, and of equals the first")
+  func greedy() {
+    var sampler = Sampler(Sampling())
+    var logits: [Float] = [1, 3, 3, -2]
+    #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0) } == 1)
+  }
+
+  @Test("at temperature 1 tokens come as often as their probability says")
+  func temperature() {
+    let shares = draws(sampling { _ in }, probabilities)
+    for (share, probability) in zip(shares, probabilities) { #expect(abs(share - probability) < 0.03) }
+  }
+
+  @Test("at temperature 0.5 probabilities are squared and made to sum to one")
+  func colder() {
+    let squares = probabilities.map { $0 * $0 }
+    let sum = squares.reduce(0, +)
+    let shares = draws(sampling { $0.temperature = 0.5 }, probabilities)
+    for (share, square) in zip(shares, squares) { #expect(abs(share - square / sum) < 0.03) }
+  }
+
+  @Test("top-k leaves the k likeliest tokens")
+  func topK() {
+    let shares = draws(sampling { $0.topK = 2 }, probabilities)
+    #expect(shares[0] == 0 && shares[3] == 0 && shares[4] == 0)
+    #expect(abs(shares[1] - 0.4 / 0.65) < 0.03)
+  }
+
+  @Test("top-p leaves the fewest tokens that reach the share")
+  func topP() {
+    // 0.4 + 0.25 = 0.65 is under 0.7, so the third, 0.15, is needed too.
+    let shares = draws(sampling { $0.topP = 0.7 }, probabilities)
+    #expect(shares[0] == 0 && shares[4] == 0)
+    #expect(abs(shares[3] - 0.15 / 0.8) < 0.03)
+  }
+
+  @Test("min-p leaves the tokens that have that share of the likeliest one's probability")
+  func minP() {
+    let shares = draws(sampling { $0.minP = 0.5 }, probabilities)
+    #expect(shares[0] == 0 && shares[3] == 0 && shares[4] == 0)
+    #expect(shares[1] > 0 && shares[2] > 0)
+  }
+
+  @Test("the same seed gives the same tokens, another seed others")
+  func seeds() {
+    func tokens(_ seed: UInt64) -> [Int32] {
+      var sampler = Sampler(sampling { $0.seed = seed })
+      return (0..<40).map { _ in
+        var logits = probabilities.map { Float(log($0)) }
+        return logits.withUnsafeMutableBufferPointer { sampler.next($0) }
+      }
+    }
+    #expect(tokens(1) == tokens(1))
+    #expect(tokens(1) != tokens(2))
+  }
+
+  @Test("the repeat penalty divides positive and multiplies negative logits of tokens seen, those of the prompt too")
+  func repeatPenalty() {
+    var options = Sampling()
+    options.repeatPenalty = 2
+    var sampler = Sampler(options, prompt: [0])
+    // 4 / 2 = 2 is less than 3.
+    var logits: [Float] = [4, 3, -1]
+    #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0) } == 1)
+    // Now 0 and 1 are seen: −1 · 2 = −2 each, and 2 wins with −1.5.
+    logits = [-1, -1, -1.5]
+    #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0) } == 2)
+  }
+
+  @Test("presence is subtracted once and frequency each time, for generated tokens only")
+  func presenceAndFrequency() {
+    var options = Sampling()
+    options.presencePenalty = 0.5
+    options.frequencyPenalty = 0.25
+    var sampler = Sampler(options, prompt: [0, 0, 0])
+    var taken: [Int32] = []
+    for _ in 0..<4 {
+      var logits: [Float] = [2, 1.1, 0]
+      taken.append(logits.withUnsafeMutableBufferPointer { sampler.next($0) })
+    }
+    // 2 → after one use 1.25 → after two 1.0, under 1.1 → then 1.1 becomes 0.35.
+    #expect(taken == [0, 0, 1, 0])
+  }
+}
+
+@Suite struct StopMatcherTests {
+  @Test("text before a stop comes out, the stop and what follows do not")
+  func stops() {
+    var matcher = StopMatcher(["</s>"])
+    #expect(matcher.append("A lake.</s> More") == "A lake.")
+    #expect(matcher.isStopped)
+    #expect(matcher.append("x") == "" && matcher.finish() == "")
+  }
+
+  @Test("a stop that arrives in pieces is found, and what might become one is held back")
+  func pieces() {
+    var matcher = StopMatcher(["###", "\nUSER"])
+    #expect(matcher.append("a #") == "a ")
+    #expect(matcher.append("#b\n") == "##b")
+    #expect(matcher.append("US") == "")
+    #expect(matcher.append("A") == "\nUSA")
+    #expect(matcher.append("##") == "")
+    #expect(matcher.append("#") == "")
+    #expect(matcher.isStopped)
+  }
+
+  @Test("what was held back comes out at the end")
+  func finish() {
+    var matcher = StopMatcher(["湖畔"])
+    #expect(matcher.append("在湖") == "在")
+    #expect(matcher.finish() == "湖")
+  }
+
+  @Test("of two stops the one that begins first counts")
+  func first() {
+    var matcher = StopMatcher(["world", "lo w"])
+    #expect(matcher.append("hello world") == "hel")
+  }
+}
