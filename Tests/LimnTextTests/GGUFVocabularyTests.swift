@@ -4,8 +4,8 @@ import LimnTensor
 import LimnText
 import Testing
 
-/// llama.cpp's own vocabularies, with its own test texts. They are too large to be part of the package: CI has
-/// them beside the package's folder.
+/// llama.cpp's own vocabularies, with its own test texts. They are too large to be part of the package: CI
+/// has them beside the package's folder.
 private let vocabularies = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
   .deletingLastPathComponent().deletingLastPathComponent().appending(path: "shared/data/vocab").path
 
@@ -36,7 +36,8 @@ struct GGUFVocabularyTests {
   @Test("Phi-3's special tokens swallow the line break behind them, and end an answer")
   func phi3() throws {
     let tokenizer = try tokenizer("phi-3")
-    #expect(tokenizer.encode("<|user|>\nHi there<|end|>\n<|assistant|>\n") == [1, 32010, 6324, 727, 32007, 32001])
+    #expect(
+      tokenizer.encode("<|user|>\nHi there<|end|>\n<|assistant|>\n") == [1, 32010, 6324, 727, 32007, 32001])
     #expect(tokenizer.endOfGenerationIDs == [2, 32000, 32007])
     #expect(tokenizer.specialTokens["eos_token"] == "<|endoftext|>" && tokenizer.bosToken == "<s>")
   }

@@ -21,7 +21,9 @@ struct TokenizerTests {
     }
   }
 
-  @Test("ids become the text that the library gives, at once and token by token", arguments: TokenizerFixture.names)
+  @Test(
+    "ids become the text that the library gives, at once and token by token",
+    arguments: TokenizerFixture.names)
   func decodes(name: String) throws {
     let fixture = try TokenizerFixture(name)
     for (ids, text, withoutSpecial) in fixture.ids {
@@ -77,7 +79,8 @@ struct TokenizerFolderTests {
   @Test("special tokens have the names of tokenizer_config.json, overruled by special_tokens_map.json")
   func names() throws {
     let folder = try folder([
-      "tokenizer_config.json": #"{"bos_token": "<s>", "eos_token": "</s>", "pad_token": null, "chat_template": "x"}"#,
+      "tokenizer_config.json":
+        #"{"bos_token": "<s>", "eos_token": "</s>", "pad_token": null, "chat_template": "x"}"#,
       "special_tokens_map.json": #"{"eos_token": {"content": "<|b|>", "lstrip": true}}"#,
     ])
     let tokenizer = try Tokenizer(.folder(path: folder.path))
@@ -117,7 +120,8 @@ struct TokenizerFolderTests {
     arguments: [
       (#""pre_tokenizer": null"#, #""pre_tokenizer": {"type": "UnicodeScripts"}"#, "UnicodeScripts"),
       (#""type":"Prepend""#, #""type":"Nmt""#, "Nmt"), (#""type":"ByteFallback""#, #""type":"CTC""#, "CTC"),
-      (#""type":"TemplateProcessing""#, #""type":"Other""#, "Other"), (#""type":"BPE""#, #""type":"Unigram""#, "Unigram"),
+      (#""type":"TemplateProcessing""#, #""type":"Other""#, "Other"),
+      (#""type":"BPE""#, #""type":"Unigram""#, "Unigram"),
     ])
   func unknown(before: String, after: String, name: String) throws {
     let folder = try TemporaryFolder()
@@ -212,7 +216,8 @@ struct PatternTests {
     #expect(try matches("", "ab") == ["", "", ""])
   }
 
-  @Test("a pattern that would take for ever gives up", arguments: [#"(a*)*b"#, #"(a|aa)+$b"#, #"(?:a?){50}c"#])
+  @Test(
+    "a pattern that would take for ever gives up", arguments: [#"(a*)*b"#, #"(a|aa)+$b"#, #"(?:a?){50}c"#])
   func hostile(pattern: String) throws {
     #expect(try matches(pattern, String(repeating: "a", count: 60)) == [])
   }
@@ -220,7 +225,8 @@ struct PatternTests {
   @Test(
     "patterns that are broken or too much are refused",
     arguments: [
-      "(", ")", "[", "*a", "a{3,2}", #"\p{Klingon}"#, #"\q"#, "[z-a]", "(?<n>a)", "[a[b]]", "(((a{900}){900}){900})",
+      "(", ")", "[", "*a", "a{3,2}", #"\p{Klingon}"#, #"\q"#, "[z-a]", "(?<n>a)", "[a[b]]",
+      "(((a{900}){900}){900})",
       String(repeating: "(", count: 5000), "\\",
     ])
   func refused(pattern: String) {

@@ -71,7 +71,7 @@ struct AddedTokenSplitter: Sendable {
         if end < text.count && CharacterClass.isWordOrJoiner(text.scalar(at: end).value) { continue }
       }
       if token.stripsLeft {
-        while start > done, case let (value, length) = text.scalar(before: start),
+        while start > done, case (let value, let length) = text.scalar(before: start),
           CharacterClass(of: value).contains(.space)
         {
           start -= length
@@ -79,7 +79,7 @@ struct AddedTokenSplitter: Sendable {
         start = max(start, done)
       }
       if token.stripsRight {
-        while end < text.count, case let (value, length) = text.scalar(at: end),
+        while end < text.count, case (let value, let length) = text.scalar(at: end),
           CharacterClass(of: value).contains(.space)
         {
           end += length

@@ -73,7 +73,8 @@ package struct CharacterClass: OptionSet {
     let category = GeneralCategory.mask(of: scalar)
     if scalar.properties.isJoinControl { return true }
     let word = GeneralCategory.mark | GeneralCategory.masks["Nd"]! | GeneralCategory.masks["Pc"]!
-    return category & word != 0 || category & GeneralCategory.unassigned == 0 && scalar.properties.isAlphabetic
+    return category & word != 0
+      || category & GeneralCategory.unassigned == 0 && scalar.properties.isAlphabetic
   }
 }
 
@@ -83,7 +84,8 @@ enum GeneralCategory {
     (.uppercaseLetter, "Lu"), (.lowercaseLetter, "Ll"), (.titlecaseLetter, "Lt"), (.modifierLetter, "Lm"),
     (.otherLetter, "Lo"), (.nonspacingMark, "Mn"), (.spacingMark, "Mc"), (.enclosingMark, "Me"),
     (.decimalNumber, "Nd"), (.letterNumber, "Nl"), (.otherNumber, "No"), (.connectorPunctuation, "Pc"),
-    (.dashPunctuation, "Pd"), (.openPunctuation, "Ps"), (.closePunctuation, "Pe"), (.initialPunctuation, "Pi"),
+    (.dashPunctuation, "Pd"), (.openPunctuation, "Ps"), (.closePunctuation, "Pe"),
+    (.initialPunctuation, "Pi"),
     (.finalPunctuation, "Pf"), (.otherPunctuation, "Po"), (.mathSymbol, "Sm"), (.currencySymbol, "Sc"),
     (.modifierSymbol, "Sk"), (.otherSymbol, "So"), (.spaceSeparator, "Zs"), (.lineSeparator, "Zl"),
     (.paragraphSeparator, "Zp"), (.control, "Cc"), (.format, "Cf"), (.surrogate, "Cs"), (.privateUse, "Co"),
@@ -109,7 +111,8 @@ enum GeneralCategory {
   private static let bits = Dictionary(
     uniqueKeysWithValues: names.enumerated().map { ($1.0, 1 << UInt32($0) as UInt32) })
 
-  /// The category in Unicode 16, which `tokenizers` has in its pattern matcher; later characters are unassigned.
+  /// The category in Unicode 16, which `tokenizers` has in its pattern matcher: later characters are
+  /// unassigned.
   static func mask(of scalar: Unicode.Scalar) -> UInt32 {
     if scalar.value >= 128, let age = scalar.properties.age, age.major > 16 { return unassigned }
     return bits[scalar.properties.generalCategory]!

@@ -3,7 +3,8 @@
 struct Decoder: Sendable {
   enum Step: Sendable {
     case replace(Pattern, with: [UInt8])
-    /// Tokens like `<0x0A>` are bytes; a run of them is text if it is UTF-8 as a whole, else one U+FFFD per byte.
+    /// Tokens like `<0x0A>` are bytes; a run of them is text if it is UTF-8 as a whole, else one U+FFFD per
+    /// byte.
     case byteFallback
     /// Tokens in GPT-2's characters.
     case byteLevel
@@ -101,7 +102,8 @@ struct Decoder: Sendable {
     if !rest.isEmpty { steps[place].stripped = start }
     let text = steps[place].held + rest
     var kept = text[...]
-    for _ in 0..<stop where kept.count >= character.count && kept.suffix(character.count).elementsEqual(character) {
+    for _ in 0..<stop
+    where kept.count >= character.count && kept.suffix(character.count).elementsEqual(character) {
       kept = kept.dropLast(character.count)
     }
     steps[place].held = Array(text[kept.endIndex...])

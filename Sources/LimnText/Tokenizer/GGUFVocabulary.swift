@@ -27,7 +27,8 @@ struct GGUFVocabulary {
     }
     guard let kind = Kind(rawValue: model) else {
       throw .badData(
-        "a kind of tokenizer that is not supported", in: file.path, expected: "tokenizer.ggml.model llama or gpt2",
+        "a kind of tokenizer that is not supported", in: file.path,
+        expected: "tokenizer.ggml.model llama or gpt2",
         found: model)
     }
     self.kind = kind
@@ -72,8 +73,8 @@ struct GGUFVocabulary {
     return types
   }
 
-  /// Control, user-defined and unknown tokens are found in the text. Files of Phi-3 models do not say that these
-  /// tokens swallow the white space behind them: that goes by the model's name.
+  /// Control, user-defined and unknown tokens are found in the text. Files of Phi-3 models do not say that
+  /// these tokens swallow the white space behind them: that goes by the model's name.
   private func addTokens(_ types: [GGUFTokenType], to parts: inout Tokenizer.Parts) {
     let name = (file["general.name"]?.string ?? "").lowercased()
     let isPhi3 = name.contains("phi-3") || name.contains("phi3")
@@ -104,7 +105,8 @@ struct GGUFVocabulary {
       ("pad_token", parts.padID),
     ]
     for (name, id) in roles { parts.specialTokens[name] = id.map { pieces[$0] } }
-    let addsBOS = file["tokenizer.ggml.add_bos_token"]?.bool ?? (isSentencePiece || preset(vocabulary)?.addsBOS == true)
+    let addsBOS =
+      file["tokenizer.ggml.add_bos_token"]?.bool ?? (isSentencePiece || preset(vocabulary)?.addsBOS == true)
     if addsBOS, let bos = parts.bosID { parts.prefix = [bos] }
     if file["tokenizer.ggml.add_eos_token"]?.bool == true, let eos = parts.eosID { parts.suffix = [eos] }
   }
@@ -115,7 +117,8 @@ struct GGUFVocabulary {
     var scores = [Float](repeating: 0, count: pieces.count)
     if let stored = file["tokenizer.ggml.scores"] {
       guard let values = stored.floats ?? stored.ints?.map(Float.init), values.count >= pieces.count else {
-        throw .badData("tokenizer.ggml.scores is too short", in: file.path, expected: "\(pieces.count) numbers")
+        throw .badData(
+          "tokenizer.ggml.scores is too short", in: file.path, expected: "\(pieces.count) numbers")
       }
       scores = values
     }
@@ -176,7 +179,8 @@ struct GGUFVocabulary {
     var parts = Tokenizer.Parts(
       model: BPE(
         vocabulary: vocabulary, order: .merges(table),
-        fallback: .character(bytePieces: nil, unknown: nil, fuses: false), ignoresMerges: preset.ignoresMerges))
+        fallback: .character(bytePieces: nil, unknown: nil, fuses: false), ignoresMerges: preset.ignoresMerges
+      ))
     parts.preTokenizers = preset.dividers.map { .split($0, .isolated, inverted: false) }
     parts.preTokenizers.append(.byteLevel(addsPrefixSpace: false, cutsWords: false))
     return parts
@@ -186,10 +190,12 @@ struct GGUFVocabulary {
     let digits = Pattern.known(#"\p{N}"#)
     let gpt2 = PreTokenizer.Divider.words(.gpt2)
     func llama3(digits: Int) -> PreTokenizer.Divider { .words(.llama3(digits: digits, longS: false)) }
-    let isLlama3 = vocabulary.id(of: "<|begin_of_text|>") == 128_000 && vocabulary.id(of: "<|eot_id|>") == 128_009
+    let isLlama3 =
+      vocabulary.id(of: "<|begin_of_text|>") == 128_000 && vocabulary.id(of: "<|eot_id|>") == 128_009
     switch file["tokenizer.ggml.pre"]?.string ?? "" {
     // Files from before April 2024 do not name it.
-    case "" where isLlama3, "default" where isLlama3, "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1",
+    case "" where isLlama3, "default" where isLlama3, "llama3", "llama-v3", "llama-bpe", "falcon3",
+      "falcon-h1",
       "pixtral", "midm-2.0", "lfm2", "jina-v5-nano":
       return Preset(dividers: [llama3(digits: 3)], ignoresMerges: true, addsBOS: true)
     case "dbrx", "smaug-bpe", "chatglm-bpe": return Preset(dividers: [llama3(digits: 3)])
@@ -233,7 +239,6 @@ struct GGUFVocabulary {
 extension Pattern {
   /// A pattern of our own, which compiles.
   fileprivate static func known(_ source: String) -> PreTokenizer.Divider {
-    // swift-format-ignore
     .pattern(try! Pattern(source))
   }
 }

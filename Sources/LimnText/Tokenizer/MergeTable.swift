@@ -15,7 +15,8 @@ struct MergeTable: Sendable {
     entries = Array(repeating: Entry(), count: size)
   }
 
-  /// - Parameter keepsFirst: of two merges of the same pair, llama.cpp obeys the first, `tokenizers` the last.
+  /// - Parameter keepsFirst: of two merges of the same pair, llama.cpp obeys the first, `tokenizers` the
+  ///   last.
   mutating func add(left: Int, right: Int, rank: Int, id: Int, keepsFirst: Bool) {
     let pair = UInt64(left) << 32 | UInt64(right)
     let place = place(of: pair)

@@ -82,12 +82,12 @@ enum Normalizer: Sendable {
   ) -> [UInt8] {
     text.withUnsafeBufferPointer { text in
       var (start, end) = (0, text.count)
-      while left, start < end, case let (value, length) = text.scalar(at: start),
+      while left, start < end, case (let value, let length) = text.scalar(at: start),
         CharacterClass(of: value).contains(.space)
       {
         start += length
       }
-      while right, end > start, case let (value, length) = text.scalar(before: end),
+      while right, end > start, case (let value, let length) = text.scalar(before: end),
         CharacterClass(of: value).contains(.space)
       {
         end -= length

@@ -2,8 +2,8 @@ package import LimnTensor
 
 /// A regular expression, for the pre-tokenizers that have no splitter of their own and for `Replace`.
 ///
-/// A backtracking matcher over UTF-8 whose stack is on the heap and whose steps are counted: neither a hostile
-/// pattern nor a long text can hang it or overflow the stack.
+/// A backtracking matcher over UTF-8 whose stack is on the heap and whose steps are counted: neither a
+/// hostile pattern nor a long text can hang it or overflow the stack.
 package struct Pattern: Sendable {
   enum Instruction: Sendable {
     case set(CharacterSet)
@@ -89,14 +89,16 @@ package struct Pattern: Sendable {
           instruction = first
           continue
         case .set(let set):
-          if position < text.count, case let (value, length) = text.scalar(at: position), set.contains(value) {
+          if position < text.count, case (let value, let length) = text.scalar(at: position),
+            set.contains(value)
+          {
             position += length
             instruction += 1
             continue
           }
         case .repeatSet(let set, let least, let most):
           var (count, end, floor) = (0, position, position)
-          while count < most, end < text.count, case let (value, length) = text.scalar(at: end),
+          while count < most, end < text.count, case (let value, let length) = text.scalar(at: end),
             set.contains(value)
           {
             end += length

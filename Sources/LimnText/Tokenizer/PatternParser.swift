@@ -13,7 +13,6 @@ struct PatternParser {
   private static let (sizeLimit, depthLimit) = (20_000, 50)
 
   private indirect enum Node {
-    case empty
     case set(CharacterSet)
     case sequence([Node])
     case choice([Node])
@@ -226,19 +225,20 @@ struct PatternParser {
     let isBraced = take("{" as Unicode.Scalar)
     let limit = isBraced ? 6 : isShort ? 2 : 4
     var (value, digits) = (0 as UInt32, 0)
-    while digits < limit, let character = peek, let digit = Unicode.Scalar(character)?.properties.numericType == nil
-      ? hexLetter(character) : Optional(character &- 0x30), digit < 16
-    {
+    while digits < limit, let character = peek, let digit = Self.hexadecimalDigit(character) {
       value = value << 4 | digit
       digits += 1
       position += 1
     }
-    guard digits > 0, !isBraced || take("}" as Unicode.Scalar) else { throw refusal("a broken number of a character") }
+    guard digits > 0, !isBraced || take("}" as Unicode.Scalar) else {
+      throw refusal("a broken number of a character")
+    }
     return value
   }
 
-  private func hexLetter(_ character: UInt32) -> UInt32? {
+  private static func hexadecimalDigit(_ character: UInt32) -> UInt32? {
     switch character {
+    case 0x30...0x39: character - 0x30
     case 0x41...0x46: character - 0x41 + 10
     case 0x61...0x66: character - 0x61 + 10
     default: nil
@@ -278,7 +278,6 @@ struct PatternParser {
   private func emit(_ node: Node, to program: inout [Pattern.Instruction]) throws(LimnError) {
     guard program.count < Self.sizeLimit else { throw refusal("too many repetitions") }
     switch node {
-    case .empty: break
     case .set(let set): program.append(.set(set))
     case .start: program.append(.start)
     case .end: program.append(.end)

@@ -150,7 +150,9 @@ struct PreTokenizedText {
       }
     }
     // A piece at the start may have been removed.
-    if let first = pieces.first, result.pieces.first?.lowerBound != first.lowerBound { result.isFirst = false }
+    if let first = pieces.first, result.pieces.first?.lowerBound != first.lowerBound {
+      result.isFirst = false
+    }
     return result
   }
 

@@ -12,7 +12,8 @@ import LimnTensor
 /// ```
 struct SentencePieceModel {
   private enum PieceType: Int {
-    case normal = 1, unknown, control, userDefined, unused, byte
+    case normal = 1
+    case unknown, control, userDefined, unused, byte
   }
 
   private let path: String
@@ -33,7 +34,9 @@ struct SentencePieceModel {
       default: break
       }
     }
-    guard !pieces.isEmpty else { throw .badData("no SentencePiece model", in: path, expected: "pieces", found: "none") }
+    guard !pieces.isEmpty else {
+      throw .badData("no SentencePiece model", in: path, expected: "pieces", found: "none")
+    }
     guard modelType == 2 else {
       let names = [1: "unigram", 3: "word", 4: "char"]
       throw .badData(
@@ -48,7 +51,9 @@ struct SentencePieceModel {
     while let field = try message.next() {
       switch field {
       case (1, .bytes(let bytes)):
-        guard let valid = String(validating: bytes, as: UTF8.self) else { throw .badData("a piece that is not UTF-8", in: path) }
+        guard let valid = String(validating: bytes, as: UTF8.self) else {
+          throw .badData("a piece that is not UTF-8", in: path)
+        }
         text = valid
       case (2, .fixed32(let bits)): score = Float(bitPattern: bits)
       case (3, .varint(let value)):
@@ -59,7 +64,9 @@ struct SentencePieceModel {
       default: break
       }
     }
-    guard type != .unused else { throw .badData("pieces that are marked unused are not supported", in: path, found: text) }
+    guard type != .unused else {
+      throw .badData("pieces that are marked unused are not supported", in: path, found: text)
+    }
     guard pieces.count < Vocabulary.idLimit else { throw .badData("too many pieces", in: path) }
     pieces.append((text, score, type))
   }
@@ -105,7 +112,9 @@ struct SentencePieceModel {
       // Only these can come of merges.
       vocabulary.set(text, id: id, isFound: type == .normal || type == .userDefined)
       if type == .userDefined { userDefined.insert(Array(text.utf8), value: id) }
-      if type == .byte, fallsBackToBytes, let byte = Decoder.byte(of: Array(text.utf8)[...]) { bytes[Int(byte)] = id }
+      if type == .byte, fallsBackToBytes, let byte = Decoder.byte(of: Array(text.utf8)[...]) {
+        bytes[Int(byte)] = id
+      }
     }
     let unknown = pieces.firstIndex { $0.type == .unknown }
     var normalizer = normalizer
@@ -127,7 +136,9 @@ struct SentencePieceModel {
     parts.unknownID = parts.unknownID ?? unknown
     parts.bosID = parts.bosID ?? parts.id(of: "<s>")
     parts.eosID = parts.eosID ?? parts.id(of: "</s>")
-    for (name, id) in [("bos_token", parts.bosID), ("eos_token", parts.eosID), ("unk_token", parts.unknownID)] {
+    for (name, id) in [
+      ("bos_token", parts.bosID), ("eos_token", parts.eosID), ("unk_token", parts.unknownID),
+    ] {
       if parts.specialTokens[name] == nil, let id, pieces.indices.contains(id) {
         parts.specialTokens[name] = pieces[id].text
       }

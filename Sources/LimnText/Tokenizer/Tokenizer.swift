@@ -111,7 +111,8 @@ package struct Tokenizer: Sendable {
     endOfGenerationIDs = ends
 
     let raw = parts.addedTokens.filter { !$0.isNormalized }
-    splitter = AddedTokenSplitter(raw, words: raw.map { Array($0.content.utf8) }, precedence: parts.precedence)
+    splitter = AddedTokenSplitter(
+      raw, words: raw.map { Array($0.content.utf8) }, precedence: parts.precedence)
     let normalized = parts.addedTokens.filter(\.isNormalized)
     let words = normalized.map { parts.normalizers(Array($0.content.utf8), isFirst: true).text }
     normalizedSplitter = AddedTokenSplitter(normalized, words: words, precedence: .leftmost)
@@ -138,7 +139,8 @@ package struct Tokenizer: Sendable {
         if let id = segment.id {
           ids.append(id)
         } else {
-          let (text, isFirst) = normalizers(Array(text[segment.range]), isFirst: segment.range.lowerBound == 0)
+          let (text, isFirst) = normalizers(
+            Array(text[segment.range]), isFirst: segment.range.lowerBound == 0)
           encode(text, isFirst: isFirst, into: &ids)
         }
       }

@@ -21,7 +21,8 @@ struct TokenizerFolder {
     if let decoder = config["added_tokens_decoder"]?.object {
       for (key, value) in decoder.members {
         guard let id = Int(key), let token = Self.token(value, id: id) else {
-          throw .badData("a broken entry of added_tokens_decoder", in: path + "/tokenizer_config.json", found: key)
+          throw .badData(
+            "a broken entry of added_tokens_decoder", in: path + "/tokenizer_config.json", found: key)
         }
         addedTokens.append(token)
       }
@@ -57,7 +58,9 @@ struct TokenizerFolder {
       return try TokenizerJSON(json, path: path + "/tokenizer.json").parts(in: self)
     }
     let model = path + "/tokenizer.model"
-    if FileManager.default.fileExists(atPath: model) { return try SentencePieceModel(path: model).parts(in: self) }
+    if FileManager.default.fileExists(atPath: model) {
+      return try SentencePieceModel(path: model).parts(in: self)
+    }
     throw LimnError(
       .notFound, "no tokenizer", in: path, expected: "tokenizer.json or tokenizer.model",
       remedy: "add the tokenizer files of the model to its folder")
@@ -85,8 +88,8 @@ struct TokenizerFolder {
 }
 
 extension Tokenizer.Parts {
-  /// Adds the tokens that the small files name, as transformers does on top of tokenizer.json: settings of known
-  /// tokens are replaced by those of `added_tokens_decoder`, unknown tokens get the ids behind the last.
+  /// Adds the tokens that the small files name, as transformers does on top of tokenizer.json: settings of
+  /// known tokens are replaced by those of `added_tokens_decoder`, unknown tokens get the ids behind the last.
   ///
   /// - Parameter keepsIDs: obey the ids in the files (the SentencePiece layout) instead of counting on.
   mutating func add(_ folder: TokenizerFolder, keepsIDs: Bool) {

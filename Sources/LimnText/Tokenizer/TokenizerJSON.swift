@@ -1,8 +1,8 @@
 import LimnFiles
 import LimnTensor
 
-/// A `tokenizer.json`, the format of Hugging Face's `tokenizers`: its components, by name. A component that is not
-/// known is refused, since leaving it out would give other ids.
+/// A `tokenizer.json`, the format of Hugging Face's `tokenizers`: its components, by name. A component that
+/// is not known is refused, since leaving it out would give other ids.
 struct TokenizerJSON {
   private let json: JSON
   private let path: String
@@ -15,11 +15,15 @@ struct TokenizerJSON {
   func parts(in folder: TokenizerFolder) throws(LimnError) -> Tokenizer.Parts {
     var parts = Tokenizer.Parts(model: try model())
     if let normalizer = json.present("normalizer") { parts.normalizers = try normalizers(normalizer) }
-    if let preTokenizer = json.present("pre_tokenizer") { parts.preTokenizers = try preTokenizers(preTokenizer) }
+    if let preTokenizer = json.present("pre_tokenizer") {
+      parts.preTokenizers = try preTokenizers(preTokenizer)
+    }
     parts.decoderSteps = [.join]
     if let decoder = json.present("decoder") { parts.decoderSteps = try decoderSteps(decoder) }
     for token in json["added_tokens"]?.array ?? [] {
-      guard var token = TokenizerFolder.token(token, id: nil) else { throw refusal("a broken entry of added_tokens") }
+      guard var token = TokenizerFolder.token(token, id: nil) else {
+        throw refusal("a broken entry of added_tokens")
+      }
       if token.content.isEmpty { continue }
       if let id = parts.model.vocabulary.id(of: token.content) { token.id = id }
       parts.addedTokens.append(token)
@@ -49,7 +53,8 @@ struct TokenizerJSON {
     guard let merges = model["merges"]?.array, (model["type"]?.string ?? "BPE") == "BPE" else {
       throw unsupported("model", model)
     }
-    for key in ["continuing_subword_prefix", "end_of_word_suffix"] where model.present(key)?.string ?? "" != "" {
+    for key in ["continuing_subword_prefix", "end_of_word_suffix"]
+    where model.present(key)?.string ?? "" != "" {
       throw refusal("BPE with \(key) is not supported")
     }
     var vocabulary = Vocabulary(expected: pieces.count)
@@ -71,7 +76,8 @@ struct TokenizerJSON {
     }
     return BPE(
       vocabulary: vocabulary, order: .merges(table),
-      fallback: .character(bytePieces: bytePieces, unknown: unknownID, fuses: model["fuse_unk"]?.bool ?? false),
+      fallback: .character(
+        bytePieces: bytePieces, unknown: unknownID, fuses: model["fuse_unk"]?.bool ?? false),
       ignoresMerges: model["ignore_merges"]?.bool ?? false)
   }
 
@@ -85,13 +91,16 @@ struct TokenizerJSON {
     var table = MergeTable(count: merges.count)
     var rank = 0
     for merge in merges {
-      let left: String, right: String
+      let left: String
+      let right: String
       if let line = merge.string {
         if line.hasPrefix("#version") { continue }
         let words = line.utf8.split(separator: 0x20, omittingEmptySubsequences: false)
         guard words.count == 2 else { throw refusal("a merge that is not two pieces", found: line) }
         (left, right) = (String(words[0])!, String(words[1])!)
-      } else if let pair = merge.array, pair.count == 2, let first = pair[0].string, let second = pair[1].string {
+      } else if let pair = merge.array, pair.count == 2, let first = pair[0].string,
+        let second = pair[1].string
+      {
         (left, right) = (first, second)
       } else {
         throw refusal("a merge that is not two pieces", found: merge.kind)
@@ -113,7 +122,9 @@ struct TokenizerJSON {
   /// The components of a sequence, or the one component.
   private func sequence(_ value: JSON, _ key: String, depth: Int = 0) throws(LimnError) -> [JSON] {
     guard value["type"]?.string == "Sequence" else { return [value] }
-    guard let items = value[key]?.array, depth < Self.depthLimit else { throw refusal("a broken Sequence of \(key)") }
+    guard let items = value[key]?.array, depth < Self.depthLimit else {
+      throw refusal("a broken Sequence of \(key)")
+    }
     var result: [JSON] = []
     for item in items { result += try sequence(item, key, depth: depth + 1) }
     return result
@@ -135,7 +146,8 @@ struct TokenizerJSON {
       case "NFC", "NFD", "NFKC", "NFKD": result.append(.unicode(Normalizer.UnicodeForm(rawValue: type)!))
       case "Lowercase": result.append(.lowercase)
       case "Strip":
-        result.append(.strip(left: item["strip_left"]?.bool ?? true, right: item["strip_right"]?.bool ?? true))
+        result.append(
+          .strip(left: item["strip_left"]?.bool ?? true, right: item["strip_right"]?.bool ?? true))
       case "StripAccents": result.append(.stripAccents)
       case "ByteLevel": result.append(.byteLevel)
       default: throw unsupported("normalizer", item)
@@ -147,7 +159,9 @@ struct TokenizerJSON {
   /// `{"String": "…"}` or `{"Regex": "…"}`
   private func pattern(_ item: JSON) throws(LimnError) -> Pattern {
     if let text = item["pattern"]?["String"]?.string { return Pattern(literal: text) }
-    guard let regex = item["pattern"]?["Regex"]?.string else { throw refusal("a component without its pattern") }
+    guard let regex = item["pattern"]?["Regex"]?.string else {
+      throw refusal("a component without its pattern")
+    }
     do {
       return try Pattern(regex)
     } catch {
@@ -166,7 +180,8 @@ struct TokenizerJSON {
       case "ByteLevel":
         result.append(
           .byteLevel(
-            addsPrefixSpace: item["add_prefix_space"]?.bool ?? true, cutsWords: item["use_regex"]?.bool ?? true))
+            addsPrefixSpace: item["add_prefix_space"]?.bool ?? true,
+            cutsWords: item["use_regex"]?.bool ?? true))
       case "Split":
         let divider: PreTokenizer.Divider
         if let splitter = (item["pattern"]?["Regex"]?.string).flatMap(WordSplitter.init(pattern:)) {
@@ -182,7 +197,8 @@ struct TokenizerJSON {
         let word = try Pattern(#"\w+|[^\w\s]+"#)
         result.append(.split(.pattern(word), .removed, inverted: true))
       case "WhitespaceSplit":
-        result.append(.split(.characters { CharacterClass(of: $0).contains(.space) }, .removed, inverted: false))
+        result.append(
+          .split(.characters { CharacterClass(of: $0).contains(.space) }, .removed, inverted: false))
       case "Digits":
         let isolates = item["individual_digits"]?.bool ?? false
         result.append(
@@ -211,7 +227,9 @@ struct TokenizerJSON {
   /// Before `prepend_scheme` there was `add_prefix_space`.
   private func metaspaceOptions(_ item: JSON) throws(LimnError) -> ([UInt8], PreTokenizer.Prefix) {
     let replacement = item["replacement"]?.string ?? "▁"
-    guard replacement.unicodeScalars.count == 1 else { throw refusal("Metaspace without a single replacement") }
+    guard replacement.unicodeScalars.count == 1 else {
+      throw refusal("Metaspace without a single replacement")
+    }
     let scheme = item["prepend_scheme"]?.string ?? "always"
     guard let prefix = PreTokenizer.Prefix(rawValue: scheme) else {
       throw refusal("Metaspace with an unknown prepend_scheme", found: scheme)
@@ -229,7 +247,9 @@ struct TokenizerJSON {
       switch item["type"]?.string {
       case "Replace":
         let text = item["pattern"]?["String"]?.string
-        if isFused && text?.unicodeScalars.count != 1 { throw refusal("the decoder Replace behind Fuse is not supported") }
+        if isFused && text?.unicodeScalars.count != 1 {
+          throw refusal("the decoder Replace behind Fuse is not supported")
+        }
         steps.append(.replace(try pattern(item), with: Array((item["content"]?.string ?? "").utf8)))
       case "ByteFallback": if !isFused { steps.append(.byteFallback) }
       case "Fuse": isFused = true

@@ -60,7 +60,7 @@ enum WordSplitter: Sendable {
     if kind.contains(.letter) { return end(of: text, from: start) { $0.contains(.letter) } }
     if kind.contains(.number) {
       var (count, index) = (0, start)
-      while count < digits, index < text.count, case let (value, length) = text.scalar(at: index),
+      while count < digits, index < text.count, case (let value, let length) = text.scalar(at: index),
         CharacterClass(of: value).contains(.number)
       {
         index += length
@@ -82,7 +82,8 @@ enum WordSplitter: Sendable {
     // White space: up to its last line break, if it has one.
     var lastBreak: Int?
     var index = start
-    while index < text.count, case let (value, length) = text.scalar(at: index), case let kind = CharacterClass(of: value),
+    while index < text.count, case (let value, let length) = text.scalar(at: index),
+      case let kind = CharacterClass(of: value),
       kind.contains(.space)
     {
       index += length
@@ -102,7 +103,7 @@ enum WordSplitter: Sendable {
   @inline(__always)
   private static func end(of text: Bytes, from start: Int, while isWanted: (CharacterClass) -> Bool) -> Int {
     var index = start
-    while index < text.count, case let (value, length) = text.scalar(at: index),
+    while index < text.count, case (let value, let length) = text.scalar(at: index),
       isWanted(CharacterClass(of: value))
     {
       index += length
