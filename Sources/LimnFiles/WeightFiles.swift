@@ -1,3 +1,4 @@
+import Foundation
 package import LimnTensor
 
 /// All tensors of a model reference as its files hold them: any architecture, no model is built.
@@ -141,7 +142,7 @@ struct GGUFPair {
   var projector: GGUF?
 
   /// Opens both. Given in the wrong order, they are put right: a projector says that it is one.
-  /// - Parameter mmproj: nil: the only file beside `path` whose name says "mmproj" is taken.
+  /// - Parameter mmproj: nil: a file beside `path` whose name says "mmproj" is taken.
   init(_ path: String, mmproj: String?) throws(LimnError) {
     language = try GGUF(path: path)
     if let mmproj {
@@ -153,14 +154,17 @@ struct GGUFPair {
     }
   }
 
-  /// The projector file in the folder of a language model; where several are there, the most precise.
-  private static func beside(_ path: String) throws(LimnError) -> String? {
+  /// The projector file in the folder of a language model. Where several are there: the one whose name begins
+  /// most like the model's, and of these the most precise.
+  private static func beside(_ path: String) -> String? {
     let folder = Folder.holding(path)
-    let names = folder.names.filter { $0.hasSuffix(".gguf") && $0.contains("mmproj") }
-    let best = ["f32", "bf16", "f16"].lazy.compactMap { type in
-      names.first { $0.lowercased().contains(type) }
-    }.first
-    return (best ?? names.first).map(folder.path)
+    let model = path.split(separator: "/").last ?? ""
+    func rank(_ name: String) -> (Int, Int) {
+      let precision = ["q", "f16", "bf16", "f32"].lastIndex { name.lowercased().contains($0) } ?? 0
+      return (name.commonPrefix(with: model).count, precision)
+    }
+    return folder.names.filter { $0.hasSuffix(".gguf") && $0.lowercased().contains("mmproj") }
+      .max { rank($0) < rank($1) }.map(folder.path)
   }
 }
 

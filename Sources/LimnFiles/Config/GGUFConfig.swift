@@ -89,7 +89,7 @@ extension VisionConfig {
     }
     self.init(
       hidden: try keys.required("vision.embedding_length"), ffn: try keys.required("vision.feed_forward_length"),
-      layers: (blocks.max() ?? -1) + 1, heads: try keys.required("vision.attention.head_count"),
+      layers: Set(blocks).count, heads: try keys.required("vision.attention.head_count"),
       imageSize: try keys.required("vision.image_size"), patchSize: try keys.required("vision.patch_size"),
       activation: keys.bool("use_gelu") ?? false ? .erf : .quick,
       epsilon: try keys.double("vision.attention.layer_norm_epsilon") ?? 1e-5)

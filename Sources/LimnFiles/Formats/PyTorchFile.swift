@@ -93,6 +93,10 @@ private struct TensorRebuilder: PickleReader {
     copyBudget = memory.bytes.count + 1 << 20
   }
 
+  /// Limits that no model comes near, so that a short pickle cannot ask for much memory.
+  static let mostAxes = 16
+  static let mostTensors = 1 << 17
+
   static let storageTypes: [String: TensorType] = [
     "DoubleStorage": .f64, "FloatStorage": .f32, "HalfStorage": .f16, "BFloat16Storage": .bf16,
     "LongStorage": .i64, "IntStorage": .i32, "ShortStorage": .i16, "CharStorage": .i8, "ByteStorage": .u8,
@@ -172,6 +176,7 @@ private struct TensorRebuilder: PickleReader {
     if case .dict(let place) = metadata, !machine.dicts[place].isEmpty {
       throw machine.error("a tensor that is stored negated or conjugated")
     }
+    guard tensors.count < Self.mostTensors else { throw machine.error("more than \(Self.mostTensors) tensors") }
     let layout = Strides(shape: shape, strides: strides)
     let range = storages[index].range
     let size = type.layout.bytes
@@ -193,7 +198,7 @@ private struct TensorRebuilder: PickleReader {
   }
 
   private static func sizes(_ value: PickleValue, _ machine: PickleMachine) -> [Int]? {
-    guard case .sequence(let place) = value, machine.sequences[place].count <= 64 else { return nil }
+    guard case .sequence(let place) = value, machine.sequences[place].count <= mostAxes else { return nil }
     var result: [Int] = []
     for item in machine.sequences[place] {
       guard case .int(let size) = item, size >= 0 else { return nil }
