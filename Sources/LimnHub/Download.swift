@@ -1,7 +1,9 @@
 import AsyncHTTPClient
+import Foundation
 package import LimnTensor
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 
 /// Fetches what the user named by URL: into memory, bounded in size and time.
 package enum Download {
@@ -21,6 +23,11 @@ package enum Download {
   /// The bytes behind an http or https URL; redirects are followed.
   /// - Throws: `.unavailable` when the server can't be reached, is too slow, or refuses; `.notFound` for its 404.
   package static func fetch(_ url: String, limits: Limits = Limits()) async throws(LimnError) -> [UInt8] {
+    guard let address = URLComponents(string: url), ["http", "https"].contains(address.scheme?.lowercased()),
+      address.host?.isEmpty == false, (1...65535).contains(address.port ?? 80)
+    else {
+      throw LimnError(.usage, "not an address to fetch from", in: url, expected: "http://host/path or https://…")
+    }
     var configuration = HTTPClient.Configuration(
       redirectConfiguration: .follow(max: 5, allowCycles: false),
       timeout: .init(connect: .init(limits.connect), read: .init(limits.silence)))
@@ -80,14 +87,19 @@ package enum Download {
     switch error {
     case let error as LimnError: error
     case is CancellationError: LimnError(.interrupted, "stopped")
-    case let error as HTTPClientError:
-      LimnError(
-        .unavailable, "the address could not be fetched (\(error.shortDescription))", in: url,
-        remedy: "check the address and the network")
     default:
       LimnError(
-        .unavailable, "the address could not be fetched (\(error))", in: url,
+        .unavailable, "the address could not be fetched (\(reason(error)))", in: url,
         remedy: "check the address and the network")
+    }
+  }
+
+  /// What stopped it, in few words.
+  private static func reason(_ error: any Error) -> String {
+    switch error {
+    case let error as HTTPClientError: error.shortDescription
+    case is NIOConnectionError: "nobody answers there"
+    default: "\(error)"
     }
   }
 }

@@ -3,7 +3,7 @@ import LimnFiles
 import LimnTensor
 import LimnText
 
-/// What `Tools/fixtures/tokenizers.py` wrote about one tokenizer.
+/// What `Tools/fixtures/tokenizing.py` wrote about one tokenizer.
 struct TokenizerFixture {
   static let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .appending(path: "Fixtures/Tokenizers").path

@@ -18,7 +18,7 @@ struct RoPE: Sendable {
   /// - Parameter context: how many positions the tables cover.
   init(_ config: LanguageConfig, context: Int) {
     let plain = Self.frequencies(theta: config.ropeTheta, dimensions: config.rotaryDimensions)
-    func table(_ frequencies: [Float], amplitude: Double = 1) -> RoPETable {
+    @Sendable func table(_ frequencies: [Float], amplitude: Double = 1) -> RoPETable {
       RoPETable(
         inverseFrequencies: frequencies, headSize: config.headSize, positions: context,
         style: config.ropeAdjacent ? .adjacent : .halves, amplitude: Float(amplitude))
