@@ -1,16 +1,17 @@
 package import CLimnKernels
 
 /// A product of CLimnKernels: `limn_multiply`.
-private typealias Multiply = @convention(c) (
-  UnsafeRawPointer?, UnsafeRawPointer?, Int, Int32, UnsafeMutablePointer<Float>?, Int, Int32
-) -> Void
+private typealias Multiply =
+  @convention(c) (
+    UnsafeRawPointer?, UnsafeRawPointer?, Int, Int32, UnsafeMutablePointer<Float>?, Int, Int32
+  ) -> Void
 
 /// The operations on this computer's processor.
 ///
-/// Each one fills a job for the kernels of CLimnKernels and lets the thread pool share it out. Calls from several
-/// threads take turns. In the steady state nothing is allocated: the memory for prepared activations grows to the
-/// largest call and stays.
-// @unchecked: the working memory is touched only inside `pool.exclusively`; the rest never changes after `init`.
+/// Each one fills a job for the kernels of CLimnKernels and lets the thread pool share it out. Calls from
+/// several threads take turns. In the steady state nothing is allocated: the memory for prepared activations
+/// grows to the largest call and stays.
+// @unchecked: the workspace is touched only inside `pool.exclusively`; the rest never changes after `init`.
 package final class CPU: Backend, @unchecked Sendable {
   package let compute: Compute
   package let isa: ISA
@@ -55,31 +56,33 @@ package final class CPU: Backend, @unchecked Sendable {
     let path =
       if let arithmetic { paths[weight.type, arithmetic]! } else { paths.preferred(weight.type, compute) }
     let blocks = (x.width + LIMN_BLOCK - 1) / LIMN_BLOCK
-    // An odd number of cache lines from token to token: a tile's tokens then fall into different sets of the cache.
+    // An odd number of cache lines from token to token, so that a tile's tokens fall into different cache sets.
     let stride = (blocks * path.pointee.x_bytes / 64 | 1) * 64
     withExtendedLifetime(weight.memory) {
       pool.exclusively {
         reserve(x.rows * stride)
         var prepare = limn_prepare_job(
-          path: path, x: x.pointer, columns: x.width, prepared: workspace.baseAddress, prepared_stride: stride)
+          path: path, x: x.pointer, columns: x.width, prepared: workspace.baseAddress,
+          prepared_stride: stride)
         pool.run(kernels.prepare, &prepare, count: x.rows, grain: 8)
         var job = limn_linear_job(
-          path: path, weight: weight.start, row_bytes: weight.rowBytes, rows: weight.rows, columns: weight.columns,
-          prepared: workspace.baseAddress, prepared_stride: stride, tokens: x.rows, panels: 1, token_parts: 1,
-          bias: layer.bias?.values.baseAddress, y: y.pointer, adding: adding ? 1 : 0)
+          path: path, weight: weight.start, row_bytes: weight.rowBytes, rows: weight.rows,
+          columns: weight.columns, prepared: workspace.baseAddress, prepared_stride: stride, tokens: x.rows,
+          panels: 1, token_parts: 1, bias: layer.bias?.values.baseAddress, y: y.pointer,
+          adding: adding ? 1 : 0)
         let items = divide(&job, blocks: blocks)
         pool.run(kernels.linear, &job, count: items, scratch: limn_linear_scratch(&job))
       }
     }
   }
 
-  /// Decides how many panels share one pass over the tokens, and how many parts the tokens are cut into; returns the
-  /// number of items.
+  /// Decides how many panels share one pass over the tokens, and how many parts the tokens are cut into;
+  /// returns the number of items.
   private func divide(_ job: inout limn_linear_job, blocks: Int) -> Int {
     let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
     let tiles = (job.tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS
-    // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less often.
-    // Of one tile: all the same, only that the next panel is fetched ahead within an item.
+    // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less
+    // often. Of one tile: all the same, only that the next panel is fetched ahead within an item.
     let cached = tiles == 1 ? 64 : max(1, (384 << 10) / (blocks * job.path.pointee.panel_bytes))
     let enough = 4 * pool.threads
     job.panels = max(1, min(cached, panels / enough))
@@ -114,7 +117,8 @@ package final class CPU: Backend, @unchecked Sendable {
     norm(kernels.rms_norm, x, weight: weight, bias: nil, epsilon: epsilon, into: y)
   }
 
-  package func layerNorm(_ x: Activations, weight: Vector, bias: Vector, epsilon: Float, into y: Activations) {
+  package func layerNorm(_ x: Activations, weight: Vector, bias: Vector, epsilon: Float, into y: Activations)
+  {
     norm(kernels.layer_norm, x, weight: weight, bias: bias, epsilon: epsilon, into: y)
   }
 
@@ -163,7 +167,8 @@ package final class CPU: Backend, @unchecked Sendable {
     withExtendedLifetime(cache) {
       pool.exclusively {
         var job = limn_store_job(
-          x: x.pointer, cache: place, heads: cache.kvHeads, head_size: cache.headSize, capacity: cache.capacity,
+          x: x.pointer, cache: place, heads: cache.kvHeads, head_size: cache.headSize,
+          capacity: cache.capacity,
           half: cache.storage == .float16 ? 1 : 0)
         pool.run(kernels.store, &job, count: x.rows, grain: grain(x.width))
       }
@@ -181,7 +186,8 @@ package final class CPU: Backend, @unchecked Sendable {
     withExtendedLifetime(cache) {
       attend(
         limn_attention_job(
-          multiply: multiply, q: q.pointer, keys: cache.keys(layer: layer), values: cache.values(layer: layer),
+          multiply: multiply, q: q.pointer, keys: cache.keys(layer: layer),
+          values: cache.values(layer: layer),
           position_bytes: bytes, head_bytes: cache.capacity * bytes, half: cache.storage == .float16 ? 1 : 0,
           causal: 1, tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
           first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale,
@@ -210,10 +216,12 @@ package final class CPU: Backend, @unchecked Sendable {
     precondition(y.rows == q.rows && y.width == q.width)
     if q.rows == 0 { return }
     var job = attention
-    // Enough query rows to pay for unpacking a tile of keys and values, few enough that all threads have work.
+    // Enough query rows to pay for unpacking a tile of keys and values, few enough to occupy all threads.
     let group = job.heads / job.kv_heads
     job.block_tokens = max(1, 48 / group)
-    while job.block_tokens > 12, (q.rows + job.block_tokens - 1) / job.block_tokens * job.kv_heads < 4 * threads {
+    while job.block_tokens > 12,
+      (q.rows + job.block_tokens - 1) / job.block_tokens * job.kv_heads < 4 * threads
+    {
       job.block_tokens -= 12
     }
     let items = (q.rows + job.block_tokens - 1) / job.block_tokens * job.kv_heads

@@ -2,7 +2,7 @@ internal import CLimnKernels
 
 /// A tensor's values as float32, exactly as the reference implementation of its format gives them.
 ///
-/// - Throws: a type that is not computed with, bytes that do not fit the shape, or rows that end inside a block.
+/// - Throws: a type that is not computed with, bytes that do not fit the shape, rows that end inside a block.
 package func dequantized(_ tensor: Tensor) throws(LimnError) -> [Float] {
   let (elements, bytes) = tensor.type.layout
   var path = limn_path()
@@ -14,7 +14,8 @@ package func dequantized(_ tensor: Tensor) throws(LimnError) -> [Float] {
   let columns = tensor.shape.last ?? 1
   guard columns % elements == 0 else {
     throw LimnError.badData(
-      "a tensor's rows end inside a block", expected: "a multiple of \(elements) columns", found: "\(columns)")
+      "a tensor's rows end inside a block", expected: "a multiple of \(elements) columns", found: "\(columns)"
+    )
   }
   let (count, isTooLarge) = tensor.shape.reduce((1, false)) { product, axis in
     let (value, overflow) = product.0.multipliedReportingOverflow(by: axis)
@@ -29,7 +30,7 @@ package func dequantized(_ tensor: Tensor) throws(LimnError) -> [Float] {
   guard count > 0 else { return [] }
   return withExtendedLifetime(tensor.memory) {
     [Float](unsafeUninitializedCapacity: count) { values, initialized in
-      // A call takes 32 bits of columns; blocks follow one another across rows, so any multiple of 256 is a piece.
+      // A call takes 32 bits of columns; blocks follow one another across rows, so pieces may cross rows.
       let piece = 1 << 20
       for start in stride(from: 0, to: count, by: piece) {
         path.dequantize(

@@ -36,7 +36,8 @@ package enum ISA: String, Sendable, CaseIterable {
     let supported = allCases.filter(\.isSupported).map(\.rawValue).joined(separator: ", ")
     guard let isa = ISA(rawValue: name) else {
       throw LimnError(
-        .usage, "LIMN_ISA names no instruction set", expected: supported, found: name, remedy: "unset LIMN_ISA")
+        .usage, "LIMN_ISA names no instruction set", expected: supported, found: name,
+        remedy: "unset LIMN_ISA")
     }
     guard isa.isSupported else {
       throw LimnError(

@@ -8,8 +8,8 @@ internal import CLimnKernels
 
 /// What this computer offers to the engine.
 package enum Machine {
-  /// How many threads pay: the physical cores that this process may run on, or fewer where a container's limit on
-  /// processor time (cgroup v2 or v1) allows fewer.
+  /// How many threads pay: the physical cores that this process may run on, or fewer where a container's
+  /// limit on processor time (cgroup v2 or v1) allows fewer.
   package static let defaultThreads: Int = {
     #if os(Linux)
       var cores: Set<String> = []
@@ -31,7 +31,8 @@ package enum Machine {
       return count > 0 ? (0..<allowed.count).filter { allowed[$0] != 0 } : [0]
     }
 
-    /// The whole processors that the cgroups of this process, and those around them, are granted; nil: no limit.
+    /// The whole processors that the cgroups of this process, and those around them, are granted; nil: no
+    /// limit.
     ///
     /// - Parameter groups: the lines of /proc/self/cgroup, "hierarchy:controllers:path".
     package static func processorLimit(groups: String, root: String) -> Int? {
@@ -49,7 +50,9 @@ package enum Machine {
             ? text(of: folder + "/cpu.max")?.split(separator: " ").map { Double($0) }
             : [text(of: folder + "/cpu.cfs_quota_us"), text(of: folder + "/cpu.cfs_period_us")]
               .map { $0.flatMap(Double.init) }
-          if let numbers, numbers.count == 2, let quota = numbers[0], let period = numbers[1], quota > 0, period > 0 {
+          if let numbers, numbers.count == 2, let quota = numbers[0], let period = numbers[1], quota > 0,
+            period > 0
+          {
             limit = min(limit ?? .max, max(1, Int((quota / period).rounded(.up))))
           }
           if path.popLast() == nil { break }

@@ -19,7 +19,8 @@ extension TensorType {
   package var isComputable: Bool { kernelType != nil }
 }
 
-/// The ways to multiply on one instruction set: one `limn_path` for each weight type and arithmetic that it has.
+/// The ways to multiply on one instruction set: one `limn_path` for each weight type and arithmetic that it
+/// has.
 // @unchecked: written once in `init`, never after.
 package final class Paths: @unchecked Sendable {
   private let table: UnsafeMutablePointer<limn_path>

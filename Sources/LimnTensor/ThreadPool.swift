@@ -12,10 +12,10 @@ package typealias Kernel = @convention(c) (UnsafeRawPointer?, Int, Int, UnsafeMu
 
 /// Threads that share the items of one job after another. The calling thread works too.
 ///
-/// Items are handed out in small ranges, so that a slow core takes fewer of them. After a job the workers spin for
-/// some tens of microseconds, since in a forward pass the next job follows at once, and then sleep. A worker that
-/// comes late (the core was busy with something else) is not waited for: the others do its items.
-/// One caller at a time runs jobs, inside `exclusively`. Running a job allocates nothing.
+/// Items are handed out in small ranges, so that a slow core takes fewer of them. After a job the workers
+/// spin for some tens of microseconds, since in a forward pass the next job follows at once, and then sleep.
+/// A worker that comes late (the core was busy with something else) is not waited for: the others do its
+/// items. One caller at a time runs jobs, inside `exclusively`. Running a job allocates nothing.
 package final class ThreadPool: Sendable {
   let threads: Int
   private let shared: Shared
@@ -36,16 +36,16 @@ package final class ThreadPool: Sendable {
     return body()
   }
 
-  /// Runs a kernel over `count` items in ranges of `grain`, each thread with `scratch` bytes; returns when all are
-  /// done. Only inside `exclusively`.
+  /// Runs a kernel over `count` items in ranges of `grain`, each thread with `scratch` bytes; returns when
+  /// all are done. Only inside `exclusively`.
   package func run(_ kernel: Kernel, _ job: UnsafeRawPointer, count: Int, grain: Int = 1, scratch: Int = 0) {
     shared.run(kernel, job, count: count, grain: max(1, grain), scratch: scratch)
   }
 }
 
 /// What the workers keep alive.
-// @unchecked: the fields of the job are written by the one caller while no worker has joined, and read by workers
-// after they joined; `state` orders the two. The mutexes and the condition are made for sharing.
+// @unchecked: the fields of the job are written by the one caller while no worker has joined, and read by
+// workers after they joined; `state` orders the two. The mutexes and the condition are made for sharing.
 private final class Shared: @unchecked Sendable {
   let callers = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let sleep = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)

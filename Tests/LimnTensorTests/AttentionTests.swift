@@ -55,7 +55,8 @@ import Testing
     #expect(distance(y.values, expected) < 1e-5)
   }
 
-  @Test("a query's bits are the same in one pass, in chunks, token by token, and on any threads", arguments: isas)
+  @Test(
+    "a query's bits are the same in one pass, in chunks, token by token, and on any threads", arguments: isas)
   func chunks(isa: ISA) throws {
     let (q, k, v) = try Self.inputs(64)
     for window in [nil, 9] as [Int?] {
@@ -71,7 +72,8 @@ import Testing
               keys: k.activations.rows(range), values: v.activations.rows(range), in: cache, layer: 0,
               position: start)
             cpu.attention(
-              q.activations.rows(range), heads: 4, cache: cache, layer: 0, firstPosition: start, window: window,
+              q.activations.rows(range), heads: 4, cache: cache, layer: 0, firstPosition: start,
+              window: window,
               scale: 0.125, into: y.activations.rows(range))
           }
           results.append(y.values.map(\.bitPattern))

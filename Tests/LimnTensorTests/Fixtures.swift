@@ -31,7 +31,8 @@ enum Fixture {
 func float(half bits: UInt16) -> Float {
   let exponent = Int(bits >> 10 & 31), fraction = Float(bits & 1023)
   let magnitude =
-    exponent == 0 ? fraction * 0x1p-24 : (1 + fraction / 1024) * Float(sign: .plus, exponent: exponent - 15, significand: 1)
+    exponent == 0
+    ? fraction * 0x1p-24 : (1 + fraction / 1024) * Float(sign: .plus, exponent: exponent - 15, significand: 1)
   return bits >> 15 == 1 ? -magnitude : magnitude
 }
 
@@ -80,8 +81,8 @@ func tensor(_ type: TensorType, _ shape: [Int], _ bytes: [UInt8]) -> Tensor {
   return Tensor(type: type, shape: shape, memory: memory, range: 0..<bytes.count)
 }
 
-/// Random weights [rows, columns] of any type, of a size that layers have: scales are finite and not huge, and the
-/// first rows have scales of zero and the largest magnitudes.
+/// Random weights [rows, columns] of any type, of a size that layers have: scales are finite and not huge,
+/// and the first rows have scales of zero and the largest magnitudes.
 func randomWeight(_ type: TensorType, rows: Int, columns: Int, seed: UInt64) -> Tensor {
   var random = Random(seed)
   let layout = type.layout

@@ -44,10 +44,12 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
         let bias = random.floats(rows)
         let y = Rows(rows: tokens, width: rows)
         cpu.linear(
-          x.activations, Linear(weight: Matrix(weight), bias: Vector(bias)), into: y.activations, adding: false)
+          x.activations, Linear(weight: Matrix(weight), bias: Vector(bias)), into: y.activations,
+          adding: false)
         let values = try dequantized(weight)
         let expected = product(x.values, values, bias, columns: columns)
-        #expect(distance(y.values, expected) < Budget.float32, "\(type) \(rows) × \(columns), \(tokens) tokens")
+        #expect(
+          distance(y.values, expected) < Budget.float32, "\(type) \(rows) × \(columns), \(tokens) tokens")
       }
     }
   }
@@ -56,7 +58,9 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
   func shortBlocks(isa: ISA) throws {
     for compute in Compute.allCases {
       let cpu = try CPU(threads: 1, compute: compute, isa: isa)
-      for (type, columns) in [(TensorType.f32, 1), (.f32, 10), (.f16, 299), (.bf16, 75), (.q8_0, 32), (.q4_0, 288)] {
+      for (type, columns) in [
+        (TensorType.f32, 1), (.f32, 10), (.f16, 299), (.bf16, 75), (.q8_0, 32), (.q4_0, 288),
+      ] {
         let weight = randomWeight(type, rows: 19, columns: columns, seed: 3)
         var random = Random(8)
         let x = Rows(random.floats(5 * columns), width: columns)
@@ -64,7 +68,8 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
         cpu.linear(x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false)
         let expected = product(x.values, try dequantized(weight), nil, columns: columns)
         #expect(
-          distance(y.values, expected) < (compute == .exact ? Budget.float32 : 0.03), "\(type) \(columns) \(compute)")
+          distance(y.values, expected) < (compute == .exact ? Budget.float32 : 0.03),
+          "\(type) \(columns) \(compute)")
       }
     }
   }
@@ -76,8 +81,10 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
     let x = Rows(Random(2).copyFloats(40), width: 20)
     let bias = Vector([1, 2, 3])
     let fresh = Rows(rows: 2, width: 3), added = Rows([10, 20, 30, 40, 50, 60], width: 3)
-    cpu.linear(x.activations, Linear(weight: Matrix(weight), bias: bias), into: fresh.activations, adding: false)
-    cpu.linear(x.activations, Linear(weight: Matrix(weight), bias: bias), into: added.activations, adding: true)
+    cpu.linear(
+      x.activations, Linear(weight: Matrix(weight), bias: bias), into: fresh.activations, adding: false)
+    cpu.linear(
+      x.activations, Linear(weight: Matrix(weight), bias: bias), into: added.activations, adding: true)
     #expect(added.values == zip([10, 20, 30, 40, 50, 60], fresh.values).map { $0 + $1 })
   }
 
@@ -94,7 +101,8 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
       for arithmetic in [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8] where paths[type, arithmetic] != nil {
         let y = Rows(rows: tokens, width: rows)
         cpu.linear(
-          x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false, arithmetic: arithmetic)
+          x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false,
+          arithmetic: arithmetic)
         #expect(angle(y.values, exact) < Budget.angle(arithmetic), "\(type) \(arithmetic)")
       }
     }
@@ -131,22 +139,28 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
         let x = Rows(Random(12).copyFloats(13 * columns), width: columns)
         let a = Rows(rows: 13, width: 21), b = Rows(rows: 13, width: 21)
         scalar.linear(
-          x.activations, Linear(weight: weight), into: a.activations, adding: false, arithmetic: LIMN_BFLOAT16)
+          x.activations, Linear(weight: weight), into: a.activations, adding: false, arithmetic: LIMN_BFLOAT16
+        )
         vector.linear(
-          x.activations, Linear(weight: weight), into: b.activations, adding: false, arithmetic: LIMN_BFLOAT16)
+          x.activations, Linear(weight: weight), into: b.activations, adding: false, arithmetic: LIMN_BFLOAT16
+        )
         #expect(distance(b.values, a.values.map(Double.init)) < Budget.float32, "\(type) \(columns)")
       }
     }
   }
 
-  @Test("a token's result has the same bits alone, in any company, and on any number of threads", arguments: isas)
+  @Test(
+    "a token's result has the same bits alone, in any company, and on any number of threads", arguments: isas)
   func sameBitsInCompany(isa: ISA) throws {
     let one = try CPU(threads: 1, isa: isa), two = try CPU(threads: 2, isa: isa)
     var random = Random(21)
     for type in types {
-      for arithmetic in [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8] where Paths(isa: isa)[type, arithmetic] != nil {
-        let rows = Int.random(in: 1...70, using: &random), columns = 256 * Int.random(in: 1...2, using: &random)
-        let layer = Linear(weight: Matrix(randomWeight(type, rows: rows, columns: columns, seed: random.next())))
+      for arithmetic in [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8]
+      where Paths(isa: isa)[type, arithmetic] != nil {
+        let rows = Int.random(in: 1...70, using: &random),
+          columns = 256 * Int.random(in: 1...2, using: &random)
+        let layer = Linear(
+          weight: Matrix(randomWeight(type, rows: rows, columns: columns, seed: random.next())))
         let x = Rows(random.floats(40 * columns), width: columns)
         let alone = Rows(rows: 40, width: rows)
         for t in 0..<40 {
