@@ -23,7 +23,7 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) asyn
     let server = try TinyServer(Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8) + body, piece: 1000)
     // A busy machine may take its time over it.
     var patient = Download.Limits()
-    (patient.connect, patient.silence, patient.patience) = (.seconds(60), .seconds(60), .seconds(60))
+    (patient.connect, patient.silence, patient.patience) = (.seconds(600), .seconds(600), .seconds(600))
     #expect(try await fetch(server, patient) == body)
   }
 

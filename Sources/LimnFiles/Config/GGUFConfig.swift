@@ -107,8 +107,9 @@ extension ModelConfig {
     projector = ProjectorConfig(activation: .erf)
     let keys = GGUFKeys(file: file, prefix: "clip")
     // Converters leave the last block out, because nothing reads it: all that are there run, unless these are
-    // the 24 of a complete CLIP-L (only a complete tower keeps its last norm, too).
-    let isComplete = vision.layers == 24 || file.tensor("v.post_ln.weight") != nil
+    // the 24 of a complete CLIP-L. Of other sizes only a complete tower keeps its last norm, too.
+    let keepsLastNorm = file.tensor("v.post_ln.weight") != nil
+    let isComplete = vision.layers == 24 || (vision.layers != 23 && keepsLastNorm)
     featureLayers = try keys.ints("vision.feature_layer") ?? [isComplete ? -2 : -1]
     if file.tensor("model.image_newline") != nil || file.tensor("v.image_newline") != nil {
       family = .llavaNext
