@@ -58,9 +58,7 @@ extension ImageProcessor.Configuration {
       size = .shortestEdge(side)
       cropSize = PixelSize(height: side, width: side)
     }
-    // The original LLaVA reads its pinpoints as (width, height): among equally good ones another comes first.
-    gridPinpoints = AnyRes.pinpoints(
-      config.gridPinpoints.map { ($0.height, $0.width) }, as: checkpoint.layout == .original ? .widthHeight : .heightWidth)
+    gridPinpoints = config.gridPinpoints.map { PixelSize(height: $0.height, width: $0.width) }
     if let json = checkpoint.processorConfig { try read(json, checkpoint.reference) }
   }
 

@@ -48,14 +48,13 @@ struct Ask: AsyncParsableCommand {
     let sources = try (operands.dropLast() + images).map { try ImageSource($0) }
     let vlm = try await answer.load(model, preprocess, compute)
     let loaded = ContinuousClock.now
-    model.warnAboutDemo()
     var messages = [ChatMessage(.user, operands.last!, images: sources)]
     if let system = answer.system { messages.insert(ChatMessage(.system, system), at: 0) }
     let question = VisionLanguageModel.Question(
       messages: messages, rawPrompt: rawPrompt ? operands.last! : nil, options: answer.generation)
-    let streams = !json
+    let (streams, model) = (!json, model)
     let result = try await interruptible {
-      try await AnswerPrinter.print(vlm.stream(question), streams: streams)
+      try await AnswerPrinter.print(vlm.stream(question), streams: streams) { model.warnAboutDemo() }
     }
     let load = (loaded - start).milliseconds
     if json { Terminal.print(Report.json(result, model: vlm.name, load: load).serialised()) }
@@ -65,11 +64,12 @@ struct Ask: AsyncParsableCommand {
 
 /// Shows an answer while it is made.
 enum AnswerPrinter {
+  /// - Parameter first: is done before the first word is shown, once it is certain that there will be one.
   /// - Returns: the finished answer.
   static func print(
-    _ events: AsyncThrowingStream<AnswerEvent, any Error>, streams: Bool
+    _ events: AsyncThrowingStream<AnswerEvent, any Error>, streams: Bool, first: () -> Void = {}
   ) async throws -> Answer {
-    var hasText = false
+    var (hasText, isFirst) = (false, true)
     do {
       for try await event in events {
         switch event {
@@ -79,6 +79,8 @@ enum AnswerPrinter {
           Terminal.progress("reading the prompt \(done)/\(total)")
         case .text(let piece):
           Terminal.endProgress()
+          if isFirst { first() }
+          isFirst = false
           // A model's first word often begins with a space, and its last one ends with a line break.
           let shown = hasText ? piece : String(piece.drop(while: \.isWhitespace))
           hasText = hasText || !shown.isEmpty

@@ -41,7 +41,33 @@ struct LimnCommand: AsyncParsableCommand {
         Foundation.exit(0)
       }
       Terminal.error(message)
+      if let meant = mistypedCommand() { Terminal.error("Did you mean `limn \(meant)`?") }
       Foundation.exit(LimnError.Kind.usage.rawValue)
     }
+  }
+
+  /// The command that the first argument resembles, if it is none itself.
+  private static func mistypedCommand() -> String? {
+    let names = configuration.subcommands.map { $0._commandName }
+    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-"), !names.contains(word) else {
+      return nil
+    }
+    return names.filter { editDistance(word, $0) <= 2 }.min { editDistance(word, $0) < editDistance(word, $1) }
+  }
+
+  /// How many letters have to be put in, taken out, changed or swapped with their neighbour.
+  private static func editDistance(_ a: String, _ b: String) -> Int {
+    let (a, b) = (Array(a), Array(b))
+    var table = (0...a.count).map { row in (0...b.count).map { row == 0 ? $0 : $0 == 0 ? row : 0 } }
+    for i in 0..<a.count {
+      for j in 0..<b.count {
+        let change = table[i][j] + (a[i] == b[j] ? 0 : 1)
+        table[i + 1][j + 1] = min(table[i][j + 1] + 1, table[i + 1][j] + 1, change)
+        if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
+          table[i + 1][j + 1] = min(table[i + 1][j + 1], table[i - 1][j - 1] + 1)
+        }
+      }
+    }
+    return table[a.count][b.count]
   }
 }

@@ -42,7 +42,8 @@ package struct RawWeights: Sendable {
 
   static func notFound(_ reference: String) -> LimnError {
     LimnError(
-      .notFound, "no such model", in: reference, expected: "a folder or a .gguf file", remedy: "check the path")
+      .notFound, "no such model", in: reference, expected: "a folder or a .gguf file on this machine",
+      remedy: "check the path")
   }
 
   /// The tensors of one file, by its format.

@@ -99,6 +99,7 @@ package enum Download {
     switch error {
     case let error as HTTPClientError: error.shortDescription
     case is NIOConnectionError: "nobody answers there"
+    case let error as IOError: String(cString: strerror(error.errnoCode))
     default: "\(error)"
     }
   }
