@@ -58,6 +58,8 @@ struct HostileJinjaTests {
       "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
       "{{ 'x' * 999999999999 }}", "{{ [0] * 999999999999 }}", "{{ 'x'.center(9999999999) }}",
       "{{ '%999999999d' % 1 }}", "{{ '{:99999999999}'.format(1) }}", "{{ 'a' | indent(99999999999, true) }}",
+      "{{ '%*d' % (-9223372036854775807 - 1, 1) }}",
+      "{% set s = 'a' * 999999 %}{% for i in range(9999) %}{{ {s: 1}[s] }}{{ s|length }}{{ s is lower }}{% endfor %}",
       "{{ range(100001) }}", "{{ 9 ** 99 }}", "{{ 9223372036854775807 + 1 }}",
       "{{ -9223372036854775807 - 2 }}",
       "{{ [1] | batch(99999999999, 1) | list }}", "{{ [1] | slice(99999999999) | list }}",
@@ -99,6 +101,11 @@ struct HostileJinjaTests {
     let brackets =
       "{{ " + String(repeating: "[", count: 50) + String(repeating: "]", count: 50) + "|length }}"
     #expect(try render(brackets) == "1")
+    let largest = "9223372036854775807"
+    #expect(try render("{{ range(0, \(largest), 4611686018427387904)|list }}") == "[0, 4611686018427387904]")
+    #expect(
+      try render("{{ range(0, \(largest), 4611686018427387904)[::-1]|list }}") == "[4611686018427387904, 0]")
+    #expect(try render("{{ 'abc'[::\(largest)] }}{{ 'abc'[::-\(largest)] }}") == "ac")
     #expect(
       try render("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% else %}end{% endif %}{% endmacro %}{{ f(30) }}")
         == "end")

@@ -99,10 +99,10 @@ extension Renderer {
       step > 0
       ? try exact(stop.subtractingReportingOverflow(start))
       : try exact(start.subtractingReportingOverflow(stop))
-    guard span > 0 else { return .range(IntegerRange(start: start, step: step, count: 0)) }
+    guard span > 0 else { return .range(IntegerRange(start: start, stop: stop, step: step, count: 0)) }
     let count = (span - 1) / Int(clamping: step.magnitude) + 1
     guard count <= 100_000 else { throw fail("a range longer than 100,000") }
-    return .range(IntegerRange(start: start, step: step, count: count))
+    return .range(IntegerRange(start: start, stop: stop, step: step, count: count))
   }
 
   /// The local time, as the C library writes it.
@@ -139,6 +139,7 @@ extension Renderer {
     if name == "get" {
       let arguments = try call.bound(to: "_key", "_default", of: name)
       guard let key = arguments[0], HashedKey(key) != nil else { throw fail("'get' needs a key") }
+      try pay(key.weight)
       return mapping[key] ?? arguments[1] ?? .none
     }
     _ = try call.bound(of: name)

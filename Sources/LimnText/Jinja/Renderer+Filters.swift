@@ -5,9 +5,9 @@ import LimnTensor
 
 extension Renderer {
   static let scalarFilters: Set<String> = [
-    "abs", "attr", "capitalize", "center", "count", "d", "default", "e", "escape", "filesizeformat", "float",
+    "abs", "attr", "capitalize", "center", "count", "d", "default", "e", "escape", "float",
     "forceescape",
-    "format", "indent", "int", "length", "lower", "replace", "round", "safe", "string", "striptags", "title",
+    "format", "indent", "int", "length", "lower", "replace", "round", "safe", "string", "title",
     "tojson",
     "trim", "truncate", "upper", "wordcount",
   ]
@@ -62,9 +62,6 @@ extension Renderer {
       var mapping = Mapping()
       for (key, value) in call.named { mapping.set(.string(key), to: value) }
       return string(try percentFormat(text, mapping.count > 0 ? .dict(mapping) : .tuple(call.positional)))
-    case "filesizeformat":
-      let isBinary = try call.bound(to: "binary", of: name)[0]?.isTrue ?? false
-      return .string(try fileSize(value, isBinary: isBinary))
     default: break
     }
     _ = try call.bound(of: name)
@@ -79,7 +76,6 @@ extension Renderer {
       if case .markup = value, name != "forceescape" { return value }
       try pay(text.utf8.count, times: 6)
       return .markup(text.htmlEscaped)
-    case "striptags": return .markup(strippedTags(text))
     default: return .int(text.unicodeScalars.split { !isWord($0) }.count)
     }
   }
@@ -97,16 +93,6 @@ extension Renderer {
       isStart = scalar.isPythonSpace || "-({[<".unicodeScalars.contains(scalar)
     }
     return result
-  }
-
-  private func strippedTags(_ text: String) -> String {
-    var result = ""
-    var rest = text
-    while let open = rest.byteOffset(of: "<"), let close = rest.byteOffset(of: ">", from: open) {
-      result += rest.bytes(0..<open)
-      rest = rest.bytes(close + 1..<rest.utf8.count)
-    }
-    return (result + rest).splitAtSpace(limit: .max, fromRight: false).joined(separator: " ")
   }
 
   private func json(_ value: Value, _ call: Call) throws(LimnError) -> String {
@@ -155,24 +141,6 @@ extension Renderer {
     var kept = scalars.prefix(length - end.scalarCount)
     if !(arguments[1]?.isTrue ?? false), let blank = kept.lastIndex(of: " ") { kept = kept[..<blank] }
     return like(value, String(scalars: kept) + end)
-  }
-
-  private func fileSize(_ value: Value, isBinary: Bool) throws(LimnError) -> String {
-    guard let bytes = value.number ?? value.text.flatMap({ pythonFloat($0) }) else {
-      throw fail("'filesizeformat' needs a number")
-    }
-    let base = isBinary ? 1024.0 : 1000.0
-    if bytes == 1 { return "1 Byte" }
-    if bytes < base { return "\(Int(bytes)) Bytes" }
-    var unit = base
-    for (index, prefix) in "kMGTPEZY".enumerated() {
-      unit *= base
-      if bytes < unit || index == 7 {
-        let letter = isBinary && prefix == "k" ? "K" : String(prefix)
-        return "\(fixed(base * bytes / unit, 1)) \(letter)\(isBinary ? "i" : "")B"
-      }
-    }
-    preconditionFailure("the last unit takes everything")
   }
 
   // MARK: Numbers
@@ -230,6 +198,7 @@ extension Renderer {
 
   private func numberFilter(_ name: String, _ value: Value, _ call: Call) throws(LimnError) -> Value {
     if case .undefined(let message) = value { throw fail(message) }
+    try pay(value.weight)
     switch name {
     case "abs":
       _ = try call.bound(of: name)
@@ -312,6 +281,7 @@ extension Renderer {
   }
 
   private func plainTest(_ name: String, _ value: Value) throws(LimnError) -> Bool {
+    if name == "lower" || name == "upper" { try pay(value.weight) }
     switch name {
     case "defined": return !value.isUndefined
     case "undefined": return value.isUndefined

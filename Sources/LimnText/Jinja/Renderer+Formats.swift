@@ -77,7 +77,7 @@ extension Renderer {
         index += 1
       }
       if let width = try number() {
-        format.width = try checkedWidth(abs(width))
+        format.width = try checkedWidth(Int(clamping: width.magnitude))
         if width < 0 { format.alignment = "<" }
       }
       if index < scalars.count, scalars[index] == "." {

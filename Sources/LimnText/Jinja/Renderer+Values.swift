@@ -61,7 +61,9 @@ extension Renderer {
 
   func length(of value: Value) throws(LimnError) -> Int {
     switch value {
-    case .string(let text), .markup(let text): return text.scalarCount
+    case .string(let text), .markup(let text):
+      try pay(text.utf8.count)
+      return text.scalarCount
     case .list(let items), .tuple(let items), .view(_, let items): return items.values.count
     case .dict(let mapping): return mapping.count
     case .range(let range): return range.count
@@ -86,7 +88,9 @@ extension Renderer {
     let element: Value?
     switch value {
     case .undefined(let message): throw fail(message)
-    case .dict(let mapping): element = mapping[index]
+    case .dict(let mapping):
+      try pay(index.weight)
+      element = mapping[index]
     case .list(let items), .tuple(let items):
       element = place(index, in: items.values.count).map { items.values[$0] }
     case .range(let range): element = place(index, in: range.count).map { range[$0] }
@@ -160,24 +164,32 @@ extension Renderer {
       return index
     }
     let step = try bound(step) ?? 1
-    guard step != 0, step != .min else { throw fail("the step of a slice is zero") }
+    guard step != 0 else { throw fail("the step of a slice is zero") }
     let (start, stop) = (try bound(start), try bound(stop))
-    func indices(_ count: Int) throws(LimnError) -> [Int] {
+    func indices(_ count: Int) throws(LimnError) -> StrideTo<Int> {
       try pay(count, times: 8)
-      // As Python clamps: to 0...count going up, to -1...count-1 going down.
+      // As Python clamps: to 0...count going up, to -1...count-1 going down. A step can be no longer than all.
       let (low, high) = step > 0 ? (0, count) : (-1, count - 1)
       func clamped(_ index: Int?, _ missing: Int) -> Int {
         guard let index else { return missing }
         return min(max(index < 0 ? index + count : index, low), high)
       }
       let (first, end) = (clamped(start, step > 0 ? low : high), clamped(stop, step > 0 ? high : low))
-      if step == 1 { return first < end ? Array(first..<end) : [] }
-      return Array(stride(from: first, to: end, by: step))
+      return stride(from: first, to: end, by: min(max(step, -count - 1), count + 1))
     }
     switch value {
     case .list(let items): return .list(try indices(items.values.count).map { items.values[$0] })
     case .tuple(let items): return .tuple(try indices(items.values.count).map { items.values[$0] })
-    case .range(let range): return .list(try indices(range.count).map { range[$0] })
+    case .range(let range):
+      let places = Array(try indices(range.count))
+      guard let first = places.first, let last = places.last else {
+        return .range(IntegerRange(start: range.start, stop: range.start, step: range.step, count: 0))
+      }
+      // Beyond one element the product is a distance inside the range.
+      let newStep = places.count > 1 ? range.step * (places[1] - first) : range.step
+      let end = (range.start + last * range.step) &+ newStep.signum()
+      return .range(
+        IntegerRange(start: range.start + first * range.step, stop: end, step: newStep, count: places.count))
     case .string(let text), .markup(let text):
       try pay(text.utf8.count, times: 4)
       let scalars = Array(text.unicodeScalars)
@@ -344,6 +356,7 @@ extension Renderer {
       return text.byteOffset(of: part) != nil
     case .dict(let mapping):
       guard HashedKey(element) != nil else { throw unusable(element, for: "'in' a dictionary") }
+      try pay(element.weight)
       return mapping[element] != nil
     default:
       for candidate in try elements(of: container) {

@@ -289,6 +289,7 @@ final class Renderer {
     var mapping = Mapping()
     for (key, value) in entries {
       let key = try evaluate(key)
+      try pay(256 + key.weight)
       guard mapping.set(key, to: try evaluate(value)) else {
         throw .badData("a \(key.typeName) cannot be the key of a dictionary")
       }

@@ -90,6 +90,8 @@ struct Mapping {
 /// Python's `range`; never more than 100,000 long, as in Jinja's sandbox.
 struct IntegerRange {
   let start: Int
+  /// As it was given; only for printing.
+  let stop: Int
   let step: Int
   let count: Int
 

@@ -77,9 +77,8 @@ extension Value {
       return "{\(entries.joined(separator: ", "))}"
     case .view(let kind, let items): return "\(kind)([\(Self.joined(items))])"
     case .range(let range):
-      let stop = range.start + range.step * range.count
-      return range.step == 1
-        ? "range(\(range.start), \(stop))" : "range(\(range.start), \(stop), \(range.step))"
+      let bounds = "\(range.start), \(range.stop)"
+      return range.step == 1 ? "range(\(bounds))" : "range(\(bounds), \(range.step))"
     case .loop(let loop): return "<LoopContext \(loop.index0 + 1)/\(loop.knownCount)>"
     case .iterator, .namespace, .macro, .method, .function: return "<\(typeName)>"
     }
