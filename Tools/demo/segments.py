@@ -36,10 +36,10 @@ def turn(question, answer, start=""):
 def pairs(r, facts):
     """(ids, learnt, has a picture) about a scene: each kind in each language, in an order drawn by weight.
 
-    Yes-no questions come three times, about other things each time: comparing is learnt last of all.
+    Yes-no questions come several times, mostly about other things each time: comparing is learnt last of all.
     """
     asked = q.ask(facts, r)
-    asked += [item for _ in range(2) for item in q.ask(facts, r) if item[0] in ("is there", "is it")]
+    asked += [item for item in q.ask(facts, r) if item[0] in ("is there", "is it", "above")]
     once = [(kind, slots, lang, *pair) for kind, slots, en, zh in asked for lang, pair in (("en", en), ("zh-Hant", zh))]
     once.sort(key=lambda item: r.random() ** (1 / WEIGHT.get(item[0], 1)), reverse=True)
     for kind, slots, lang, question, answer in once:
