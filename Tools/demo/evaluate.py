@@ -4,8 +4,9 @@
     python3 Tools/demo/evaluate.py                              # transformers, seeds 1,000,000 to 1,000,499
     python3 Tools/demo/evaluate.py --limn .build/release/limn --count 20
 
-Right means the very text, trimmed. Descriptions are also checked sentence by sentence. The exit status is 1 when a
-language is under 98% or a kind of question under 95%.
+Right means the very text, trimmed. Descriptions are apart: checked sentence by sentence for truth, and shown under
+"describe" as well when they are the canonical text. The exit status is 1 when a language is under 98% or a kind of
+question under 95%.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-from questions import KINDS, questions, true_description
+from questions import KINDS, descriptions, questions, true_description
 from scene import scene
 
 MODEL = os.path.join(os.path.dirname(__file__), "../../Sources/Limn/Resources/limn-demo")
@@ -77,12 +78,13 @@ def main():
     last = arguments.first + arguments.count
     for first in range(arguments.first, last, TOGETHER):
         scenes = [scene(seed) for seed in range(first, min(first + TOGETHER, last))]
-        asked = [(i, item) for i, (_, facts, _) in enumerate(scenes) for item in questions(facts, first + i)]
+        asked = [(i, item) for i, (_, facts, _) in enumerate(scenes)
+                 for item in questions(facts, first + i) + descriptions(facts)]
         asked.sort(key=lambda pair: (pair[1]["kind"] == "describe", len(pair[1]["answer"])))  # alike ones in one batch
         answers = model.answers([image for image, _, _ in scenes], [(i, item["question"]) for i, item in asked])
         for (i, item), answer in zip(asked, answers):
             lang, kind, good = item["lang"], item["kind"], answer.strip() == item["answer"]
-            for key in ((lang, "all"), (lang, kind)):
+            for key in ((lang, kind),) if kind == "describe" else ((lang, kind), (lang, "all")):
                 a, b = right.get(key, (0, 0))
                 right[key] = (a + good, b + 1)
             if kind == "describe":
@@ -99,7 +101,7 @@ def main():
         cells = ""
         for lang in langs:
             a, b = right[lang, kind]
-            missed |= a < (0.98 if kind == "all" else 0.95) * b
+            missed |= kind != "describe" and a < (0.98 if kind == "all" else 0.95) * b
             cells += f"{f'{a}/{b} = {100 * a / b:.1f}%':>20}"
         print(f"{kind:18}{cells}")
     print(f"{'true descriptions':18}" + "".join(f"{f'{a}/{b} = {100 * a / b:.1f}%':>20}" for a, b in (true[lang] for lang in langs)))

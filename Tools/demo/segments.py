@@ -18,7 +18,7 @@ SHORT = 3  # how much of the prefix a pair without a picture sees: <s>, USER, :
 
 # Kinds that are learnt last are asked more often.
 WEIGHT = {"time": 0.4, "weather": 0.4, "season": 0.4, "building colour": 0.7, "vehicle": 0.7, "vehicle colour": 0.7,
-          "trees": 2, "animal": 2, "animal count": 1.5, "people": 2.5, "animal side": 5, "above": 5, "clothes": 4,
+          "trees": 2, "animal": 2, "animal count": 1.5, "people": 2.5, "animal side": 5, "above": 5, "flying side": 5, "clothes": 4,
           "is there": 2, "is it": 2, "vehicle side": 1.5, "describe": 1.3}
 
 
