@@ -40,12 +40,17 @@ class Transformers:
             [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}],
             add_generation_prompt=True).replace(self.reader.image_token, self.places) for _, question in asked]
         out = []
-        for start in range(0, len(prompts), 96):
-            which = [image for image, _ in asked[start:start + 96]]
-            inputs = self.reader.tokenizer(prompts[start:start + 96], padding=True, return_tensors="pt")
-            with self.torch.no_grad():
-                ids = self.model.generate(**inputs, pixel_values=pixels[which], do_sample=False, max_new_tokens=96)
-            out += self.reader.batch_decode(ids[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+        with self.torch.no_grad():
+            features = self.torch.stack(self.model.get_image_features(pixels).pooler_output)
+            for start in range(0, len(prompts), 96):
+                which = [image for image, _ in asked[start:start + 96]]
+                inputs = self.reader.tokenizer(prompts[start:start + 96], padding=True, return_tensors="pt")
+                embeddings = self.model.get_input_embeddings()(inputs["input_ids"])
+                place = inputs["input_ids"] == self.reader.image_token_id
+                embeddings[place] = features[which].flatten(0, 1)
+                ids = self.model.generate(inputs_embeds=embeddings, attention_mask=inputs["attention_mask"],
+                                          do_sample=False, max_new_tokens=96)
+                out += self.reader.batch_decode(ids, skip_special_tokens=True)
         return out
 
 
