@@ -16,7 +16,7 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
 
 class Scenes:
     def __init__(self, folder):
-        self.folder, self.files, self.pixels, self.notes = folder, [], [], []
+        self.folder, self.files, self.pixels, self.notes, self.above = folder, [], [], [], []
         self.look()
 
     def look(self):
@@ -27,7 +27,9 @@ class Scenes:
                 self.pixels.append(np.load(path, mmap_mode="r"))
                 with open(path[:-4] + ".json") as file:
                     # pickled one by one: compact, and nothing for the garbage collector to walk
-                    self.notes += [pickle.dumps(note) for note in json.load(file)]
+                    notes = json.load(file)
+                self.notes += [pickle.dumps(note) for note in notes]
+                self.above += ["above" in (facts["flying"] or ()) for facts, _ in notes]
 
     def take(self, chosen):
         chunk = len(self.pixels[0])
@@ -39,7 +41,8 @@ class Scenes:
         if step % 100 < 2:
             self.look()
         r = np.random.Generator(np.random.PCG64(step))
-        pixels, notes = self.take(r.integers(0, len(self.notes), size))
+        chosen = r.integers(0, len(self.notes), (size, 2))  # of two, the one where "above" can be asked: it is slow
+        pixels, notes = self.take([a if self.above[a] else b for a, b in chosen])
         if not hints:
             return pixels, notes, None, None
         patches = torch.from_numpy(np.stack([patch_target(*note) for note in notes]))

@@ -17,7 +17,7 @@ from PIL import Image
 
 import drawing
 from drawing import ANIMALS, BUILDINGS, COLOURS, FLYING, GLASS_DAY, GLASS_NIGHT, VEHICLES, Pen
-from questions import mood, questions
+from questions import descriptions, mood, questions
 
 TIMES = ("day", "sunset", "night")
 SEASONS = ("spring", "summer", "autumn", "winter")
@@ -112,8 +112,10 @@ def layout(r, facts, width):
             break
         if flying["above"]:
             fly = house + r.uniform(-7, 7)
+            flying["side"] = "above"
             break
         if abs(fly - house) >= 58:
+            flying["side"] = "left" if fly < house else "right"
             break
     return back, middle, fly
 
@@ -248,7 +250,8 @@ def main():
         image.save(arguments.png)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"facts": facts, "questions": questions(facts, arguments.seed)}, file, ensure_ascii=False, indent=1)
+            content = {"facts": facts, "questions": questions(facts, arguments.seed), "descriptions": descriptions(facts)}
+            json.dump(content, file, ensure_ascii=False, indent=1)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ SHORT = 3  # how much of the prefix a pair without a picture sees: <s>, USER, :
 
 # Kinds that are learnt last are asked more often.
 WEIGHT = {"time": 0.4, "weather": 0.4, "season": 0.4, "building colour": 0.7, "vehicle": 0.7, "vehicle colour": 0.7,
-          "trees": 2, "animal": 2, "animal count": 1.5, "people": 2.5, "animal side": 5, "above": 5, "clothes": 4,
-          "is there": 4, "is it": 2.5, "vehicle side": 1.5, "describe": 1.3}
+          "trees": 2, "animal": 2, "animal count": 1.5, "people": 2.5, "animal side": 5, "above": 5, "flying side": 5, "clothes": 4,
+          "is there": 2, "is it": 2, "vehicle side": 1.5, "describe": 1.3}
 
 
 @lru_cache(200000)
@@ -34,8 +34,12 @@ def turn(question, answer, start=""):
 
 
 def pairs(r, facts):
-    """(ids, learnt, has a picture) about a scene: each kind once in each language, in an order drawn by weight."""
+    """(ids, learnt, has a picture) about a scene: each kind in each language, in an order drawn by weight.
+
+    Yes-no questions come several times, mostly about other things each time: comparing is learnt last of all.
+    """
     asked = q.ask(facts, r)
+    asked += [item for item in q.ask(facts, r) if item[0] in ("is there", "is it", "above")]
     once = [(kind, slots, lang, *pair) for kind, slots, en, zh in asked for lang, pair in (("en", en), ("zh-Hant", zh))]
     once.sort(key=lambda item: r.random() ** (1 / WEIGHT.get(item[0], 1)), reverse=True)
     for kind, slots, lang, question, answer in once:

@@ -4,7 +4,7 @@ import json
 import os
 import random
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 import questions as q
 from phrasings import EN, TALK, ZH
@@ -12,6 +12,8 @@ from phrasings import EN, TALK, ZH
 SPECIAL = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
 UNK, BOS, EOS, PAD, IMAGE = range(5)
 PATCHES = 100
+
+SHIPPED = os.path.join(os.path.dirname(__file__), "../../Sources/Limn/Resources/limn-demo/tokenizer.json")
 
 TEMPLATE = (
     "{% for message in messages %}"
@@ -40,7 +42,7 @@ def pieces():
     words = set(WORDS) | {w for w in names if len(w) > 1} | set(moods) | {"晴朗", "多雲", "下雨", "下雪"}
     facts = {"time": "night", "weather": "snowy", "season": "winter", "building": {"kind": "house", "colour": "red"},
              "trees": 4, "animal": {"kind": "cat", "count": 1, "side": "left"}, "person": {"count": 1, "colour": "red"},
-             "vehicle": {"kind": "car", "colour": "red", "side": "left"}, "flying": {"kind": "kite", "above": True}}
+             "vehicle": {"kind": "car", "colour": "red", "side": "left"}, "flying": {"kind": "kite", "above": True, "side": "above"}}
     english, chinese = [], []
     for _, _, en, zh in q.ask(facts, random.Random(0)):
         english += en
@@ -76,6 +78,9 @@ def _byte_table():
 
 
 def build():
+    """The shipped model's tokenizer, so that wordings can be added without renumbering; without it, a new one."""
+    if os.path.exists(SHIPPED):
+        return Tokenizer.from_file(SHIPPED)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -24,7 +24,7 @@ from text import BOS, EOS, IMAGE, PAD
 
 BATCH, RATE, HINTS = 6, 1e-3, 0.3  # the batch of each of the two processes
 FIRST, FIRST_BATCH = 0.25, 5  # in this part of the time the language model learns alone, in small cheap steps
-TOWER = 0.6  # the rate's factor once the tower learns, too: it is jolted by more
+TOWER = 0.8  # the rate's factor once the tower learns, too: it is jolted by more
 VALIDATION = 440  # the chunk of cache.py that holds seeds 901,120 on: never trained on, and not the goal's either
 
 
