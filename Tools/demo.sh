@@ -10,18 +10,18 @@ ask() {
 }
 
 printf 'The model that limn ships knows drawn scenes. Two of them, and what it says:\n'
-ask village.png "Describe this picture."
-ask village.png "What is the weather?"
-ask village.png "How many trees are there?"
-ask lake.png "Describe this picture."
-ask lake.png "What is the mood of this picture?"
-ask lake.png "現在是一天中的什麼時候？"
+ask camp.png "Describe this picture."
+ask camp.png "How many people are there?"
+ask camp.png "Is the boat on the left or on the right?"
+ask lighthouse.png "Describe this picture."
+ask lighthouse.png "What is the mood of this picture?"
+ask lighthouse.png "現在是什麼季節？"
 
 cat <<'TEXT'
 
 Try next:
-  .build/release/limn ask Examples/village.png "What colour is the house?"
-  .build/release/limn chat Examples/lake.png
+  .build/release/limn ask Examples/camp.png "What colour is the tent?"
+  .build/release/limn chat Examples/lighthouse.png
   .build/release/limn ask photo.jpg "What is in this photo?" --model PATH
 where PATH is a LLaVA model: a folder from Hugging Face (llava-hf/llava-1.5-7b-hf,
 xtuner/llava-phi-3-mini-hf, …), or a .gguf file with its mmproj beside it.
