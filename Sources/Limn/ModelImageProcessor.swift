@@ -69,6 +69,7 @@ extension ImageProcessor.Configuration {
     case let name? where name.hasPrefix("LlavaImageProcessor"): kind = .llava
     default: break
     }
+    doConvertRGB = try fields.bool("do_convert_rgb") ?? doConvertRGB
     doResize = try fields.bool("do_resize") ?? doResize
     doCenterCrop = try fields.bool("do_center_crop") ?? doCenterCrop
     doRescale = try fields.bool("do_rescale") ?? doRescale
@@ -79,7 +80,7 @@ extension ImageProcessor.Configuration {
     std = try fields.triple("image_std") ?? std
     if let filter = try fields.number("resample") {
       guard let known = Resampling(rawValue: Int(filter)) else {
-        throw fields.refusal("resample", expected: "0, 1, 2 or 3 (nearest, Lanczos, bilinear, bicubic)")
+        throw fields.refusal("resample", expected: "1, 2 or 3 (Lanczos, bilinear, bicubic)")
       }
       resample = known
     }
@@ -87,6 +88,8 @@ extension ImageProcessor.Configuration {
       size = .shortestEdge(edge)
     } else if let extent = try fields.extent("size") {
       size = .exact(extent)
+    } else if json.present("size") != nil {
+      throw fields.refusal("size", expected: "shortest_edge, or height and width")
     }
     if let extent = try fields.extent("crop_size") { cropSize = extent }
     if let points = json["image_grid_pinpoints"]?.array, kind == .llavaNext {
@@ -127,14 +130,18 @@ private struct ProcessorFields {
 
   func triple(_ field: String) throws(LimnError) -> [Double]? {
     guard let value = json.present(field) else { return nil }
-    let numbers = value.array?.compactMap(\.double) ?? []
-    guard numbers.count == 3, numbers.allSatisfy(\.isFinite) else { throw refusal(field, expected: "three numbers") }
+    let numbers = value.array?.compactMap(\.double) ?? value.double.map { [$0, $0, $0] } ?? []
+    guard numbers.count == 3, numbers.allSatisfy(\.isFinite) else {
+      throw refusal(field, expected: "three numbers")
+    }
     return numbers
   }
 
   /// `{"shortest_edge": n}`, or just n.
   func edge(_ field: String, _ key: String) throws(LimnError) -> Int? {
-    guard let value = json.present(field), let edge = value[key] ?? (value.int == nil ? nil : value) else { return nil }
+    guard let value = json.present(field), let edge = value[key] ?? (value.int == nil ? nil : value) else {
+      return nil
+    }
     guard let pixels = edge.int, (1...16384).contains(pixels) else {
       throw refusal(field, expected: "1…16384 pixels")
     }
@@ -145,6 +152,7 @@ private struct ProcessorFields {
   func extent(_ field: String) throws(LimnError) -> PixelSize? {
     guard let value = json.present(field) else { return nil }
     if let side = value.int, (1...16384).contains(side) { return PixelSize(height: side, width: side) }
+    guard value["height"] != nil || value["width"] != nil else { return nil }
     guard let height = value["height"]?.int, let width = value["width"]?.int, (1...16384).contains(height),
       (1...16384).contains(width)
     else { throw refusal(field, expected: "height and width, 1…16384 pixels") }

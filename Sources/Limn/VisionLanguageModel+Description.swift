@@ -38,7 +38,8 @@ extension VisionLanguageModel {
         "CLIP, \(vision.layers) layers × \(vision.hidden), \(vision.imageSize)×\(vision.imageSize) pixels in "
           + "patches of \(vision.patchSize), features of layer "
           + config.featureLayers.map(String.init).joined(separator: ", "))
-      add("pictures", config.family == .llavaNext ? "LLaVA-NeXT, an overview and tiles" : "LLaVA-1.5, one tile")
+      add(
+        "pictures", config.family == .llavaNext ? "LLaVA-NeXT, an overview and tiles" : "LLaVA-1.5, one tile")
       add("preprocessing", "\(processor.policy.rawValue): \(processor.reason)")
     } else {
       add("vision tower", "none: this checkpoint cannot look at pictures")
@@ -63,7 +64,8 @@ extension VisionLanguageModel {
     var sizes: [String: Int] = [:]
     for tensor in checkpoint.tensors.values { sizes[tensor.type.rawValue, default: 0] += tensor.range.count }
     return sizes.sorted { $0.value > $1.value }.map { type, bytes in
-      let size = bytes >= 1 << 30
+      let size =
+        bytes >= 1 << 30
         ? String(format: "%.2f GB", Double(bytes) / Double(1 << 30))
         : String(format: "%.1f MB", Double(bytes) / Double(1 << 20))
       return "\(size) in \(type)"

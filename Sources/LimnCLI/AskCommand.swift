@@ -39,7 +39,8 @@ struct Ask: AsyncParsableCommand {
       throw ValidationError("A question is missing: limn ask [<image> ...] <prompt>")
     }
     if operands.count == 1, images.isEmpty, FileManager.default.fileExists(atPath: operands[0]) {
-      throw ValidationError("A question is missing after the picture: limn ask \(operands[0]) \"What is this?\"")
+      throw ValidationError(
+        "A question is missing after the picture: limn ask \(operands[0]) \"What is this?\"")
     }
   }
 

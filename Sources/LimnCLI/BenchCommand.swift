@@ -108,7 +108,8 @@ struct Bench: AsyncParsableCommand {
       let second = try await session.finish("What is in the middle?", [], generation)
       round.secondQuestion = second.timings.firstToken
     }
-    let (prompt, perSecond, predicted) = try await vlm.measureText(promptTokens: promptTokens, genTokens: genTokens)
+    let (prompt, perSecond, predicted) = try await vlm.measureText(
+      promptTokens: promptTokens, genTokens: genTokens)
     (round.promptTokens, round.promptPerSecond, round.predictedPerSecond) = (prompt, perSecond, predicted)
     return round
   }

@@ -37,7 +37,9 @@ struct Chat: AsyncParsableCommand {
       session: ChatSession(vlm, system: answer.system, reuse: !answer.noCache), options: answer,
       load: (ContinuousClock.now - start).milliseconds)
     for image in images + moreImages { try conversation.attach(image) }
-    if isatty(STDIN_FILENO) == 1 { Terminal.error(Terminal.dimmed("Ask something; /help lists the commands.")) }
+    if isatty(STDIN_FILENO) == 1 {
+      Terminal.error(Terminal.dimmed("Ask something; /help lists the commands."))
+    }
     while let line = conversation.readLine() {
       try await conversation.handle(line.trimmingCharacters(in: .whitespacesAndNewlines))
     }

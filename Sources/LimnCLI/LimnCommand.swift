@@ -49,10 +49,13 @@ struct LimnCommand: AsyncParsableCommand {
   /// The command that the first argument resembles, if it is none itself.
   private static func mistypedCommand() -> String? {
     let names = configuration.subcommands.map { $0._commandName }
-    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-"), !names.contains(word) else {
+    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-"), !names.contains(word)
+    else {
       return nil
     }
-    return names.filter { editDistance(word, $0) <= 2 }.min { editDistance(word, $0) < editDistance(word, $1) }
+    return names.filter { editDistance(word, $0) <= 2 }.min {
+      editDistance(word, $0) < editDistance(word, $1)
+    }
   }
 
   /// How many letters have to be put in, taken out, changed or swapped with their neighbour.

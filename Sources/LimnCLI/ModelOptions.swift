@@ -61,13 +61,16 @@ struct AnswerOptions: ParsableArguments {
   @Option(help: ArgumentHelp("0: always the likeliest word; higher: more varied.", valueName: "t"))
   var temperature = 0.0
 
-  @Option(help: ArgumentHelp("Choose among the likeliest words that together reach this share.", valueName: "p"))
+  @Option(
+    help: ArgumentHelp("Choose among the likeliest words that together reach this share.", valueName: "p"))
   var topP = 1.0
 
   @Option(help: ArgumentHelp("Choose among the k likeliest words; 0: all.", valueName: "k"))
   var topK = 0
 
-  @Option(help: ArgumentHelp("Leave out words under this share of the likeliest one's probability.", valueName: "p"))
+  @Option(
+    help: ArgumentHelp("Leave out words under this share of the likeliest one's probability.", valueName: "p")
+  )
   var minP = 0.0
 
   @Option(help: ArgumentHelp("Over 1: words said before become less likely.", valueName: "r"))
@@ -76,13 +79,15 @@ struct AnswerOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Taken from the score of a word that was said.", valueName: "x"))
   var presencePenalty = 0.0
 
-  @Option(help: ArgumentHelp("Taken from the score of a word for each time that it was said.", valueName: "x"))
+  @Option(
+    help: ArgumentHelp("Taken from the score of a word for each time that it was said.", valueName: "x"))
   var frequencyPenalty = 0.0
 
   @Option(help: ArgumentHelp("Makes a varied answer repeatable.", valueName: "s"))
   var seed: UInt64?
 
-  @Option(parsing: .unconditionalSingleValue, help: ArgumentHelp("Text that ends the answer.", valueName: "text"))
+  @Option(
+    parsing: .unconditionalSingleValue, help: ArgumentHelp("Text that ends the answer.", valueName: "text"))
   var stop: [String] = []
 
   @Option(help: ArgumentHelp("auto, or: \(Limn.templateNames.joined(separator: ", ")).", valueName: "name"))

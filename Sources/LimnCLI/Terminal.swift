@@ -61,13 +61,19 @@ enum Terminal {
 }
 
 /// Runs work that Ctrl-C cancels; a second Ctrl-C ends the process at once.
-func interruptible<Result: Sendable>(_ work: @escaping @Sendable () async throws -> Result) async throws -> Result {
+func interruptible<Result: Sendable>(_ work: @escaping @Sendable () async throws -> Result) async throws
+  -> Result
+{
   let task = Task { try await work() }
   signal(SIGINT, SIG_IGN)
   let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
   let presses = Mutex(0)
   source.setEventHandler {
-    if presses.withLock({ $0 += 1; return $0 }) > 1 { exit(130) }
+    if presses.withLock({
+      $0 += 1; return $0
+    }) > 1 {
+      exit(130)
+    }
     task.cancel()
   }
   source.resume()

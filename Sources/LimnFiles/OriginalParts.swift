@@ -22,7 +22,8 @@ enum OriginalParts {
         throw LimnError(
           .notFound, "the vision tower \(tower) is not there", in: folder.path("config.json"),
           expected: "its folder beside or inside the model's, or in the Hugging Face cache",
-          remedy: "fetch \(tower) (config.json, preprocessor_config.json and weights) into \(folder.path)/\(tower)")
+          remedy:
+            "fetch \(tower) (config.json, preprocessor_config.json and weights) into \(folder.path)/\(tower)")
       }
       config.vision = try VisionConfig(towerTensors: names.tensors, place: folder.path)
       return nil
@@ -48,7 +49,8 @@ enum OriginalParts {
   /// in or beside the model's, and in the Hugging Face cache.
   private static func find(_ tower: String, from folder: Folder) -> Folder? {
     let last = tower.split(separator: "/").last.map(String.init) ?? tower
-    var places = tower.hasPrefix("/") ? [tower] : [folder.path(tower), folder.path(last), folder.path("../" + last)]
+    var places =
+      tower.hasPrefix("/") ? [tower] : [folder.path(tower), folder.path(last), folder.path("../" + last)]
     places += cached(tower)
     return places.first { Folder(path: $0).has("config.json") }.map(Folder.init)
   }
@@ -83,7 +85,8 @@ extension VisionConfig {
       $0.hasPrefix("vision_tower.encoder.layers.") && $0.hasSuffix(".mlp.fc1.weight")
     }.count
     self.init(
-      hidden: patches[0], ffn: fc1[0], layers: layers, heads: max(1, patches[0] / 64), imageSize: side * patches[3],
+      hidden: patches[0], ffn: fc1[0], layers: layers, heads: max(1, patches[0] / 64),
+      imageSize: side * patches[3],
       patchSize: patches[3], activation: .quick, epsilon: 1e-5)
     try check(place)
   }

@@ -41,7 +41,8 @@ package enum TensorNames {
   /// The place of a tensor of a whole model.
   package static func place(of name: String) -> TensorPlace {
     // Adapters' non_lora_trainables and mm_projector.bin carry peft's prefix.
-    let name = name.hasPrefix("base_model.model.") ? name.dropFirst("base_model.model.".count) : Substring(name)
+    let name =
+      name.hasPrefix("base_model.model.") ? name.dropFirst("base_model.model.".count) : Substring(name)
     for (prefix, part) in prefixes where name.hasPrefix(prefix) {
       let leaf = name.dropFirst(prefix.count)
       switch part {
@@ -74,8 +75,11 @@ package enum TensorNames {
     let base = "language_model."
     if leaf.hasSuffix("rotary_emb.inv_freq") { return .leftover }
     guard let (layer, rest) = numbered(leaf, after: "layers.") else {
-      let renamed = leaf.hasPrefix("final_layernorm.") ? "norm." + leaf.dropFirst("final_layernorm.".count) : leaf
-      for module in ["embed_tokens", "norm"] where isWeight(renamed, of: module) { return .named(base + renamed) }
+      let renamed =
+        leaf.hasPrefix("final_layernorm.") ? "norm." + leaf.dropFirst("final_layernorm.".count) : leaf
+      for module in ["embed_tokens", "norm"] where isWeight(renamed, of: module) {
+        return .named(base + renamed)
+      }
       return .unknown
     }
     let dense = "self_attn.dense."
@@ -85,7 +89,8 @@ package enum TensorNames {
   }
 
   private static let languageModules =
-    ["q", "k", "v", "qkv", "o"].map { "self_attn.\($0)_proj" } + ["gate", "up", "gate_up", "down"].map { "mlp.\($0)_proj" }
+    ["q", "k", "v", "qkv", "o"].map { "self_attn.\($0)_proj" }
+    + ["gate", "up", "gate_up", "down"].map { "mlp.\($0)_proj" }
     + ["mlp.fc1", "mlp.fc2", "input_layernorm", "post_attention_layernorm"]
 
   private static func vision(_ leaf: Substring) -> TensorPlace {
@@ -93,7 +98,9 @@ package enum TensorNames {
     if leaf.hasSuffix("position_ids") || leftovers.contains(where: leaf.hasPrefix) { return .leftover }
     if leaf == "embeddings.class_embedding" { return .named("vision_tower.\(leaf)") }
     guard let (layer, rest) = numbered(leaf, after: "encoder.layers.") else {
-      let modules = ["embeddings.patch_embedding", "embeddings.position_embedding", "pre_layrnorm", "post_layernorm"]
+      let modules = [
+        "embeddings.patch_embedding", "embeddings.position_embedding", "pre_layrnorm", "post_layernorm",
+      ]
       return modules.contains { isWeight(leaf, of: $0) } ? .named("vision_tower.\(leaf)") : .unknown
     }
     return visionModules.contains { isWeight(rest, of: $0) }
@@ -101,7 +108,9 @@ package enum TensorNames {
   }
 
   private static let visionModules =
-    ["q", "k", "v", "out"].map { "self_attn.\($0)_proj" } + ["layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2"]
+    ["q", "k", "v", "out"].map { "self_attn.\($0)_proj" } + [
+      "layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2",
+    ]
 
   private static func projector(_ leaf: Substring) -> TensorPlace {
     for (from, to) in [("linear_1.", 1), ("linear_2.", 2), ("0.", 1), ("2.", 2)] where leaf.hasPrefix(from) {

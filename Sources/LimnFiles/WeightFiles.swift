@@ -25,9 +25,10 @@ package struct RawWeights: Sendable {
     }
     guard reference.hasSuffix(".gguf") else { return RawWeights(try file(reference), TensorNames.place) }
     let pair = try GGUFPair(reference, mmproj: mmproj)
-    return RawWeights(tensors: [pair.language, pair.projector].compactMap(\.self).flatMap { file in
-      RawWeights(file.tensors, GGUFNames(file).place).tensors
-    })
+    return RawWeights(
+      tensors: [pair.language, pair.projector].compactMap(\.self).flatMap { file in
+        RawWeights(file.tensors, GGUFNames(file).place).tensors
+      })
   }
 
   private init(tensors: [Entry]) { self.tensors = tensors }
@@ -78,7 +79,8 @@ package struct RawWeights: Sendable {
     throw LimnError(
       .notFound, "the folder holds no weights", in: folder.path,
       expected: "*.safetensors, pytorch_model*.bin or a .gguf file",
-      remedy: gguf.isEmpty ? "fetch the model's weight files" : "name the file itself: \(folder.path(gguf[0]))")
+      remedy: gguf.isEmpty
+        ? "fetch the model's weight files" : "name the file itself: \(folder.path(gguf[0]))")
   }
 
   /// Files beside a model's weights that hold none of them.
@@ -122,7 +124,8 @@ package struct RawWeights: Sendable {
   }
 
   /// Several files without an index: no tensor may stand in two of them.
-  private static func joined(_ paths: [String]) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
+  private static func joined(_ paths: [String]) throws(LimnError) -> (tensors: [NamedTensor], files: [String])
+  {
     var tensors: [NamedTensor] = []
     var seen: Set<ExactString> = []
     for path in paths {

@@ -26,7 +26,8 @@ package enum Download {
     guard let address = URLComponents(string: url), ["http", "https"].contains(address.scheme?.lowercased()),
       address.host?.isEmpty == false, (1...65535).contains(address.port ?? 80)
     else {
-      throw LimnError(.usage, "not an address to fetch from", in: url, expected: "http://host/path or https://…")
+      throw LimnError(
+        .usage, "not an address to fetch from", in: url, expected: "http://host/path or https://…")
     }
     var configuration = HTTPClient.Configuration(
       redirectConfiguration: .follow(max: 5, allowCycles: false),

@@ -113,7 +113,9 @@ package struct ImageProcessor: Sendable {
 
   /// - Throws: `badData` where the configuration leaves a picture of this size too large, or tiles unequal,
   ///   and for a picture too narrow to be padded.
-  package func process(_ picture: RGBImage, policy: PreprocessPolicy = .trained) throws(LimnError) -> ProcessedImage {
+  package func process(_ picture: RGBImage, policy: PreprocessPolicy = .trained) throws(LimnError)
+    -> ProcessedImage
+  {
     let original = PixelSize(height: picture.height, width: picture.width)
     let used = policy == .trained && configuration.trained != .trained ? configuration.trained : policy
     switch used {

@@ -44,7 +44,8 @@ public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
 
   /// Bad input data (exit code 65).
   public static func badData(
-    _ what: String, in place: String? = nil, expected: String? = nil, found: String? = nil, remedy: String? = nil
+    _ what: String, in place: String? = nil, expected: String? = nil, found: String? = nil,
+    remedy: String? = nil
   ) -> LimnError {
     LimnError(.badData, what, in: place, expected: expected, found: found, remedy: remedy)
   }

@@ -38,7 +38,8 @@ package final class Memory: @unchecked Sendable {
   }
 
   /// Allocates `count` bytes, aligned to 64, and lets `fill` write all of them.
-  package init(count: Int, fill: (UnsafeMutableRawBufferPointer) throws(LimnError) -> Void) throws(LimnError) {
+  package init(count: Int, fill: (UnsafeMutableRawBufferPointer) throws(LimnError) -> Void) throws(LimnError)
+  {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
     self.path = nil
     self.isMapped = false

@@ -32,7 +32,8 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     "wrong usage ends with 2 and says what is wrong",
     arguments: [
       ["aks", "x"], ["ask"], ["ask", "x", "--max-tokens", "0"], ["ask", "x", "--temperature", "warm"],
-      ["ask", "x", "--preprocess", "fold"], ["debug", "logits", "--output", "x.npy"], ["ask", "x", "--top-p", "2"],
+      ["ask", "x", "--preprocess", "fold"], ["debug", "logits", "--output", "x.npy"],
+      ["ask", "x", "--top-p", "2"],
       ["ask", "x", "--template", "nonsense"], ["debug", "detokenize", "a,b"],
     ])
   func usage(_ arguments: [String]) throws {
@@ -44,7 +45,8 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
   @Test("a model or picture that is not there ends with 66 and one line")
   func missing() throws {
     for arguments in [
-      ["ask", "hello", "--model", "/nowhere/model"], ["ask", "/nowhere/a.png", "hello", "--model", tinyModel],
+      ["ask", "hello", "--model", "/nowhere/model"],
+      ["ask", "/nowhere/a.png", "hello", "--model", tinyModel],
     ] {
       let outcome = try limn(arguments)
       #expect(outcome.code == 66)
@@ -58,7 +60,8 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     let folder = try TemporaryFolder()
     let png = try [UInt8](Data(contentsOf: URL(fileURLWithPath: tinyPicture)))
     for (name, content) in [
-      ("text.jpg", Array("not a picture at all".utf8)), ("empty.png", []), ("cut.png", Array(png.dropLast(40))),
+      ("text.jpg", Array("not a picture at all".utf8)), ("empty.png", []),
+      ("cut.png", Array(png.dropLast(40))),
     ] {
       let file = try folder.file(name, content)
       let outcome = try limn("ask", file, "hello", "--model", tinyModel, "--max-tokens", "1")
@@ -81,7 +84,8 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
   func json() throws {
     let outcome = try limn("ask", tinyPicture, "hello", "--model", tinyModel, "--max-tokens", "4", "--json")
     #expect(outcome.code == 0, "\(outcome.err)")
-    let object = try #require(try JSONSerialization.jsonObject(with: Data(outcome.out.utf8)) as? [String: Any])
+    let object = try #require(
+      try JSONSerialization.jsonObject(with: Data(outcome.out.utf8)) as? [String: Any])
     #expect(object["text"] is String && object["model"] is String)
     let usage = try #require(object["usage"] as? [String: Int])
     #expect(usage["completion_tokens"]! <= 4 && usage["image_tokens"]! > 0)

@@ -4,7 +4,8 @@ import LimnTensor
 import Testing
 
 @Suite("Checkpoints") struct CheckpointTests {
-  @Test("shards are joined by their index, and a shard that is missing, outside or short of a tensor is refused")
+  @Test(
+    "shards are joined by their index, and a shard that is missing, outside or short of a tensor is refused")
   func shards() throws {
     let folder = Fixtures.path("sharded")
     #expect(try RawWeights.open(folder).tensors.map(\.name).sorted() == ["empty", "f32", "i64", "scalar"])
@@ -47,7 +48,9 @@ import Testing
   @Test("a tokenizer is found without weights")
   func tokenizerOnly() throws {
     try Fixtures.withFolder(["tokenizer.json": "{}", "config.json": "{}"]) { folder in
-      guard case .folder(folder) = try TokenizerSource.open(folder) else { throw LimnError.badData("no folder") }
+      guard case .folder(folder) = try TokenizerSource.open(folder) else {
+        throw LimnError.badData("no folder")
+      }
     }
     guard case .gguf(let file) = try TokenizerSource.open(Fixtures.path("v3.gguf")) else {
       throw LimnError.badData("no GGUF")
@@ -71,7 +74,9 @@ import Testing
 
   // MARK: Acceptance cases, where they are there
 
-  @Test("acceptance checkpoints open complete, every tensor with its place", .enabled(if: Fixtures.hasAcceptance, "no acceptance cases beside this clone"))
+  @Test(
+    "acceptance checkpoints open complete, every tensor with its place",
+    .enabled(if: Fixtures.hasAcceptance, "no acceptance cases beside this clone"))
   func acceptanceModels() throws {
     let cases = Fixtures.acceptance + "/logits"
     for name in try FileManager.default.contentsOfDirectory(atPath: cases).sorted() {
@@ -86,20 +91,27 @@ import Testing
       #expect(positions.shape == [side * side + 1, vision.hidden], "\(name)")
       let embeddings = try checkpoint.tensor(named: "language_model.embed_tokens.weight")
       #expect(embeddings.shape == [config.language.vocabulary, config.language.hidden], "\(name)")
-      #expect(!checkpoint.tensors.keys.contains { $0.contains("layers.\(config.language.layers).self_attn.o_proj") })
-      _ = try checkpoint.tensor(named: "language_model.layers.\(config.language.layers - 1).self_attn.o_proj.weight")
+      #expect(
+        !checkpoint.tensors.keys.contains { $0.contains("layers.\(config.language.layers).self_attn.o_proj") }
+      )
+      _ = try checkpoint.tensor(
+        named: "language_model.layers.\(config.language.layers - 1).self_attn.o_proj.weight")
       _ = try checkpoint.tensor(named: "vision_tower.encoder.layers.\(vision.layers - 1).mlp.fc1.weight")
       let projected = try checkpoint.tensor(named: "multi_modal_projector.linear_2.weight")
       #expect(projected.shape == [config.language.hidden, config.language.hidden], "\(name)")
       #expect(checkpoint.processorConfig != nil, "\(name)")
       #expect(!checkpoint.endOfGenerationIDs.isEmpty, "\(name)")
       #expect((config.family == .llavaNext) == (checkpoint.tensors["image_newline"] != nil), "\(name)")
-      let error = #expect(throws: LimnError.self) { try checkpoint.tensor(named: "language_model.layers.99.x") }
+      let error = #expect(throws: LimnError.self) {
+        try checkpoint.tensor(named: "language_model.layers.99.x")
+      }
       #expect(error?.description.contains(folder) == true)
     }
   }
 
-  @Test("a pair of GGUF files: the projector is found, put right when swapped, and its fc1 told by shape", .enabled(if: Fixtures.hasAcceptance, "no acceptance cases beside this clone"))
+  @Test(
+    "a pair of GGUF files: the projector is found, put right when swapped, and its fc1 told by shape",
+    .enabled(if: Fixtures.hasAcceptance, "no acceptance cases beside this clone"))
   func acceptancePair() throws {
     let folder = Fixtures.acceptance + "/gguf/pair"
     let (language, projector) = (folder + "/tiny-q.gguf", folder + "/mmproj-tiny-f16.gguf")
@@ -109,9 +121,11 @@ import Testing
     ] {
       let config = checkpoint.config
       #expect(config.language.ropeAdjacent && config.language.headSize == 64 && config.language.kvHeads == 2)
-      #expect(config.vision?.layers == 2 && config.featureLayers == [-1] && config.vision?.activation == .quick)
+      #expect(
+        config.vision?.layers == 2 && config.featureLayers == [-1] && config.vision?.activation == .quick)
       #expect(try checkpoint.tensor(named: "vision_tower.encoder.layers.0.mlp.fc1.weight").shape == [56, 32])
-      #expect(try checkpoint.tensor(named: "vision_tower.embeddings.patch_embedding.weight").shape == [32, 3, 8, 8])
+      #expect(
+        try checkpoint.tensor(named: "vision_tower.embeddings.patch_embedding.weight").shape == [32, 3, 8, 8])
       #expect(checkpoint.unused.isEmpty && checkpoint.layout == .gguf)
       #expect(checkpoint.processorConfig?["image_mean"]?.array?.first == .number(0.48145467))
     }
@@ -121,7 +135,9 @@ import Testing
     #expect(throws: LimnError.self) { try Checkpoint.open(language, mmproj: language) }
   }
 
-  @Test("broken and hostile files are refused, good ones read", .enabled(if: Fixtures.hasAcceptance, "no acceptance cases beside this clone"))
+  @Test(
+    "broken and hostile files are refused, good ones read",
+    .enabled(if: Fixtures.hasAcceptance, "no acceptance cases beside this clone"))
   func acceptanceMalformed() throws {
     let folder = Fixtures.acceptance + "/malformed"
     for item in try #require(try JSON.parse(file: folder + "/cases.json").array) {

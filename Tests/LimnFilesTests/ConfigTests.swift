@@ -51,9 +51,11 @@ import Testing
 
   @Test("the numbers of RoPE's scalings are taken over")
   func scalings() throws {
-    let small = #""hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 1"#
+    let small =
+      #""hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 1"#
     #expect(
-      try config(#"{"text_config": {\#(small), "rope_scaling": {"type": "linear", "factor": 4}}}"#).language.ropeScaling
+      try config(#"{"text_config": {\#(small), "rope_scaling": {"type": "linear", "factor": 4}}}"#).language
+        .ropeScaling
         == .linear(4))
     #expect(
       try config(
@@ -70,39 +72,49 @@ import Testing
       "rope_scaling": {"type": "su", "short_factor": \#(factors), "long_factor": \#(factors)}}}
       """#
     ).language.ropeScaling
-    guard case .longrope(let short, _, 256, let amplitude) = scaling else { throw LimnError.badData("\(scaling)") }
+    guard case .longrope(let short, _, 256, let amplitude) = scaling else {
+      throw LimnError.badData("\(scaling)")
+    }
     #expect(short == [1, 2, 3, 4, 5, 6, 7, 8])
     // √(1 + ln 4 / ln 256), transformers' attention factor.
     #expect(abs(amplitude - 1.118033988749895) < 1e-12)
   }
 
-  @Test("sizes that make no sense, wrong types and unknown variants are refused, naming the field", arguments: [
-    (#"{"text_config": {"hidden_size": 0}}"#, "hidden"),
-    (#"{"text_config": {"hidden_size": -64}}"#, "hidden"),
-    (#"{"text_config": {"hidden_size": "64"}}"#, "hidden_size"),
-    (#"{"text_config": {"num_attention_heads": 3}}"#, "num_attention_heads"),
-    (#"{"text_config": {"num_attention_heads": 0}}"#, "num_attention_heads"),
-    (#"{"text_config": {"num_key_value_heads": 5}}"#, "key and value heads"),
-    (#"{"text_config": {"num_hidden_layers": 9223372036854775807}}"#, "layers"),
-    (#"{"text_config": {"vocab_size": 1e300}}"#, "vocab_size"),
-    (#"{"text_config": {"rope_theta": -1}}"#, "theta"),
-    (#"{"text_config": {"rope_scaling": {"type": "yarn", "factor": 2}}}"#, "yarn"),
-    (#"{"text_config": {"rope_scaling": {"type": "linear"}}}"#, "factor"),
-    (#"{"text_config": {"model_type": "qwen2"}}"#, "qwen2"),
-    (#"{"text_config": {"hidden_act": "relu"}}"#, "hidden_act"),
-    (#"{"text_config": []}"#, "text_config"),
-    (#"{"text_config": {"model_type": "phi", "partial_rotary_factor": 1.5}}"#, "partial_rotary_factor"),
-    (#"{"text_config": {"head_dim": 7}}"#, "rotated"),
-    (#"{"text_config": {}, "vision_config": {"model_type": "siglip_vision_model"}}"#, "siglip"),
-    (#"{"text_config": {}, "vision_config": {"patch_size": 0}}"#, "patch size"),
-    (#"{"text_config": {}, "vision_config": {"image_size": [224, 336]}}"#, "image_size"),
-    (#"{"text_config": {}, "vision_config": {"num_attention_heads": 5}}"#, "heads"),
-    (#"{"text_config": {}, "vision_feature_select_strategy": "half"}"#, "vision_feature_select_strategy"),
-    (#"{"text_config": {}, "model_type": "llava_onevision"}"#, "llava_onevision"),
-    (#"{"text_config": {}, "model_type": "llava_next", "image_grid_pinpoints": [[336]]}"#, "image_grid_pinpoints"),
-    (#"{"model_type": "gpt2"}"#, "gpt2"),
-    (#"{"mm_vision_tower": "x", "model_type": "llava", "mm_projector_type": "linear"}"#, "mm_projector_type"),
-  ])
+  @Test(
+    "sizes that make no sense, wrong types and unknown variants are refused, naming the field",
+    arguments: [
+      (#"{"text_config": {"hidden_size": 0}}"#, "hidden"),
+      (#"{"text_config": {"hidden_size": -64}}"#, "hidden"),
+      (#"{"text_config": {"hidden_size": "64"}}"#, "hidden_size"),
+      (#"{"text_config": {"num_attention_heads": 3}}"#, "num_attention_heads"),
+      (#"{"text_config": {"num_attention_heads": 0}}"#, "num_attention_heads"),
+      (#"{"text_config": {"num_key_value_heads": 5}}"#, "key and value heads"),
+      (#"{"text_config": {"num_hidden_layers": 9223372036854775807}}"#, "layers"),
+      (#"{"text_config": {"vocab_size": 1e300}}"#, "vocab_size"),
+      (#"{"text_config": {"rope_theta": -1}}"#, "theta"),
+      (#"{"text_config": {"rope_scaling": {"type": "yarn", "factor": 2}}}"#, "yarn"),
+      (#"{"text_config": {"rope_scaling": {"type": "linear"}}}"#, "factor"),
+      (#"{"text_config": {"model_type": "qwen2"}}"#, "qwen2"),
+      (#"{"text_config": {"hidden_act": "relu"}}"#, "hidden_act"),
+      (#"{"text_config": []}"#, "text_config"),
+      (#"{"text_config": {"model_type": "phi", "partial_rotary_factor": 1.5}}"#, "partial_rotary_factor"),
+      (#"{"text_config": {"head_dim": 7}}"#, "rotated"),
+      (#"{"text_config": {}, "vision_config": {"model_type": "siglip_vision_model"}}"#, "siglip"),
+      (#"{"text_config": {}, "vision_config": {"patch_size": 0}}"#, "patch size"),
+      (#"{"text_config": {}, "vision_config": {"image_size": [224, 336]}}"#, "image_size"),
+      (#"{"text_config": {}, "vision_config": {"num_attention_heads": 5}}"#, "heads"),
+      (#"{"text_config": {}, "vision_feature_select_strategy": "half"}"#, "vision_feature_select_strategy"),
+      (#"{"text_config": {}, "model_type": "llava_onevision"}"#, "llava_onevision"),
+      (
+        #"{"text_config": {}, "model_type": "llava_next", "image_grid_pinpoints": [[336]]}"#,
+        "image_grid_pinpoints"
+      ),
+      (#"{"model_type": "gpt2"}"#, "gpt2"),
+      (
+        #"{"mm_vision_tower": "x", "model_type": "llava", "mm_projector_type": "linear"}"#,
+        "mm_projector_type"
+      ),
+    ])
   func refusals(text: String, says: String) throws {
     let error = #expect(throws: LimnError.self, "\(text)") { try config(text) }
     #expect(error?.description.contains(says) == true, "\(error?.description ?? "")")
@@ -120,7 +132,8 @@ import Testing
     #expect(config.language.architecture == .mistral && config.language.kvHeads == 8)
     #expect(config.language.slidingWindow == nil)
     #expect(config.family == .llavaNext && config.aspectPolicy == "anyres" && config.keepsClassToken)
-    #expect(config.gridPinpoints.map(\.height) == [672, 336] && config.gridPinpoints.map(\.width) == [336, 1008])
+    #expect(
+      config.gridPinpoints.map(\.height) == [672, 336] && config.gridPinpoints.map(\.width) == [336, 1008])
     #expect(config.imageTokenID == nil)
   }
 }

@@ -5,11 +5,14 @@ import Testing
 
 /// Places of test data.
 enum Fixtures {
-  private static let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+  private static let package = URL(filePath: #filePath).deletingLastPathComponent()
+    .deletingLastPathComponent()
     .deletingLastPathComponent()
 
   /// A file that Tools/fixtures/files.py wrote.
-  static func path(_ name: String) -> String { package.appending(path: "Tests/Fixtures/Files/\(name)").path() }
+  static func path(_ name: String) -> String {
+    package.appending(path: "Tests/Fixtures/Files/\(name)").path()
+  }
 
   /// Acceptance cases that lie beside the package where it is built continuously; not in a user's clone.
   static let acceptance = package.appending(path: "../shared/checks/cases").standardized.path()
@@ -17,7 +20,9 @@ enum Fixtures {
 
   static func json(_ name: String) throws -> JSON { try JSON.parse(file: path(name)) }
 
-  static func bytes(_ name: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: path(name)))) }
+  static func bytes(_ name: String) throws -> [UInt8] {
+    [UInt8](try Data(contentsOf: URL(filePath: path(name))))
+  }
 
   /// Runs `body` with a file, or with a folder that holds one, and removes it afterwards.
   static func with<R>(_ bytes: [UInt8], as name: String, _ body: (String) throws -> R) throws -> R {
@@ -35,7 +40,8 @@ enum Fixtures {
       let folder = String(marker.dropLast("/marker".count))
       for (name, text) in texts {
         let file = URL(filePath: folder).appending(path: name)
-        try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(
+          at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
         try Data(text.utf8).write(to: file)
       }
       return try body(folder)

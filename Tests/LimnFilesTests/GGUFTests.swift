@@ -3,7 +3,9 @@ import LimnTensor
 import Testing
 
 @Suite("GGUF") struct GGUFTests {
-  @Test("tensors of every type, as gguf-py reads them", arguments: ["v3.gguf", "v2.gguf", "align128.gguf", "align4.gguf"])
+  @Test(
+    "tensors of every type, as gguf-py reads them",
+    arguments: ["v3.gguf", "v2.gguf", "align128.gguf", "align4.gguf"])
   func tensors(name: String) throws {
     let expected = try #require(try Fixtures.json("gguf.json")["tensors"]?.array).map(Listed.init)
     #expect(try GGUF(path: Fixtures.path(name)).tensors.map(Listed.init) == expected)
@@ -48,26 +50,49 @@ import Testing
     ("an unknown value type", key("u16") + [2, 0, 0, 0], key("u16") + [13, 0, 0, 0], "unknown type"),
     ("an array of arrays", key("ints") + [9, 0, 0, 0, 5], key("ints") + [9, 0, 0, 0, 9], "arrays inside"),
     ("too many axes", name("one") + [1], name("one") + [5], "axes"),
-    ("a negative size", name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0],
-      name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0x80], "negative"),
-    ("a size that wraps", name("f64") + [2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
-      name("f64") + [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 4, 0, 0, 0, 0, 0, 0, 0], "too large"),
-    ("a removed type", name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0],
-      name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 4], "unknown type"),
-    ("rows that fill no blocks", name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0],
-      name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2], "blocks"),
-    ("another size than the next offset says", name("one") + [1, 0, 0, 0, 7], name("one") + [1, 0, 0, 0, 99], "follow"),
-    ("a string longer than the file", key("string") + [8, 0, 0, 0], key("string") + [8, 0, 0, 0, 255, 255, 255, 255, 255],
-      "more than the file"),
-    ("an alignment that is no power of two", key("general.alignment") + [4, 0, 0, 0, 128],
-      key("general.alignment") + [4, 0, 0, 0, 127], "alignment"),
-    ("an alignment of another type", key("general.alignment") + [4, 0, 0, 0, 128],
-      key("general.alignment") + [5, 0, 0, 0, 128], "alignment"),
-    ("a number of tensors beyond all bounds", [71, 71, 85, 70, 3, 0, 0, 0], [71, 71, 85, 70, 3, 0, 0, 0, 255, 255, 255, 255, 255, 255],
-      "number of tensors"),
+    (
+      "a negative size", name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0],
+      name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0x80], "negative"
+    ),
+    (
+      "a size that wraps", name("f64") + [2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
+      name("f64") + [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 4, 0, 0, 0, 0, 0, 0, 0], "too large"
+    ),
+    (
+      "a removed type", name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0],
+      name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 4], "unknown type"
+    ),
+    (
+      "rows that fill no blocks", name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0],
+      name("one") + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2], "blocks"
+    ),
+    (
+      "another size than the next offset says", name("one") + [1, 0, 0, 0, 7],
+      name("one") + [1, 0, 0, 0, 99], "follow"
+    ),
+    (
+      "a string longer than the file", key("string") + [8, 0, 0, 0],
+      key("string") + [8, 0, 0, 0, 255, 255, 255, 255, 255],
+      "more than the file"
+    ),
+    (
+      "an alignment that is no power of two", key("general.alignment") + [4, 0, 0, 0, 128],
+      key("general.alignment") + [4, 0, 0, 0, 127], "alignment"
+    ),
+    (
+      "an alignment of another type", key("general.alignment") + [4, 0, 0, 0, 128],
+      key("general.alignment") + [5, 0, 0, 0, 128], "alignment"
+    ),
+    (
+      "a number of tensors beyond all bounds", [71, 71, 85, 70, 3, 0, 0, 0],
+      [71, 71, 85, 70, 3, 0, 0, 0, 255, 255, 255, 255, 255, 255],
+      "number of tensors"
+    ),
   ]
 
-  private static func key(_ text: String) -> [UInt8] { [UInt8(text.utf8.count), 0, 0, 0, 0, 0, 0, 0] + Array(text.utf8) }
+  private static func key(_ text: String) -> [UInt8] {
+    [UInt8(text.utf8.count), 0, 0, 0, 0, 0, 0, 0] + Array(text.utf8)
+  }
   /// A tensor's name; unlike a key of the same spelling, what follows is a number of axes.
   private static func name(_ text: String) -> [UInt8] { key(text) }
 
@@ -78,7 +103,8 @@ import Testing
     let bytes = try Fixtures.bytes(file)
     // Names of tensors come after the metadata: the last place is the tensor's, the first the key's.
     let places = bytes.indices.filter { bytes[$0...].starts(with: damage.from) }
-    let place = try #require(damage.0.contains("tensor") || damage.0.contains("size") ? places.last : places.first)
+    let place = try #require(
+      damage.0.contains("tensor") || damage.0.contains("size") ? places.last : places.first)
     var damaged = bytes
     damaged.replaceSubrange(place..<place + damage.to.count, with: damage.to)
     try Fixtures.with(damaged, as: "x.gguf") { path in

@@ -71,7 +71,9 @@ import Testing
 
   @Test("bytes that are no UTF-8 are refused, in strings with and without escapes")
   func invalidUTF8() {
-    for bytes: [UInt8] in [[0x22, 0xFF, 0x22], [0x22, 0x5C, 0x6E, 0xC3, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22]] {
+    for bytes: [UInt8] in [
+      [0x22, 0xFF, 0x22], [0x22, 0x5C, 0x6E, 0xC3, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22],
+    ] {
       #expect(throws: LimnError.self) { try JSON.parse(bytes, place: "test") }
     }
   }
@@ -83,7 +85,9 @@ import Testing
     }
     _ = try JSON.parse(nested(128), place: "test")
     #expect(throws: LimnError.self) { try JSON.parse(nested(129), place: "test") }
-    #expect(throws: LimnError.self) { try JSON.parse(String(repeating: "[", count: 1_000_000), place: "test") }
+    #expect(throws: LimnError.self) {
+      try JSON.parse(String(repeating: "[", count: 1_000_000), place: "test")
+    }
   }
 
   @Test("a byte order mark before the text is passed over")

@@ -45,12 +45,15 @@ import Testing
     #expect(error?.description.contains("compressed") == true)
   }
 
-  @Test("a cut or damaged file never crashes the reader; a cut one is refused", arguments: ["types.bin", "protocol4.bin"])
+  @Test(
+    "a cut or damaged file never crashes the reader; a cut one is refused",
+    arguments: ["types.bin", "protocol4.bin"])
   func damage(name: String) throws {
     let bytes = try Fixtures.bytes(name)
-    let (cut, refused) = try survivesDamage(bytes, as: "x.bin", flips: 3000) { try PyTorchFile(path: $0).tensors }
+    let (cut, refused) = try survivesDamage(bytes, as: "x.bin", flips: 3000) {
+      try PyTorchFile(path: $0).tensors
+    }
     #expect(cut.isEmpty)
     #expect(refused > 100)
   }
 }
-

@@ -7,7 +7,8 @@ import Testing
   func tensors() throws {
     let file = try Safetensors(path: Fixtures.path("types.safetensors"))
     let expected = try #require(try Fixtures.json("safetensors.json").array).map(Listed.init)
-    #expect(file.tensors.map(Listed.init).sorted { $0.name < $1.name } == expected.sorted { $0.name < $1.name })
+    #expect(
+      file.tensors.map(Listed.init).sorted { $0.name < $1.name } == expected.sorted { $0.name < $1.name })
     #expect(file.metadata == ["format": "pt", "ключ": "значение"])
   }
 
@@ -17,9 +18,15 @@ import Testing
     ("  {}  ", 0, true),
     (#"{"__metadata__":null}"#, 0, true),
     (#"{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}"#, 4, true),
-    (#"{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"F32","shape":[0,3],"data_offsets":[0,0]}}"#, 0, true),
+    (
+      #"{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"F32","shape":[0,3],"data_offsets":[0,0]}}"#,
+      0, true
+    ),
     (#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":3}}"#, 1, true),
-    (#"{"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 2, true),
+    (
+      #"{"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#,
+      2, true
+    ),
     (#"{"a":{"dtype":"F4","shape":[4],"data_offsets":[0,2]}}"#, 2, true),
     (#"{"a":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3]}}"#, 3, true),
     ("[]", 0, false),
@@ -31,7 +38,10 @@ import Testing
     (#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#, 2, false),
     (#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 2, false),
     (#"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#, 1, false),
-    (#"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}"#, 3, false),
+    (
+      #"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}"#,
+      3, false
+    ),
     (#"{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}"#, 2, false),
     (#"{"a":{"dtype":"Q4_0","shape":[32],"data_offsets":[0,18]}}"#, 18, false),
     (#"{"a":{"dtype":"C128","shape":[1],"data_offsets":[0,16]}}"#, 16, false),
@@ -46,7 +56,10 @@ import Testing
     (#"{"a":{"dtype":"U8","data_offsets":[0,1]}}"#, 1, false),
     (#"{"a":{"dtype":"U8","shape":[1]}}"#, 1, false),
     (#"{"\ud800":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 1, false),
-    (#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 1, false),
+    (
+      #"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#,
+      1, false
+    ),
   ]
 
   @Test("headers are accepted and refused as the library does", arguments: headers.indices)
@@ -75,7 +88,9 @@ import Testing
   @Test("a cut or damaged file never crashes the reader; a cut one is refused")
   func damage() throws {
     let bytes = try Fixtures.bytes("types.safetensors")
-    let (cut, refused) = try survivesDamage(bytes, as: "x.safetensors", flips: 3000) { try Safetensors(path: $0).tensors }
+    let (cut, refused) = try survivesDamage(bytes, as: "x.safetensors", flips: 3000) {
+      try Safetensors(path: $0).tensors
+    }
     #expect(cut.isEmpty)
     #expect(refused > 300)
   }

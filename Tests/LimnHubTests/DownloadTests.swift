@@ -12,7 +12,8 @@ private let quick = {
   return limits
 }()
 
-private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) async throws(LimnError) -> [UInt8] {
+private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) async throws(LimnError) -> [UInt8]
+{
   try await Download.fetch("http://127.0.0.1:\(server.port)/a.png", limits: limits)
 }
 
@@ -20,7 +21,8 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) asyn
   @Test("the bytes behind a URL arrive whole")
   func whole() async throws {
     let body = (0..<5000).map { UInt8($0 % 251) }
-    let server = try TinyServer(Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8) + body, piece: 1000)
+    let server = try TinyServer(
+      Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8) + body, piece: 1000)
     // A busy machine may take its time over it.
     var patient = Download.Limits()
     (patient.connect, patient.silence, patient.patience) = (.seconds(600), .seconds(600), .seconds(600))
@@ -48,7 +50,8 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) asyn
   @Test("a server that drips is given up although it never falls silent")
   func dripping() async throws {
     let head = Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8)
-    let server = try TinyServer(head + [UInt8](repeating: 1, count: 5000), piece: 20, pause: .milliseconds(50))
+    let server = try TinyServer(
+      head + [UInt8](repeating: 1, count: 5000), piece: 20, pause: .milliseconds(50))
     let error = await #expect(throws: LimnError.self) { try await fetch(server) }
     #expect(error?.what == "the server sends too slowly")
   }
@@ -67,8 +70,10 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) asyn
   @Test("a port where nobody listens is unavailable, an address that makes no sense is wrong usage")
   func nobody() async throws {
     for (url, kind) in [
-      ("http://127.0.0.1:1/a.png", LimnError.Kind.unavailable), ("https://nowhere.invalid/a.png", .unavailable),
-      ("http://", .usage), ("http://127.0.0.1:99999/", .usage), ("http://[::1", .usage), ("http:///a.png", .usage),
+      ("http://127.0.0.1:1/a.png", LimnError.Kind.unavailable),
+      ("https://nowhere.invalid/a.png", .unavailable),
+      ("http://", .usage), ("http://127.0.0.1:99999/", .usage), ("http://[::1", .usage),
+      ("http:///a.png", .usage),
     ] {
       let error = await #expect(throws: LimnError.self) { try await Download.fetch(url, limits: quick) }
       #expect(error?.kind == kind, "\(url)")

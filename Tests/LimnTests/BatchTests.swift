@@ -7,11 +7,14 @@ import Synchronization
 import Testing
 
 /// The tokens of several sequences that are generated together.
-private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: Int = 8) async throws -> [[Int32]] {
+private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: Int = 8) async throws
+  -> [[Int32]]
+{
   let tokens = Mutex(prompts.map { _ in [Int32]() })
   let jobs = prompts.enumerated().map { index, prompt in
     GenerationJob(
-      prompt: prompt, sampling: Sampling(), maxTokens: maxTokens + index, capacity: prompt.count + maxTokens + index
+      prompt: prompt, sampling: Sampling(), maxTokens: maxTokens + index,
+      capacity: prompt.count + maxTokens + index
     ) { event in
       if case .token(let id) = event { tokens.withLock { $0[index].append(id) } }
       return true
@@ -22,7 +25,9 @@ private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: In
 }
 
 @Suite struct BatchTests {
-  @Test("sequences generated together give, each, exactly what they give alone", arguments: [Compute.exact, .fast])
+  @Test(
+    "sequences generated together give, each, exactly what they give alone",
+    arguments: [Compute.exact, .fast])
   func batchEqualsAlone(_ compute: Compute) async throws {
     for name in ["llama-gqa-odd", "gguf-pair"] {
       let testCase = try ModelCase(name)
@@ -31,7 +36,8 @@ private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: In
       let whole = try Prompt(
         ids: testCase.inputIDs, imageToken: model.checkpoint.config.imageTokenID,
         imageTokenCounts: image.map(\.rows), vocabulary: model.vocabularySize)
-      let text = testCase.inputIDs.filter { $0 >= 0 && $0 != model.checkpoint.config.imageTokenID }.map(Int32.init)
+      let text = testCase.inputIDs.filter { $0 >= 0 && $0 != model.checkpoint.config.imageTokenID }.map(
+        Int32.init)
       let prompts = [
         PromptInputs(tokens: Array(text.prefix(3))), PromptInputs(whole, images: image),
         PromptInputs(tokens: text), PromptInputs(tokens: Array(text.suffix(1))),

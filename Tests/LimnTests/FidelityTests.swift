@@ -7,7 +7,9 @@ import LimnTesting
 import Testing
 
 @Suite struct FidelityTests {
-  @Test("logits are transformers', from ids with one token per picture and from expanded ones", arguments: ModelCase.all)
+  @Test(
+    "logits are transformers', from ids with one token per picture and from expanded ones",
+    arguments: ModelCase.all)
   func logits(_ testCase: ModelCase) async throws {
     let model = try await testCase.open()
     let images = try await model.encode(testCase.sources)
@@ -59,7 +61,9 @@ import Testing
     #expect(largestError(positions.map { logits[$0] }, expected) <= json["tolerance"]?.double ?? 0)
   }
 
-  @Test("fast stays close to exact: the cosine of every embedding, and the distribution of the next token", arguments: ModelCase.all)
+  @Test(
+    "fast stays close to exact: the cosine of every embedding, and the distribution of the next token",
+    arguments: ModelCase.all)
   func fast(_ testCase: ModelCase) async throws {
     let (exact, fast) = (try await testCase.open(), try await testCase.open(.fast))
     let (exactImages, fastImages) = (
@@ -77,7 +81,9 @@ import Testing
     #expect(divergence <= 1e-3)
   }
 
-  private func cosine(_ a: Slice<UnsafeMutableBufferPointer<Float>>, _ b: Slice<UnsafeMutableBufferPointer<Float>>) -> Double {
+  private func cosine(
+    _ a: Slice<UnsafeMutableBufferPointer<Float>>, _ b: Slice<UnsafeMutableBufferPointer<Float>>
+  ) -> Double {
     var (ab, aa, bb) = (0.0, 0.0, 0.0)
     for (x, y) in zip(a, b) {
       ab += Double(x) * Double(y)

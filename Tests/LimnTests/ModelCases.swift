@@ -88,7 +88,9 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
 
 /// The largest difference, in units of the expected values' standard deviation.
 func largestError(_ got: [[Float]], _ expected: [[Float]]) -> Double {
-  guard got.count == expected.count, zip(got, expected).allSatisfy({ $0.count == $1.count }) else { return .infinity }
+  guard got.count == expected.count, zip(got, expected).allSatisfy({ $0.count == $1.count }) else {
+    return .infinity
+  }
   let flat = expected.flatMap { $0.map(Double.init) }
   let mean = flat.reduce(0, +) / Double(flat.count)
   let deviation = (flat.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(flat.count)).squareRoot()

@@ -80,7 +80,9 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     #expect(tokens(1) != tokens(2))
   }
 
-  @Test("the repeat penalty divides positive and multiplies negative logits of tokens seen, those of the prompt too")
+  @Test(
+    "the repeat penalty divides positive and multiplies negative logits of tokens seen, those of the prompt too"
+  )
   func repeatPenalty() {
     var options = Sampling()
     options.repeatPenalty = 2

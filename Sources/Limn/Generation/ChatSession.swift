@@ -47,7 +47,8 @@ public final class ChatSession: Sendable {
   private func reply(_ options: GenerationOptions) -> AsyncThrowingStream<AnswerEvent, any Error> {
     let question = VisionLanguageModel.Question(
       messages: messages, options: options, memory: memory, pictures: pictures)
-    let (stream, continuation) = AsyncThrowingStream.makeStream(of: AnswerEvent.self, throwing: (any Error).self)
+    let (stream, continuation) = AsyncThrowingStream.makeStream(
+      of: AnswerEvent.self, throwing: (any Error).self)
     let said = Said()
     let task = Task {
       do throws(LimnError) {

@@ -109,7 +109,8 @@ package actor Engine {
         chunk.part.write(into: x.rows(range), language, backend)
         segments.append(
           Segment(
-            cache: chunk.cache, rows: range, position: chunk.cache.count, expectedLength: chunk.expectedLength))
+            cache: chunk.cache, rows: range, position: chunk.cache.count, expectedLength: chunk.expectedLength
+          ))
         switch chunk.wants {
         case .none: break
         case .last: wanted.append(range.upperBound - 1)

@@ -16,7 +16,8 @@ package final class PictureMemory: Sendable {
 
   func embedding(of image: ProcessedImage) -> ImageEmbedding? {
     entries.withLock { entries in
-      entries.first { $0.image.pixels == image.pixels && $0.image.originalSize == image.originalSize }?.embedding
+      entries.first { $0.image.pixels == image.pixels && $0.image.originalSize == image.originalSize }?
+        .embedding
     }
   }
 

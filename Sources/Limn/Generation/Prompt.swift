@@ -30,7 +30,8 @@ package struct Prompt: Sendable, Equatable {
       return
     }
     self.init(splitting: [], at: 0)
-    for (index, chunk) in text.split(separator: Self.imageMark, omittingEmptySubsequences: false).enumerated() {
+    for (index, chunk) in text.split(separator: Self.imageMark, omittingEmptySubsequences: false).enumerated()
+    {
       if index > 0 { append(.image(index - 1)) }
       append(.tokens(tokenizer.encode(String(chunk), addSpecial: addSpecial && index == 0).map(Int32.init)))
     }
@@ -43,7 +44,8 @@ package struct Prompt: Sendable, Equatable {
   ) throws(LimnError) {
     for id in ids where id != Self.imagePlaceholder && id != imageToken && !(0..<vocabulary).contains(id) {
       throw LimnError(
-        .usage, "token id \(id) is not in the vocabulary", expected: "0…\(vocabulary - 1), or −200 for a picture")
+        .usage, "token id \(id) is not in the vocabulary",
+        expected: "0…\(vocabulary - 1), or −200 for a picture")
     }
     var ids = ids.map { $0 == Self.imagePlaceholder ? imageToken ?? $0 : $0 }
     let mark = imageToken ?? Self.imagePlaceholder
@@ -63,7 +65,8 @@ package struct Prompt: Sendable, Equatable {
       guard id == mark else {
         guard inRun == 0 else {
           throw LimnError(
-            .usage, "the image tokens of picture \(picture + 1) are interrupted", expected: "\(runs[picture])",
+            .usage, "the image tokens of picture \(picture + 1) are interrupted",
+            expected: "\(runs[picture])",
             found: "\(inRun)")
         }
         result.append(id)

@@ -96,7 +96,8 @@ package struct PromptInputs: Sendable {
       switch run {
       case .tokens(let ids): language.embed(ids, into: target, backend)
       case .image(let image, let rows):
-        target.pointer.update(from: image.values.baseAddress! + rows.lowerBound * x.width, count: rows.count * x.width)
+        target.pointer.update(
+          from: image.values.baseAddress! + rows.lowerBound * x.width, count: rows.count * x.width)
       }
       row += run.count
     }

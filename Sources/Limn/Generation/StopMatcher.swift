@@ -32,7 +32,9 @@ package struct StopMatcher: Sendable {
 
   /// Where the earliest stop string begins.
   private func firstStop() -> Int? {
-    for start in held.indices where stops.contains(where: { held[start...].starts(with: $0) }) { return start }
+    for start in held.indices where stops.contains(where: { held[start...].starts(with: $0) }) {
+      return start
+    }
     return nil
   }
 

@@ -45,7 +45,8 @@ struct RoPE: Sendable {
       func divided(by factors: [Double]) -> RoPETable {
         table(zip(plain, factors).map { 1 / (Float($1) * (1 / $0)) }, amplitude: amplitude)
       }
-      tables = context > original
+      tables =
+        context > original
         ? .two(short: divided(by: shortFactors), original: original, long: divided(by: longFactors))
         : .one(divided(by: shortFactors))
     }

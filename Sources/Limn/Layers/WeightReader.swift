@@ -17,7 +17,8 @@ package struct WeightReader {
     guard tensor.shape == shape else {
       throw .badData(
         "tensor \(name) has another shape", in: checkpoint.reference, expected: "\(shape)",
-        found: "\(tensor.shape)", remedy: "the config and the weights are of different models; fetch both again")
+        found: "\(tensor.shape)",
+        remedy: "the config and the weights are of different models; fetch both again")
     }
     guard tensor.type.isComputable else {
       throw .badData(

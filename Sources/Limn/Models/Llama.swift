@@ -70,8 +70,11 @@ extension Llama {
 }
 
 extension LlamaDecoderLayer {
-  init(_ prefix: String, _ config: LanguageConfig, _ rope: RoPE, _ weights: inout WeightReader) throws(LimnError) {
-    inputNorm = try weights.rmsNorm(prefix + ".input_layernorm", width: config.hidden, epsilon: config.epsilon)
+  init(_ prefix: String, _ config: LanguageConfig, _ rope: RoPE, _ weights: inout WeightReader)
+    throws(LimnError)
+  {
+    inputNorm = try weights.rmsNorm(
+      prefix + ".input_layernorm", width: config.hidden, epsilon: config.epsilon)
     attention = try Attention(prefix + ".self_attn", config, rope, &weights)
     postNorm = try weights.rmsNorm(
       prefix + ".post_attention_layernorm", width: config.hidden, epsilon: config.epsilon)
@@ -81,7 +84,9 @@ extension LlamaDecoderLayer {
 
 extension Attention {
   /// Split projections or a stacked one, whichever the checkpoint has.
-  init(_ prefix: String, _ config: LanguageConfig, _ rope: RoPE, _ weights: inout WeightReader) throws(LimnError) {
+  init(_ prefix: String, _ config: LanguageConfig, _ rope: RoPE, _ weights: inout WeightReader)
+    throws(LimnError)
+  {
     let queries = config.heads * config.headSize
     let keys = config.kvHeads * config.headSize
     if weights.has(prefix + ".qkv_proj.weight") {

@@ -15,7 +15,8 @@ struct Projector: Sendable {
 }
 
 extension Projector {
-  init(_ config: ProjectorConfig, inputs: Int, outputs: Int, _ weights: inout WeightReader) throws(LimnError) {
+  init(_ config: ProjectorConfig, inputs: Int, outputs: Int, _ weights: inout WeightReader) throws(LimnError)
+  {
     linear1 = try weights.linear("multi_modal_projector.linear_1", outputs: outputs, inputs: inputs)
     linear2 = try weights.linear("multi_modal_projector.linear_2", outputs: outputs, inputs: outputs)
     activation = config.activation

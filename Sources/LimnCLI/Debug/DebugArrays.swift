@@ -47,7 +47,8 @@ struct DebugPreprocess: AsyncParsableCommand {
 
 struct DebugEmbed: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "embed", abstract: "A picture as the language model reads it: float32 [imageTokens, hidden].")
+    commandName: "embed", abstract: "A picture as the language model reads it: float32 [imageTokens, hidden]."
+  )
 
   @OptionGroup var options: DebugModelOptions
   @Option(help: "The picture.") var image: String

@@ -45,7 +45,8 @@ struct DebugDetokenize: ParsableCommand {
 
 struct DebugTemplate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "template", abstract: "A conversation as the model's chat template writes it. Reads no weights.")
+    commandName: "template",
+    abstract: "A conversation as the model's chat template writes it. Reads no weights.")
 
   @OptionGroup var model: ModelReference
 

@@ -55,14 +55,18 @@ struct ConfigReader {
     guard let value = json.present(field) else { return nil }
     if let number = value.int { return [number] }
     let numbers = value.array?.compactMap(\.int)
-    guard let numbers, numbers.count == value.array?.count else { throw wrong(field, expected: "whole numbers") }
+    guard let numbers, numbers.count == value.array?.count else {
+      throw wrong(field, expected: "whole numbers")
+    }
     return numbers
   }
 
   /// The side of a square, as one number or as two equal ones.
   func side(_ field: String) throws(LimnError) -> Int? {
     guard let sides = try ints(field) else { return nil }
-    guard let first = sides.first, sides.allSatisfy({ $0 == first }) else { throw wrong(field, expected: "a square") }
+    guard let first = sides.first, sides.allSatisfy({ $0 == first }) else {
+      throw wrong(field, expected: "a square")
+    }
     return first
   }
 
@@ -78,6 +82,7 @@ struct ConfigReader {
   }
 
   func wrong(_ field: String, expected: String) -> LimnError {
-    .badData("\(field) is wrong", in: place, expected: expected, found: json[field]?.serialised() ?? "nothing")
+    .badData(
+      "\(field) is wrong", in: place, expected: expected, found: json[field]?.serialised() ?? "nothing")
   }
 }

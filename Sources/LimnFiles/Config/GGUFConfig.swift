@@ -25,7 +25,8 @@ extension LanguageConfig {
         "the GGUF file has no token_embd.weight", in: file.path,
         remedy: "a vocabulary-only file can be asked about its tokens, not run")
     }
-    let epsilonKey = architecture == .phi2 ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon"
+    let epsilonKey =
+      architecture == .phi2 ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon"
     self.init(
       architecture: architecture, hidden: hidden, ffn: try keys.required("feed_forward_length"),
       layers: try keys.required("block_count"), heads: heads,
@@ -49,12 +50,16 @@ extension LanguageConfig {
       guard tensor.type == .f32, tensor.shape == [rotated / 2] else {
         throw LimnError.badData("\(name) is wrong", in: keys.file.path, expected: "F32 [\(rotated / 2)]")
       }
-      return (0..<tensor.count).map { Double(tensor.bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self)) }
+      return (0..<tensor.count).map {
+        Double(tensor.bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self))
+      }
     }
     if let divisors = try factors("rope_freqs.weight") {
       return .longrope(short: divisors, long: divisors, original: .max, amplitude: 1)
     }
-    if let short = try factors("rope_factors_short.weight"), let long = try factors("rope_factors_long.weight") {
+    if let short = try factors("rope_factors_short.weight"),
+      let long = try factors("rope_factors_long.weight")
+    {
       return .longrope(
         short: short, long: long,
         original: try keys.int("rope.scaling.original_context_length") ?? maxPositions,
@@ -81,14 +86,16 @@ extension VisionConfig {
     }
     let type = keys.string("projector_type") ?? "mlp"
     guard type == "mlp" else {
-      throw LimnError.badData("a projector that limn does not run", in: file.path, expected: "mlp", found: type)
+      throw LimnError.badData(
+        "a projector that limn does not run", in: file.path, expected: "mlp", found: type)
     }
     let blocks = file.tensors.compactMap { tensor -> Int? in
       let parts = tensor.name.split(separator: ".")
       return parts.count > 2 && parts[0] == "v" && parts[1] == "blk" ? Int(parts[2]) : nil
     }
     self.init(
-      hidden: try keys.required("vision.embedding_length"), ffn: try keys.required("vision.feed_forward_length"),
+      hidden: try keys.required("vision.embedding_length"),
+      ffn: try keys.required("vision.feed_forward_length"),
       layers: Set(blocks).count, heads: try keys.required("vision.attention.head_count"),
       imageSize: try keys.required("vision.image_size"), patchSize: try keys.required("vision.patch_size"),
       activation: keys.bool("use_gelu") ?? false ? .erf : .quick,
@@ -117,7 +124,8 @@ extension ModelConfig {
       guard !points.isEmpty, points.count % 2 == 0, points.count <= 2048,
         points.allSatisfy({ (1...1 << 14).contains($0) })
       else {
-        throw LimnError.badData("clip.vision.image_grid_pinpoints is wrong", in: file.path, expected: "pairs of sizes")
+        throw LimnError.badData(
+          "clip.vision.image_grid_pinpoints is wrong", in: file.path, expected: "pairs of sizes")
       }
       // Width before height, as in the original config that the converter copies.
       gridPinpoints = stride(from: 0, to: points.count, by: 2).map { (points[$0 + 1], points[$0]) }
@@ -140,7 +148,9 @@ struct GGUFKeys {
     guard let value = value(key) else { return nil }
     if let number = value.int { return number }
     // Some converters write one number per layer.
-    if let numbers = value.ints, let first = numbers.first, numbers.allSatisfy({ $0 == first }) { return first }
+    if let numbers = value.ints, let first = numbers.first, numbers.allSatisfy({ $0 == first }) {
+      return first
+    }
     throw wrong(key, expected: "a whole number")
   }
 
@@ -160,7 +170,9 @@ struct GGUFKeys {
   /// One whole number or several.
   func ints(_ key: String) throws(LimnError) -> [Int]? {
     guard let value = value(key) else { return nil }
-    guard let numbers = value.ints ?? value.int.map({ [$0] }) else { throw wrong(key, expected: "whole numbers") }
+    guard let numbers = value.ints ?? value.int.map({ [$0] }) else {
+      throw wrong(key, expected: "whole numbers")
+    }
     return numbers
   }
 

@@ -3,11 +3,13 @@ package import LimnTensor
 extension VisionConfig {
   /// What LlavaConfig assumes where a config has no `vision_config` at all: CLIP-L/14 at 336 pixels.
   static let llavaDefault = VisionConfig(
-    hidden: 1024, ffn: 4096, layers: 24, heads: 16, imageSize: 336, patchSize: 14, activation: .quick, epsilon: 1e-5)
+    hidden: 1024, ffn: 4096, layers: 24, heads: 16, imageSize: 336, patchSize: 14, activation: .quick,
+    epsilon: 1e-5)
 
   /// What CLIPVisionConfig assumes for the keys that a `vision_config` leaves out.
   static let clipDefault = VisionConfig(
-    hidden: 768, ffn: 3072, layers: 12, heads: 12, imageSize: 224, patchSize: 32, activation: .quick, epsilon: 1e-5)
+    hidden: 768, ffn: 3072, layers: 12, heads: 12, imageSize: 224, patchSize: 32, activation: .quick,
+    epsilon: 1e-5)
 
   /// From the JSON of a CLIPVisionConfig.
   init(_ fields: ConfigReader) throws(LimnError) {
@@ -57,7 +59,8 @@ extension ModelConfig {
     let text = try fields.object("text_config") ?? ConfigReader(json: .object([:]), place: fields.place)
     let textType = try text.string("model_type") ?? "llama"
     guard let architecture = LanguageConfig.Architecture(modelType: textType) else {
-      throw text.wrong("model_type", expected: "llama, mistral, phi3 or phi: limn runs no other language model")
+      throw text.wrong(
+        "model_type", expected: "llama, mistral, phi3 or phi: limn runs no other language model")
     }
     language = try LanguageConfig(text, architecture)
     if try fields.bool("tie_word_embeddings") == true { language.tiedEmbeddings = true }
@@ -74,7 +77,8 @@ extension ModelConfig {
     }
     if type == "llava_next" {
       family = .llavaNext
-      gridPinpoints = try fields.pinpoints()
+      gridPinpoints =
+        try fields.pinpoints()
         ?? [(336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)]
     }
   }
@@ -102,7 +106,9 @@ extension ConfigReader {
       else { throw wrong("image_grid_pinpoints", expected: "pairs of sizes") }
       result.append((height, width))
     }
-    guard !result.isEmpty, result.count <= 1024 else { throw wrong("image_grid_pinpoints", expected: "pairs of sizes") }
+    guard !result.isEmpty, result.count <= 1024 else {
+      throw wrong("image_grid_pinpoints", expected: "pairs of sizes")
+    }
     return result
   }
 }

@@ -64,7 +64,8 @@ extension LanguageConfig {
     tiedEmbeddings = try fields.bool("tie_word_embeddings") ?? false
     // Llama and Phi-2 have no window, whatever leftovers a config carries.
     if architecture == .mistral || architecture == .phi3 {
-      slidingWindow = try fields.int("sliding_window") ?? (fields.isNull("sliding_window") ? nil : slidingWindow)
+      slidingWindow =
+        try fields.int("sliding_window") ?? (fields.isNull("sliding_window") ? nil : slidingWindow)
     }
     try readActivation(fields)
     if try fields.bool("qk_layernorm") == true {
@@ -114,7 +115,8 @@ extension LanguageConfig {
     case "longrope": ropeScaling = try longrope(fields, rope)
     default:
       throw rope.wrong(
-        rope.has("rope_type") ? "rope_type" : "type", expected: "default, linear, dynamic, llama3 or longrope")
+        rope.has("rope_type") ? "rope_type" : "type", expected: "default, linear, dynamic, llama3 or longrope"
+      )
     }
   }
 
@@ -143,7 +145,8 @@ extension LanguageConfig {
       return factors
     }
     let stretch = try rope.double("factor") ?? Double(maxPositions) / Double(original)
-    let amplitude = try rope.double("attention_factor")
+    let amplitude =
+      try rope.double("attention_factor")
       ?? (stretch <= 1 ? 1 : (1 + log(stretch) / log(Double(original))).squareRoot())
     return .longrope(
       short: try factors("short_factor"), long: try factors("long_factor"), original: original,

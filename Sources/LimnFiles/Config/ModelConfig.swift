@@ -122,7 +122,9 @@ extension LanguageConfig {
     guard rotaryDimensions > 0, rotaryDimensions <= headSize, rotaryDimensions % 2 == 0 else {
       throw refuse("the number of rotated values", rotaryDimensions, "even, at most \(headSize)")
     }
-    if let slidingWindow, slidingWindow < 1 { throw refuse("the sliding window", slidingWindow, "at least 1") }
+    if let slidingWindow, slidingWindow < 1 {
+      throw refuse("the sliding window", slidingWindow, "at least 1")
+    }
     guard epsilon.isFinite, epsilon >= 0, ropeTheta.isFinite, ropeTheta > 0 else {
       throw LimnError.badData("the norms' epsilon or RoPE's theta makes no sense", in: place)
     }
@@ -132,8 +134,10 @@ extension LanguageConfig {
 extension VisionConfig {
   func check(_ place: String) throws(LimnError) {
     let ranges: [(String, Int, ClosedRange<Int>)] = [
-      ("hidden size", hidden, 1...1 << 20), ("feed-forward size", ffn, 1...1 << 22), ("number of layers", layers, 1...1024),
-      ("number of heads", heads, 1...4096), ("image size", imageSize, 1...8192), ("patch size", patchSize, 1...imageSize),
+      ("hidden size", hidden, 1...1 << 20), ("feed-forward size", ffn, 1...1 << 22),
+      ("number of layers", layers, 1...1024),
+      ("number of heads", heads, 1...4096), ("image size", imageSize, 1...8192),
+      ("patch size", patchSize, 1...imageSize),
     ]
     for (what, value, range) in ranges where !range.contains(value) {
       throw LimnError.badData(
@@ -142,7 +146,8 @@ extension VisionConfig {
     }
     guard hidden % heads == 0, epsilon.isFinite, epsilon >= 0 else {
       throw LimnError.badData(
-        "the vision tower's heads do not divide its hidden size", in: place, expected: "a divisor of \(hidden)",
+        "the vision tower's heads do not divide its hidden size", in: place,
+        expected: "a divisor of \(hidden)",
         found: "\(heads)")
     }
   }

@@ -163,7 +163,8 @@ private struct GGUFHeader {
     for info in infos {
       guard info.offset == UInt64(offset) else {
         throw LimnError.badData(
-          "the data of \(info.name) does not follow the tensor before", in: path, expected: "offset \(offset)",
+          "the data of \(info.name) does not follow the tensor before", in: path,
+          expected: "offset \(offset)",
           found: "\(info.offset)")
       }
       let available = memory.bytes.count - dataStart - offset

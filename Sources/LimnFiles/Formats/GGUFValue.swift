@@ -45,7 +45,9 @@ package struct GGUFValue: Sendable {
   /// A float32 array, the scores of a vocabulary.
   package var floats: [Float]? {
     guard type == .f32, let arrayCount else { return nil }
-    return (0..<arrayCount).map { memory.bytes.loadUnaligned(fromByteOffset: range.lowerBound + 4 * $0, as: Float.self) }
+    return (0..<arrayCount).map {
+      memory.bytes.loadUnaligned(fromByteOffset: range.lowerBound + 4 * $0, as: Float.self)
+    }
   }
 
   /// Texts that are not UTF-8 are mended with U+FFFD, as llama.cpp's own users do.

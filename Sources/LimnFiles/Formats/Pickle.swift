@@ -22,7 +22,8 @@ enum PickleValue: Equatable {
 protocol PickleReader {
   /// Whether a pickle may mention this name at all.
   func allows(global: String) -> Bool
-  mutating func storage(_ identifier: [PickleValue], _ machine: PickleMachine) throws(LimnError) -> PickleValue
+  mutating func storage(_ identifier: [PickleValue], _ machine: PickleMachine) throws(LimnError)
+    -> PickleValue
   mutating func call(
     _ global: String, _ arguments: [PickleValue], _ machine: inout PickleMachine
   ) throws(LimnError) -> PickleValue
@@ -135,7 +136,9 @@ struct PickleMachine {
     case UInt8(ascii: "R"): try reduce(&types)
     case UInt8(ascii: "b"):  // BUILD: attributes of an OrderedDict, which nobody needs
       _ = try pop()
-      guard case .dict = try top() else { throw error("attributes are set on something that is no dictionary") }
+      guard case .dict = try top() else {
+        throw error("attributes are set on something that is no dictionary")
+      }
     default: return false
     }
     return true
@@ -144,7 +147,8 @@ struct PickleMachine {
   private func global(_ name: String, _ types: some PickleReader) throws(LimnError) -> PickleValue {
     guard types.allows(global: name) else {
       throw LimnError.badData(
-        "the pickle asks for \"\(name)\", which weights do not need", in: "\(reader.place), byte \(reader.position)",
+        "the pickle asks for \"\(name)\", which weights do not need",
+        in: "\(reader.place), byte \(reader.position)",
         remedy: "use this file only if you trust it, and convert it to safetensors")
     }
     return .global(name)
@@ -165,7 +169,9 @@ struct PickleMachine {
   }
 
   private mutating func setItems(_ items: [PickleValue]) throws(LimnError) {
-    guard case .dict(let place) = try top() else { throw error("an item for something that is no dictionary") }
+    guard case .dict(let place) = try top() else {
+      throw error("an item for something that is no dictionary")
+    }
     guard items.count % 2 == 0 else { throw error("a key without value") }
     for index in stride(from: 0, to: items.count, by: 2) {
       dicts[place].append((items[index], items[index + 1]))
@@ -198,7 +204,9 @@ struct PickleMachine {
 
   /// A name that ends with the line, as GLOBAL has two.
   private mutating func line() throws(LimnError) -> String {
-    guard let end = reader.bytes[reader.position...].firstIndex(of: 0x0A) else { throw error("a name without end") }
+    guard let end = reader.bytes[reader.position...].firstIndex(of: 0x0A) else {
+      throw error("a name without end")
+    }
     let name = try text(end - reader.position)
     _ = try reader.take(1, "a pickle")
     return name
@@ -210,7 +218,9 @@ struct PickleMachine {
   private var floor: Int { marks.last ?? 0 }
 
   private func top() throws(LimnError) -> PickleValue {
-    guard stack.count > floor, let value = stack.last else { throw error("the pickle takes more than it has put") }
+    guard stack.count > floor, let value = stack.last else {
+      throw error("the pickle takes more than it has put")
+    }
     return value
   }
 
@@ -227,7 +237,9 @@ struct PickleMachine {
   }
 
   private mutating func popToMark() throws(LimnError) -> [PickleValue] {
-    guard let mark = marks.popLast() else { throw error("the pickle goes back to a mark that it has not set") }
+    guard let mark = marks.popLast() else {
+      throw error("the pickle goes back to a mark that it has not set")
+    }
     defer { stack.removeSubrange(mark...) }
     return Array(stack[mark...])
   }

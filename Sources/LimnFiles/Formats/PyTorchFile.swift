@@ -19,7 +19,9 @@ package struct PyTorchFile: Sendable {
     let zip = try Zip(memory.bytes, place: path)
     guard let pickleName = zip.entries.keys.map(\.value).filter({ $0.hasSuffix("/data.pkl") }).min(),
       let pickle = zip[pickleName]
-    else { throw LimnError.badData("the zip archive holds no data.pkl: torch.save did not write it", in: path) }
+    else {
+      throw LimnError.badData("the zip archive holds no data.pkl: torch.save did not write it", in: path)
+    }
     let prefix = String(pickleName.dropLast("data.pkl".count))
     if let order = zip[prefix + "byteorder"], !memory.bytes[order].elementsEqual("little".utf8) {
       throw LimnError.badData("weights in big-endian order, which limn does not read", in: path)
@@ -40,7 +42,9 @@ package struct PyTorchFile: Sendable {
       throw LimnError.badData("the file holds no dictionary of tensors", in: path)
     }
     for (key, value) in machine.dicts[place] {
-      if case .string(let name) = key, ["state_dict", "model", "module"].contains(name), case .dict(let inner) = value {
+      if case .string(let name) = key, ["state_dict", "model", "module"].contains(name),
+        case .dict(let inner) = value
+      {
         place = inner
         break
       }
@@ -123,8 +127,11 @@ private struct TensorRebuilder: PickleReader {
   }
 
   /// ("storage", type, key, device, number of elements)
-  mutating func storage(_ identifier: [PickleValue], _ machine: PickleMachine) throws(LimnError) -> PickleValue {
-    guard identifier.count == 5, identifier[0] == .string("storage"), case .global(let typeName) = identifier[1],
+  mutating func storage(_ identifier: [PickleValue], _ machine: PickleMachine) throws(LimnError)
+    -> PickleValue
+  {
+    guard identifier.count == 5, identifier[0] == .string("storage"),
+      case .global(let typeName) = identifier[1],
       case .string(let key) = identifier[2], case .int(let elements) = identifier[4]
     else { throw machine.error("a storage with an unknown description") }
     let type = Self.named(typeName, Self.storageTypes)
@@ -159,7 +166,8 @@ private struct TensorRebuilder: PickleReader {
       return try tensor(arguments, dtype: nil, metadata: arguments.count == 7 ? arguments[6] : .none, machine)
     case "torch._utils._rebuild_tensor_v3" where arguments.count == 7 || arguments.count == 8:
       guard case .global(let name) = arguments[6], let type = Self.named(name, Self.dtypes) else { break }
-      return try tensor(arguments, dtype: type, metadata: arguments.count == 8 ? arguments[7] : .none, machine)
+      return try tensor(
+        arguments, dtype: type, metadata: arguments.count == 8 ? arguments[7] : .none, machine)
     default: break
     }
     throw machine.error("a call of \"\(global)\" with unknown arguments")
@@ -176,7 +184,9 @@ private struct TensorRebuilder: PickleReader {
     if case .dict(let place) = metadata, !machine.dicts[place].isEmpty {
       throw machine.error("a tensor that is stored negated or conjugated")
     }
-    guard tensors.count < Self.mostTensors else { throw machine.error("more than \(Self.mostTensors) tensors") }
+    guard tensors.count < Self.mostTensors else {
+      throw machine.error("more than \(Self.mostTensors) tensors")
+    }
     let layout = Strides(shape: shape, strides: strides)
     let range = storages[index].range
     let size = type.layout.bytes
@@ -189,7 +199,9 @@ private struct TensorRebuilder: PickleReader {
       let bytes = start..<start + layout.count * size
       tensors.append(Tensor(type: type, shape: shape, memory: memory, range: bytes))
     } else {
-      guard layout.count <= copyBudget / size else { throw machine.error("tensors repeat more data than the file has") }
+      guard layout.count <= copyBudget / size else {
+        throw machine.error("tensors repeat more data than the file has")
+      }
       copyBudget -= layout.count * size
       let copy = try layout.copy(memory.bytes.baseAddress! + start, elementSize: size)
       tensors.append(Tensor(type: type, shape: shape, memory: copy, range: 0..<copy.bytes.count))

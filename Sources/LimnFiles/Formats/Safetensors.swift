@@ -27,7 +27,8 @@ package struct Safetensors: Sendable {
     }
     let headerRange = try reader.take(Int(length), "the header")
     let header = try JSON.parse(
-      UnsafeRawBufferPointer(rebasing: memory.bytes[headerRange]), place: "\(path), header", duplicates: .reject,
+      UnsafeRawBufferPointer(rebasing: memory.bytes[headerRange]), place: "\(path), header",
+      duplicates: .reject,
       lenient: false)
     guard let entries = header.object else {
       throw LimnError.badData("the header is wrong", in: path, expected: "an object", found: header.kind)
@@ -132,7 +133,8 @@ private struct Info {
 
   private static func sizes(_ value: JSON?, _ what: String, _ place: String) throws(LimnError) -> [Int] {
     guard let items = value?.array else {
-      throw LimnError.badData("\(what) is wrong", in: place, expected: "an array", found: value?.kind ?? "none")
+      throw LimnError.badData(
+        "\(what) is wrong", in: place, expected: "an array", found: value?.kind ?? "none")
     }
     var result: [Int] = []
     for item in items {
@@ -151,7 +153,8 @@ extension TensorType {
   init?(safetensors name: String) {
     guard let type = TensorType(rawValue: name) else { return nil }
     switch type {
-    case .f64, .f32, .f16, .bf16, .i64, .i32, .i16, .i8, .u64, .u32, .u16, .u8, .bool, .c64, .f8_E4M3, .f8_E5M2,
+    case .f64, .f32, .f16, .bf16, .i64, .i32, .i16, .i8, .u64, .u32, .u16, .u8, .bool, .c64, .f8_E4M3,
+      .f8_E5M2,
       .f8_E8M0, .f8_E4M3FNUZ, .f8_E5M2FNUZ, .f6_E2M3, .f6_E3M2, .f4:
       self = type
     default: return nil

@@ -18,7 +18,8 @@ struct Zip {
 
   init(_ bytes: UnsafeRawBufferPointer, place: String) throws(LimnError) {
     let (count, directory) = try Self.directory(bytes, place: place)
-    var reader = ByteReader(UnsafeRawBufferPointer(rebasing: bytes[..<directory.upperBound]), place: place,
+    var reader = ByteReader(
+      UnsafeRawBufferPointer(rebasing: bytes[..<directory.upperBound]), place: place,
       at: directory.lowerBound)
     var entries: [ExactString: Range<Int>] = [:]
     for _ in 0..<count {
@@ -39,7 +40,8 @@ struct Zip {
     while end >= lowest, bytes.loadUnaligned(fromByteOffset: end, as: UInt32.self) != 0x0605_4B50 { end -= 1 }
     guard end >= lowest else {
       throw LimnError.badData(
-        "the zip archive has no end record", in: place, remedy: "fetch the file again if its download was cut")
+        "the zip archive has no end record", in: place, remedy: "fetch the file again if its download was cut"
+      )
     }
     var count = UInt64(bytes.loadUnaligned(fromByteOffset: end + 10, as: UInt16.self))
     var size = UInt64(bytes.loadUnaligned(fromByteOffset: end + 12, as: UInt32.self))
@@ -49,7 +51,9 @@ struct Zip {
       let record = bytes.loadUnaligned(fromByteOffset: end - 12, as: UInt64.self)
       guard end >= 56, record <= UInt64(end - 56),
         bytes.loadUnaligned(fromByteOffset: Int(record), as: UInt32.self) == 0x0606_4B50
-      else { throw LimnError.badData("the zip archive's 64-bit end record is not where it should be", in: place) }
+      else {
+        throw LimnError.badData("the zip archive's 64-bit end record is not where it should be", in: place)
+      }
       count = bytes.loadUnaligned(fromByteOffset: Int(record) + 32, as: UInt64.self)
       size = bytes.loadUnaligned(fromByteOffset: Int(record) + 40, as: UInt64.self)
       start = bytes.loadUnaligned(fromByteOffset: Int(record) + 48, as: UInt64.self)
@@ -70,7 +74,9 @@ struct Zip {
     func field<T: FixedWidthInteger>(_ offset: Int, _: T.Type) -> T {
       bytes.loadUnaligned(fromByteOffset: record.lowerBound + offset, as: T.self)
     }
-    guard field(0, UInt32.self) == 0x0201_4B50 else { throw reader.error("the zip directory is broken", at: start) }
+    guard field(0, UInt32.self) == 0x0201_4B50 else {
+      throw reader.error("the zip directory is broken", at: start)
+    }
     let nameRange = try reader.take(Int(field(28, UInt16.self)), what)
     let extra = try reader.take(Int(field(30, UInt16.self)), what)
     _ = try reader.take(Int(field(32, UInt16.self)), what)
@@ -82,9 +88,13 @@ struct Zip {
         "the zip entry \"\(name)\" is compressed or encrypted", in: place,
         remedy: "save the model with torch.save, which stores its entries as they are")
     }
-    var sizes = [UInt64(field(24, UInt32.self)), UInt64(field(20, UInt32.self)), UInt64(field(42, UInt32.self))]
+    var sizes = [
+      UInt64(field(24, UInt32.self)), UInt64(field(20, UInt32.self)), UInt64(field(42, UInt32.self)),
+    ]
     try widen(&sizes, extra: bytes[extra], reader)
-    guard sizes[0] == sizes[1] else { throw reader.error("the sizes of the zip entry \"\(name)\" differ", at: start) }
+    guard sizes[0] == sizes[1] else {
+      throw reader.error("the sizes of the zip entry \"\(name)\" differ", at: start)
+    }
     return (name, try data(of: name, size: sizes[0], local: sizes[2], bytes, place: place))
   }
 

@@ -119,7 +119,9 @@ private struct JSONParser {
     if parser.take("}") { return .object(object) }
     while true {
       parser.skipSpace()
-      guard parser.peek == UInt8(ascii: "\"") else { throw parser.error("a key in double quotes is expected here") }
+      guard parser.peek == UInt8(ascii: "\"") else {
+        throw parser.error("a key in double quotes is expected here")
+      }
       let start = parser.position
       let key = try parser.string()
       parser.skipSpace()
@@ -140,7 +142,9 @@ private struct JSONParser {
   private mutating func string() throws(LimnError) -> String {
     position += 1
     let start = position
-    while let byte = peek, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { position += 1 }
+    while let byte = peek, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 {
+      position += 1
+    }
     if peek == UInt8(ascii: "\"") {
       let text = try text(UnsafeRawBufferPointer(rebasing: bytes[start..<position]), from: start)
       position += 1
@@ -260,7 +264,9 @@ private struct JSONParser {
       _ = take("+") || take("-")
       try digits()
     }
-    if isInteger, let magnitude, negative || magnitude != .min { return .integer(negative ? magnitude : -magnitude) }
+    if isInteger, let magnitude, negative || magnitude != .min {
+      return .integer(negative ? magnitude : -magnitude)
+    }
     let text = String(decoding: bytes[start..<position], as: UTF8.self)
     // `strtod` rounds correctly, and gives infinity for what is too large, as Python does.
     return .number(strtod(text, nil))
@@ -280,7 +286,8 @@ private struct JSONParser {
   private mutating func word(_ word: StaticString, _ value: JSON) throws(LimnError) -> JSON {
     let end = position + word.utf8CodeUnitCount
     guard end <= bytes.count,
-      bytes[position..<end].elementsEqual(UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount))
+      bytes[position..<end].elementsEqual(
+        UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount))
     else { throw error("a JSON value is expected here") }
     position = end
     return value

@@ -54,7 +54,9 @@ extension JSON {
       return sign + digits.prefix(1) + fraction + "e" + (exponent < 0 ? "-" : "+") + padded
     }
     if point <= 0 { return sign + "0." + String(repeating: "0", count: -point) + digits }
-    if digits.count <= point { return sign + digits + String(repeating: "0", count: point - digits.count) + ".0" }
+    if digits.count <= point {
+      return sign + digits + String(repeating: "0", count: point - digits.count) + ".0"
+    }
     return sign + digits.prefix(point) + "." + digits.dropFirst(point)
   }
 }
@@ -73,7 +75,8 @@ private struct JSONWriter {
     case .array(let items):
       list("[", items, "]", level: level) { writer, item in writer.write(item, level: level + 1) }
     case .object(let object):
-      let members = format.sortsKeys ? object.members.sorted { Self.precedes($0.key, $1.key) } : object.members
+      let members =
+        format.sortsKeys ? object.members.sorted { Self.precedes($0.key, $1.key) } : object.members
       list("{", members, "}", level: level) { writer, member in
         writer.write(member.key)
         writer.text += writer.format.keySeparator
