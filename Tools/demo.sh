@@ -3,10 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 limn=.build/release/limn
+errors=$(mktemp)
+trap 'rm -f "$errors"' EXIT
 
 ask() {
   printf '\n\033[1m%s\033[0m  %s\n' "$1" "$2"
-  "$limn" ask "Examples/$1" "$2" 2>/dev/null
+  LIMN_MODEL= "$limn" ask "Examples/$1" "$2" 2>"$errors" || { cat "$errors" >&2; exit 1; }
 }
 
 printf 'The model that limn ships knows drawn scenes. Two of them, and what it says:\n'

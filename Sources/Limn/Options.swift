@@ -85,6 +85,8 @@ public struct Answer: Sendable, Equatable {
     public var firstToken = 0.0
     /// From the first word to the last.
     public var predicted = 0.0
+    /// Tokens that were generated after the first one; what ends the answer is one of them.
+    public var predictedTokens = 0
     /// Prompt positions that were computed, those from an earlier turn not counted.
     public var promptComputed = 0
   }

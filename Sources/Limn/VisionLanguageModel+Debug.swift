@@ -22,6 +22,7 @@ extension VisionLanguageModel {
         try Prompt(text: text ?? "", tokenizer: tokenizer, imageToken: imageToken)
       }
     try prompt.check(images: images.count)
+    try prompt.check(vocabulary: vocabularySize, in: checkpoint.reference)
     let inputs = PromptInputs(prompt, images: images)
     guard inputs.count <= context else {
       throw .badData(
@@ -40,6 +41,7 @@ extension VisionLanguageModel {
   package func measureText(
     promptTokens: Int, genTokens: Int
   ) async throws(LimnError) -> (prompt: Int, promptPerSecond: Double, predictedPerSecond: Double) {
+    let genTokens = max(1, min(genTokens, context - 1))
     let promptTokens = max(1, min(promptTokens, context - genTokens))
     // Which tokens they are makes no difference to the time.
     let ids = (0..<promptTokens).map { Int32(($0 * 7 + 3) % vocabularySize) }

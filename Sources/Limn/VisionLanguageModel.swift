@@ -38,8 +38,10 @@ public final class VisionLanguageModel: Sendable {
     name = checkpoint.name
     let trained = checkpoint.config.language.maxPositions
     context = options.context ?? min(trained, 8192)
-    guard context > 0 else {
-      throw LimnError(.usage, "the context must hold at least one position", found: "\(context)")
+    let longest = min(max(trained, 1 << 17), 1 << 20)
+    guard (1...longest).contains(context) else {
+      throw LimnError(
+        .usage, "the context has an impossible length", expected: "1…\(longest)", found: "\(context)")
     }
     tokenizer = try Tokenizer(checkpoint.tokenizer)
     conversation = try ConversationFormat(checkpoint, tokenizer, template: options.template)
@@ -47,7 +49,7 @@ public final class VisionLanguageModel: Sendable {
     let model = try Llava(checkpoint, context: context)
     let backend = try CPU(threads: options.threads, compute: options.compute)
     engine = Engine(model, backend: backend, compute: options.compute)
-    endIDs = Set(tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).map(Int32.init))
+    endIDs = Set(tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }
 
   // MARK: Asking
@@ -137,6 +139,12 @@ public final class VisionLanguageModel: Sendable {
 
   /// The question's prompt, tokenised.
   package func prompt(_ question: Question) throws(LimnError) -> Prompt {
+    let prompt = try renderedPrompt(question)
+    try prompt.check(vocabulary: vocabularySize, in: checkpoint.reference)
+    return prompt
+  }
+
+  private func renderedPrompt(_ question: Question) throws(LimnError) -> Prompt {
     let imageToken = checkpoint.config.imageTokenID
     if var text = question.rawPrompt {
       let images = question.messages.reduce(0) { $0 + $1.images.count }
@@ -145,7 +153,11 @@ public final class VisionLanguageModel: Sendable {
       }
       return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
     }
-    let text = try conversation.render(question.messages)
+    // Who writes the places of the pictures into the text has said where they stand.
+    let marks = question.messages.reduce(0) { $0 + $1.text.split(separator: Prompt.imageMark, omittingEmptySubsequences: false).count - 1 }
+    let areMarked = marks > 0 && marks == question.messages.reduce(0) { $0 + $1.images.count }
+    let messages = areMarked ? question.messages.map { ChatMessage($0.role, $0.text) } : question.messages
+    let text = try conversation.render(messages)
     // A template that writes BOS itself has written all that the tokenizer would add.
     let begins = tokenizer.bosToken.map { text.hasPrefix($0) } ?? false
     return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken, addSpecial: !begins)

@@ -38,7 +38,9 @@ struct Ask: AsyncParsableCommand {
     if operands.isEmpty {
       throw ValidationError("A question is missing: limn ask [<image> ...] <prompt>")
     }
-    if operands.count == 1, images.isEmpty, FileManager.default.fileExists(atPath: operands[0]) {
+    // Nobody asks "photo.jpg": the question was forgotten, or the picture is not there.
+    let looksLikePicture = [".png", ".jpg", ".jpeg", ".webp"].contains { operands[0].lowercased().hasSuffix($0) }
+    if operands.count == 1, looksLikePicture || FileManager.default.fileExists(atPath: operands[0]) {
       throw ValidationError(
         "A question is missing after the picture: limn ask \(operands[0]) \"What is this?\"")
     }
@@ -155,7 +157,7 @@ enum Report {
   /// The first token comes with the prompt; the others take `predicted`.
   private static func predictedPerSecond(_ answer: Answer) -> Double {
     answer.timings.predicted > 0
-      ? Double(answer.usage.completionTokens - 1) / answer.timings.predicted * 1000 : 0
+      ? Double(answer.timings.predictedTokens) / answer.timings.predicted * 1000 : 0
   }
 }
 

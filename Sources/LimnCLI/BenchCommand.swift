@@ -30,7 +30,7 @@ struct Bench: AsyncParsableCommand {
     var rounds: [Round] = []
     for index in 0..<repetitions {
       Terminal.progress("measuring, round \(index + 1) of \(repetitions)")
-      rounds.append(try await measure(picture))
+      rounds.append(try await interruptible { try await measure(picture) })
     }
     // Measuring the machine takes memory of its own.
     let peak = peakMemory()

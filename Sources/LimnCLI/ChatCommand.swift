@@ -15,6 +15,7 @@ struct Chat: AsyncParsableCommand {
         /regenerate    another answer to the last question
         /stats         how long the last answer took
         /save FILE     write the conversation as JSON
+        /quit          the end
         /help          these commands
       """)
 
@@ -36,12 +37,14 @@ struct Chat: AsyncParsableCommand {
     var conversation = Conversation(
       session: ChatSession(vlm, system: answer.system, reuse: !answer.noCache), options: answer,
       load: (ContinuousClock.now - start).milliseconds)
-    for image in images + moreImages { try conversation.attach(image) }
+    for image in images + moreImages { try await conversation.attach(image) }
     if isatty(STDIN_FILENO) == 1 {
       Terminal.error(Terminal.dimmed("Ask something; /help lists the commands."))
     }
-    while let line = conversation.readLine() {
-      try await conversation.handle(line.trimmingCharacters(in: .whitespacesAndNewlines))
+    while let line = conversation.readLine()?.trimmingCharacters(in: .whitespacesAndNewlines),
+      !["/quit", "/exit", "/bye"].contains(line)
+    {
+      try await conversation.handle(line)
     }
   }
 }
@@ -61,14 +64,18 @@ private struct Conversation {
   }
 
   func readLine() -> String? {
-    if isInteractive { FileHandle.standardError.write(Data("> ".utf8)) }
+    if isInteractive { Terminal.writeError("> ") }
     let line = Swift.readLine()
     if line == nil, isInteractive { Terminal.error("") }
     return line
   }
 
-  mutating func attach(_ path: String) throws {
-    attached.append(try ImageSource(path))
+  /// Keeps a picture for the next question. Looking at it at once tells at once whether it can be read.
+  mutating func attach(_ path: String) async throws(LimnError) {
+    let source = try ImageSource(path)
+    let image = try await source.image()
+    attached.append(source)
+    Terminal.error(Terminal.dimmed("\(path): \(image.width)×\(image.height); ask about it"))
   }
 
   mutating func handle(_ line: String) async throws {
@@ -78,20 +85,16 @@ private struct Conversation {
     case nil: return
     case "/image" where argument.isEmpty: Terminal.error("Name a picture: /image FILE")
     case "/image":
-      // Looking at it at once tells at once whether it can be read.
       do throws(LimnError) {
-        let source = try ImageSource(argument)
-        let image = try await source.image()
-        attached.append(source)
-        Terminal.error(Terminal.dimmed("\(argument): \(image.width)×\(image.height); ask about it"))
+        try await attach(argument)
       } catch {
         Terminal.error("limn: \(error)")
       }
     case "/regenerate":
       guard let events = session.regenerate(options: options.generation) else {
-        return Terminal.error("Nothing was asked yet.")
+        return Terminal.error("Nothing was answered yet.")
       }
-      await answer(events)
+      _ = await answer(events)
     case "/stats":
       guard let last else { return Terminal.error("Nothing was answered yet.") }
       Report.stats(last, load: load)
@@ -101,22 +104,24 @@ private struct Conversation {
     case let command? where command.hasPrefix("/") && command.dropFirst().allSatisfy(\.isLetter):
       Terminal.error("There is no command \(command); /help lists them.")
     default:
-      let pictures = attached
-      attached = []
-      await answer(session.send(line, images: pictures, options: options.generation))
+      let events = session.send(line, images: attached, options: options.generation)
+      if await answer(events) { attached = [] }
     }
   }
 
-  private mutating func answer(_ events: AsyncThrowingStream<AnswerEvent, any Error>) async {
+  /// - Returns: whether there was an answer, be it one that was stopped.
+  private mutating func answer(_ events: AsyncThrowingStream<AnswerEvent, any Error>) async -> Bool {
     do {
       let result = try await interruptible { try await AnswerPrinter.print(events, streams: true) }
       last = result
       if options.stats { Report.stats(result, load: load) }
+      return true
     } catch let error as LimnError where error.kind == .interrupted {
       Terminal.error(Terminal.dimmed("(stopped)"))
+      return true
     } catch {
-      session.dropLastQuestion()
       Terminal.error("limn: \(error)")
+      return false
     }
   }
 

@@ -23,6 +23,8 @@ struct LimnCommand: AsyncParsableCommand {
   static func main() async {
     // A reader that goes away (`limn … | head`) ends limn quietly, by way of the write that fails.
     signal(SIGPIPE, SIG_IGN)
+    // A closed standard stream would be the number of the next file that is opened.
+    for stream in STDIN_FILENO...STDERR_FILENO where fcntl(stream, F_GETFD) == -1 { _ = open("/dev/null", O_RDWR) }
     do {
       var command = try parseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {

@@ -48,6 +48,12 @@ struct PreprocessOptions: ParsableArguments {
 struct ComputeOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Threads; default: all cores that this process may use.", valueName: "n"))
   var threads: Int?
+
+  func validate() throws {
+    if let threads, !(1...CPU.mostThreads).contains(threads) {
+      throw ValidationError("--threads must be between 1 and \(CPU.mostThreads).")
+    }
+  }
 }
 
 /// What `ask` and `chat` share: how an answer is generated.
@@ -118,6 +124,7 @@ struct AnswerOptions: ParsableArguments {
     try require(topK >= 0, "--top-k must be 0 or more.")
     try require((0...1).contains(minP), "--min-p must be between 0 and 1.")
     try require(repeatPenalty > 0 && repeatPenalty.isFinite, "--repeat-penalty must be over 0.")
+    try require(presencePenalty.isFinite && frequencyPenalty.isFinite, "The penalties must be numbers.")
     try require(context.map { $0 > 0 } ?? true, "--context must be 1 or more.")
   }
 

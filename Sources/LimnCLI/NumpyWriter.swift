@@ -15,7 +15,10 @@ struct NumpyWriter: ~Copyable {
 
   /// Begins a file whose values are to follow with `append`.
   static func begin(_ path: String, shape: [Int]) throws(LimnError) -> NumpyWriter {
-    let temporary = path + ".part"
+    // What is there and is no plain file, a pipe say, is written into and never replaced.
+    var status = stat()
+    let isSpecial = stat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFREG
+    let temporary = isSpecial ? path : path + ".part"
     guard let file = fopen(temporary, "wb") else { throw refusal(path) }
     let writer = NumpyWriter(path: path, temporary: temporary, file: file, missing: shape.reduce(1, *))
     // The header is padded so that the data begins at a multiple of 64; a tuple of one keeps its comma.
@@ -39,7 +42,7 @@ struct NumpyWriter: ~Copyable {
 
   private func finishIfWhole() throws(LimnError) {
     guard missing == 0 else { return }
-    try put(fflush(file) == 0 && rename(temporary, path) == 0)
+    try put(fflush(file) == 0 && (temporary == path || rename(temporary, path) == 0))
   }
 
   private func put(_ succeeded: Bool) throws(LimnError) {
@@ -54,6 +57,6 @@ struct NumpyWriter: ~Copyable {
 
   deinit {
     fclose(file)
-    if missing > 0 { unlink(temporary) }
+    if temporary != path { unlink(temporary) }
   }
 }

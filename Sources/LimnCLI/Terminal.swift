@@ -27,7 +27,13 @@ enum Terminal {
 
   static func print(_ line: String) { write(line + "\n") }
 
-  static func error(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+  static func error(_ line: String) { writeError(line + "\n") }
+
+  /// Text to standard error; where nobody can read it, it is dropped.
+  static func writeError(_ text: String) {
+    let bytes = Array(text.utf8)
+    _ = bytes.withUnsafeBytes { Foundation.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
 
   static func dimmed(_ text: String) -> String { colours ? "\u{1B}[2m\(text)\u{1B}[0m" : text }
 
@@ -48,13 +54,13 @@ enum Terminal {
       if line.started == nil { line.started = now }
       guard line.isShown || now - line.started! > .milliseconds(500) else { return }
       line.isShown = true
-      FileHandle.standardError.write(Data(("\r\u{1B}[K" + dimmed(text)).utf8))
+      writeError("\r\u{1B}[K" + dimmed(text))
     }
   }
 
   static func endProgress() {
     line.withLock { line in
-      if line.isShown { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+      if line.isShown { writeError("\r\u{1B}[K") }
       line = ProgressLine()
     }
   }

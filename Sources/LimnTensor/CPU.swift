@@ -21,6 +21,9 @@ package final class CPU: Backend, @unchecked Sendable {
   private let paths: Paths
   private var workspace = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 64)
 
+  /// More threads than any machine has cores are of no use.
+  package static let mostThreads = 1024
+
   /// - Parameters:
   ///   - threads: nil for the physical cores that this process may use.
   ///   - isa: nil for the one that LIMN_ISA names, or the best that the machine has.
@@ -35,7 +38,7 @@ package final class CPU: Backend, @unchecked Sendable {
     self.isa = isa
     self.kernels = kernels
     paths = Paths(isa: isa)
-    pool = ThreadPool(threads: max(1, threads ?? Machine.defaultThreads))
+    pool = ThreadPool(threads: max(1, min(threads ?? Machine.defaultThreads, Self.mostThreads)))
   }
 
   deinit { workspace.deallocate() }

@@ -8,6 +8,8 @@ final class AnswerWriter: Sendable {
     var stops: StopMatcher
     var text = ""
     var tokens = 0
+    /// Tokens that the engine gave, the end token too.
+    var steps = 0
     var ended = false
     var firstToken: ContinuousClock.Instant?
     var lastToken: ContinuousClock.Instant?
@@ -39,6 +41,7 @@ final class AnswerWriter: Sendable {
         let now = ContinuousClock.now
         if state.firstToken == nil { state.firstToken = now }
         state.lastToken = now
+        state.steps += 1
         guard !endIDs.contains(id) else {
           state.ended = true
           return (.text(""), false)
@@ -70,6 +73,7 @@ final class AnswerWriter: Sendable {
       timings.prompt = (first - encoded).milliseconds
       timings.firstToken = (first - started).milliseconds
       timings.predicted = ((state.lastToken ?? first) - first).milliseconds
+      timings.predictedTokens = max(0, state.steps - 1)
       timings.promptComputed = prompt.count - (state.reused ?? 0)
       let usage = Answer.Usage(
         promptTokens: prompt.count, imageTokens: prompt.imageCount, completionTokens: state.tokens)

@@ -1,3 +1,4 @@
+import Foundation
 public import LimnImage
 public import LimnTensor
 import Synchronization
@@ -5,65 +6,57 @@ import Synchronization
 /// A conversation: remembers what was said, and computes only what is new in each turn.
 public final class ChatSession: Sendable {
   public let model: VisionLanguageModel
-  private let state: Mutex<[ChatMessage]>
+  private let state: Mutex<State>
   private let memory: ConversationMemory?
   private let pictures: PictureMemory?
+
+  private struct State {
+    var messages: [ChatMessage]
+    /// The turn under way; the next one waits for it.
+    var turn: Task<Void, Never>?
+  }
 
   /// - Parameter reuse: whether keys, values and picture embeddings are kept between turns.
   public init(_ model: VisionLanguageModel, system: String? = nil, reuse: Bool = true) {
     self.model = model
-    state = Mutex(system.map { [ChatMessage(.system, $0)] } ?? [])
+    state = Mutex(State(messages: system.map { [ChatMessage(.system, $0)] } ?? []))
     memory = reuse ? ConversationMemory() : nil
     pictures = reuse ? PictureMemory() : nil
   }
 
   /// What was said so far.
-  public var messages: [ChatMessage] { state.withLock { $0 } }
+  public var messages: [ChatMessage] { state.withLock { $0.messages } }
 
-  /// Says something; the answer is remembered when it is finished.
+  /// Says something. The question and its answer are remembered when the answer is there, also one that was
+  /// stopped after its first words; after an error the conversation is as it was before.
   public func send(
     _ text: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions()
   ) -> AsyncThrowingStream<AnswerEvent, any Error> {
-    state.withLock { $0.append(ChatMessage(.user, text, images: images)) }
-    return reply(options)
+    turn(options) { $0.append(ChatMessage(.user, text, images: images)) }
   }
 
-  /// Takes the last answer back and gives another one; nil where nothing was said yet.
+  /// Takes the last answer back and gives another one; nil where nothing was answered yet.
   public func regenerate(
     options: GenerationOptions = GenerationOptions()
   ) -> AsyncThrowingStream<AnswerEvent, any Error>? {
-    let hasQuestion = state.withLock { messages in
-      if messages.last?.role == .assistant { messages.removeLast() }
-      return messages.last?.role == .user
-    }
-    return hasQuestion ? reply(options) : nil
+    guard messages.last?.role == .assistant else { return nil }
+    return turn(options) { $0.removeLast() }
   }
 
-  /// Forgets the last question, after it failed.
-  public func dropLastQuestion() {
-    state.withLock { if $0.last?.role == .user { $0.removeLast() } }
-  }
-
-  private func reply(_ options: GenerationOptions) -> AsyncThrowingStream<AnswerEvent, any Error> {
-    let question = VisionLanguageModel.Question(
-      messages: messages, options: options, memory: memory, pictures: pictures)
+  /// One turn: changes the messages, answers them, and remembers the answer.
+  private func turn(
+    _ options: GenerationOptions, change: @escaping @Sendable (inout [ChatMessage]) -> Void
+  ) -> AsyncThrowingStream<AnswerEvent, any Error> {
     let (stream, continuation) = AsyncThrowingStream.makeStream(
       of: AnswerEvent.self, throwing: (any Error).self)
-    let said = Said()
-    let task = Task {
-      do throws(LimnError) {
-        let answer = try await model.answer(question) { event in
-          if case .text(let piece) = event { said.text.withLock { $0 += piece } }
-          continuation.yield(event)
-        }
-        remember(answer.text)
-        continuation.yield(.finished(answer))
-        continuation.finish()
-      } catch {
-        // What was said before the user stopped it stays part of the conversation.
-        if error.kind == .interrupted { remember(said.text.withLock { $0 }) }
-        continuation.finish(throwing: error)
+    let task = state.withLock { state in
+      let previous = state.turn
+      let task = Task {
+        await previous?.value
+        await answer(options, change, continuation)
       }
+      state.turn = task
+      return task
     }
     continuation.onTermination = { ending in
       if case .cancelled = ending { task.cancel() }
@@ -71,8 +64,34 @@ public final class ChatSession: Sendable {
     return stream
   }
 
-  private func remember(_ answer: String) {
-    if !answer.isEmpty { state.withLock { $0.append(ChatMessage(.assistant, answer)) } }
+  private func answer(
+    _ options: GenerationOptions, _ change: @Sendable (inout [ChatMessage]) -> Void,
+    _ continuation: AsyncThrowingStream<AnswerEvent, any Error>.Continuation
+  ) async {
+    var messages = self.messages
+    change(&messages)
+    let question = VisionLanguageModel.Question(
+      messages: messages, options: options, memory: memory, pictures: pictures)
+    let said = Said()
+    do throws(LimnError) {
+      let answer = try await model.answer(question) { event in
+        if case .text(let piece) = event { said.text.withLock { $0 += piece } }
+        continuation.yield(event)
+      }
+      remember(messages, answer.text)
+      continuation.yield(.finished(answer))
+      continuation.finish()
+    } catch {
+      let text = said.text.withLock { $0 }
+      if error.kind == .interrupted, !text.isEmpty { remember(messages, text) }
+      continuation.finish(throwing: error)
+    }
+  }
+
+  /// Templates write their own space before an answer, so that the model's is left out.
+  private func remember(_ messages: [ChatMessage], _ answer: String) {
+    let text = answer.trimmingCharacters(in: .whitespacesAndNewlines)
+    state.withLock { $0.messages = messages + [ChatMessage(.assistant, text)] }
   }
 
   /// The text so far, for an answer that may be stopped.

@@ -144,7 +144,8 @@ package actor Engine {
     init(_ job: GenerationJob, _ language: any LanguageModel, _ storage: KVCache.Storage) {
       self.job = job
       sampler = Sampler(job.sampling, prompt: job.prompt.tokens)
-      if let memory = job.memory {
+      // Rotary tables that change with the length would not fit the keys that are there.
+      if let memory = job.memory, language.config.ropeScaling.isTheSameForAllLengths {
         cache = memory.cache(for: job.prompt, capacity: job.capacity) { capacity in
           language.makeCache(capacity: capacity, storage: storage)
         }

@@ -110,8 +110,19 @@ package struct Prompt: Sendable, Equatable {
     guard imageCount == images else {
       throw LimnError(
         .usage, "the prompt has \(imageCount) places for pictures, but \(images) pictures were given",
-        remedy: "write \(Self.imageMark) once for each picture, or leave it out everywhere")
+        remedy: "write \(Self.imageMark) once for each picture that you give, or leave it out everywhere")
     }
     guard !pieces.isEmpty else { throw LimnError(.usage, "the prompt is empty", remedy: "ask something") }
+  }
+
+  /// Refuses ids that the model has no embedding for: a tokenizer of another model gives such.
+  package func check(vocabulary: Int, in place: String) throws(LimnError) {
+    for case .tokens(let ids) in pieces {
+      guard let id = ids.first(where: { !(0..<vocabulary).contains(Int($0)) }) else { continue }
+      throw .badData(
+        "the tokenizer gives a token that the model does not know", in: place,
+        expected: "ids up to \(vocabulary - 1)", found: "\(id)",
+        remedy: "the tokenizer and the weights are of different models; fetch both again")
+    }
   }
 }

@@ -111,7 +111,7 @@ package struct PromptInputs: Sendable {
     let excess = count - limit
     let texts = runs.enumerated().filter { if case .tokens = $0.element { true } else { false } }
     guard let longest = texts.max(by: { $0.element.count < $1.element.count }) else { return nil }
-    // A quarter of the longest text stays at each end at least.
+    // A few tokens of the longest text stay at each end at least.
     let length = longest.element.count
     let kept = length - excess
     guard kept >= 2, kept * 2 >= min(length, 8) else { return nil }

@@ -36,6 +36,11 @@ package struct Llava: Sendable {
     }
     let tower = try CLIPVision(
       visionConfig, featureLayers: config.featureLayers, keepsClassToken: config.keepsClassToken, &weights)
+    guard config.family == .llava || !config.keepsClassToken else {
+      throw .badData(
+        "LLaVA-NeXT's tiles cannot be laid out with the class token among their features", in: checkpoint.reference,
+        expected: "vision_feature_select_strategy default", found: "full")
+    }
     let hidden = config.language.hidden
     vision = VisionParts(
       tower: tower,

@@ -54,6 +54,14 @@ package struct LanguageConfig: Sendable {
     case llama3(factor: Double, lowFrequency: Double, highFrequency: Double, original: Int)
     /// A divisor for each frequency, others beyond the original length; cosines and sines times `amplitude`.
     case longrope(short: [Double], long: [Double], original: Int, amplitude: Double)
+
+    /// Whether a position is rotated alike in a short sequence and in a long one.
+    package var isTheSameForAllLengths: Bool {
+      switch self {
+      case .none, .linear, .llama3: true
+      case .dynamic, .longrope: false
+      }
+    }
   }
 
   package var architecture: Architecture
@@ -137,7 +145,7 @@ extension VisionConfig {
       ("hidden size", hidden, 1...1 << 20), ("feed-forward size", ffn, 1...1 << 22),
       ("number of layers", layers, 1...1024),
       ("number of heads", heads, 1...4096), ("image size", imageSize, 1...8192),
-      ("patch size", patchSize, 1...imageSize),
+      ("patch size", patchSize, 1...max(1, imageSize)),
     ]
     for (what, value, range) in ranges where !range.contains(value) {
       throw LimnError.badData(

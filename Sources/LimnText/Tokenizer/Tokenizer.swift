@@ -104,7 +104,10 @@ package struct Tokenizer: Sendable {
     var ends = parts.endOfGenerationIDs
     if let eosID { ends.insert(eosID) }
     for name in Self.endOfGenerationNames {
-      if let id = ids[ExactString(name)] ?? parts.model.vocabulary.id(of: name), specialIDs.contains(id) {
+      // An added token of this name ends answers, marked as special or not; a plain piece has to be marked.
+      if let id = ids[ExactString(name)] {
+        ends.insert(id)
+      } else if let id = parts.model.vocabulary.id(of: name), specialIDs.contains(id) {
         ends.insert(id)
       }
     }
