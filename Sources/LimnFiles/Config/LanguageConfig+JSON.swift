@@ -99,7 +99,7 @@ extension LanguageConfig {
     guard partial > 0, partial <= 1 else {
       throw fields.wrong("partial_rotary_factor", expected: "more than 0, at most 1")
     }
-    guard (1...1 << 20).contains(headSize) else { throw fields.wrong("head_dim", expected: "1 to 1048576") }
+    guard headSize <= 1 << 20 else { throw fields.wrong("head_dim", expected: "at most 1048576") }
     rotaryDimensions = Int(Double(headSize) * partial)
     let olderType = try rope.string("type")
     var type = try rope.string("rope_type") ?? olderType ?? "default"
