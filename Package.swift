@@ -58,7 +58,7 @@ let package = Package(
       dependencies: ["Limn", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: settings),
     // What tests share: tolerances, reading .npy files, places of fixtures.
-    .target(name: "LimnTesting", dependencies: ["LimnTensor", "LimnFiles"], swiftSettings: settings),
+    .target(name: "LimnTesting", dependencies: ["LimnTensor"], swiftSettings: settings),
 
     .testTarget(
       name: "LimnTensorTests", dependencies: ["LimnTensor", "CLimnKernels", "LimnTesting"],
