@@ -2,17 +2,17 @@ import LimnHub
 import LimnTensor
 import Testing
 
-/// Limits short enough for tests.
-private let quick = {
+/// Limits for servers that are to be given up, and for those that are to be waited for on a busy machine, too.
+private func limits(_ patience: Duration, silence: Duration) -> Download.Limits {
   var limits = Download.Limits()
-  limits.bytes = 10_000
-  limits.connect = .milliseconds(500)
-  limits.silence = .milliseconds(300)
-  limits.patience = .milliseconds(600)
+  (limits.bytes, limits.connect, limits.silence, limits.patience) = (10_000, .seconds(60), silence, patience)
   return limits
-}()
+}
 
-private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) async throws(LimnError) -> [UInt8]
+private let quick = limits(.milliseconds(600), silence: .milliseconds(300))
+private let patient = limits(.seconds(600), silence: .seconds(600))
+
+private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) async throws(LimnError) -> [UInt8]
 {
   try await Download.fetch("http://127.0.0.1:\(server.port)/a.png", limits: limits)
 }
@@ -23,10 +23,7 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) asyn
     let body = (0..<5000).map { UInt8($0 % 251) }
     let server = try TinyServer(
       Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8) + body, piece: 1000)
-    // A busy machine may take its time over it.
-    var patient = Download.Limits()
-    (patient.connect, patient.silence, patient.patience) = (.seconds(600), .seconds(600), .seconds(600))
-    #expect(try await fetch(server, patient) == body)
+    #expect(try await fetch(server) == body)
   }
 
   @Test("a page that is not there is a missing file, another refusal makes it unavailable")
@@ -42,7 +39,7 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) asyn
   func silence() async throws {
     for beginning in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc"] {
       let server = try TinyServer(Array(beginning.utf8), pause: .seconds(5), keepsOpen: true)
-      let error = await #expect(throws: LimnError.self) { try await fetch(server) }
+      let error = await #expect(throws: LimnError.self) { try await fetch(server, quick) }
       #expect(error?.kind == .unavailable)
     }
   }
@@ -52,7 +49,7 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = quick) asyn
     let head = Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8)
     let server = try TinyServer(
       head + [UInt8](repeating: 1, count: 5000), piece: 20, pause: .milliseconds(50))
-    let error = await #expect(throws: LimnError.self) { try await fetch(server) }
+    let error = await #expect(throws: LimnError.self) { try await fetch(server, limits(.seconds(3), silence: .seconds(60))) }
     #expect(error?.what == "the server sends too slowly")
   }
 
