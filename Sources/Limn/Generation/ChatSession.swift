@@ -1,6 +1,6 @@
 import Foundation
 public import LimnImage
-public import LimnTensor
+import LimnTensor
 import Synchronization
 
 /// A conversation: remembers what was said, and computes only what is new in each turn.

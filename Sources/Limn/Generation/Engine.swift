@@ -1,5 +1,5 @@
 import Dispatch
-package import LimnFiles
+import LimnFiles
 package import LimnImage
 package import LimnTensor
 
@@ -152,7 +152,7 @@ package actor Engine {
       } else {
         cache = language.makeCache(capacity: job.capacity, storage: storage)
       }
-      job.receive(.prompt(done: cache.count, of: job.prompt.count))
+      _ = job.receive(.prompt(done: cache.count, of: job.prompt.count))
     }
 
     var promptLeft: Int { job.prompt.count - cache.count }
@@ -168,7 +168,7 @@ package actor Engine {
         wants: part.count == promptLeft ? .last : .none)
     }
 
-    func advancePrompt() { job.receive(.prompt(done: cache.count, of: job.prompt.count)) }
+    func advancePrompt() { _ = job.receive(.prompt(done: cache.count, of: job.prompt.count)) }
 
     /// Takes the next token from the logits and asks whoever listens whether to go on.
     func choose(_ logits: UnsafeMutableBufferPointer<Float>) {

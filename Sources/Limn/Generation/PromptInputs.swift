@@ -1,4 +1,4 @@
-package import LimnTensor
+import LimnTensor
 
 /// A prompt with its pictures encoded: what the language model is fed, position by position.
 package struct PromptInputs: Sendable {
