@@ -6,8 +6,11 @@ limn=.build/release/limn
 errors=$(mktemp)
 trap 'rm -f "$errors"' EXIT
 
+bold='' plain=''
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+
 ask() {
-  printf '\n\033[1m%s\033[0m  %s\n' "$1" "$2"
+  printf '\n%s%s%s  %s\n' "$bold" "$1" "$plain" "$2"
   LIMN_MODEL= "$limn" ask "Examples/$1" "$2" 2>"$errors" || { cat "$errors" >&2; exit 1; }
 }
 
