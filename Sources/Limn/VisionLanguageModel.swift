@@ -37,7 +37,12 @@ public final class VisionLanguageModel: Sendable {
     checkpoint = try Checkpoint.open(reference, mmproj: options.projectorFile)
     name = checkpoint.name
     let trained = checkpoint.config.language.maxPositions
-    context = options.context ?? min(trained, 8192)
+    // Dynamic scaling is made to reach beyond the trained length.
+    let reach =
+      if case .dynamic(let factor) = checkpoint.config.language.ropeScaling {
+        Int((Double(trained) * max(1, min(factor, 64))).rounded())
+      } else { trained }
+    context = options.context ?? min(reach, 8192)
     let longest = min(max(trained, 1 << 17), 1 << 20)
     guard (1...longest).contains(context) else {
       throw LimnError(

@@ -22,6 +22,8 @@ struct DebugModelOptions: ParsableArguments {
     options.compute = compute
     options.threads = threads.threads
     options.projectorFile = model.mmproj
+    // As the references do: a prompt may be longer than what the model was trained for.
+    options.context = 8192
     options.preprocess = preprocess.preprocess
     return try await VisionLanguageModel.load(model.reference, options: options)
   }
