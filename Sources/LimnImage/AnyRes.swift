@@ -14,18 +14,6 @@ package enum AnyRes {
     package var tiles: Int { rows * columns }
   }
 
-  /// How a pair in `image_grid_pinpoints` is read: transformers (height, width), the original LLaVA
-  /// (width, height). The usual list holds both orders of each pair, so that it matters only between equals.
-  package enum PairOrder: Sendable { case heightWidth, widthHeight }
-
-  /// The pinpoints of a configuration, in its order.
-  package static func pinpoints(_ pairs: [(Int, Int)], as order: PairOrder) -> [PixelSize] {
-    pairs.map { first, second in
-      order == .heightWidth
-        ? PixelSize(height: first, width: second) : PixelSize(height: second, width: first)
-    }
-  }
-
   /// The resolution that keeps most of the picture's pixels, and among those the one that wastes fewest of its
   /// own; the first among equals.
   package static func bestResolution(for original: PixelSize, among pinpoints: [PixelSize]) -> PixelSize {

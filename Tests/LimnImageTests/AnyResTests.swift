@@ -4,8 +4,8 @@ import Testing
 @Suite("LLaVA-NeXT's arithmetic")
 struct AnyResTests {
   static let lists: [[PixelSize]] = [
-    AnyRes.pinpoints([(336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)], as: .heightWidth),
-    AnyRes.pinpoints([(56, 112), (112, 56), (112, 112), (168, 56), (56, 168)], as: .heightWidth),
+    pinpoints([(336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)]),
+    pinpoints([(56, 112), (112, 56), (112, 112), (168, 56), (56, 168)]),
     (1...6).flatMap { a in (1...6).map { b in PixelSize(height: 384 * a, width: 384 * b) } },
   ]
 
@@ -21,11 +21,5 @@ struct AnyResTests {
       #expect(shown.rows == row[7]..<row[8] && shown.columns == row[9]..<row[10], "\(original)")
       #expect(AnyRes.imageTokens(originalSize: original, grid: grid, patchesPerSide: row[6]) == row[11])
     }
-  }
-
-  @Test("pairs are read in either order")
-  func order() {
-    #expect(AnyRes.pinpoints([(1, 2)], as: .heightWidth) == [PixelSize(height: 1, width: 2)])
-    #expect(AnyRes.pinpoints([(1, 2)], as: .widthHeight) == [PixelSize(height: 2, width: 1)])
   }
 }

@@ -89,7 +89,12 @@ struct PreprocessorConfig: Decodable {
     result.mean = image_mean
     result.std = image_std
     let pairs = (image_grid_pinpoints ?? []).map { ($0[0], $0[1]) }
-    result.gridPinpoints = AnyRes.pinpoints(pairs, as: .heightWidth)
+    result.gridPinpoints = pinpoints(pairs)
     return result
   }
+}
+
+/// Pairs of height and width, as transformers' configs write them.
+func pinpoints(_ pairs: [(Int, Int)]) -> [PixelSize] {
+  pairs.map { PixelSize(height: $0.0, width: $0.1) }
 }

@@ -55,7 +55,7 @@ struct ImageProcessorTests {
     var configuration = ImageProcessor.Configuration()
     #expect(try ImageProcessor(configuration).process(picture).describe() == "30 × 60 as 336 × 336")
     configuration.kind = .llavaNext
-    configuration.gridPinpoints = AnyRes.pinpoints([(672, 336), (336, 672)], as: .heightWidth)
+    configuration.gridPinpoints = pinpoints([(672, 336), (336, 672)])
     let processed = try ImageProcessor(configuration).process(picture)
     #expect(processed.describe() == "30 × 60 as 336 × 336, whole and in 2 × 1 tiles")
     #expect(processed.originalSize == PixelSize(height: 60, width: 30))

@@ -1,7 +1,12 @@
 import LimnTensor
 
+/// Normalises each row; y may be x.
+protocol Norm: Sendable {
+  func forward(_ x: Activations, into y: Activations, _ step: Step)
+}
+
 /// x / √(mean(x²) + epsilon) · weight
-struct RMSNorm: Sendable {
+struct RMSNorm: Norm {
   let weight: Vector  // [hidden]
   let epsilon: Float
 
@@ -11,7 +16,7 @@ struct RMSNorm: Sendable {
 }
 
 /// (x − mean) / √(variance + epsilon) · weight + bias
-struct LayerNorm: Sendable {
+struct LayerNorm: Norm {
   let weight: Vector  // [hidden]
   let bias: Vector  // [hidden]
   let epsilon: Float

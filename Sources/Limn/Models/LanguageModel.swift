@@ -50,4 +50,13 @@ struct TokenTables: Sendable {
       head = try weights.linear("lm_head", outputs: config.vocabulary, inputs: config.hidden)
     }
   }
+
+  /// Hidden states [rows, hidden], through the final norm and the head, to logits [rows, vocabulary].
+  func logits(_ hidden: Activations, _ norm: some Norm, into logits: Activations, _ step: Step) {
+    step.scratch.frame {
+      let normed = step.scratch.take(rows: hidden.rows, width: hidden.width)
+      norm.forward(hidden, into: normed, step)
+      step.backend.linear(normed, head, into: logits, adding: false)
+    }
+  }
 }

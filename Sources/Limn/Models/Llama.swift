@@ -26,11 +26,7 @@ struct Llama: LanguageModel {
   }
 
   func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
-    step.scratch.frame {
-      let normed = step.scratch.take(rows: hidden.rows, width: hidden.width)
-      norm.forward(hidden, into: normed, step)
-      step.backend.linear(normed, tables.head, into: logits, adding: false)
-    }
+    tables.logits(hidden, norm, into: logits, step)
   }
 }
 

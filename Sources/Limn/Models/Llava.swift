@@ -38,7 +38,8 @@ package struct Llava: Sendable {
       visionConfig, featureLayers: config.featureLayers, keepsClassToken: config.keepsClassToken, &weights)
     guard config.family == .llava || !config.keepsClassToken else {
       throw .badData(
-        "LLaVA-NeXT's tiles cannot be laid out with the class token among their features", in: checkpoint.reference,
+        "LLaVA-NeXT's tiles cannot be laid out with the class token among their features",
+        in: checkpoint.reference,
         expected: "vision_feature_select_strategy default", found: "full")
     }
     let hidden = config.language.hidden
@@ -71,10 +72,11 @@ extension Llava {
   /// How many tokens a picture takes, before it is encoded.
   package func imageTokens(_ image: ProcessedImage) -> Int {
     guard let vision else { return 0 }
-    let base = vision.tower.featureCount
-    guard vision.newline != nil else { return base * image.tiles }
-    guard let map = featureMap(image, vision) else { return base + 1 }
-    return base + map.rows.count * (map.columns.count + 1)
+    let tower = vision.tower
+    guard vision.newline != nil else { return tower.featureCount * image.tiles }
+    guard let grid = image.grid, image.tiles > 1 else { return tower.featureCount + 1 }
+    return AnyRes.imageTokens(
+      originalSize: image.originalSize, grid: grid, patchesPerSide: tower.patchesPerSide)
   }
 
   /// Pixels to embeddings.

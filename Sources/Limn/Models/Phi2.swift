@@ -24,11 +24,7 @@ struct Phi2: LanguageModel {
   }
 
   func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
-    step.scratch.frame {
-      let normed = step.scratch.take(rows: hidden.rows, width: hidden.width)
-      norm.forward(hidden, into: normed, step)
-      step.backend.linear(normed, tables.head, into: logits, adding: false)
-    }
+    tables.logits(hidden, norm, into: logits, step)
   }
 }
 
