@@ -70,5 +70,23 @@ typedef struct {
   float unused[7];
 } limn_x_k;
 
+/// weight[r, k] ≈ d[r] · q; bias is −128 · Σₖ q.
+typedef struct {
+  int8_t q[LIMN_BLOCK / 4][LIMN_PANEL_ROWS][4];
+  int32_t bias[LIMN_PANEL_ROWS];
+  float d[LIMN_PANEL_ROWS];
+} limn_panel_r;
+
+/// x[k] ≈ d · (q − 128)
+typedef struct {
+  uint8_t q[LIMN_BLOCK];
+  float d;
+  float unused[3];
+} limn_x_r;
+
+/// Of a path whose `unpack` makes panels of limn_panel_k with q ≤ largest_q; returns 0 where the instruction set has no
+/// such product.
+int limn_products_requantized(limn_path *path, limn_isa isa, int group, int largest_q);
+
 /// `group` is 16 or 32. The integers are exact: |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6.
 void limn_products_int8_k(limn_path *path, limn_isa isa, int group);

@@ -28,8 +28,12 @@ typedef struct {
   float sums[LIMN_TILE_TOKENS][LIMN_PANEL_ROWS];
 } tile_sums;
 
+static int takes_one(const limn_linear_job *j) { return j->tokens == 1 && j->path->multiply_one; }
+
 size_t limn_linear_scratch(const limn_linear_job *job) {
   const size_t blocks = (size_t)(job->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
+  if (takes_one(job))
+    return ((blocks + 15) & ~(size_t)15) * LIMN_ONE_SCRATCH + (size_t)job->panels * LIMN_PANEL_ROWS * sizeof(float);
   const size_t panels = job->tokens <= LIMN_TILE_TOKENS ? 1 : blocks * (size_t)job->panels;
   return panels * job->path->panel_bytes;
 }
@@ -58,12 +62,14 @@ static void prefetch(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, p
   for (size_t at = bytes * (size_t)block / (size_t)blocks; at < end; at += 64) __builtin_prefetch(panel + at, 0, 2);
 }
 
-static void finish(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t token, int tokens, const tile_sums *tile) {
-  const int rows = rows_of_panel(j, row);
+/// Sums of `tokens` tokens and `rows` rows, `stride` floats apart, go to their places in y.
+static void finish(
+  const limn_linear_job *j, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t token, int tokens, const float *sums,
+  ptrdiff_t stride) {
   for (int t = 0; t < tokens; t++) {
     float *y = j->y + (token + t) * j->rows + row;
-    for (int r = 0; r < rows; r++) {
-      const float sum = j->bias ? tile->sums[t][r] + j->bias[row + r] : tile->sums[t][r];
+    for (ptrdiff_t r = 0; r < rows; r++) {
+      const float sum = j->bias ? sums[t * stride + r] + j->bias[row + r] : sums[t * stride + r];
       y[r] = j->adding ? y[r] + sum : sum;
     }
   }
@@ -78,6 +84,9 @@ static void multiply_tile(
   const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride;
   for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS) {
     _Alignas(64) tile_sums tile = {0};
+    // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
+    if (unpacked)
+      for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
     for (ptrdiff_t b = 0; b < blocks; b++) {
       char *panel = scratch;
       if (unpacked) {
@@ -90,7 +99,7 @@ static void multiply_tile(
         panel, x + (size_t)b * path->x_bytes, j->prepared_stride, tokens, tile.sums[0], LIMN_PANEL_ROWS,
         columns_of_block(j, b));
     }
-    finish(j, row, token, tokens, &tile);
+    finish(j, row, rows_of_panel(j, row), token, tokens, tile.sums[0], LIMN_PANEL_ROWS);
   }
 }
 
@@ -105,6 +114,14 @@ static void linear(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratc
     ptrdiff_t last_row = first_row + j->panels * LIMN_PANEL_ROWS;
     if (last_row > j->rows) last_row = j->rows;
 
+    if (takes_one(j)) {
+      float *sums = scratch;
+      j->path->multiply_one(
+        (const char *)j->weight + (size_t)first_row * j->row_bytes, j->row_bytes, last_row - first_row, j->columns,
+        j->prepared, sums, sums + j->panels * LIMN_PANEL_ROWS);
+      finish(j, first_row, last_row - first_row, 0, 1, sums, 0);
+      continue;
+    }
     char *panel = scratch;
     if (tiles > 1)
       for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS)

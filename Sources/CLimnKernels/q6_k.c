@@ -9,6 +9,7 @@
 //
 //   weight = (d · scale) · (q − 32)
 #include "kernels.h"
+#include "one_token.h"
 #include "simd.h"
 
 typedef struct {
@@ -98,6 +99,74 @@ LIMN_INSTANCES(
   unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
   (path, weight, row_bytes, rows, columns, panel))
 
+#if defined(__x86_64__)
+// MARK: One token, AVX-512 VNNI
+//
+// A load of 64 bytes of `low` holds weights 128i to 128i + 63 in its low nibbles and the next 64 in its high ones: the
+// order of the activations. A lane's sum of four products, at most 32,004, fits into 16 bits.
+
+LIMN_TARGET_VNNI static void multiply_one_vnni(
+  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y,
+  void *scratch) {
+  const limn_x_k *x = prepared;
+  const ptrdiff_t blocks = columns / LIMN_BLOCK;
+  const limn_one_k one = one_k(scratch, columns);
+  // Four scales of 16 bits to the lower halves of four lanes each.
+  __m512i spread[4];
+  LIMN_UNROLL for (int i = 0; i < 4; i++)
+    spread[i] = _mm512_add_epi16(
+      _mm512_set1_epi16((int16_t)(4 * i)),
+      _mm512_inserti64x4(
+        _mm512_castsi256_si512(_mm256_setr_epi64x(0, 0, 0x0001000100010001, 0x0001000100010001)),
+        _mm256_setr_epi64x(
+          0x0002000200020002, 0x0002000200020002, 0x0003000300030003, 0x0003000300030003), 1));
+  // How far the high bits of a weight's quarter of the run move to stand above its nibble.
+  const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
+  const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
+  const __m512i nibble = _mm512_set1_epi8(15), top = _mm512_set1_epi8(0x30), zero = _mm512_setzero_si512();
+
+  for (ptrdiff_t first = 0; first < rows; first += 16) {
+    const int count = rows - first < 16 ? (int)(rows - first) : 16;
+    for (int r = 0; r < count; r++) {
+      const block *b = (const block *)((const char *)weight + (size_t)(first + r) * row_bytes);
+      for (ptrdiff_t start = 0; start < blocks; start += 16) {
+        _Alignas(64) __m512i total[16] = {0}, low[16] = {0};
+        const int part = blocks - start < 16 ? (int)(blocks - start) : 16;
+        for (int i = 0; i < part; i++, b++) {
+          fetch(b, sizeof(block));
+          const limn_x_k *xb = x + start + i;
+          const uint32_t d = load_u16(b->d);
+          one.d[r * one.wide + start + i] = (int32_t)(d | d << 16);
+          const __m256i scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)b->scales));
+          low[i] = _mm512_zextsi256_si512(
+            _mm256_madd_epi16(scales, _mm256_loadu_si256((const __m256i *)xb->sums)));
+          const __m512i all = _mm512_castsi256_si512(scales);
+          __m512i sum[2] = {zero, zero};
+          LIMN_UNROLL for (int run = 0; run < 2; run++) {
+            const __m512i q = _mm512_loadu_si512(b->low + 64 * run);
+            const __m512i high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(b->high + 32 * run)));
+            const __m512i parts[2] = {
+              _mm512_or_si512(
+                _mm512_and_si512(q, nibble), _mm512_and_si512(_mm512_sllv_epi16(high, left), top)),
+              _mm512_or_si512(
+                _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble),
+                _mm512_and_si512(_mm512_srlv_epi16(high, right), top))};
+            LIMN_UNROLL for (int k = 0; k < 2; k++)
+              sum[k] = _mm512_dpwssd_epi32(
+                sum[k], _mm512_dpbusd_epi32(zero, parts[k], _mm512_loadu_si512(xb->q + run * 128 + k * 64)),
+                _mm512_maskz_permutexvar_epi16(0x55555555, spread[run * 2 + k], all));
+          }
+          total[i] = _mm512_add_epi32(sum[0], sum[1]);
+        }
+        _mm512_storeu_si512(one.total + r * one.wide + start, sum_lanes(total));
+        _mm512_storeu_si512(one.low + r * one.wide + start, _mm512_slli_epi32(sum_lanes(low), 5));
+      }
+    }
+    finish_one_k(&one, x, blocks, count, y + first);
+  }
+}
+#endif
+
 int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
@@ -107,5 +176,9 @@ int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   }
   limn_products_int8_k(path, isa, 16);
   path->unpack = LIMN_PICK(isa, unpack);
+#if defined(__x86_64__)
+  if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
+#endif
+  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 63);
   return arithmetic == LIMN_INT8;
 }

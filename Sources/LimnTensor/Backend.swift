@@ -2,10 +2,10 @@
 ///
 /// Activations are float32, [rows, width], a row per token or patch. No row's result depends on the other
 /// rows of a call (attention apart), on their number, or on the number of threads: bit for bit, so that a
-/// sequence gives the same text alone and among others.
+/// sequence gives the same text alone and among others. What kind of token a row is may matter.
 package protocol Backend: Sendable {
   /// y[t, r] = Σₖ x[t, k] · weight[r, k] + bias[r]; with `adding`, this is added to what y holds (a residual).
-  func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool)
+  func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, tokens: TokenKind)
 
   /// y[i, :] = table[ids[i], :], dequantised.
   func gather(_ ids: UnsafeBufferPointer<Int32>, from table: Matrix, into y: Activations)
@@ -42,6 +42,17 @@ package protocol Backend: Sendable {
 
   /// y = y + x.
   func add(_ x: Activations, into y: Activations)
+}
+
+/// What the rows of a matrix product are.
+///
+/// Prompts come many at a time, answers token by token: each has its fastest arithmetic. Which of the two a row
+/// is depends on its own sequence only, never on what else a step computes.
+package enum TokenKind: Sendable {
+  /// Of a prompt, or patches of a picture.
+  case prompt
+  /// Of an answer under way, drafted ones included, and the rows that logits are computed from.
+  case answer
 }
 
 /// The three functions that go by the name of GELU.

@@ -45,22 +45,28 @@ package final class CPU: Backend, @unchecked Sendable {
 
   // MARK: Matrix products
 
-  package func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool) {
-    linear(x, layer, into: y, adding: adding, arithmetic: nil)
+  package func linear(
+    _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, tokens: TokenKind
+  ) {
+    multiply(x, layer, into: y, adding: adding, paths.preferred(layer.weight.type, compute, tokens))
   }
 
   /// With an arithmetic other than the one that `compute` would take, for tests.
   package func linear(
-    _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, arithmetic: limn_arithmetic?
+    _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, arithmetic: limn_arithmetic
+  ) {
+    multiply(x, layer, into: y, adding: adding, paths[layer.weight.type, arithmetic]!)
+  }
+
+  private func multiply(
+    _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, _ path: UnsafePointer<limn_path>
   ) {
     let weight = layer.weight
     precondition(x.width == layer.inputs && y.width == layer.outputs && x.rows == y.rows)
     if x.rows == 0 || y.width == 0 { return }
-    let path =
-      if let arithmetic { paths[weight.type, arithmetic]! } else { paths.preferred(weight.type, compute) }
     let blocks = (x.width + LIMN_BLOCK - 1) / LIMN_BLOCK
     // An odd number of cache lines from token to token, so that a tile's tokens fall into different cache sets.
-    let stride = (blocks * path.pointee.x_bytes / 64 | 1) * 64
+    let stride = ((blocks * path.pointee.x_bytes + 63) / 64 | 1) * 64
     withExtendedLifetime(weight.memory) {
       pool.exclusively {
         reserve(x.rows * stride)
@@ -85,8 +91,9 @@ package final class CPU: Backend, @unchecked Sendable {
     let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
     let tiles = (job.tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS
     // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less
-    // often. Of one tile: all the same, only that the next panel is fetched ahead within an item.
-    let cached = tiles == 1 ? 64 : max(1, (384 << 10) / (blocks * job.path.pointee.panel_bytes))
+    // often. Of one tile: a run of memory that takes some microseconds, so that threads finish together.
+    let run = max(1, (128 << 10) / (LIMN_PANEL_ROWS * job.row_bytes))
+    let cached = tiles == 1 ? run : max(1, (384 << 10) / (blocks * job.path.pointee.panel_bytes))
     let enough = 4 * pool.threads
     job.panels = max(1, min(cached, panels / enough))
     let groups = (panels + job.panels - 1) / job.panels

@@ -49,9 +49,11 @@ package final class Paths: @unchecked Sendable {
   }
 
   /// The fastest path within the fidelity that `compute` promises.
-  func preferred(_ type: TensorType, _ compute: Compute) -> UnsafePointer<limn_path> {
+  func preferred(_ type: TensorType, _ compute: Compute, _ tokens: TokenKind) -> UnsafePointer<limn_path> {
     precondition(type.isComputable, "\(type.rawValue) is not a type to compute with")
-    let fast = compute == .fast ? self[type, LIMN_INT8] ?? self[type, LIMN_BFLOAT16] : nil
-    return fast ?? self[type, LIMN_FLOAT32]!
+    let exact = self[type, LIMN_FLOAT32]!
+    if compute == .exact { return exact }
+    if tokens == .prompt, let path = self[type, LIMN_REQUANTIZED] { return path }
+    return self[type, LIMN_INT8] ?? self[type, LIMN_BFLOAT16] ?? exact
   }
 }

@@ -16,7 +16,7 @@ private enum Budget {
   static let int8 = 1e-4
 
   static func angle(_ arithmetic: limn_arithmetic) -> Double {
-    arithmetic == LIMN_INT8 ? int8 : arithmetic == LIMN_BFLOAT16 ? bfloat16 : 1e-10
+    arithmetic == LIMN_INT8 || arithmetic == LIMN_REQUANTIZED ? int8 : arithmetic == LIMN_BFLOAT16 ? bfloat16 : 1e-10
   }
 }
 
@@ -32,6 +32,8 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
   }
 }
 
+private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTIZED]
+
 @Suite struct LinearTests {
   @Test("exact products agree with sums in double for every type and shape", arguments: isas)
   func exactProducts(isa: ISA) throws {
@@ -45,7 +47,7 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
         let y = Rows(rows: tokens, width: rows)
         cpu.linear(
           x.activations, Linear(weight: Matrix(weight), bias: Vector(bias)), into: y.activations,
-          adding: false)
+          adding: false, tokens: .prompt)
         let values = try dequantized(weight)
         let expected = product(x.values, values, bias, columns: columns)
         #expect(
@@ -65,7 +67,7 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
         var random = Random(8)
         let x = Rows(random.floats(5 * columns), width: columns)
         let y = Rows(rows: 5, width: 19)
-        cpu.linear(x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false)
+        cpu.linear(x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false, tokens: .answer)
         let expected = product(x.values, try dequantized(weight), nil, columns: columns)
         #expect(
           distance(y.values, expected) < (compute == .exact ? Budget.float32 : 0.03),
@@ -82,9 +84,11 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
     let bias = Vector([1, 2, 3])
     let fresh = Rows(rows: 2, width: 3), added = Rows([10, 20, 30, 40, 50, 60], width: 3)
     cpu.linear(
-      x.activations, Linear(weight: Matrix(weight), bias: bias), into: fresh.activations, adding: false)
+      x.activations, Linear(weight: Matrix(weight), bias: bias), into: fresh.activations, adding: false,
+      tokens: .prompt)
     cpu.linear(
-      x.activations, Linear(weight: Matrix(weight), bias: bias), into: added.activations, adding: true)
+      x.activations, Linear(weight: Matrix(weight), bias: bias), into: added.activations, adding: true,
+      tokens: .prompt)
     #expect(added.values == zip([10, 20, 30, 40, 50, 60], fresh.values).map { $0 + $1 })
   }
 
@@ -98,7 +102,7 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
       var random = Random(6)
       let x = Rows(random.floats(tokens * columns, 3), width: columns)
       let exact = product(x.values, try dequantized(weight), nil, columns: columns).map(Float.init)
-      for arithmetic in [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8] where paths[type, arithmetic] != nil {
+      for arithmetic in arithmetics where paths[type, arithmetic] != nil {
         let y = Rows(rows: tokens, width: rows)
         cpu.linear(
           x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false,
@@ -112,10 +116,12 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
   func sameBitsAsScalar(isa: ISA) throws {
     let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
     for type in types {
-      for arithmetic in [LIMN_FLOAT32, LIMN_INT8] where Paths(isa: .scalar)[type, arithmetic] != nil {
-        for tokens in [1, 4, 13] {
-          let weight = Matrix(randomWeight(type, rows: 21, columns: 512, seed: 11))
-          let x = Rows(Random(12).copyFloats(tokens * 512), width: 512)
+      for arithmetic in [LIMN_FLOAT32, LIMN_INT8, LIMN_REQUANTIZED]
+      where Paths(isa: isa)[type, arithmetic] != nil {
+        // 17 blocks are one more than are added up at a time when there is one token.
+        for (tokens, columns) in [(1, 512), (4, 512), (13, 512), (1, 17 * 256)] {
+          let weight = Matrix(randomWeight(type, rows: 21, columns: columns, seed: 11))
+          let x = Rows(Random(12).copyFloats(tokens * columns), width: columns)
           // The largest magnitudes and a block of zeros.
           for k in 0..<256 { x.activations.pointer[k] = 0 }
           for k in 256..<512 { x.activations.pointer[k] = k % 2 == 0 ? 1 : -1 }
@@ -155,7 +161,7 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
     let one = try CPU(threads: 1, isa: isa), two = try CPU(threads: 2, isa: isa)
     var random = Random(21)
     for type in types {
-      for arithmetic in [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8]
+      for arithmetic in arithmetics
       where Paths(isa: isa)[type, arithmetic] != nil {
         let rows = Int.random(in: 1...70, using: &random),
           columns = 256 * Int.random(in: 1...2, using: &random)

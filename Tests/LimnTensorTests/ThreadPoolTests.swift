@@ -51,14 +51,14 @@ import LimnTensor
     let layer = Linear(weight: Matrix(randomWeight(.f32, rows: 40, columns: 64, seed: 1)))
     let inputs = Random(3).copyFloats(64)
     let expected = Rows(rows: 1, width: 40)
-    cpu.linear(Rows(inputs, width: 64).activations, layer, into: expected.activations, adding: false)
+    cpu.linear(Rows(inputs, width: 64).activations, layer, into: expected.activations, adding: false, tokens: .prompt)
     let values = expected.values
     await withTaskGroup(of: Bool.self) { group in
       for _ in 0..<8 {
         group.addTask {
           (0..<50).allSatisfy { _ in
             let y = Rows(rows: 1, width: 40)
-            cpu.linear(Rows(inputs, width: 64).activations, layer, into: y.activations, adding: false)
+            cpu.linear(Rows(inputs, width: 64).activations, layer, into: y.activations, adding: false, tokens: .prompt)
             return y.values == values
           }
         }

@@ -19,8 +19,15 @@ typedef enum {
   LIMN_TYPES = 7
 } limn_type;
 
-/// What a matrix product multiplies: float32, pairs of bfloat16, or 8-bit integers with scales.
-typedef enum { LIMN_FLOAT32 = 0, LIMN_BFLOAT16 = 1, LIMN_INT8 = 2, LIMN_ARITHMETICS = 3 } limn_arithmetic;
+/// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales, or (K
+/// formats, for prompts) 8-bit integers with one scale for each row and block.
+typedef enum {
+  LIMN_FLOAT32 = 0,
+  LIMN_BFLOAT16 = 1,
+  LIMN_INT8 = 2,
+  LIMN_REQUANTIZED = 3,
+  LIMN_ARITHMETICS = 4
+} limn_arithmetic;
 
 /// Does items begin..<end of a job. `scratch` is the thread's own memory, aligned to 64 bytes.
 typedef void limn_kernel(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch);
@@ -29,6 +36,7 @@ enum {
   LIMN_PANEL_ROWS = 16,   // weight rows that are unpacked side by side
   LIMN_BLOCK = 256,       // columns that are multiplied between two visits to the float accumulators
   LIMN_TILE_TOKENS = 12,  // tokens that a multiply call takes at most
+  LIMN_ONE_SCRATCH = 256 + 192,  // bytes per block of `multiply_one`: activations laid anew, and sums
 };
 
 /// Whether this machine and its operating system can run an instruction set.
@@ -63,6 +71,14 @@ typedef struct limn_path {
   void (*unpack)(
     const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   limn_multiply *multiply;
+  /// y[r] = Σₖ x[k] · weight[r, k] for one prepared token and any number of rows, with the bits of `multiply`; NULL
+  /// where that is the way for one token, too. `scratch` has LIMN_ONE_SCRATCH bytes for each block of columns.
+  void (*multiply_one)(
+    const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch);
+  /// Of LIMN_REQUANTIZED: the format's own unpacking, columns that share a scale, and the largest integer of a weight.
+  void (*unpack_k)(
+    const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
+  int group, largest_q;
 } limn_path;
 
 /// Fills in the path, or returns 0 where the instruction set has no such arithmetic for the type.

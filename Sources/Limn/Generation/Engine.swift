@@ -14,7 +14,7 @@ package actor Engine {
   private let storage: KVCache.Storage
   /// At most so many rows per step: enough for the matrix products to be efficient, few enough that scratch
   /// memory stays small and a cancelled prompt stops soon.
-  private static let rowsPerStep = 512
+  private static let rowsPerStep = 1024
 
   private nonisolated let executor = QueueExecutor()
   package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -44,7 +44,9 @@ package actor Engine {
     while cache.count < prompt.count {
       try Self.checkCancellation()
       let part = prompt.part(from: cache.count, atMost: Self.rowsPerStep)
-      step([Chunk(cache: cache, part: part, expectedLength: prompt.count, wants: .all)]) { logits in
+      let chunk = Chunk(
+        cache: cache, part: part, expectedLength: prompt.count, tokens: .prompt, wants: .all)
+      step([chunk]) { logits in
         for row in 0..<logits.rows {
           let start = logits.pointer + row * logits.width
           result.append(Array(UnsafeBufferPointer(start: start, count: logits.width)))
@@ -63,11 +65,14 @@ package actor Engine {
       var budget = Self.rowsPerStep
       var chunks: [Chunk] = []
       var members: [Int] = []
-      for (index, job) in running.enumerated() where budget > 0 {
-        let chunk = job.nextChunk(atMost: budget)
-        budget -= chunk.part.count
-        chunks.append(chunk)
-        members.append(index)
+      // Prompts first: the two kinds of tokens are multiplied apart.
+      for readsPrompt in [true, false] {
+        for (index, job) in running.enumerated() where job.readsPrompt == readsPrompt && budget > 0 {
+          let chunk = job.nextChunk(atMost: budget)
+          budget -= chunk.part.count
+          chunks.append(chunk)
+          members.append(index)
+        }
       }
       step(chunks) { logits in
         var row = 0
@@ -92,10 +97,11 @@ package actor Engine {
     let cache: KVCache
     let part: PromptInputs
     let expectedLength: Int
+    let tokens: TokenKind
     let wants: Wants
   }
 
-  /// One forward pass; `body` reads (and may overwrite) the logits [wanted rows, vocabulary] of the chunks in order.
+  /// One forward pass over chunks of prompts and, after them, of answers; `body` reads (and may overwrite) the logits [wanted rows, vocabulary] of the chunks in order.
   private func step(_ chunks: [Chunk], body: (Activations) -> Void) {
     scratch.frame {
       let language = model.language
@@ -118,7 +124,8 @@ package actor Engine {
         }
         row = range.upperBound
       }
-      let step = Step(backend: backend, scratch: scratch, segments: segments)
+      let promptRows = chunks.reduce(0) { $1.tokens == .prompt ? $0 + $1.part.count : $0 }
+      let step = Step(backend: backend, scratch: scratch, segments: segments, promptRows: promptRows)
       language.forward(x, step)
       for chunk in chunks { chunk.cache.count += chunk.part.count }
 
@@ -156,15 +163,17 @@ package actor Engine {
     }
 
     var promptLeft: Int { job.prompt.count - cache.count }
+    var readsPrompt: Bool { promptLeft > 0 }
 
     func nextChunk(atMost limit: Int) -> Chunk {
       guard promptLeft > 0 else {
         let part = PromptInputs(tokens: [generated[generated.count - 1]])
-        return Chunk(cache: cache, part: part, expectedLength: cache.count + 1, wants: .last)
+        return Chunk(
+          cache: cache, part: part, expectedLength: cache.count + 1, tokens: .answer, wants: .last)
       }
       let part = job.prompt.part(from: cache.count, atMost: limit)
       return Chunk(
-        cache: cache, part: part, expectedLength: job.prompt.count,
+        cache: cache, part: part, expectedLength: job.prompt.count, tokens: .prompt,
         wants: part.count == promptLeft ? .last : .none)
     }
 

@@ -20,9 +20,9 @@ struct Attention: Sendable {
       let q = step.scratch.take(rows: x.rows, width: heads * headSize)
       let k = step.scratch.take(rows: x.rows, width: kvHeads * headSize)
       let v = step.scratch.take(rows: x.rows, width: kvHeads * headSize)
-      backend.linear(x, self.q, into: q, adding: false)
-      backend.linear(x, self.k, into: k, adding: false)
-      backend.linear(x, self.v, into: v, adding: false)
+      step.linear(x, self.q, into: q)
+      step.linear(x, self.k, into: k)
+      step.linear(x, self.v, into: v)
       let mixed = step.scratch.take(rows: x.rows, width: heads * headSize)
       for segment in step.segments {
         let (q, k, v) = (q.rows(segment.rows), k.rows(segment.rows), v.rows(segment.rows))
@@ -34,7 +34,7 @@ struct Attention: Sendable {
           q, heads: heads, cache: segment.cache, layer: layer, firstPosition: segment.position,
           window: window, scale: 1 / Float(headSize).squareRoot(), into: mixed.rows(segment.rows))
       }
-      backend.linear(mixed, o, into: y, adding: true)
+      step.linear(mixed, o, into: y, adding: true)
     }
   }
 }

@@ -11,10 +11,10 @@ struct GatedMLP: Sendable {
     step.scratch.frame {
       let gated = step.scratch.take(rows: x.rows, width: gate.outputs)
       let raised = step.scratch.take(rows: x.rows, width: up.outputs)
-      step.backend.linear(x, gate, into: gated, adding: false)
-      step.backend.linear(x, up, into: raised, adding: false)
+      step.linear(x, gate, into: gated)
+      step.linear(x, up, into: raised)
       step.backend.siluMultiply(gated, raised)
-      step.backend.linear(gated, down, into: y, adding: true)
+      step.linear(gated, down, into: y, adding: true)
     }
   }
 }
@@ -29,9 +29,9 @@ struct MLP: Sendable {
   func forward(_ x: Activations, into y: Activations, adding: Bool, _ step: Step) {
     step.scratch.frame {
       let inner = step.scratch.take(rows: x.rows, width: fc1.outputs)
-      step.backend.linear(x, fc1, into: inner, adding: false)
+      step.linear(x, fc1, into: inner)
       step.backend.gelu(inner, activation)
-      step.backend.linear(inner, fc2, into: y, adding: adding)
+      step.linear(inner, fc2, into: y, adding: adding)
     }
   }
 }

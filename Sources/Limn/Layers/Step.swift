@@ -22,11 +22,29 @@ package struct Segment {
 package struct Step {
   package let backend: any Backend
   package let scratch: Scratch
+  /// Of the language model; none in a vision tower.
   package let segments: [Segment]
+  /// So many rows, the first ones, are prompts' (or patches); those after them are answers'.
+  package let promptRows: Int
 
-  package init(backend: any Backend, scratch: Scratch, segments: [Segment] = []) {
+  package init(
+    backend: any Backend, scratch: Scratch, segments: [Segment] = [], promptRows: Int = .max
+  ) {
     self.backend = backend
     self.scratch = scratch
     self.segments = segments
+    self.promptRows = promptRows
+  }
+
+  /// y = layer(x), or y += that; x [rows of the step, inputs], y [rows, outputs].
+  package func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool = false) {
+    let prompts = min(promptRows, x.rows)
+    if prompts > 0 {
+      backend.linear(x.rows(0..<prompts), layer, into: y.rows(0..<prompts), adding: adding, tokens: .prompt)
+    }
+    if prompts < x.rows {
+      let answers = prompts..<x.rows
+      backend.linear(x.rows(answers), layer, into: y.rows(answers), adding: adding, tokens: .answer)
+    }
   }
 }

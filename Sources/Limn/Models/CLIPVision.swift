@@ -53,7 +53,7 @@ struct CLIPVision: Sendable {
     let patches = step.scratch.take(rows: patchesPerSide * patchesPerSide, width: 3 * side * side)
     flatten(pixels, into: patches)
     let patchRows = x.rows(1..<x.rows)
-    step.backend.linear(patches, patchEmbedding, into: patchRows, adding: false)
+    step.linear(patches, patchEmbedding, into: patchRows)
     x.pointer.update(from: classEmbedding.values.baseAddress!, count: config.hidden)
     let table = Activations(
       pointer: UnsafeMutablePointer(mutating: positions.values.baseAddress!), rows: x.rows, width: x.width)
@@ -99,12 +99,12 @@ struct CLIPBlock: Sendable {
       func rows() -> Activations { step.scratch.take(rows: x.rows, width: x.width) }
       let (normed, queries, keys, values) = (rows(), rows(), rows(), rows())
       norm1.forward(x, into: normed, step)
-      backend.linear(normed, q, into: queries, adding: false)
-      backend.linear(normed, k, into: keys, adding: false)
-      backend.linear(normed, v, into: values, adding: false)
+      step.linear(normed, q, into: queries)
+      step.linear(normed, k, into: keys)
+      step.linear(normed, v, into: values)
       let scale = 1 / Float(x.width / heads).squareRoot()
       backend.fullAttention(q: queries, k: keys, v: values, heads: heads, scale: scale, into: normed)
-      backend.linear(normed, out, into: x, adding: true)
+      step.linear(normed, out, into: x, adding: true)
       norm2.forward(x, into: normed, step)
       mlp.forward(normed, into: x, adding: true, step)
     }

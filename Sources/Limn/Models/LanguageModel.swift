@@ -56,7 +56,7 @@ struct TokenTables: Sendable {
     step.scratch.frame {
       let normed = step.scratch.take(rows: hidden.rows, width: hidden.width)
       norm.forward(hidden, into: normed, step)
-      step.backend.linear(normed, head, into: logits, adding: false)
+      step.backend.linear(normed, head, into: logits, adding: false, tokens: .answer)
     }
   }
 }

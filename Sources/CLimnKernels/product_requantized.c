@@ -1,0 +1,201 @@
+// Products for prompts: the weights of a panel become 8-bit integers with one scale for each row and block.
+//
+//   weight ≈ d · q,  x ≈ dx · xq      Σₖ weight · x ≈ d · dx · (Σ q · (xq + 128) − 128 · Σ q)
+//
+// A K format's own product (product_int8_k.c) multiplies every group's sum with the group's scale: a fifth of its time
+// when many tokens share a panel. Here the scales are multiplied into the weights once per panel, and a block is
+// nothing but integer products. The price is a rounding of the weights to 1/127 of a block's largest, as fine as that
+// of the activations. Decoding keeps the exact integers: to requantise for one token would cost more than it saves.
+#include "kernels.h"
+#include "simd.h"
+#if defined(__x86_64__)
+  #include <immintrin.h>
+#endif
+
+_Static_assert(sizeof(limn_panel_r) == 4096 + 128, "panel of 256 columns");
+_Static_assert(sizeof(limn_x_r) == 272, "activations stay aligned to 16 bytes");
+
+// MARK: The scalar reference
+
+static void multiply_scalar(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  (void)columns;
+  const limn_panel_r *w = panel;
+  for (int t = 0; t < tokens; t++) {
+    const limn_x_r *xt = (const limn_x_r *)((const char *)x + t * x_stride);
+    for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+      int32_t sum = w->bias[r];
+      for (int k = 0; k < LIMN_BLOCK; k++) sum += w->q[k / 4][r][k % 4] * xt->q[k];
+      float *a = acc + t * acc_stride + r;
+      *a = fmaf(w->d[r] * xt->d, (float)sum, *a);
+    }
+  }
+}
+
+/// Rounds to nearest even by 127 / max|x|; a block of (nearly) zeros becomes zeros.
+static void prepare_scalar(const float *x, void *prepared, int columns) {
+  (void)columns;
+  limn_x_r *out = prepared;
+  float largest = 0;
+  for (int k = 0; k < LIMN_BLOCK; k++) largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
+  const float inverse = largest > 1e-30f ? 127 / largest : 0;
+  out->d = largest > 1e-30f ? largest / 127 : 0;
+  for (int k = 0; k < LIMN_BLOCK; k++) out->q[k] = (uint8_t)(128 + (int32_t)rintf(x[k] * inverse));
+}
+
+/// The largest weight that a row's scales allow, so that no weight exceeds ±127.
+static void requantize_scalar(const limn_panel_k *k, limn_panel_r *w, int group, int largest_q) {
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    float largest = 0;
+    for (int g = 0; g < LIMN_BLOCK / group; g++) {
+      const float scale = k->d[r] * (float)k->scale[g][r], min = k->dmin[r] * (float)k->min[g / 2][r][g % 2];
+      const float high = fabsf(fmaf(scale, (float)largest_q, -min)), low = fabsf(min);
+      largest = high > largest ? high : largest;
+      largest = low > largest ? low : largest;
+    }
+    const float inverse = largest > 1e-30f ? 127 / largest : 0;
+    int32_t sum = 0;
+    for (int i = 0; i < LIMN_BLOCK; i++) {
+      const int g = i / group;
+      const float scale = k->d[r] * (float)k->scale[g][r] * inverse;
+      const float min = k->dmin[r] * (float)k->min[g / 2][r][g % 2] * inverse;
+      const float value = rintf(fmaf((float)k->q[i / 4][r][i % 4], scale, -min));
+      sum += w->q[i / 4][r][i % 4] = (int8_t)(value >= -127 && value <= 127 ? (int32_t)value : 0);
+    }
+    w->bias[r] = -128 * sum;
+    w->d[r] = largest > 1e-30f ? largest / 127 : 0;
+  }
+}
+
+// MARK: Vectors: a lane is a row
+
+LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
+  (void)columns;
+  limn_x_r *out = prepared;
+  v16f largest = v_splat(0);
+  for (int k = 0; k < LIMN_BLOCK; k += 16) largest = v_max(largest, v_abs(v_load(x + k)));
+  const float most = v_largest(largest);
+  const float inverse = most > 1e-30f ? 127 / most : 0;
+  out->d = most > 1e-30f ? most / 127 : 0;
+  for (int k = 0; k < LIMN_BLOCK; k += 16) {
+    const v16i q = __builtin_convertvector(__builtin_elementwise_roundeven(v_load(x + k) * inverse), v16i);
+    *(v16b_unaligned *)(out->q + k) = __builtin_convertvector(q + 128, v16b_unaligned);
+  }
+}
+LIMN_INSTANCES(prepare, (const float *x, void *prepared, int columns), (x, prepared, columns))
+
+LIMN_INLINE void requantize_body(const limn_panel_k *k, limn_panel_r *w, int group, int largest_q) {
+  const v16f d = v_load(k->d), dmin = v_load(k->dmin);
+  v16f scale[16], min[16], largest = v_splat(0);
+  const int groups = LIMN_BLOCK / group;
+  for (int g = 0; g < groups; g++) {
+    const v16i mins = v_load_bytes(k->min[g / 2]);
+    scale[g] = d * __builtin_convertvector(v_load_bytes(k->scale[g]), v16f);
+    min[g] = dmin * __builtin_convertvector(g % 2 ? mins >> 16 : mins << 16 >> 16, v16f);
+    largest = v_max(largest, v_abs(v_fma(scale[g], v_splat((float)largest_q), -min[g])));
+    largest = v_max(largest, v_abs(min[g]));
+  }
+  const v16i any = largest > v_splat(1e-30f);
+  const v16f inverse = v_select(any, v_splat(127) / largest, v_splat(0));
+  v_store(w->d, v_select(any, largest / 127, v_splat(0)));
+  v16i sum = {0};
+  for (int g = 0; g < groups; g++) {
+    const v16f a = scale[g] * inverse, b = min[g] * inverse;
+    for (int i = g * group / 4; i < (g + 1) * group / 4; i++) {
+      const v16i four = v_load_bytes(k->q[i]);
+      v16i out = {0};
+      LIMN_UNROLL for (int byte = 0; byte < 4; byte++) {
+        const v16f q = __builtin_convertvector(four >> byte * 8 & 255, v16f);
+        // Adding 1.5 · 2²³ rounds to an integer, which then stands in the lowest bits.
+        const v16i rounded = (v16i)(v_fma(q, a, -b) + 12582912.0f);
+        sum += rounded;
+        out |= (rounded & 255) << byte * 8;
+      }
+      v_store_bytes(w->q[i], out);
+    }
+  }
+  v_store_bytes(w->bias, -128 * (sum - LIMN_BLOCK * (v16i)v_splat(12582912.0f)));
+}
+LIMN_INSTANCES(
+  requantize, (const limn_panel_k *k, limn_panel_r *w, int group, int largest_q), (k, w, group, largest_q))
+
+#if defined(__x86_64__)
+// MARK: AVX-512 VNNI
+
+LIMN_TARGET_VNNI LIMN_INLINE void tile(
+  const limn_panel_r *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int C) {
+  __m512i sum[LIMN_TILE_TOKENS];
+  LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_loadu_si512(w->bias);
+  for (int k = 0; k < LIMN_BLOCK / 4; k += 4)
+    LIMN_UNROLL for (int i = k; i < k + 4; i++) {
+      const __m512i q = _mm512_loadu_si512(w->q[i]);
+      LIMN_UNROLL for (int c = 0; c < C; c++) {
+        int32_t four;
+        memcpy(&four, x + c * x_stride + i * 4, 4);
+        sum[c] = _mm512_dpbusd_epi32(sum[c], _mm512_set1_epi32(four), q);
+      }
+    }
+  const __m512 d = _mm512_loadu_ps(w->d);
+  LIMN_UNROLL for (int c = 0; c < C; c++) {
+    const limn_x_r *xt = (const limn_x_r *)(x + c * x_stride);
+    const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(xt->d));
+    float *a = acc + c * acc_stride;
+    _mm512_storeu_ps(a, _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum[c]), _mm512_loadu_ps(a)));
+  }
+}
+
+LIMN_TARGET_VNNI static void multiply_vnni(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  (void)columns;
+  const char *xt = x;
+#define LIMN_TILES(C)                                                         \
+  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
+    tile(panel, xt, x_stride, acc, acc_stride, C);
+  LIMN_TILES(12)
+  LIMN_TILES(6)
+  LIMN_TILES(3)
+  LIMN_TILES(1)
+}
+#endif
+
+// MARK: The path
+
+/// The format's own panel first, which stays in the nearest cache.
+#define LIMN_UNPACK(isa)                                                                                   \
+  static void unpack_##isa(                                                                                \
+    const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {     \
+    _Alignas(64) limn_panel_k k;                                                                           \
+    path->unpack_k(path, weight, row_bytes, rows, columns, &k);                                            \
+    if (path->group == 16)                                                                                 \
+      requantize_##isa(&k, panel, 16, path->largest_q);                                                    \
+    else                                                                                                   \
+      requantize_##isa(&k, panel, 32, path->largest_q);                                                    \
+  }
+LIMN_UNPACK(scalar)
+#if defined(__x86_64__)
+LIMN_UNPACK(avx512)
+#endif
+
+int limn_products_requantized(limn_path *path, limn_isa isa, int group, int largest_q) {
+  path->unpack_k = path->unpack;
+  path->multiply_one = NULL;
+  path->group = group;
+  path->largest_q = largest_q;
+  path->panel_bytes = sizeof(limn_panel_r);
+  path->x_bytes = sizeof(limn_x_r);
+  if (isa == LIMN_SCALAR) {
+    path->prepare = prepare_scalar;
+    path->unpack = unpack_scalar;
+    path->multiply = multiply_scalar;
+    return 1;
+  }
+#if defined(__x86_64__)
+  if (isa == LIMN_AVX512 && limn_has_vnni()) {
+    path->prepare = prepare_avx512;
+    path->unpack = unpack_avx512;
+    path->multiply = multiply_vnni;
+    return 1;
+  }
+#endif
+  return 0;
+}
