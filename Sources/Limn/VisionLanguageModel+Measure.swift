@@ -40,32 +40,38 @@ extension VisionLanguageModel {
     package var predictedPerSecond = 0.0
   }
 
-  /// Measures sequences with prompts of so many tokens, which then answer together. Nothing is guessed ahead: what
-  /// weights without a meaning say repeats itself.
-  /// - Parameter genTokens: tokens of each sequence; the first one comes with the prompt and is not measured.
+  /// Measures sequences with prompts of so many tokens, which then answer together.
+  /// - Parameters:
+  ///   - genTokens: tokens of each sequence; the first one comes with the prompt and is not measured.
+  ///   - quoting: the answers quote the prompt, 16 tokens and then 4 others, and are guessed ahead, which else
+  ///     they are not.
   /// - Precondition: `promptTokens` + `genTokens` fit the context; with several sequences a few more.
   package func measureText(
-    promptTokens: Int, genTokens: Int, sequences: Int = 1
+    promptTokens: Int, genTokens: Int, sequences: Int = 1, quoting: Bool = false
   ) async throws(LimnError) -> TextSpeed {
     let watch = Stopwatch(sequences: sequences, tokens: (genTokens - 1) * sequences)
     let jobs = (0..<sequences).map { sequence in
       // Which tokens they are makes no difference to the time.
-      let ids = (0..<promptTokens).map { Int32(($0 * 7 + 3 + sequence) % vocabularySize) }
+      func id(_ place: Int) -> Int32 { Int32((place * 7 + 3 + sequence) % vocabularySize) }
+      let ids = (0..<promptTokens).map(id)
       var job = GenerationJob(
         prompt: PromptInputs(tokens: ids), sampling: Sampling(),
         // Who has read its prompt early goes on until all are measured.
         maxTokens: min(genTokens + (sequences == 1 ? 0 : sequences * (1 + promptTokens / 256)), context - promptTokens)
       ) { watch.receive($0, of: sequence) }
-      job.speculation = false
+      job.speculation = quoting
+      if quoting {
+        job.script = (0..<genTokens).map { $0 % 20 < 16 ? ids[$0 % promptTokens] : id(promptTokens + $0) }
+      }
       return job
     }
     let start = ContinuousClock.now
     try await engine.generate(jobs)
     let times = watch.times
     var speed = TextSpeed()
-    guard let first = times.first, let last = times.last else { return speed }
+    guard let first = times.first else { return speed }
     speed.promptPerSecond = Double(promptTokens * sequences) / (first - start).milliseconds * 1000
-    let predicted = (last - first).milliseconds
+    let predicted = ((times.last ?? first) - first).milliseconds
     speed.predictedPerSecond = predicted > 0 ? Double(times.counted) / predicted * 1000 : 0
     return speed
   }

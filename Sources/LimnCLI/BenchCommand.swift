@@ -11,7 +11,7 @@ struct Bench: AsyncParsableCommand {
     discussion: """
       Everything is measured once in each repetition, beginning with a fresh opening of the model; medians count.
       The first word's time is the start of this process, until the command runs, plus the opening and the
-      answering of that repetition. Nothing is guessed ahead.
+      answering of that repetition. Nothing is guessed ahead but with --quoting.
       """)
 
   @OptionGroup var model: ModelReference
@@ -22,6 +22,8 @@ struct Bench: AsyncParsableCommand {
     help: ArgumentHelp("Tokens that come before the answer; default: the text prompt's.", valueName: "n"))
   var depth: Int?
   @Option(help: ArgumentHelp("Also measure so many answers at the same time.", valueName: "n")) var parallel = 1
+  @Flag(help: "Also measure an answer that quotes the prompt, four words of five, guessed ahead.")
+  var quoting = false
   @Option(help: ArgumentHelp("The picture; default: a drawn one.", valueName: "file")) var image: String?
   @Option(help: ArgumentHelp("How often everything is measured; medians count.", valueName: "n"))
   var repetitions = 3
@@ -93,6 +95,11 @@ struct Bench: AsyncParsableCommand {
     if parallel > 1 {
       round.parallelPerSecond = try await vlm.measureText(
         promptTokens: depth ?? promptTokens, genTokens: genTokens, sequences: parallel
+      ).predictedPerSecond
+    }
+    if quoting {
+      round.quotingPerSecond = try await vlm.measureText(
+        promptTokens: depth ?? promptTokens, genTokens: genTokens, quoting: true
       ).predictedPerSecond
     }
     return round

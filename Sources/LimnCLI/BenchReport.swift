@@ -13,6 +13,8 @@ struct BenchRound: Sendable {
   var predictedPerSecond = 0.0
   /// Of all sequences that answered at the same time.
   var parallelPerSecond = 0.0
+  /// Of an answer that quotes the prompt, guessed ahead; 0 where it was not measured.
+  var quotingPerSecond = 0.0
   var work = Work()
 
   /// What the model asks of the machine.
@@ -77,6 +79,7 @@ struct BenchReport {
       object.set("parallel", to: .integer(parallel))
       object.set("parallel_predicted_per_second", to: number(\.parallelPerSecond))
     }
+    if median(\.quotingPerSecond) > 0 { object.set("quoting_predicted_per_second", to: number(\.quotingPerSecond)) }
     object.set("bytes_per_step", to: .integer(work.bytesPerStep))
     object.set("operations_per_token", to: .integer(work.operationsPerToken))
     object.set("repetitions", to: .integer(rounds.count))
@@ -107,9 +110,12 @@ struct BenchReport {
         "\(percent(decodeShare)) of what it reads from memory, at \(work.bytesPerStep >> 20) MB a token"
       ),
     ]
+    func ratio(_ value: Double) -> String { "\((value / median(\.predictedPerSecond)).rounded(to: 1)) times as fast" }
     if parallel > 1 {
-      let ratio = (median(\.parallelPerSecond) / median(\.predictedPerSecond)).rounded(to: 1)
-      rows.append(("\(parallel) answers together", speed(\.parallelPerSecond), "\(ratio) times one"))
+      rows.append(("\(parallel) answers together", speed(\.parallelPerSecond), ratio(median(\.parallelPerSecond))))
+    }
+    if median(\.quotingPerSecond) > 0 {
+      rows.append(("answer that quotes it", speed(\.quotingPerSecond), ratio(median(\.quotingPerSecond))))
     }
     rows += [
       ("first word on a picture", median(\.firstToken).duration, "after the process was started"),

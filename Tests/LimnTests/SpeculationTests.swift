@@ -1,5 +1,6 @@
 import Foundation
 import Limn
+import LimnFiles
 import LimnImage
 import LimnTensor
 import LimnTesting

@@ -15,6 +15,9 @@ package struct GenerationJob: Sendable {
   package var reuse = false
   /// Whether tokens are guessed ahead: it makes no difference to the answer.
   package var speculation = true
+  /// Tokens to say in place of the chosen ones, as far as they reach: for measurements with weights that have no
+  /// meaning.
+  package var script: [Int32] = []
   /// Is told what happens; false ends the sequence.
   package let receive: @Sendable (Event) -> Bool
 

@@ -61,7 +61,8 @@ final class RunningJob {
     var row = 0
     while true {
       let scores = UnsafeMutableBufferPointer(start: logits.pointer + row * logits.width, count: logits.width)
-      let token = sampler.next(scores)
+      let chosen = sampler.next(scores)
+      let token = generated < job.script.count ? job.script[generated] : chosen
       let wasGuessed = lookup.append(token, behind: row)
       generated += 1
       isFinished = !job.receive(.token(token)) || generated >= job.maxTokens
