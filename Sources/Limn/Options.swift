@@ -15,6 +15,9 @@ public struct LoadOptions: Sendable {
   public var template = "auto"
   /// How pictures that are not square are brought to the size that the vision tower reads.
   public var preprocess: PreprocessPolicy = .trained
+  /// Bytes that may be kept for later questions: keys and values of conversations (the latest one's stay,
+  /// whatever they take), and an eighth for pictures' embeddings.
+  public var cacheBytes = 1 << 30
 
   public init() {}
 }
@@ -35,6 +38,11 @@ public struct GenerationOptions: Sendable {
   /// Texts that end the answer; they are not part of it.
   public var stops: [String] = []
   public var overflow: Overflow = .stop
+  /// Whether pictures' embeddings, and keys and values where the prompt begins like an earlier one, are taken from
+  /// earlier questions and kept for later ones. It changes no answer.
+  public var reuse = true
+  /// Whether tokens are guessed ahead where the text repeats itself. It changes no answer.
+  public var speculation = true
 
   public init() {}
 }
@@ -89,6 +97,9 @@ public struct Answer: Sendable, Equatable {
     public var predictedTokens = 0
     /// Prompt positions that were computed, those from an earlier turn not counted.
     public var promptComputed = 0
+    /// Tokens that were guessed ahead, and how many of them were right.
+    public var guessed = 0
+    public var guessedRight = 0
   }
 
   public var text: String

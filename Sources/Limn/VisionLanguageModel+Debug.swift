@@ -1,6 +1,5 @@
 import LimnFiles
 import LimnText
-import Synchronization
 package import LimnTensor
 
 extension VisionLanguageModel {
@@ -30,37 +29,5 @@ extension VisionLanguageModel {
       )
     }
     return try await engine.logits(of: inputs)
-  }
-}
-
-extension VisionLanguageModel {
-  package var hasVision: Bool { checkpoint.config.vision != nil }
-
-  /// How fast a prompt of so many tokens is computed and so many tokens are generated, in tokens per second.
-  /// - Returns: the prompt's length as measured, which the context may limit.
-  package func measureText(
-    promptTokens: Int, genTokens: Int
-  ) async throws(LimnError) -> (prompt: Int, promptPerSecond: Double, predictedPerSecond: Double) {
-    let genTokens = max(1, min(genTokens, context - 1))
-    let promptTokens = max(1, min(promptTokens, context - genTokens))
-    // Which tokens they are makes no difference to the time.
-    let ids = (0..<promptTokens).map { Int32(($0 * 7 + 3) % vocabularySize) }
-    let times = Mutex<[ContinuousClock.Instant]>([])
-    let start = ContinuousClock.now
-    let job = GenerationJob(
-      prompt: PromptInputs(tokens: ids), sampling: Sampling(), maxTokens: genTokens,
-      capacity: promptTokens + genTokens
-    ) { event in
-      if case .token = event { times.withLock { $0.append(.now) } }
-      return true
-    }
-    try await engine.generate([job])
-    let tokens = times.withLock { $0 }
-    let prompt = (tokens[0] - start).milliseconds
-    let predicted = (tokens[tokens.count - 1] - tokens[0]).milliseconds
-    return (
-      promptTokens, Double(promptTokens) / prompt * 1000,
-      predicted > 0 ? Double(tokens.count - 1) / predicted * 1000 : 0
-    )
   }
 }

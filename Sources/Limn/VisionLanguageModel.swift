@@ -53,7 +53,9 @@ public final class VisionLanguageModel: Sendable {
     processor = try ModelImageProcessor(checkpoint, policy: options.preprocess)
     let model = try Llava(checkpoint, context: context)
     let backend = try CPU(threads: options.threads, compute: options.compute)
-    engine = Engine(model, backend: backend, compute: options.compute)
+    engine = Engine(
+      model, backend: backend, compute: options.compute, context: context,
+      cacheBytes: max(0, options.cacheBytes))
     endIDs = Set(tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }
 
@@ -99,19 +101,11 @@ public final class VisionLanguageModel: Sendable {
     /// Prompt text that goes to the tokenizer as it is, instead of the messages' rendering.
     package var rawPrompt: String?
     package var options: GenerationOptions
-    /// Keys, values and picture embeddings of the conversation's earlier turns.
-    package var memory: ConversationMemory?
-    package var pictures: PictureMemory?
 
-    package init(
-      messages: [ChatMessage], rawPrompt: String? = nil, options: GenerationOptions,
-      memory: ConversationMemory? = nil, pictures: PictureMemory? = nil
-    ) {
+    package init(messages: [ChatMessage], rawPrompt: String? = nil, options: GenerationOptions) {
       self.messages = messages
       self.rawPrompt = rawPrompt
       self.options = options
-      self.memory = memory
-      self.pictures = pictures
     }
   }
 
@@ -122,7 +116,7 @@ public final class VisionLanguageModel: Sendable {
     let prompt = try self.prompt(question)
     let sources = question.messages.flatMap(\.images)
     try prompt.check(images: sources.count)
-    let images = try await encode(sources, memory: question.pictures, report)
+    let images = try await encode(sources, reuse: question.options.reuse, report)
     var inputs = PromptInputs(prompt, images: images)
     inputs = try fit(inputs, question.options)
     let encoded = ContinuousClock.now
@@ -132,10 +126,11 @@ public final class VisionLanguageModel: Sendable {
     let writer = AnswerWriter(
       StreamingDetokenizer(tokenizer, skipSpecial: true), stops: question.options.stops + conversation.stops,
       endIDs: endIDs, report)
-    let job = GenerationJob(
+    var job = GenerationJob(
       prompt: inputs, sampling: question.options.sampling, maxTokens: maxTokens,
-      capacity: question.memory == nil ? inputs.count + maxTokens : context, memory: question.memory,
       receive: { writer.receive($0) })
+    job.reuse = question.options.reuse
+    job.speculation = question.options.speculation
     if maxTokens > 0 { try await engine.generate([job]) }
     var answer = writer.answer(prompt: inputs, started: start, encoded: encoded)
     answer.timings.imageEncode = sources.isEmpty ? 0 : (encoded - start).milliseconds
@@ -169,20 +164,16 @@ public final class VisionLanguageModel: Sendable {
   }
 
   /// Decodes, processes and encodes pictures.
+  /// - Parameter reuse: whether embeddings are taken from earlier pictures and kept for later.
   package func encode(
-    _ sources: [ImageSource], memory: PictureMemory? = nil,
+    _ sources: [ImageSource], reuse: Bool = false,
     _ report: @escaping @Sendable (AnswerEvent) -> Void = { _ in }
   ) async throws(LimnError) -> [ImageEmbedding] {
     var embeddings: [ImageEmbedding] = []
     for source in sources {
       let image = try processor.process(try await source.image())
-      if let known = memory?.embedding(of: image) {
-        embeddings.append(known)
-        continue
-      }
-      let embedding = try await engine.encode(image) { report(.encoding(done: $0, of: $1)) }
-      memory?.remember(embedding, of: image)
-      embeddings.append(embedding)
+      embeddings.append(
+        try await engine.encode(image, reuse: reuse) { report(.encoding(done: $0, of: $1)) })
     }
     return embeddings
   }

@@ -125,6 +125,8 @@ enum Report {
         "predicted_ms": .number(timings.predicted.rounded(to: 3)),
         "prompt_per_second": .number(promptPerSecond(answer).rounded(to: 3)),
         "predicted_per_second": .number(predictedPerSecond(answer).rounded(to: 3)),
+        "guessed_tokens": .integer(timings.guessed),
+        "guessed_right_tokens": .integer(timings.guessedRight),
       ]),
     ])
   }
@@ -147,6 +149,9 @@ enum Report {
       "answer",
       "\(answer.usage.completionTokens) tokens, \(predictedPerSecond(answer).rounded(to: 1)) tokens/s, "
         + "ended by \(answer.finishReason == .stop ? "itself" : "its longest length")")
+    if timings.guessed > 0 {
+      line("guessed ahead", "\(timings.guessedRight) of \(timings.guessed) tokens were right")
+    }
     line("memory", "\(peakMemory() >> 20) MB at most")
   }
 

@@ -7,12 +7,23 @@ import LimnTensor
 
 struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measure a model on this machine: opening, looking, reading, answering.")
+    abstract: "Measure a model on this machine: opening, looking, reading, answering.",
+    discussion: """
+      Everything is measured once in each repetition, beginning with a fresh opening of the model; medians count.
+      The first word's time is the start of this process, until the command runs, plus the opening and the
+      answering of that repetition. Nothing is guessed ahead but with --quoting.
+      """)
 
   @OptionGroup var model: ModelReference
 
   @Option(help: ArgumentHelp("Length of the text prompt.", valueName: "n")) var promptTokens = 512
   @Option(help: ArgumentHelp("Length of the answer.", valueName: "n")) var genTokens = 64
+  @Option(
+    help: ArgumentHelp("Tokens that come before the answer; default: the text prompt's.", valueName: "n"))
+  var depth: Int?
+  @Option(help: ArgumentHelp("Also measure so many answers at the same time.", valueName: "n")) var parallel = 1
+  @Flag(help: "Also measure an answer that quotes the prompt, four words of five, guessed ahead.")
+  var quoting = false
   @Option(help: ArgumentHelp("The picture; default: a drawn one.", valueName: "file")) var image: String?
   @Option(help: ArgumentHelp("How often everything is measured; medians count.", valueName: "n"))
   var repetitions = 3
@@ -20,17 +31,24 @@ struct Bench: AsyncParsableCommand {
   @Flag(help: "As JSON.") var json = false
 
   func validate() throws {
-    guard promptTokens > 0, genTokens > 1, repetitions > 0 else {
-      throw ValidationError("--prompt-tokens, --repetitions must be 1 or more, --gen-tokens 2 or more.")
+    func require(_ condition: Bool, _ message: String) throws {
+      if !condition { throw ValidationError(message) }
     }
+    let limit = 1 << 20
+    try require((1...limit).contains(promptTokens), "--prompt-tokens must be 1 or more.")
+    try require((2...limit).contains(genTokens), "--gen-tokens must be 2 or more.")
+    try require((1...limit).contains(depth ?? 1), "--depth must be 1 or more.")
+    try require((1...64).contains(parallel), "--parallel must be between 1 and 64.")
+    try require(repetitions > 0, "--repetitions must be 1 or more.")
   }
 
   func run() async throws {
-    let picture = try await image.map { try ImageSource($0) }?.image() ?? Self.drawnPicture()
-    var rounds: [Round] = []
+    let startUp = Process.millisecondsSinceStart
+    let picture = try image.map { try ImageSource($0) } ?? .pixels(Self.drawnPicture())
+    var rounds: [BenchRound] = []
     for index in 0..<repetitions {
       Terminal.progress("measuring, round \(index + 1) of \(repetitions)")
-      rounds.append(try await interruptible { try await measure(picture) })
+      rounds.append(try await interruptible { try await measure(picture, startUp: startUp) })
     }
     // Measuring the machine takes memory of its own.
     let peak = peakMemory()
@@ -38,80 +56,61 @@ struct Bench: AsyncParsableCommand {
     let cpu = try CPU(threads: compute.threads)
     let machine = cpu.measureCeilings()
     Terminal.endProgress()
-    func median(_ value: (Round) -> Double) -> Double {
-      let sorted = rounds.map(value).sorted()
-      return sorted[sorted.count / 2].rounded(to: 3)
-    }
-    let promptTokens = rounds[0].promptTokens
-    if json {
-      let report: JSON = .object([
-        "threads": .integer(cpu.threads), "isa": .string(cpu.isa.rawValue),
-        "load_ms": .number(median(\.load)), "image_encode_ms": .number(median(\.encode)),
-        "prompt_tokens": .integer(promptTokens),
-        "prompt_per_second": .number(median(\.promptPerSecond)),
-        "predicted_per_second": .number(median(\.predictedPerSecond)),
-        "first_token_ms": .number(median(\.firstToken)),
-        "second_question_ms": .number(median(\.secondQuestion)),
-        "peak_rss_bytes": .integer(peak),
-        "machine": .object([
-          "read_gb_s": .number(machine.readGBs.rounded(to: 1)),
-          "bf16_gflop_s": .number(machine.bf16GFlops.rounded(to: 0)),
-          "int8_gop_s": .number(machine.int8GOps.rounded(to: 0)),
-        ]),
-      ])
-      return Terminal.print(report.serialised())
-    }
-    func row(_ name: String, _ value: String) {
-      Terminal.print(name.padding(toLength: 26, withPad: " ", startingAt: 0) + value)
-    }
-    row("threads, instructions", "\(cpu.threads), \(cpu.isa.rawValue)")
-    row("open the model", median(\.load).duration)
-    row("look at a picture", median(\.encode).duration)
-    row("read \(promptTokens) tokens", "\(median(\.promptPerSecond).rounded(to: 1)) tokens/s")
-    row("answer", "\(median(\.predictedPerSecond).rounded(to: 1)) tokens/s")
-    row("first word on a picture", "\(median(\.firstToken).duration) after starting")
-    row("second question on it", "\(median(\.secondQuestion).duration) to the first word")
-    row("peak memory", "\(peak >> 20) MB")
-    row(
-      "this machine",
-      "reads \(machine.readGBs.rounded(to: 1)) GB/s; \(Int(machine.bf16GFlops)) GFLOP/s in bf16, "
-        + "\(Int(machine.int8GOps)) GOP/s in int8")
-  }
-
-  private struct Round {
-    var load = 0.0
-    var encode = 0.0
-    var promptTokens = 0
-    var promptPerSecond = 0.0
-    var predictedPerSecond = 0.0
-    var firstToken = 0.0
-    var secondQuestion = 0.0
+    let report = BenchReport(
+      threads: cpu.threads, isa: cpu.isa, machine: machine, rounds: rounds, promptTokens: promptTokens,
+      depth: depth ?? promptTokens, parallel: parallel, peakMemory: peak)
+    Terminal.print(json ? report.json.serialised() : report.table)
   }
 
   /// Everything once, from opening the model on.
-  private func measure(_ picture: RGBImage) async throws -> Round {
-    var round = Round()
+  private func measure(_ picture: ImageSource, startUp: Double) async throws -> BenchRound {
+    var round = BenchRound()
     let start = ContinuousClock.now
     var options = LoadOptions()
     options.threads = compute.threads
     options.projectorFile = model.mmproj
+    options.context = try neededContext()
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
+    round.work = BenchRound.Work(vlm)
 
-    if vlm.hasVision {
-      let session = ChatSession(vlm)
-      var generation = GenerationOptions()
-      generation.maxTokens = 1
-      let first = try await session.finish("Describe this picture.", [.pixels(picture)], generation)
-      round.encode = first.timings.imageEncode
-      round.firstToken = round.load + first.timings.firstToken
-      let second = try await session.finish("What is in the middle?", [], generation)
-      round.secondQuestion = second.timings.firstToken
+    let session = ChatSession(vlm)
+    var generation = GenerationOptions()
+    generation.maxTokens = 1
+    let pictures = vlm.hasVision ? [picture] : []
+    let first = try await session.finish("Describe this picture.", pictures, generation)
+    round.encode = first.timings.imageEncode
+    round.firstToken = startUp + round.load + first.timings.firstToken
+    let second = try await session.finish("What is in the middle?", [], generation)
+    round.secondQuestion = second.timings.firstToken
+    await vlm.engine.forget()
+
+    let text = try await vlm.measureText(promptTokens: promptTokens, genTokens: depth == nil ? genTokens : 1)
+    round.promptPerSecond = text.promptPerSecond
+    round.predictedPerSecond = text.predictedPerSecond
+    if let depth {
+      round.predictedPerSecond = try await vlm.measureText(promptTokens: depth, genTokens: genTokens)
+        .predictedPerSecond
     }
-    let (prompt, perSecond, predicted) = try await vlm.measureText(
-      promptTokens: promptTokens, genTokens: genTokens)
-    (round.promptTokens, round.promptPerSecond, round.predictedPerSecond) = (prompt, perSecond, predicted)
+    if parallel > 1 {
+      round.parallelPerSecond = try await vlm.measureText(
+        promptTokens: depth ?? promptTokens, genTokens: genTokens, sequences: parallel
+      ).predictedPerSecond
+    }
+    if quoting {
+      round.quotingPerSecond = try await vlm.measureText(
+        promptTokens: depth ?? promptTokens, genTokens: genTokens, quoting: true
+      ).predictedPerSecond
+    }
     return round
+  }
+
+  /// The context to open the model with, where what is asked for is longer than what it has by itself.
+  private func neededContext() throws -> Int? {
+    let longest = max(promptTokens, depth ?? promptTokens)
+    let needed = longest + genTokens + (parallel == 1 ? 0 : parallel * (1 + longest / 256))
+    let checkpoint = try Checkpoint.open(try model.reference, mmproj: model.mmproj)
+    return needed > min(checkpoint.config.language.maxPositions, 8192) ? needed : nil
   }
 
   /// A picture with something everywhere: coloured waves.
@@ -139,5 +138,25 @@ extension ChatSession {
       if case .finished(let answer) = event { return answer }
     }
     throw LimnError(.interrupted, "stopped")
+  }
+}
+
+extension Process {
+  /// Since the system started this process: by its own record where it keeps one in the clock's units (Linux, to
+  /// a hundredth of a second), else 0.
+  fileprivate static var millisecondsSinceStart: Double {
+    #if os(Linux)
+      // Field 22 of proc(5)'s stat; the second one, the name in parentheses, may hold spaces.
+      guard let stat = try? String(contentsOfFile: "/proc/self/stat", encoding: .utf8),
+        let fields = stat.split(separator: ")").last?.split(separator: " "), fields.count > 19,
+        let ticks = Double(fields[19])
+      else { return 0 }
+      var now = timespec()
+      clock_gettime(CLOCK_BOOTTIME, &now)
+      let started = ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+      return max(0, Double(now.tv_sec) - started + Double(now.tv_nsec) * 1e-9) * 1000
+    #else
+      return 0
+    #endif
   }
 }

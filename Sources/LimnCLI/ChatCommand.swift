@@ -35,7 +35,7 @@ struct Chat: AsyncParsableCommand {
     let vlm = try await answer.load(model, preprocess, compute)
     model.warnAboutDemo()
     var conversation = Conversation(
-      session: ChatSession(vlm, system: answer.system, reuse: !answer.noCache), options: answer,
+      session: ChatSession(vlm, system: answer.system), options: answer,
       load: (ContinuousClock.now - start).milliseconds)
     for image in images + moreImages { try await conversation.attach(image) }
     if isatty(STDIN_FILENO) == 1 {

@@ -108,8 +108,11 @@ struct AnswerOptions: ParsableArguments {
   @Option(help: "What to do with a prompt that does not fit: stop, or truncate-middle.")
   var overflow: Overflow = .stop
 
-  @Flag(help: "Keep nothing between turns.")
+  @Flag(help: "Compute everything anew: nothing of earlier turns and pictures is reused.")
   var noCache = false
+
+  @Flag(help: "Do not guess tokens ahead where the text repeats itself; the answer is the same, only slower.")
+  var noSpeculation = false
 
   @Flag(help: "Say on standard error how long each part took.")
   var stats = false
@@ -141,6 +144,8 @@ struct AnswerOptions: ParsableArguments {
     options.maxTokens = maxTokens
     options.stops = stop
     options.overflow = overflow
+    options.reuse = !noCache
+    options.speculation = !noSpeculation
     return options
   }
 

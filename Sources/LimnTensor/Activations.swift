@@ -49,9 +49,7 @@ package final class Scratch {
     }
     if current == blocks.count {
       let size = max(count, 1 << 16, (blocks.last?.count ?? 0) * 2)
-      let raw = UnsafeMutableRawPointer.allocate(byteCount: size * 4, alignment: 64)
-      blocks.append(
-        UnsafeMutableBufferPointer(start: raw.bindMemory(to: Float.self, capacity: size), count: size))
+      blocks.append(allocateLarge(size * 4).bindMemory(to: Float.self))
     }
     let pointer = blocks[current].baseAddress! + used
     used += count

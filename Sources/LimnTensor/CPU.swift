@@ -19,7 +19,7 @@ package final class CPU: Backend, @unchecked Sendable {
   let pool: ThreadPool
   let kernels: limn_kernels
   private let paths: Paths
-  private var workspace = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 64)
+  private var workspace = allocateLarge(64)
 
   /// More threads than any machine has cores are of no use.
   package static let mostThreads = 1024
@@ -105,7 +105,7 @@ package final class CPU: Backend, @unchecked Sendable {
   private func reserve(_ bytes: Int) {
     if bytes <= workspace.count { return }
     workspace.deallocate()
-    workspace = .allocate(byteCount: (bytes + 4095) & ~4095, alignment: 4096)
+    workspace = allocateLarge((bytes + 4095) & ~4095)
   }
 
   package func gather(_ ids: UnsafeBufferPointer<Int32>, from table: Matrix, into y: Activations) {

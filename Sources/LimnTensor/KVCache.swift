@@ -18,7 +18,9 @@ package final class KVCache {
   package let capacity: Int
   package let storage: Storage
   /// How many positions hold keys and values; the engine moves it after each step, and back to drop a suffix.
-  package var count = 0
+  package var count = 0 { didSet { mostCount = max(mostCount, count) } }
+  /// The most positions that it ever held.
+  private var mostCount = 0
   private let memory: UnsafeMutableRawBufferPointer
 
   package init(layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: Storage) {
@@ -33,6 +35,9 @@ package final class KVCache {
   }
 
   deinit { memory.deallocate() }
+
+  /// Memory that the positions written so far take: the system gives it page by page.
+  package var usedBytes: Int { 2 * layers * layerBytes / max(1, capacity) * min(capacity, (mostCount + 63) & ~63) }
 
   private var layerBytes: Int { kvHeads * capacity * headSize * storage.bytesPerValue }
 

@@ -35,6 +35,7 @@ package final class Memory: @unchecked Sendable {
       throw Self.refusal(path, errno)
     }
     self.bytes = UnsafeRawBufferPointer(start: start, count: count)
+    preferLargePages(start, count)
   }
 
   /// Allocates `count` bytes, aligned to 64, and lets `fill` write all of them.
@@ -62,4 +63,23 @@ package final class Memory: @unchecked Sendable {
       ? LimnError(.notFound, "no such file", in: path, remedy: "check the path")
       : LimnError(.unavailable, "cannot be opened (\(reason))", in: path)
   }
+}
+
+/// Uninitialised memory, aligned to 64 bytes at least, in large pages if it is worth it.
+package func allocateLarge(_ count: Int) -> UnsafeMutableRawBufferPointer {
+  let isLarge = count >= 2 * largePage
+  let size = isLarge ? (count + largePage - 1) & ~(largePage - 1) : count
+  let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: isLarge ? largePage : 64)
+  if isLarge { preferLargePages(buffer.baseAddress!, size) }
+  return buffer
+}
+
+private let largePage = 2 << 20
+
+/// A page of 4 KB is a few hundred nanoseconds of work for the processor, and for a virtual machine's twice that.
+/// Advice only: a system without large pages goes on as before.
+private func preferLargePages(_ start: UnsafeMutableRawPointer, _ count: Int) {
+  #if canImport(Glibc)
+    if count >= largePage { madvise(start, count, MADV_HUGEPAGE) }
+  #endif
 }

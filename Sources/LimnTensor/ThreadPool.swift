@@ -144,7 +144,7 @@ private final class Shared: @unchecked Sendable {
     scratchBytes = (bytes + 4095) & ~4095
     for thread in 0..<threads {
       scratch[thread]?.deallocate()
-      scratch[thread] = .allocate(byteCount: scratchBytes, alignment: 4096)
+      scratch[thread] = allocateLarge(scratchBytes).baseAddress
     }
   }
 

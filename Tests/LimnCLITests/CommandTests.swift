@@ -35,6 +35,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
       ["ask", "x", "--preprocess", "fold"], ["debug", "logits", "--output", "x.npy"],
       ["ask", "x", "--top-p", "2"],
       ["ask", "x", "--template", "nonsense"], ["debug", "detokenize", "a,b"],
+      ["bench", "--gen-tokens", "1"], ["bench", "--parallel", "0"], ["bench", "--depth", "-1"],
     ])
   func usage(_ arguments: [String]) throws {
     let outcome = try limn(arguments)
@@ -95,6 +96,46 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
       "load_ms", "image_encode_ms", "prompt_ms", "first_token_ms", "predicted_ms", "prompt_per_second",
       "predicted_per_second",
     ] { #expect(timings[key] != nil) }
+  }
+
+  @Test("guessing ahead and reuse can be switched off, and the answer is the same")
+  func switches() throws {
+    let options = ["--model", tinyModel, "--max-tokens", "60", "--raw-prompt", "--json"]
+    func answer(_ more: String...) throws -> [String: Any] {
+      let outcome = try limn(["ask", "house house house house"] + options + more)
+      #expect(outcome.code == 0, "\(outcome.err)")
+      return try #require(try JSONSerialization.jsonObject(with: Data(outcome.out.utf8)) as? [String: Any])
+    }
+    let (plain, off) = (try answer(), try answer("--no-speculation", "--no-cache"))
+    #expect(plain["text"] as? String == off["text"] as? String)
+    let guessed = try #require((off["timings"] as? [String: Any])?["guessed_tokens"] as? Int)
+    #expect(guessed == 0)
+    #expect((plain["timings"] as? [String: Any])?["guessed_tokens"] is Int)
+  }
+
+  @Test("a measurement as JSON has all figures, for a model with pictures; a table has a line for each")
+  func bench() throws {
+    let arguments = [
+      "bench", "--model", tinyModel, "--prompt-tokens", "20", "--gen-tokens", "4", "--repetitions", "2",
+    ]
+    let outcome = try limn(arguments + ["--depth", "30", "--parallel", "3", "--quoting", "--json"])
+    #expect(outcome.code == 0, "\(outcome.err)")
+    let object = try #require(
+      try JSONSerialization.jsonObject(with: Data(outcome.out.utf8)) as? [String: Any])
+    for key in [
+      "load_ms", "image_encode_ms", "prompt_tokens", "prompt_per_second", "predicted_per_second",
+      "first_token_ms", "second_question_ms", "peak_rss_bytes", "threads", "parallel_predicted_per_second",
+      "quoting_predicted_per_second",
+    ] { #expect(object[key] as? Double ?? 0 > 0, "\(key)") }
+    #expect(object["prompt_tokens"] as? Int == 20 && object["depth"] as? Int == 30)
+    #expect(object["isa"] is String)
+    let machine = try #require(object["machine"] as? [String: Double])
+    for key in ["read_gb_s", "bf16_gflop_s", "int8_gop_s"] { #expect(machine[key] ?? 0 > 0) }
+    #expect(object["first_token_ms"] as! Double > object["load_ms"] as! Double)
+
+    let table = try limn(arguments + ["--image", tinyPicture, "--threads", "1"])
+    #expect(table.code == 0, "\(table.err)")
+    #expect(table.out.split(separator: "\n").count == 9 && table.out.contains("% of what"))
   }
 
   @Test("a picture comes from standard input, a data URL or a file, and the answer is the same")

@@ -13,8 +13,7 @@ private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: In
   let tokens = Mutex(prompts.map { _ in [Int32]() })
   let jobs = prompts.enumerated().map { index, prompt in
     GenerationJob(
-      prompt: prompt, sampling: Sampling(), maxTokens: maxTokens + index,
-      capacity: prompt.count + maxTokens + index
+      prompt: prompt, sampling: Sampling(), maxTokens: maxTokens + index
     ) { event in
       if case .token(let id) = event { tokens.withLock { $0[index].append(id) } }
       return true

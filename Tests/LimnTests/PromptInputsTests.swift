@@ -3,14 +3,6 @@ import LimnTensor
 import Testing
 
 @Suite struct PromptInputsTests {
-  @Test("parts of a prompt put together are the prompt")
-  func parts() {
-    let prompt = PromptInputs(tokens: Array(0..<10))
-    let keys = [0, 4, 8].flatMap { prompt.part(from: $0, atMost: 4).keys }
-    #expect(keys == prompt.keys)
-    #expect(prompt.part(from: 10, atMost: 4).count == 0)
-  }
-
   @Test("a prompt that is too long loses text from its middle, never its ends")
   func truncation() throws {
     let prompt = PromptInputs(tokens: Array(0..<100))

@@ -67,6 +67,43 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     #expect(shares[1] > 0 && shares[2] > 0)
   }
 
+  /// 3000 tokens in a scrambled order, with ties.
+  private let many: [Float] = (0..<3000).map { Float(($0 * 7919) % 3001 / 3) * 0.01 }
+
+  @Test(
+    "of a large vocabulary just those tokens are drawn that sorting the whole of it would leave",
+    arguments: [(40, 1.0, 0.0), (0, 0.05, 0.0), (0, 1.0, 0.9), (100, 0.5, 0.0), (0, 0.2, 0.8), (2999, 0.05, 0.0)])
+  func partialSelection(topK: Int, topP: Double, minP: Double) {
+    let order = many.indices.sorted { many[$0] > many[$1] || (many[$0] == many[$1] && $0 < $1) }
+    var left = topK > 0 ? Array(order.prefix(topK)) : order
+    let weights = left.map { exp(Double(many[$0])) }
+    let wanted = topP * weights.reduce(0, +)
+    var sum = 0.0
+    left = Array(left[...(weights.firstIndex { sum += $0; return sum >= wanted } ?? left.count - 1)])
+    left = left.filter { exp(Double(many[$0]) - Double(many[order[0]])) >= minP }
+    let options = sampling { ($0.topK, $0.topP, $0.minP) = (topK, topP, minP) }
+    var sampler = Sampler(options)
+    var drawn: Set<Int32> = []
+    for _ in 0..<4000 {
+      var logits = many
+      drawn.insert(logits.withUnsafeMutableBufferPointer { sampler.next($0) })
+    }
+    #expect(drawn.isSubset(of: Set(left.map(Int32.init))))
+    // What is left is a few hundred tokens of nearly equal weight: most of them come up.
+    #expect(Double(drawn.count) >= 0.9 * Double(left.count), "\(drawn.count) of \(left.count)")
+  }
+
+  @Test("logits that are no numbers give some token, whatever the cuts")
+  func notNumbers() {
+    for change: (inout Sampling) -> Void in [{ _ in }, { $0.topP = 0.9 }, { $0.minP = 0.1 }, { $0.topK = 2 }] {
+      for value in [Float.nan, -.infinity, .infinity] {
+        var sampler = Sampler(sampling(change))
+        var logits = [Float](repeating: value, count: 5)
+        #expect((0..<5).contains(logits.withUnsafeMutableBufferPointer { sampler.next($0) }))
+      }
+    }
+  }
+
   @Test("the same seed gives the same tokens, another seed others")
   func seeds() {
     func tokens(_ seed: UInt64) -> [Int32] {

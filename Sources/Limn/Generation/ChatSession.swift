@@ -3,12 +3,11 @@ public import LimnImage
 import LimnTensor
 import Synchronization
 
-/// A conversation: remembers what was said, and computes only what is new in each turn.
+/// A conversation: remembers what was said, and computes only what is new in each turn, as the model does for
+/// all questions that begin like an earlier one.
 public final class ChatSession: Sendable {
   public let model: VisionLanguageModel
   private let state: Mutex<State>
-  private let memory: ConversationMemory?
-  private let pictures: PictureMemory?
 
   private struct State {
     var messages: [ChatMessage]
@@ -16,12 +15,9 @@ public final class ChatSession: Sendable {
     var turn: Task<Void, Never>?
   }
 
-  /// - Parameter reuse: whether keys, values and picture embeddings are kept between turns.
-  public init(_ model: VisionLanguageModel, system: String? = nil, reuse: Bool = true) {
+  public init(_ model: VisionLanguageModel, system: String? = nil) {
     self.model = model
     state = Mutex(State(messages: system.map { [ChatMessage(.system, $0)] } ?? []))
-    memory = reuse ? ConversationMemory() : nil
-    pictures = reuse ? PictureMemory() : nil
   }
 
   /// What was said so far.
@@ -70,8 +66,7 @@ public final class ChatSession: Sendable {
   ) async {
     var messages = self.messages
     change(&messages)
-    let question = VisionLanguageModel.Question(
-      messages: messages, options: options, memory: memory, pictures: pictures)
+    let question = VisionLanguageModel.Question(messages: messages, options: options)
     let said = Said()
     do throws(LimnError) {
       let answer = try await model.answer(question) { event in

@@ -6,12 +6,19 @@ package import LimnTensor
 /// Runs forward passes, one at a time, on a thread of its own: it knows tokens and embeddings, not text.
 ///
 /// A step takes tokens of several sequences, chunks of prompts and single tokens mixed; each sequence has its
-/// own cache, and no sequence's result depends on its companions. A single question is a batch of one.
+/// own cache, and no sequence's result depends on its companions. A single question is a batch of one. While
+/// sequences answer, a step allocates nothing.
 package actor Engine {
   package nonisolated let model: Llava
   private let backend: CPU
   private let scratch = Scratch()
   private let storage: KVCache.Storage
+  private let context: Int
+  private var pictures: PictureCache
+  private var prefixes: PrefixCache
+  /// The step under way; the arrays stay, so that the next one finds their memory.
+  private var chunks: [Chunk] = []
+  private var segments: [Segment] = []
   /// At most so many rows per step: enough for the matrix products to be efficient, few enough that scratch
   /// memory stays small and a cancelled prompt stops soon.
   private static let rowsPerStep = 1024
@@ -19,22 +26,40 @@ package actor Engine {
   private nonisolated let executor = QueueExecutor()
   package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-  package init(_ model: Llava, backend: CPU, compute: Compute) {
+  /// - Parameters:
+  ///   - context: the longest sequence.
+  ///   - cacheBytes: how much memory may be kept for later sequences: an eighth of it for pictures, the rest for
+  ///     keys and values.
+  package init(_ model: Llava, backend: CPU, compute: Compute, context: Int, cacheBytes: Int) {
     self.model = model
     self.backend = backend
+    self.context = context
     storage = compute == .exact ? .float32 : .float16
+    pictures = PictureCache(limit: cacheBytes / 8)
+    prefixes = PrefixCache(limit: cacheBytes - cacheBytes / 8)
   }
 
   /// A picture's embeddings.
-  /// - Parameter progress: is told how many of how many tiles are done.
+  /// - Parameters:
+  ///   - reuse: whether they may be those of earlier, and are kept for later.
+  ///   - progress: is told how many of how many tiles are done.
   package func encode(
-    _ image: ProcessedImage, progress: @Sendable (Int, Int) -> Void = { _, _ in }
+    _ image: ProcessedImage, reuse: Bool = false, progress: @Sendable (Int, Int) -> Void = { _, _ in }
   ) throws(LimnError) -> ImageEmbedding {
     try Self.checkCancellation()
-    return try model.encode(image, Step(backend: backend, scratch: scratch)) { done throws(LimnError) in
+    if reuse, let known = pictures.embedding(of: PictureKey(image)) { return known }
+    let embedding = try model.encode(image, Step(backend: backend, scratch: scratch)) { done throws(LimnError) in
       progress(done, image.tiles)
       try Self.checkCancellation()
     }
+    if reuse { pictures.keep(embedding) }
+    return embedding
+  }
+
+  /// Lets go of all that was kept for later sequences.
+  package func forget() {
+    pictures.removeAll()
+    prefixes.removeAll()
   }
 
   /// The logits of every position of a prompt: [positions][vocabulary].
@@ -43,10 +68,13 @@ package actor Engine {
     var result: [[Float]] = []
     while cache.count < prompt.count {
       try Self.checkCancellation()
-      let part = prompt.part(from: cache.count, atMost: Self.rowsPerStep)
-      let chunk = Chunk(
-        cache: cache, part: part, expectedLength: prompt.count, tokens: .prompt, wants: .all)
-      step([chunk]) { logits in
+      let part = cache.count..<min(cache.count + Self.rowsPerStep, prompt.count)
+      chunks.removeAll(keepingCapacity: true)
+      chunks.append(
+        Chunk(
+          cache: cache, input: .prompt(prompt, part), count: part.count, expectedLength: prompt.count,
+          wanted: part.count, job: nil))
+      step { logits in
         for row in 0..<logits.rows {
           let start = logits.pointer + row * logits.width
           result.append(Array(UnsafeBufferPointer(start: start, count: logits.width)))
@@ -58,172 +86,100 @@ package actor Engine {
 
   /// Generates for several sequences together until each of them has ended.
   package func generate(_ jobs: [GenerationJob]) throws(LimnError) {
-    var running = jobs.map { RunningJob($0, model.language, storage) }
-    defer { for job in running { job.keepCache() } }
+    var running = jobs.map(start)
+    defer {
+      chunks.removeAll(keepingCapacity: true)
+      for job in running { finish(job) }
+    }
     while !running.isEmpty {
       try Self.checkCancellation()
-      var budget = Self.rowsPerStep
-      var chunks: [Chunk] = []
-      var members: [Int] = []
-      // Prompts first: the two kinds of tokens are multiplied apart.
-      for readsPrompt in [true, false] {
-        for (index, job) in running.enumerated() where job.readsPrompt == readsPrompt && budget > 0 {
-          let chunk = job.nextChunk(atMost: budget)
-          budget -= chunk.part.count
+      chunks.removeAll(keepingCapacity: true)
+      // Who answers goes before who reads: a long prompt is not to keep the others waiting, and the two kinds of
+      // tokens are multiplied apart.
+      var rowsLeft = Self.rowsPerStep
+      for isReading in [false, true] {
+        for job in running where job.isReading == isReading && rowsLeft > 0 {
+          let chunk = job.nextChunk(atMost: rowsLeft, among: running.count)
+          rowsLeft -= chunk.count
           chunks.append(chunk)
-          members.append(index)
         }
       }
-      step(chunks) { logits in
+      step { logits in
         var row = 0
-        for (member, chunk) in zip(members, chunks) {
-          guard chunk.wants == .last else { running[member].advancePrompt(); continue }
-          running[member].choose(
-            UnsafeMutableBufferPointer(start: logits.pointer + row * logits.width, count: logits.width))
-          row += 1
+        for chunk in chunks {
+          chunk.job?.take(logits.rows(row..<row + chunk.wanted))
+          row += chunk.wanted
         }
       }
-      for job in running where job.isFinished { job.keepCache() }
-      running.removeAll(where: \.isFinished)
+      for job in running where job.isFinished { finish(job) }
+      running.removeAll { $0.isFinished }
     }
   }
 
-  // MARK: One step
-
-  /// Which of a chunk's positions need logits.
-  private enum Wants { case none, last, all }
-
-  private struct Chunk {
-    let cache: KVCache
-    let part: PromptInputs
-    let expectedLength: Int
-    let tokens: TokenKind
-    let wants: Wants
+  private func start(_ job: GenerationJob) -> RunningJob {
+    let language = model.language
+    // Rotary tables that change with the length fit neither keys of another length nor guesses.
+    let isTheSame = language.config.ropeScaling.isTheSameForAllLengths
+    let needed = job.prompt.count + job.maxTokens
+    guard job.reuse, isTheSame else {
+      let cache = language.makeCache(capacity: needed, storage: storage)
+      return RunningJob(job, cache, guesses: isTheSame)
+    }
+    // Room for the next turns; memory that no position has reached costs nothing.
+    let room = max(needed, min(context, max(4096, 2 * needed)))
+    let cache =
+      prefixes.take(for: job.prompt.keys, capacity: needed)
+      ?? language.makeCache(capacity: room, storage: storage)
+    return RunningJob(job, cache, guesses: isTheSame)
   }
 
-  /// One forward pass over chunks of prompts and, after them, of answers; `body` reads (and may overwrite) the logits [wanted rows, vocabulary] of the chunks in order.
-  private func step(_ chunks: [Chunk], body: (Activations) -> Void) {
+  private func finish(_ job: RunningJob) {
+    guard job.job.reuse, model.language.config.ropeScaling.isTheSameForAllLengths else { return }
+    prefixes.keep(job.cache, job.keys)
+  }
+
+  /// One forward pass over `chunks`, those of answers first; `body` reads (and may overwrite) the logits [wanted rows, vocabulary] of the
+  /// chunks in order.
+  private func step(_ body: (Activations) -> Void) {
     scratch.frame {
       let language = model.language
-      let rows = chunks.reduce(0) { $0 + $1.part.count }
-      let x = scratch.take(rows: rows, width: language.config.hidden)
-      var segments: [Segment] = []
-      var wanted: [Int] = []
+      let x = scratch.take(rows: chunks.reduce(0) { $0 + $1.count }, width: language.config.hidden)
+      segments.removeAll(keepingCapacity: true)
       var row = 0
+      var answerRows = 0
       for chunk in chunks {
-        let range = row..<row + chunk.part.count
-        chunk.part.write(into: x.rows(range), language, backend)
+        let rows = row..<row + chunk.count
+        switch chunk.input {
+        case .prompt(let prompt, let part): prompt.write(part, into: x.rows(rows), language, backend)
+        case .answer:
+          chunk.job?.withTokens { backend.gather($0, from: language.embeddings, into: x.rows(rows)) }
+          answerRows = rows.upperBound
+        }
         segments.append(
           Segment(
-            cache: chunk.cache, rows: range, position: chunk.cache.count, expectedLength: chunk.expectedLength
-          ))
-        switch chunk.wants {
-        case .none: break
-        case .last: wanted.append(range.upperBound - 1)
-        case .all: wanted.append(contentsOf: range)
-        }
-        row = range.upperBound
+            cache: chunk.cache, rows: rows, position: chunk.cache.count, expectedLength: chunk.expectedLength))
+        row = rows.upperBound
       }
-      let promptRows = chunks.reduce(0) { $1.tokens == .prompt ? $0 + $1.part.count : $0 }
-      let step = Step(backend: backend, scratch: scratch, segments: segments, promptRows: promptRows)
+      let step = Step(backend: backend, scratch: scratch, segments: segments, answerRows: answerRows)
       language.forward(x, step)
-      for chunk in chunks { chunk.cache.count += chunk.part.count }
+      for chunk in chunks { chunk.cache.count += chunk.count }
 
-      let hidden = scratch.take(rows: wanted.count, width: x.width)
-      for (index, row) in wanted.enumerated() {
-        (hidden.pointer + index * x.width).update(from: x.pointer + row * x.width, count: x.width)
+      let wanted = chunks.reduce(0) { $0 + $1.wanted }
+      let hidden = scratch.take(rows: wanted, width: x.width)
+      let logits = scratch.take(rows: wanted, width: language.config.vocabulary)
+      var target = hidden.pointer
+      for (chunk, segment) in zip(chunks, segments) {
+        let count = chunk.wanted * x.width
+        target.update(from: x.pointer + segment.rows.upperBound * x.width - count, count: count)
+        target += count
       }
-      let logits = scratch.take(rows: wanted.count, width: language.config.vocabulary)
-      if !wanted.isEmpty { language.logits(hidden, into: logits, step) }
+      if wanted > 0 { language.logits(hidden, into: logits, step) }
       body(logits)
     }
   }
 
-  // MARK: Jobs under way
-
-  private final class RunningJob {
-    let job: GenerationJob
-    let cache: KVCache
-    private var sampler: Sampler
-    private var generated: [Int32] = []
-    private(set) var isFinished = false
-
-    init(_ job: GenerationJob, _ language: any LanguageModel, _ storage: KVCache.Storage) {
-      self.job = job
-      sampler = Sampler(job.sampling, prompt: job.prompt.tokens)
-      // Rotary tables that change with the length would not fit the keys that are there.
-      if let memory = job.memory, language.config.ropeScaling.isTheSameForAllLengths {
-        cache = memory.cache(for: job.prompt, capacity: job.capacity) { capacity in
-          language.makeCache(capacity: capacity, storage: storage)
-        }
-      } else {
-        cache = language.makeCache(capacity: job.capacity, storage: storage)
-      }
-      _ = job.receive(.prompt(done: cache.count, of: job.prompt.count))
-    }
-
-    var promptLeft: Int { job.prompt.count - cache.count }
-    var readsPrompt: Bool { promptLeft > 0 }
-
-    func nextChunk(atMost limit: Int) -> Chunk {
-      guard promptLeft > 0 else {
-        let part = PromptInputs(tokens: [generated[generated.count - 1]])
-        return Chunk(
-          cache: cache, part: part, expectedLength: cache.count + 1, tokens: .answer, wants: .last)
-      }
-      let part = job.prompt.part(from: cache.count, atMost: limit)
-      return Chunk(
-        cache: cache, part: part, expectedLength: job.prompt.count, tokens: .prompt,
-        wants: part.count == promptLeft ? .last : .none)
-    }
-
-    func advancePrompt() { _ = job.receive(.prompt(done: cache.count, of: job.prompt.count)) }
-
-    /// Takes the next token from the logits and asks whoever listens whether to go on.
-    func choose(_ logits: UnsafeMutableBufferPointer<Float>) {
-      if generated.isEmpty { advancePrompt() }
-      let token = sampler.next(logits)
-      generated.append(token)
-      let goesOn = job.receive(.token(token))
-      isFinished = !goesOn || generated.count >= job.maxTokens || cache.count >= job.capacity
-    }
-
-    func keepCache() { job.memory?.remember(job.prompt, generated: generated, cache) }
-  }
-
   private static func checkCancellation() throws(LimnError) {
     if Task.isCancelled { throw LimnError(.interrupted, "stopped") }
-  }
-}
-
-/// One sequence to generate.
-package struct GenerationJob: Sendable {
-  package enum Event: Sendable {
-    /// So many positions of the prompt are in the cache.
-    case prompt(done: Int, of: Int)
-    case token(Int32)
-  }
-
-  package let prompt: PromptInputs
-  package let sampling: Sampling
-  package let maxTokens: Int
-  /// Positions of the cache: prompt and answer together.
-  package let capacity: Int
-  /// Where the keys and values of an earlier turn are found, and these are kept.
-  package let memory: ConversationMemory?
-  /// Is told what happens; false ends the sequence.
-  package let receive: @Sendable (Event) -> Bool
-
-  package init(
-    prompt: PromptInputs, sampling: Sampling, maxTokens: Int, capacity: Int,
-    memory: ConversationMemory? = nil, receive: @escaping @Sendable (Event) -> Bool
-  ) {
-    self.prompt = prompt
-    self.sampling = sampling
-    self.maxTokens = maxTokens
-    self.capacity = capacity
-    self.memory = memory
-    self.receive = receive
   }
 }
 

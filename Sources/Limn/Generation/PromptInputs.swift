@@ -27,7 +27,7 @@ package struct PromptInputs: Sendable {
   /// What stands at one position, for finding out how much two prompts share.
   package enum Key: Hashable, Sendable {
     case token(Int32)
-    case image(ObjectIdentifier, row: Int)
+    case image(PictureKey, row: Int)
   }
 
   private var runs: [Run] = []
@@ -51,22 +51,14 @@ package struct PromptInputs: Sendable {
     count += run.count
   }
 
-  /// The positions from `first` on, no more than `limit` of them.
-  package func part(from first: Int, atMost limit: Int) -> PromptInputs {
-    var result = PromptInputs(tokens: [])
-    var start = 0
-    for run in runs {
-      let (from, to) = (max(first - start, 0), min(run.count, first + limit - start))
-      if from < to { result.append(run.part(from..<to)) }
-      start += run.count
-      if start >= first + limit { break }
-    }
-    return result
-  }
-
   /// The text tokens, in order.
   package var tokens: [Int32] {
     runs.flatMap { run -> [Int32] in if case .tokens(let ids) = run { ids } else { [] } }
+  }
+
+  /// The text tokens, in order, and −1 where a picture stands.
+  var marked: [Int32] {
+    runs.flatMap { run -> [Int32] in if case .tokens(let ids) = run { ids } else { [-1] } }
   }
 
   /// How many positions belong to pictures.
@@ -78,28 +70,31 @@ package struct PromptInputs: Sendable {
     runs.flatMap { run -> [Key] in
       switch run {
       case .tokens(let ids): ids.map(Key.token)
-      case .image(let image, let rows): rows.map { .image(ObjectIdentifier(image), row: $0) }
+      case .image(let image, let rows): rows.map { .image(image.key, row: $0) }
       }
     }
   }
 
-  /// The pictures, which must live as long as their keys are compared.
-  package var images: [ImageEmbedding] {
-    runs.compactMap { run -> ImageEmbedding? in if case .image(let image, _) = run { image } else { nil } }
-  }
-
-  /// The embeddings of all positions, into x [count, hidden].
-  func write(into x: Activations, _ language: any LanguageModel, _ backend: any Backend) {
-    var row = 0
+  /// The embeddings of some positions, into x [part.count, hidden].
+  func write(_ part: Range<Int>, into x: Activations, _ language: any LanguageModel, _ backend: any Backend) {
+    var start = 0
     for run in runs {
-      let target = x.rows(row..<row + run.count)
-      switch run {
-      case .tokens(let ids): language.embed(ids, into: target, backend)
-      case .image(let image, let rows):
-        target.pointer.update(
-          from: image.values.baseAddress! + rows.lowerBound * x.width, count: rows.count * x.width)
+      let (from, to) = (max(part.lowerBound - start, 0), min(part.upperBound - start, run.count))
+      if from < to {
+        let first = start + from - part.lowerBound
+        let target = x.rows(first..<first + to - from)
+        switch run {
+        case .tokens(let ids):
+          ids.withUnsafeBufferPointer { ids in
+            backend.gather(UnsafeBufferPointer(rebasing: ids[from..<to]), from: language.embeddings, into: target)
+          }
+        case .image(let image, let rows):
+          target.pointer.update(
+            from: image.values.baseAddress! + (rows.lowerBound + from) * x.width, count: target.rows * x.width)
+        }
       }
-      row += run.count
+      start += run.count
+      if start >= part.upperBound { break }
     }
   }
 
@@ -126,31 +121,5 @@ package struct PromptInputs: Sendable {
       }
     }
     return result
-  }
-}
-
-/// The keys and values of a conversation between its turns: the next prompt is only computed from where it
-/// differs from what is already there.
-// @unchecked: only the engine calls it, and the engine runs one thing at a time.
-package final class ConversationMemory: @unchecked Sendable {
-  private var cache: KVCache?
-  private var keys: [PromptInputs.Key] = []
-  private var images: [ImageEmbedding] = []
-
-  package init() {}
-
-  /// A cache of at least this capacity which holds the longest shared beginning; one position is always left
-  /// to compute, because its logits are needed.
-  func cache(for prompt: PromptInputs, capacity: Int, make: (Int) -> KVCache) -> KVCache {
-    guard let cache, cache.capacity >= capacity else { return make(capacity) }
-    let shared = zip(keys, prompt.keys).prefix { $0 == $1 }.count
-    cache.count = min(shared, cache.count, prompt.count - 1)
-    return cache
-  }
-
-  func remember(_ prompt: PromptInputs, generated: [Int32], _ cache: KVCache) {
-    self.cache = cache
-    keys = prompt.keys + generated.map(PromptInputs.Key.token)
-    images = prompt.images
   }
 }

@@ -30,11 +30,13 @@ package struct Sampler: Sendable {
   private var seen: Set<Int32>
   /// How often each token was generated, for the presence and frequency penalties.
   private var counts: [Int32: Int] = [:]
+  /// What may be drawn; it keeps its memory from token to token.
   private var candidates: [Candidate] = []
 
   private struct Candidate {
-    var id: Int32
-    var logit: Float
+    let id: Int32
+    let logit: Float
+    var weight = 0.0
   }
 
   package init(_ sampling: Sampling, prompt: some Sequence<Int32> = []) {
@@ -43,12 +45,13 @@ package struct Sampler: Sendable {
     seen = sampling.repeatPenalty == 1 ? [] : Set(prompt)
   }
 
-  /// The next token. Penalties come first, then top-k, temperature, top-p and min-p, each on what is left.
+  /// The next token. Penalties come first, then top-k, temperature, top-p and min-p, each on what is left. The
+  /// logits are overwritten.
   package mutating func next(_ logits: UnsafeMutableBufferPointer<Float>) -> Int32 {
     penalise(logits)
     let token = sampling.temperature <= 0 ? Self.argmax(logits) : draw(logits)
     if sampling.repeatPenalty != 1 { seen.insert(token) }
-    counts[token, default: 0] += 1
+    if penalisesCounts { counts[token, default: 0] += 1 }
     return token
   }
 
@@ -59,53 +62,124 @@ package struct Sampler: Sendable {
     return Int32(best)
   }
 
+  private var penalisesCounts: Bool { sampling.presencePenalty != 0 || sampling.frequencyPenalty != 0 }
+
   private func penalise(_ logits: UnsafeMutableBufferPointer<Float>) {
     let penalty = Float(sampling.repeatPenalty)
     for id in seen {
       let logit = logits[Int(id)]
       logits[Int(id)] = logit > 0 ? logit / penalty : logit * penalty
     }
-    guard sampling.presencePenalty != 0 || sampling.frequencyPenalty != 0 else { return }
+    guard penalisesCounts else { return }
     for (id, count) in counts {
       logits[Int(id)] -= Float(sampling.presencePenalty + sampling.frequencyPenalty * Double(count))
     }
   }
 
+  // MARK: Drawing
+
+  /// A token's share before it is divided by the sum of all.
+  private func weight(_ logit: Float, top: Float) -> Double {
+    exp((Double(logit) - Double(top)) / sampling.temperature)
+  }
+
   private mutating func draw(_ logits: UnsafeMutableBufferPointer<Float>) -> Int32 {
-    candidates.removeAll(keepingCapacity: true)
-    candidates.reserveCapacity(logits.count)
-    for (id, logit) in logits.enumerated() { candidates.append(Candidate(id: Int32(id), logit: logit)) }
-    candidates.sort { $0.logit > $1.logit || ($0.logit == $1.logit && $0.id < $1.id) }
-    if sampling.topK > 0 { candidates.removeLast(max(0, candidates.count - sampling.topK)) }
-
-    let top = Double(candidates[0].logit)
-    var weights = candidates.map { exp((Double($0.logit) - top) / sampling.temperature) }
-    if sampling.topP < 1 { keep(nucleus(weights), &weights) }
-    if sampling.minP > 0 { keep(weights.count { $0 >= sampling.minP * weights[0] }, &weights) }
-
-    var remaining = random.unit() * weights.reduce(0, +)
-    for (index, weight) in weights.enumerated() {
-      remaining -= weight
-      if remaining < 0 { return candidates[index].id }
+    let best = Self.argmax(logits)
+    let top = logits[Int(best)]
+    // Only what may be left in the end is listed and sorted, some dozens of tokens as a rule.
+    var total: Double?
+    if sampling.topK > 0, sampling.topK < logits.count {
+      listLargest(sampling.topK, logits)
+    } else {
+      var least = sampling.minP
+      if sampling.topP < 1 {
+        let sum = logits.reduce(0) { $0 + weight($1, top: top) }
+        // All tokens of a smaller weight together do not make up what top-p leaves out.
+        least = max(least, (1 - sampling.topP) * sum / Double(logits.count))
+        total = sum
+      }
+      guard least > 0 else { return drawFromAll(logits, best: best) }
+      // A little less, so that rounding leaves nothing out that the cuts below would keep.
+      list(logits, from: Double(top) + log(min(least, 1) * 0.999) * sampling.temperature)
     }
-    return candidates[weights.count - 1].id
+    // Logits that are no numbers, of a broken model.
+    guard !candidates.isEmpty else { return best }
+    candidates.sort { $0.logit > $1.logit || ($0.logit == $1.logit && $0.id < $1.id) }
+    for index in candidates.indices { candidates[index].weight = weight(candidates[index].logit, top: top) }
+    if sampling.topP < 1 { keep(nucleus(of: total ?? candidates.reduce(0) { $0 + $1.weight })) }
+    if sampling.minP > 0 { keep(candidates.count { $0.weight >= sampling.minP * candidates[0].weight }) }
+
+    var remaining = random.unit() * candidates.reduce(0) { $0 + $1.weight }
+    for candidate in candidates {
+      remaining -= candidate.weight
+      if remaining < 0 { return candidate.id }
+    }
+    return candidates[candidates.count - 1].id
+  }
+
+  /// In the order of the vocabulary: nothing has to be sorted where nothing is left out.
+  private mutating func drawFromAll(_ logits: UnsafeMutableBufferPointer<Float>, best: Int32) -> Int32 {
+    let top = logits[Int(best)]
+    var sum = 0.0
+    for index in logits.indices {
+      logits[index] = Float(weight(logits[index], top: top))
+      sum += Double(logits[index])
+    }
+    var remaining = random.unit() * sum
+    for index in logits.indices {
+      remaining -= Double(logits[index])
+      if remaining < 0 { return Int32(index) }
+    }
+    return best
+  }
+
+  private mutating func list(_ logits: UnsafeMutableBufferPointer<Float>, from least: Double) {
+    candidates.removeAll(keepingCapacity: true)
+    for index in logits.indices where Double(logits[index]) >= least {
+      candidates.append(Candidate(id: Int32(index), logit: logits[index]))
+    }
+  }
+
+  /// Lists the largest logits, of equals the first: a heap with the least of them at its root.
+  private mutating func listLargest(_ count: Int, _ logits: UnsafeMutableBufferPointer<Float>) {
+    candidates.removeAll(keepingCapacity: true)
+    for index in 0..<count { candidates.append(Candidate(id: Int32(index), logit: logits[index])) }
+    for root in (0..<count / 2).reversed() { siftDown(from: root) }
+    for index in count..<logits.count where logits[index] > candidates[0].logit {
+      candidates[0] = Candidate(id: Int32(index), logit: logits[index])
+      siftDown(from: 0)
+    }
+  }
+
+  private mutating func siftDown(from root: Int) {
+    func isLess(_ a: Candidate, _ b: Candidate) -> Bool {
+      a.logit < b.logit || (a.logit == b.logit && a.id > b.id)
+    }
+    var parent = root
+    while true {
+      var least = parent
+      for child in 2 * parent + 1...2 * parent + 2
+      where child < candidates.count && isLess(candidates[child], candidates[least]) {
+        least = child
+      }
+      if least == parent { return }
+      candidates.swapAt(parent, least)
+      parent = least
+    }
   }
 
   /// How many of the likeliest tokens it takes to reach top-p; at least one.
-  private func nucleus(_ weights: [Double]) -> Int {
-    let wanted = sampling.topP * weights.reduce(0, +)
+  private func nucleus(of total: Double) -> Int {
     var sum = 0.0
-    for (index, weight) in weights.enumerated() {
-      sum += weight
-      if sum >= wanted { return index + 1 }
+    for (index, candidate) in candidates.enumerated() {
+      sum += candidate.weight
+      if sum >= sampling.topP * total { return index + 1 }
     }
-    return weights.count
+    return candidates.count
   }
 
-  private mutating func keep(_ count: Int, _ weights: inout [Double]) {
-    let count = max(1, count)
-    weights.removeLast(weights.count - count)
-    candidates.removeLast(candidates.count - count)
+  private mutating func keep(_ count: Int) {
+    candidates.removeLast(candidates.count - max(1, count))
   }
 }
 

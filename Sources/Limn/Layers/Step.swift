@@ -24,27 +24,24 @@ package struct Step {
   package let scratch: Scratch
   /// Of the language model; none in a vision tower.
   package let segments: [Segment]
-  /// So many rows, the first ones, are prompts' (or patches); those after them are answers'.
-  package let promptRows: Int
+  /// So many rows, the first ones, are answers'; those after them are prompts' (or patches).
+  package let answerRows: Int
 
-  package init(
-    backend: any Backend, scratch: Scratch, segments: [Segment] = [], promptRows: Int = .max
-  ) {
+  package init(backend: any Backend, scratch: Scratch, segments: [Segment] = [], answerRows: Int = 0) {
     self.backend = backend
     self.scratch = scratch
     self.segments = segments
-    self.promptRows = promptRows
+    self.answerRows = answerRows
   }
 
   /// y = layer(x), or y += that; x [rows of the step, inputs], y [rows, outputs].
   package func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool = false) {
-    let prompts = min(promptRows, x.rows)
-    if prompts > 0 {
-      backend.linear(x.rows(0..<prompts), layer, into: y.rows(0..<prompts), adding: adding, tokens: .prompt)
-    }
-    if prompts < x.rows {
-      let answers = prompts..<x.rows
+    let answers = 0..<min(answerRows, x.rows), prompts = answers.upperBound..<x.rows
+    if !answers.isEmpty {
       backend.linear(x.rows(answers), layer, into: y.rows(answers), adding: adding, tokens: .answer)
+    }
+    if !prompts.isEmpty {
+      backend.linear(x.rows(prompts), layer, into: y.rows(prompts), adding: adding, tokens: .prompt)
     }
   }
 }

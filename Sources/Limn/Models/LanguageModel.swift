@@ -26,11 +26,6 @@ extension LanguageModel {
       layers: config.layers, kvHeads: config.kvHeads, headSize: config.headSize, capacity: capacity,
       storage: storage)
   }
-
-  /// The embeddings of tokens, into [ids.count, hidden].
-  func embed(_ ids: [Int32], into x: Activations, _ backend: any Backend) {
-    ids.withUnsafeBufferPointer { backend.gather($0, from: embeddings, into: x) }
-  }
 }
 
 /// The token table and the output head, tied or not: the same for every decoder.

@@ -53,11 +53,14 @@ package struct Llava: Sendable {
 /// A picture as the language model reads it: [imageTokens, hidden], kept for as long as it may be asked about.
 // @unchecked: written once by `Llava.encode`, never after.
 package final class ImageEmbedding: @unchecked Sendable {
+  /// Which picture it is.
+  package let key: PictureKey
   package let rows: Int
   package let width: Int
   package let values: UnsafeMutableBufferPointer<Float>
 
-  init(rows: Int, width: Int) {
+  init(_ key: PictureKey, rows: Int, width: Int) {
+    self.key = key
     self.rows = rows
     self.width = width
     values = .allocate(capacity: rows * width)
@@ -65,6 +68,7 @@ package final class ImageEmbedding: @unchecked Sendable {
 
   deinit { values.deallocate() }
 
+  var bytes: Int { values.count * MemoryLayout<Float>.stride }
   var activations: Activations { Activations(pointer: values.baseAddress!, rows: rows, width: width) }
 }
 
@@ -96,7 +100,7 @@ extension Llava {
         expected: "\(side)×\(side)", found: "\(image.width)×\(image.height)",
         remedy: "check preprocessor_config.json")
     }
-    let result = ImageEmbedding(rows: imageTokens(image), width: config.language.hidden)
+    let result = ImageEmbedding(PictureKey(image), rows: imageTokens(image), width: config.language.hidden)
     try step.scratch.frame { () throws(LimnError) in
       let perTile = vision.tower.featureCount
       let tiles = step.scratch.take(rows: image.tiles * perTile, width: config.language.hidden)

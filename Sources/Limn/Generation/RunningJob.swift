@@ -1,0 +1,98 @@
+import LimnTensor
+
+/// A sequence under way: its cache, what was said, and what it wants from the next step.
+// Not Sendable: it lives in the engine's actor.
+final class RunningJob {
+  let job: GenerationJob
+  let cache: KVCache
+  private var sampler: Sampler
+  private var lookup: PromptLookup
+  private var generated = 0
+  private let guesses: Bool
+  private(set) var isFinished = false
+
+  /// - Parameters:
+  ///   - cache: may hold the beginning of the prompt.
+  ///   - guesses: whether the model allows to guess tokens ahead.
+  init(_ job: GenerationJob, _ cache: KVCache, guesses: Bool) {
+    self.job = job
+    self.cache = cache
+    self.guesses = guesses && job.speculation
+    sampler = Sampler(job.sampling, prompt: job.prompt.tokens)
+    lookup = PromptLookup(prompt: job.prompt.marked, room: job.maxTokens)
+    tellProgress()
+  }
+
+  private var promptLeft: Int { job.prompt.count - cache.count }
+  var isReading: Bool { promptLeft > 0 }
+
+  /// What the cache holds when the sequence is over, position by position.
+  var keys: [PromptInputs.Key] {
+    job.prompt.keys + lookup.history.suffix(generated).map(PromptInputs.Key.token)
+  }
+
+  /// Its part of the next step.
+  /// - Parameters:
+  ///   - limit: rows that the step has left.
+  ///   - sequences: how many share the step.
+  func nextChunk(atMost limit: Int, among sequences: Int) -> Chunk {
+    if isReading {
+      let part = cache.count..<cache.count + min(limit, promptLeft)
+      return Chunk(
+        cache: cache, input: .prompt(job.prompt, part), count: part.count, expectedLength: job.prompt.count,
+        wanted: part.count == promptLeft ? 1 : 0, job: self)
+    }
+    // The last token is never computed, only said.
+    let room = min(limit - 1, job.maxTokens - generated - 1)
+    lookup.guess(atMost: guesses ? max(0, room) : 0, among: sequences)
+    let count = lookup.next.count
+    return Chunk(
+      cache: cache, input: .answer, count: count, expectedLength: cache.count + count, wanted: count, job: self)
+  }
+
+  /// The tokens of its part of a step, when it is answering.
+  func withTokens(_ body: (UnsafeBufferPointer<Int32>) -> Void) { lookup.next.withUnsafeBufferPointer(body) }
+
+  /// Chooses tokens from the logits of the step that was made [wanted, vocabulary], as far as the guess was
+  /// right, and asks whoever listens whether to go on.
+  func take(_ logits: Activations) {
+    guard logits.rows > 0 else { return tellProgress() }
+    if generated == 0 { tellProgress() }
+    var row = 0
+    while true {
+      let scores = UnsafeMutableBufferPointer(start: logits.pointer + row * logits.width, count: logits.width)
+      let chosen = sampler.next(scores)
+      let token = generated < job.script.count ? job.script[generated] : chosen
+      let wasGuessed = lookup.append(token, behind: row)
+      generated += 1
+      isFinished = !job.receive(.token(token)) || generated >= job.maxTokens
+      if isFinished || !wasGuessed { break }
+      row += 1
+    }
+    // Keys and values of wrong guesses are written over.
+    cache.count -= logits.rows - 1 - row
+    if logits.rows > 1 { _ = job.receive(.guessed(logits.rows - 1, right: row)) }
+  }
+
+  private func tellProgress() { _ = job.receive(.prompt(done: cache.count, of: job.prompt.count)) }
+}
+
+/// One sequence's part of a step.
+struct Chunk {
+  enum Input {
+    /// Some positions of a prompt.
+    case prompt(PromptInputs, Range<Int>)
+    /// The tokens that the job has ready.
+    case answer
+  }
+
+  let cache: KVCache
+  let input: Input
+  /// Rows that it takes.
+  let count: Int
+  let expectedLength: Int
+  /// How many of its last rows need logits.
+  let wanted: Int
+  /// Nil where only logits are asked for.
+  let job: RunningJob?
+}

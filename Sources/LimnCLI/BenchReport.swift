@@ -1,0 +1,134 @@
+import Foundation
+import Limn
+import LimnFiles
+import LimnTensor
+
+/// What one repetition of `limn bench` measured; times in milliseconds, speeds in tokens per second.
+struct BenchRound: Sendable {
+  var load = 0.0
+  var encode = 0.0
+  var firstToken = 0.0
+  var secondQuestion = 0.0
+  var promptPerSecond = 0.0
+  var predictedPerSecond = 0.0
+  /// Of all sequences that answered at the same time.
+  var parallelPerSecond = 0.0
+  /// Of an answer that quotes the prompt, guessed ahead; 0 where it was not measured.
+  var quotingPerSecond = 0.0
+  var work = Work()
+
+  /// What the model asks of the machine.
+  struct Work: Sendable {
+    var bytesPerStep = 0
+    var operationsPerToken = 0
+    /// Whether prompts are multiplied as 8-bit integers, else in bfloat16.
+    var isInteger = true
+  }
+}
+
+extension BenchRound.Work {
+  init(_ vlm: VisionLanguageModel) {
+    self.init(
+      bytesPerStep: vlm.bytesPerStep, operationsPerToken: vlm.operationsPerToken, isInteger: vlm.isQuantized)
+  }
+}
+
+/// The medians, for machines and for people.
+struct BenchReport {
+  let threads: Int
+  let isa: ISA
+  let machine: Ceilings
+  let rounds: [BenchRound]
+  let promptTokens: Int
+  let depth: Int
+  let parallel: Int
+  let peakMemory: Int
+
+  private func median(_ value: (BenchRound) -> Double) -> Double {
+    let sorted = rounds.map(value).sorted()
+    let middle = sorted.count / 2
+    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+  }
+
+  private var work: BenchRound.Work { rounds[0].work }
+  /// Of the most operations that the machine gives, in the arithmetic that prompts are read in.
+  private var prefillShare: Double {
+    let ceiling = work.isInteger ? machine.int8GOps : machine.bf16GFlops
+    return median(\.promptPerSecond) * Double(work.operationsPerToken) / (ceiling * 1e9)
+  }
+  /// Of the most bytes that the machine reads, keys and values not counted.
+  private var decodeShare: Double {
+    median(\.predictedPerSecond) * Double(work.bytesPerStep) / (machine.readGBs * 1e9)
+  }
+
+  var json: JSON {
+    func number(_ value: (BenchRound) -> Double) -> JSON { .number(median(value).rounded(to: 3)) }
+    var object = JSONObject()
+    object.set("threads", to: .integer(threads))
+    object.set("isa", to: .string(isa.rawValue))
+    object.set("load_ms", to: number(\.load))
+    object.set("image_encode_ms", to: number(\.encode))
+    object.set("prompt_tokens", to: .integer(promptTokens))
+    object.set("prompt_per_second", to: number(\.promptPerSecond))
+    object.set("predicted_per_second", to: number(\.predictedPerSecond))
+    object.set("first_token_ms", to: number(\.firstToken))
+    object.set("second_question_ms", to: number(\.secondQuestion))
+    object.set("peak_rss_bytes", to: .integer(peakMemory))
+    object.set("depth", to: .integer(depth))
+    if parallel > 1 {
+      object.set("parallel", to: .integer(parallel))
+      object.set("parallel_predicted_per_second", to: number(\.parallelPerSecond))
+    }
+    if median(\.quotingPerSecond) > 0 { object.set("quoting_predicted_per_second", to: number(\.quotingPerSecond)) }
+    object.set("bytes_per_step", to: .integer(work.bytesPerStep))
+    object.set("operations_per_token", to: .integer(work.operationsPerToken))
+    object.set("repetitions", to: .integer(rounds.count))
+    object.set(
+      "machine",
+      to: .object([
+        "read_gb_s": .number(machine.readGBs.rounded(to: 1)),
+        "bf16_gflop_s": .number(machine.bf16GFlops.rounded(to: 0)),
+        "int8_gop_s": .number(machine.int8GOps.rounded(to: 0)),
+      ]))
+    return .object(object)
+  }
+
+  /// A line for each figure: its name, the median, and what it means.
+  var table: String {
+    let speed = { (value: (BenchRound) -> Double) in "\(median(value).rounded(to: 1)) tokens/s" }
+    let percent = { (share: Double) in "\(Int((share * 100).rounded()))%" }
+    var rows: [(String, String, String)] = [
+      ("threads, instructions", "\(threads), \(isa.rawValue)", ""),
+      ("open the model", median(\.load).duration, ""),
+      ("look at a picture", median(\.encode).duration, ""),
+      (
+        "read \(promptTokens) tokens", speed(\.promptPerSecond),
+        "\(percent(prefillShare)) of what the machine computes in \(work.isInteger ? "int8" : "bf16")"
+      ),
+      (
+        "answer after \(depth)", speed(\.predictedPerSecond),
+        "\(percent(decodeShare)) of what it reads from memory, at \(work.bytesPerStep >> 20) MB a token"
+      ),
+    ]
+    func ratio(_ value: Double) -> String { "\((value / median(\.predictedPerSecond)).rounded(to: 1)) times as fast" }
+    if parallel > 1 {
+      rows.append(("\(parallel) answers together", speed(\.parallelPerSecond), ratio(median(\.parallelPerSecond))))
+    }
+    if median(\.quotingPerSecond) > 0 {
+      rows.append(("answer that quotes it", speed(\.quotingPerSecond), ratio(median(\.quotingPerSecond))))
+    }
+    rows += [
+      ("first word on a picture", median(\.firstToken).duration, "after the process was started"),
+      ("second question on it", median(\.secondQuestion).duration, "to its first word"),
+      ("peak memory", "\(peakMemory >> 20) MB", "the model's file included, as far as it was read"),
+      (
+        "this machine", "\(machine.readGBs.rounded(to: 1)) GB/s read",
+        "\(Int(machine.bf16GFlops)) GFLOP/s in bf16, \(Int(machine.int8GOps)) GOP/s in int8"
+      ),
+    ]
+    return rows.map { name, value, remark in
+      let columns = [(name, 26), (value, 20)].map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
+      return columns[0] + (remark.isEmpty ? value : columns[1] + remark)
+    }.joined(separator: "\n")
+  }
+}

@@ -1,0 +1,143 @@
+import Foundation
+import Limn
+import LimnFiles
+import LimnImage
+import LimnTensor
+import LimnTesting
+import Synchronization
+import Testing
+
+/// What sequences said, and how their guesses went.
+private struct Said: Equatable {
+  var tokens: [[Int32]]
+  var guessed = 0
+  var right = 0
+}
+
+private func generate(
+  _ prompts: [PromptInputs], _ engine: Engine, _ sampling: Sampling = Sampling(), speculation: Bool,
+  stopAfter: Int32? = nil, maxTokens: Int = 60
+) async throws -> Said {
+  let said = Mutex(Said(tokens: prompts.map { _ in [] }))
+  let jobs = prompts.enumerated().map { index, prompt in
+    var job = GenerationJob(prompt: prompt, sampling: sampling, maxTokens: maxTokens - index) { event in
+      said.withLock { said in
+        switch event {
+        case .token(let id):
+          said.tokens[index].append(id)
+          return said.tokens[index].count < 20 || id != stopAfter
+        case .guessed(let count, let right):
+          said.guessed += count
+          said.right += right
+        case .prompt: break
+        }
+        return true
+      }
+    }
+    job.speculation = speculation
+    return job
+  }
+  try await engine.generate(jobs)
+  return said.withLock { $0 }
+}
+
+/// Texts that repeat themselves, so that there is something to look up.
+private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async throws -> [PromptInputs] {
+  let image = try await model.encode(testCase.sources)
+  let whole = try Prompt(
+    ids: testCase.inputIDs, imageToken: model.checkpoint.config.imageTokenID,
+    imageTokenCounts: image.map(\.rows), vocabulary: model.vocabularySize)
+  let text = testCase.inputIDs.filter { $0 >= 0 && $0 != model.checkpoint.config.imageTokenID }.map(Int32.init)
+  return [
+    PromptInputs(whole, images: image), PromptInputs(tokens: text + text + text),
+    PromptInputs(tokens: Array(text.prefix(2))),
+  ]
+}
+
+@Suite struct SpeculationTests {
+  @Test(
+    "an answer is the same with and without guessing ahead, greedy or drawn, with penalties and without",
+    arguments: ["llama-gqa-odd", "gguf-pair", "phi2", "mistral-window"], [Compute.exact, .fast])
+  func sameTokens(_ name: String, _ compute: Compute) async throws {
+    let testCase = try ModelCase(name)
+    let model = try await testCase.open(compute)
+    let prompts = try await prompts(testCase, model)
+    var penalised = Sampling()
+    penalised.repeatPenalty = 1.05
+    penalised.frequencyPenalty = 0.01
+    var drawn = Sampling()
+    drawn.temperature = 0.2
+    drawn.topP = 0.9
+    drawn.seed = 11
+    var right = 0
+    for sampling in [Sampling(), penalised, drawn] {
+      let plain = try await generate(prompts, model.engine, sampling, speculation: false)
+      let guessed = try await generate(prompts, model.engine, sampling, speculation: true)
+      #expect(plain.guessed == 0)
+      #expect(guessed.tokens == plain.tokens)
+      right += guessed.right
+      for (index, prompt) in prompts.enumerated() {
+        let alone = try await generate(
+          [prompt], model.engine, sampling, speculation: true, maxTokens: 60 - index)
+        #expect(alone.tokens == [plain.tokens[index]])
+        right += alone.right
+      }
+    }
+    #expect(right > 0, "without a right guess nothing was tested")
+  }
+
+  @Test("a sequence that is stopped amid a right guess ends there, and its companions go on")
+  func stopping() async throws {
+    let testCase = try ModelCase("llama-gqa-odd")
+    let model = try await testCase.open()
+    let prompts = try await prompts(testCase, model)
+    let free = try await generate(prompts, model.engine, speculation: true)
+    #expect(free.right > 0)
+    for id in Set(free.tokens.joined()) {
+      let plain = try await generate(prompts, model.engine, speculation: false, stopAfter: id)
+      let guessed = try await generate(prompts, model.engine, speculation: true, stopAfter: id)
+      #expect(guessed.tokens == plain.tokens)
+    }
+  }
+
+  @Test("an answer that ends at a stop text or at its longest length ends at the same place")
+  func stopTexts() async throws {
+    let testCase = try ModelCase("llama-mha-text")
+    let model = try await testCase.open(.fast)
+    var options = GenerationOptions()
+    options.maxTokens = 80
+    func answer(_ speculation: Bool) async throws -> Answer {
+      options.speculation = speculation
+      return try await model.answer(
+        .init(messages: [], rawPrompt: testCase.prompt + testCase.prompt, options: options)) { _ in }
+    }
+    let whole = try await answer(false)
+    for stop in [nil, String(whole.text.suffix(whole.text.count / 2).prefix(3)), String(whole.text.suffix(4))] {
+      options.stops = stop.map { [$0] } ?? []
+      for length in [80, 33, 2, 1] {
+        options.maxTokens = length
+        let (plain, guessed) = (try await answer(false), try await answer(true))
+        #expect(guessed.text == plain.text)
+        #expect(guessed.usage == plain.usage && guessed.finishReason == plain.finishReason)
+      }
+    }
+  }
+
+  @Test("the demo model says the same about pictures with and without guessing ahead")
+  func demo() async throws {
+    let model = try await VisionLanguageModel.load(try DemoModel.path())
+    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .appendingPathComponent("Fixtures/Demo").path
+    let pictures = try FileManager.default.contentsOfDirectory(atPath: folder)
+      .filter { $0.hasSuffix(".png") }.sorted().prefix(4)
+    for picture in pictures {
+      for question in ["Describe the picture.", "What is the weather? What is the weather? What is the weather?"] {
+        var options = GenerationOptions()
+        let guessed = try await model.ask(question, images: [.path(folder + "/" + picture)], options: options)
+        options.speculation = false
+        let plain = try await model.ask(question, images: [.path(folder + "/" + picture)], options: options)
+        #expect(guessed.text == plain.text && guessed.usage == plain.usage)
+      }
+    }
+  }
+}
