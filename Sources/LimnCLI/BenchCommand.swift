@@ -70,6 +70,7 @@ struct Bench: AsyncParsableCommand {
     options.threads = compute.threads
     options.projectorFile = model.mmproj
     options.context = try neededContext()
+    options.mostSequences = parallel
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
     round.work = BenchRound.Work(vlm)
