@@ -56,7 +56,8 @@ public final class VisionLanguageModel: Sendable {
     engine = Engine(
       model, backend: backend, compute: options.compute, context: context,
       mostSequences: options.mostSequences, cacheBytes: max(0, options.cacheBytes))
-    endIDs = Set(tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
+    endIDs = Set(
+      tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }
 
   // MARK: Asking
@@ -154,7 +155,9 @@ public final class VisionLanguageModel: Sendable {
       return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
     }
     // Who writes the places of the pictures into the text has said where they stand.
-    let marks = question.messages.reduce(0) { $0 + $1.text.split(separator: Prompt.imageMark, omittingEmptySubsequences: false).count - 1 }
+    let marks = question.messages.reduce(0) {
+      $0 + $1.text.split(separator: Prompt.imageMark, omittingEmptySubsequences: false).count - 1
+    }
     let areMarked = marks > 0 && marks == question.messages.reduce(0) { $0 + $1.images.count }
     let messages = areMarked ? question.messages.map { ChatMessage($0.role, $0.text) } : question.messages
     let text = try conversation.render(messages)

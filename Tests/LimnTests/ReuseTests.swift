@@ -19,7 +19,9 @@ private func options(_ maxTokens: Int = 12, reuse: Bool = true) -> GenerationOpt
   return options
 }
 
-private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") async throws -> VisionLanguageModel {
+private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") async throws
+  -> VisionLanguageModel
+{
   var load = LoadOptions()
   load.preprocess = .hf
   load.cacheBytes = cacheBytes
@@ -28,7 +30,9 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
 }
 
 @Suite struct ReuseTests {
-  @Test("another question about the same picture computes the new words only, and is answered as if it were the first")
+  @Test(
+    "another question about the same picture computes the new words only, and is answered as if it were the first"
+  )
   func samePicture() async throws {
     let (model, fresh) = (try await model(), try await model())
     _ = try await model.ask("hello", images: [picture(0)], options: options())
@@ -85,7 +89,9 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect(try await model.encode([picture(1)], reuse: true)[0] !== second)
   }
 
-  @Test("a conversation's next turn computes what is new, also after another conversation, and --no-cache all of it")
+  @Test(
+    "a conversation's next turn computes what is new, also after another conversation, and --no-cache all of it"
+  )
   func turns() async throws {
     let model = try await model()
     let (one, other) = (ChatSession(model), ChatSession(model, system: "be brief and kind"))
@@ -122,11 +128,14 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     let questions = (0..<8).map { ("hello \($0) world", UInt8($0 % 3)) }
     var expected: [String] = []
     for (text, value) in questions {
-      expected.append(try await model.ask(text, images: [picture(value)], options: options(reuse: false)).text)
+      expected.append(
+        try await model.ask(text, images: [picture(value)], options: options(reuse: false)).text)
     }
     let answers = try await withThrowingTaskGroup(of: (Int, String).self) { group in
       for (index, (text, value)) in questions.enumerated() {
-        group.addTask { (index, try await model.ask(text, images: [picture(value)], options: options()).text) }
+        group.addTask {
+          (index, try await model.ask(text, images: [picture(value)], options: options()).text)
+        }
       }
       return try await group.reduce(into: [Int: String]()) { $0[$1.0] = $1.1 }
     }
@@ -176,7 +185,9 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect(counts.withLock { $0.second == 3 && $0.first < 1000 })
   }
 
-  @Test("who is stopped goes, with its companions of the same request, and the others go on", .timeLimit(.minutes(1)))
+  @Test(
+    "who is stopped goes, with its companions of the same request, and the others go on",
+    .timeLimit(.minutes(1)))
   func stopping() async throws {
     let model = try await model()
     let prompt = PromptInputs(tokens: [3, 4, 5])
@@ -211,7 +222,8 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     let said = Mutex([Int](repeating: 0, count: 7))
     try await model.engine.generate(
       (0..<7).map { index in
-        GenerationJob(prompt: PromptInputs(tokens: [3, 4]), sampling: Sampling(), maxTokens: 5 + index) { event in
+        GenerationJob(prompt: PromptInputs(tokens: [3, 4]), sampling: Sampling(), maxTokens: 5 + index) {
+          event in
           if case .token = event { said.withLock { $0[index] += 1 } }
           return true
         }

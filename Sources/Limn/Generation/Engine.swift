@@ -28,6 +28,8 @@ package actor Engine {
   /// At most so many rows per step: enough for the matrix products to be efficient, few enough that scratch
   /// memory stays small and a cancelled prompt stops soon.
   private static let rowsPerStep = 512
+  /// At most so many where some sequences read while others answer: those are not to wait long for their next word.
+  private static let rowsBesideAnswers = 128
 
   private nonisolated let executor = QueueExecutor()
   package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -60,7 +62,8 @@ package actor Engine {
   ) throws(LimnError) -> ImageEmbedding {
     try Self.checkCancellation()
     if reuse, let known = pictures.embedding(of: PictureKey(image), file: file) { return known }
-    let embedding = try model.encode(image, Step(backend: backend, scratch: scratch)) { done throws(LimnError) in
+    let embedding = try model.encode(image, Step(backend: backend, scratch: scratch)) {
+      done throws(LimnError) in
       progress(done, image.tiles)
       try Self.checkCancellation()
     }
@@ -154,9 +157,9 @@ package actor Engine {
     return !running.isEmpty
   }
 
-  /// Fills the next step. Who answers goes before who reads: a long prompt is not to keep the others waiting.
+  /// Fills the next step. Who answers goes before who reads.
   private func gather() {
-    var rowsLeft = Self.rowsPerStep
+    var rowsLeft = running.contains { !$0.isReading } ? Self.rowsBesideAnswers : Self.rowsPerStep
     for isReading in [false, true] {
       for job in running where job.isReading == isReading && rowsLeft > 0 {
         let chunk = job.nextChunk(atMost: rowsLeft, among: running.count)
@@ -203,11 +206,13 @@ package actor Engine {
         let rows = row..<row + chunk.count
         switch chunk.input {
         case .prompt(let prompt, let part): prompt.write(part, into: x.rows(rows), language, backend)
-        case .answer: chunk.job?.withTokens { backend.gather($0, from: language.embeddings, into: x.rows(rows)) }
+        case .answer:
+          chunk.job?.withTokens { backend.gather($0, from: language.embeddings, into: x.rows(rows)) }
         }
         segments.append(
           Segment(
-            cache: chunk.cache, rows: rows, position: chunk.cache.count, expectedLength: chunk.expectedLength))
+            cache: chunk.cache, rows: rows, position: chunk.cache.count, expectedLength: chunk.expectedLength)
+        )
         row = rows.upperBound
       }
       let step = Step(backend: backend, scratch: scratch, segments: segments)

@@ -56,7 +56,8 @@ final class RunningJob {
     lookup.guess(atMost: guesses ? max(0, room) : 0, among: sequences)
     let count = lookup.next.count
     return Chunk(
-      cache: cache, input: .answer, count: count, expectedLength: cache.count + count, wanted: count, job: self)
+      cache: cache, input: .answer, count: count, expectedLength: cache.count + count, wanted: count,
+      job: self)
   }
 
   /// The tokens of its part of a step, when it is answering.
