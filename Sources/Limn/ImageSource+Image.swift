@@ -5,9 +5,29 @@ public import LimnTensor
 extension ImageSource {
   /// The picture, upright: fetched or read, and decoded.
   public func image() async throws(LimnError) -> RGBImage {
+    try image(decoding: try await bytes())
+  }
+
+  /// The picture's file, fetched or read; nil for pixels, which have none.
+  func bytes() async throws(LimnError) -> [UInt8]? {
+    switch self {
+    case .pixels: nil
+    case .url(let address): try await Download.fetch(address)
+    case .path, .standardInput, .data: try read()
+    }
+  }
+
+  /// The picture, of its file's bytes where it has one.
+  func image(decoding bytes: [UInt8]?) throws(LimnError) -> RGBImage {
     if case .pixels(let image) = self { return image }
-    let bytes =
-      if case .url(let address) = self { try await Download.fetch(address) } else { try read() }
-    return try RGBImage(decoding: bytes, name: name)
+    return try RGBImage(decoding: bytes ?? [], name: name)
+  }
+
+  /// A source that can be read again and again: what comes from the network or from standard input is read now.
+  func settled() async throws(LimnError) -> ImageSource {
+    switch self {
+    case .url, .standardInput: .data(try await bytes() ?? [], name: name)
+    case .path, .data, .pixels: self
+    }
   }
 }

@@ -15,6 +15,8 @@ public struct LoadOptions: Sendable {
   public var template = "auto"
   /// How pictures that are not square are brought to the size that the vision tower reads.
   public var preprocess: PreprocessPolicy = .trained
+  /// How many questions are answered at the same time; more wait. Each one needs memory for its keys and values.
+  public var mostSequences = 8
   /// Bytes that may be kept for later questions: keys and values of conversations (the latest one's stay,
   /// whatever they take), and an eighth for pictures' embeddings.
   public var cacheBytes = 1 << 30

@@ -8,7 +8,8 @@ extension VisionLanguageModel {
 
   /// Bytes of weights that a step reads: all layers of the language model, and the output head.
   package var bytesPerStep: Int {
-    let head = checkpoint.tensors["lm_head.weight"] ?? checkpoint.tensors["language_model.embed_tokens.weight"]
+    let head =
+      checkpoint.tensors["lm_head.weight"] ?? checkpoint.tensors["language_model.embed_tokens.weight"]
     return layerTensors.reduce(head?.range.count ?? 0) { $0 + $1.range.count }
   }
 
@@ -57,7 +58,8 @@ extension VisionLanguageModel {
       var job = GenerationJob(
         prompt: PromptInputs(tokens: ids), sampling: Sampling(),
         // Who has read its prompt early goes on until all are measured.
-        maxTokens: min(genTokens + (sequences == 1 ? 0 : sequences * (1 + promptTokens / 256)), context - promptTokens)
+        maxTokens: min(
+          genTokens + (sequences == 1 ? 0 : sequences * (1 + promptTokens / 100)), context - promptTokens)
       ) { watch.receive($0, of: sequence) }
       job.speculation = quoting
       if quoting {

@@ -12,7 +12,7 @@ package import LimnText
 /// ```
 ///
 /// Weights stay in the mapped files; a model opens in well under a second. It may be used from several tasks at
-/// once; their forward passes take turns.
+/// once: their answers are made together, and each is the one that it would be alone.
 public final class VisionLanguageModel: Sendable {
   /// What the model calls itself: the last part of its path.
   public let name: String
@@ -55,8 +55,9 @@ public final class VisionLanguageModel: Sendable {
     let backend = try CPU(threads: options.threads, compute: options.compute)
     engine = Engine(
       model, backend: backend, compute: options.compute, context: context,
-      cacheBytes: max(0, options.cacheBytes))
-    endIDs = Set(tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
+      mostSequences: options.mostSequences, cacheBytes: max(0, options.cacheBytes))
+    endIDs = Set(
+      tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }
 
   // MARK: Asking
@@ -154,7 +155,9 @@ public final class VisionLanguageModel: Sendable {
       return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
     }
     // Who writes the places of the pictures into the text has said where they stand.
-    let marks = question.messages.reduce(0) { $0 + $1.text.split(separator: Prompt.imageMark, omittingEmptySubsequences: false).count - 1 }
+    let marks = question.messages.reduce(0) {
+      $0 + $1.text.split(separator: Prompt.imageMark, omittingEmptySubsequences: false).count - 1
+    }
     let areMarked = marks > 0 && marks == question.messages.reduce(0) { $0 + $1.images.count }
     let messages = areMarked ? question.messages.map { ChatMessage($0.role, $0.text) } : question.messages
     let text = try conversation.render(messages)
@@ -171,9 +174,16 @@ public final class VisionLanguageModel: Sendable {
   ) async throws(LimnError) -> [ImageEmbedding] {
     var embeddings: [ImageEmbedding] = []
     for source in sources {
-      let image = try processor.process(try await source.image())
+      // The file tells as much as the pixels, and a known one need not be decoded.
+      let bytes = try await source.bytes()
+      let file = reuse ? bytes.map { PictureKey(file: $0) } : nil
+      if let file, let known = await engine.embedding(of: file) {
+        embeddings.append(known)
+        continue
+      }
+      let image = try processor.process(try source.image(decoding: bytes))
       embeddings.append(
-        try await engine.encode(image, reuse: reuse) { report(.encoding(done: $0, of: $1)) })
+        try await engine.encode(image, file: file, reuse: reuse) { report(.encoding(done: $0, of: $1)) })
     }
     return embeddings
   }

@@ -39,7 +39,9 @@ struct Ask: AsyncParsableCommand {
       throw ValidationError("A question is missing: limn ask [<image> ...] <prompt>")
     }
     // Nobody asks "photo.jpg": the question was forgotten, or the picture is not there.
-    let looksLikePicture = [".png", ".jpg", ".jpeg", ".webp"].contains { operands[0].lowercased().hasSuffix($0) }
+    let looksLikePicture = [".png", ".jpg", ".jpeg", ".webp"].contains {
+      operands[0].lowercased().hasSuffix($0)
+    }
     if operands.count == 1, looksLikePicture || FileManager.default.fileExists(atPath: operands[0]) {
       throw ValidationError(
         "A question is missing after the picture: limn ask \(operands[0]) \"What is this?\"")

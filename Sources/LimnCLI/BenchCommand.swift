@@ -21,7 +21,8 @@ struct Bench: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp("Tokens that come before the answer; default: the text prompt's.", valueName: "n"))
   var depth: Int?
-  @Option(help: ArgumentHelp("Also measure so many answers at the same time.", valueName: "n")) var parallel = 1
+  @Option(help: ArgumentHelp("Also measure so many answers at the same time.", valueName: "n")) var parallel =
+    1
   @Flag(help: "Also measure an answer that quotes the prompt, four words of five, guessed ahead.")
   var quoting = false
   @Option(help: ArgumentHelp("The picture; default: a drawn one.", valueName: "file")) var image: String?
@@ -70,6 +71,7 @@ struct Bench: AsyncParsableCommand {
     options.threads = compute.threads
     options.projectorFile = model.mmproj
     options.context = try neededContext()
+    options.mostSequences = parallel
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
     round.work = BenchRound.Work(vlm)
@@ -108,7 +110,7 @@ struct Bench: AsyncParsableCommand {
   /// The context to open the model with, where what is asked for is longer than what it has by itself.
   private func neededContext() throws -> Int? {
     let longest = max(promptTokens, depth ?? promptTokens)
-    let needed = longest + genTokens + (parallel == 1 ? 0 : parallel * (1 + longest / 256))
+    let needed = longest + genTokens + (parallel == 1 ? 0 : parallel * (1 + longest / 100))
     let checkpoint = try Checkpoint.open(try model.reference, mmproj: model.mmproj)
     return needed > min(checkpoint.config.language.maxPositions, 8192) ? needed : nil
   }

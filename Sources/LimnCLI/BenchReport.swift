@@ -79,7 +79,9 @@ struct BenchReport {
       object.set("parallel", to: .integer(parallel))
       object.set("parallel_predicted_per_second", to: number(\.parallelPerSecond))
     }
-    if median(\.quotingPerSecond) > 0 { object.set("quoting_predicted_per_second", to: number(\.quotingPerSecond)) }
+    if median(\.quotingPerSecond) > 0 {
+      object.set("quoting_predicted_per_second", to: number(\.quotingPerSecond))
+    }
     object.set("bytes_per_step", to: .integer(work.bytesPerStep))
     object.set("operations_per_token", to: .integer(work.operationsPerToken))
     object.set("repetitions", to: .integer(rounds.count))
@@ -110,9 +112,12 @@ struct BenchReport {
         "\(percent(decodeShare)) of what it reads from memory, at \(work.bytesPerStep >> 20) MB a token"
       ),
     ]
-    func ratio(_ value: Double) -> String { "\((value / median(\.predictedPerSecond)).rounded(to: 1)) times as fast" }
+    func ratio(_ value: Double) -> String {
+      "\((value / median(\.predictedPerSecond)).rounded(to: 1)) times as fast"
+    }
     if parallel > 1 {
-      rows.append(("\(parallel) answers together", speed(\.parallelPerSecond), ratio(median(\.parallelPerSecond))))
+      rows.append(
+        ("\(parallel) answers together", speed(\.parallelPerSecond), ratio(median(\.parallelPerSecond))))
     }
     if median(\.quotingPerSecond) > 0 {
       rows.append(("answer that quotes it", speed(\.quotingPerSecond), ratio(median(\.quotingPerSecond))))

@@ -37,7 +37,9 @@ package final class KVCache {
   deinit { memory.deallocate() }
 
   /// Memory that the positions written so far take: the system gives it page by page.
-  package var usedBytes: Int { 2 * layers * layerBytes / max(1, capacity) * min(capacity, (mostCount + 63) & ~63) }
+  package var usedBytes: Int {
+    2 * layers * layerBytes / max(1, capacity) * min(capacity, (mostCount + 63) & ~63)
+  }
 
   private var layerBytes: Int { kvHeads * capacity * headSize * storage.bytesPerValue }
 

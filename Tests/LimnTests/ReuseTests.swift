@@ -4,6 +4,7 @@ import LimnFiles
 import LimnImage
 import LimnTensor
 import LimnTesting
+import Synchronization
 import Testing
 
 /// A square of one colour.
@@ -18,7 +19,9 @@ private func options(_ maxTokens: Int = 12, reuse: Bool = true) -> GenerationOpt
   return options
 }
 
-private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") async throws -> VisionLanguageModel {
+private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") async throws
+  -> VisionLanguageModel
+{
   var load = LoadOptions()
   load.preprocess = .hf
   load.cacheBytes = cacheBytes
@@ -27,7 +30,9 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
 }
 
 @Suite struct ReuseTests {
-  @Test("another question about the same picture computes the new words only, and is answered as if it were the first")
+  @Test(
+    "another question about the same picture computes the new words only, and is answered as if it were the first"
+  )
   func samePicture() async throws {
     let (model, fresh) = (try await model(), try await model())
     _ = try await model.ask("hello", images: [picture(0)], options: options())
@@ -84,7 +89,9 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect(try await model.encode([picture(1)], reuse: true)[0] !== second)
   }
 
-  @Test("a conversation's next turn computes what is new, also after another conversation, and --no-cache all of it")
+  @Test(
+    "a conversation's next turn computes what is new, also after another conversation, and --no-cache all of it"
+  )
   func turns() async throws {
     let model = try await model()
     let (one, other) = (ChatSession(model), ChatSession(model, system: "be brief and kind"))
@@ -121,15 +128,108 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     let questions = (0..<8).map { ("hello \($0) world", UInt8($0 % 3)) }
     var expected: [String] = []
     for (text, value) in questions {
-      expected.append(try await model.ask(text, images: [picture(value)], options: options(reuse: false)).text)
+      expected.append(
+        try await model.ask(text, images: [picture(value)], options: options(reuse: false)).text)
     }
     let answers = try await withThrowingTaskGroup(of: (Int, String).self) { group in
       for (index, (text, value)) in questions.enumerated() {
-        group.addTask { (index, try await model.ask(text, images: [picture(value)], options: options()).text) }
+        group.addTask {
+          (index, try await model.ask(text, images: [picture(value)], options: options()).text)
+        }
       }
       return try await group.reduce(into: [Int: String]()) { $0[$1.0] = $1.1 }
     }
     #expect((0..<8).map { answers[$0] } == expected)
+  }
+
+  @Test("a picture's file is known again, and so are its pixels from another file")
+  func files() async throws {
+    let model = try await model()
+    let testCase = try ModelCase("llama-mha")
+    let source = testCase.sources[0]
+    let bytes = try source.read()
+    let first = try await model.encode([source], reuse: true)[0]
+    #expect(try await model.encode([.data(bytes, name: "the same")], reuse: true)[0] === first)
+    // Bytes behind a picture's end make it another file of the same picture.
+    #expect(try await model.encode([.data(bytes + [0], name: "longer")], reuse: true)[0] === first)
+    #expect(try await model.encode([.pixels(try await source.image())], reuse: true)[0] === first)
+    let other = try ModelCase("llama-mha-two").sources[1]
+    #expect(try await model.encode([other], reuse: true)[0] !== first)
+  }
+
+  @Test("a question that comes while another is answered is answered beside it")
+  func joining() async throws {
+    let model = try await model()
+    let hasEnded = Atomic(false)
+    let counts = Mutex((first: 0, second: 0))
+    let (begun, beginning) = AsyncStream.makeStream(of: Void.self)
+    let prompt = PromptInputs(tokens: [3, 4, 5])
+    async let first: Void = model.engine.generate([
+      GenerationJob(prompt: prompt, sampling: Sampling(), maxTokens: 1000) { event in
+        guard case .token = event else { return true }
+        beginning.finish()
+        counts.withLock { $0.first += 1 }
+        usleep(2000)
+        return !hasEnded.load(ordering: .relaxed)
+      }
+    ])
+    for await _ in begun {}
+    try await model.engine.generate([
+      GenerationJob(prompt: prompt, sampling: Sampling(), maxTokens: 3) { event in
+        if case .token = event { counts.withLock { $0.second += 1 } }
+        return true
+      }
+    ])
+    hasEnded.store(true, ordering: .relaxed)
+    try await first
+    #expect(counts.withLock { $0.second == 3 && $0.first < 1000 })
+  }
+
+  @Test(
+    "who is stopped goes, with its companions of the same request, and the others go on",
+    .timeLimit(.minutes(1)))
+  func stopping() async throws {
+    let model = try await model()
+    let prompt = PromptInputs(tokens: [3, 4, 5])
+    let said = Mutex(0)
+    let (begun, beginning) = AsyncStream.makeStream(of: Void.self)
+    let stopped = Task {
+      let job = GenerationJob(prompt: prompt, sampling: Sampling(), maxTokens: 1000) { event in
+        if case .token = event { beginning.finish() }
+        usleep(1000)
+        return true
+      }
+      try await model.engine.generate([job, job])
+    }
+    async let other: Void = model.engine.generate([
+      GenerationJob(prompt: prompt, sampling: Sampling(), maxTokens: 200) { event in
+        if case .token = event { said.withLock { $0 += 1 } }
+        return true
+      }
+    ])
+    for await _ in begun {}
+    stopped.cancel()
+    await #expect(throws: LimnError.self) { try await stopped.value }
+    try await other
+    #expect(said.withLock { $0 } == 200)
+  }
+
+  @Test("more questions than have a place wait, and are answered")
+  func waiting() async throws {
+    var load = LoadOptions()
+    load.mostSequences = 2
+    let model = try await VisionLanguageModel.load(try ModelCase("llama-mha").model, options: load)
+    let said = Mutex([Int](repeating: 0, count: 7))
+    try await model.engine.generate(
+      (0..<7).map { index in
+        GenerationJob(prompt: PromptInputs(tokens: [3, 4]), sampling: Sampling(), maxTokens: 5 + index) {
+          event in
+          if case .token = event { said.withLock { $0[index] += 1 } }
+          return true
+        }
+      })
+    #expect(said.withLock { $0 } == Array(5..<12))
+    try await model.engine.generate([])
   }
 
   @Test("a model whose positions turn with the length reuses no keys and values, and answers the same")

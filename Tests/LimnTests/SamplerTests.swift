@@ -72,14 +72,20 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
 
   @Test(
     "of a large vocabulary just those tokens are drawn that sorting the whole of it would leave",
-    arguments: [(40, 1.0, 0.0), (0, 0.05, 0.0), (0, 1.0, 0.9), (100, 0.5, 0.0), (0, 0.2, 0.8), (2999, 0.05, 0.0)])
+    arguments: [
+      (40, 1.0, 0.0), (0, 0.05, 0.0), (0, 1.0, 0.9), (100, 0.5, 0.0), (0, 0.2, 0.8), (2999, 0.05, 0.0),
+    ])
   func partialSelection(topK: Int, topP: Double, minP: Double) {
     let order = many.indices.sorted { many[$0] > many[$1] || (many[$0] == many[$1] && $0 < $1) }
     var left = topK > 0 ? Array(order.prefix(topK)) : order
     let weights = left.map { exp(Double(many[$0])) }
     let wanted = topP * weights.reduce(0, +)
     var sum = 0.0
-    left = Array(left[...(weights.firstIndex { sum += $0; return sum >= wanted } ?? left.count - 1)])
+    left = Array(
+      left[
+        ...(weights.firstIndex {
+          sum += $0; return sum >= wanted
+        } ?? left.count - 1)])
     left = left.filter { exp(Double(many[$0]) - Double(many[order[0]])) >= minP }
     let options = sampling { ($0.topK, $0.topP, $0.minP) = (topK, topP, minP) }
     var sampler = Sampler(options)
@@ -95,7 +101,8 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
 
   @Test("logits that are no numbers give some token, whatever the cuts")
   func notNumbers() {
-    for change: (inout Sampling) -> Void in [{ _ in }, { $0.topP = 0.9 }, { $0.minP = 0.1 }, { $0.topK = 2 }] {
+    for change: (inout Sampling) -> Void in [{ _ in }, { $0.topP = 0.9 }, { $0.minP = 0.1 }, { $0.topK = 2 }]
+    {
       for value in [Float.nan, -.infinity, .infinity] {
         var sampler = Sampler(sampling(change))
         var logits = [Float](repeating: value, count: 5)

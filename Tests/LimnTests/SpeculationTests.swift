@@ -47,7 +47,8 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
   let whole = try Prompt(
     ids: testCase.inputIDs, imageToken: model.checkpoint.config.imageTokenID,
     imageTokenCounts: image.map(\.rows), vocabulary: model.vocabularySize)
-  let text = testCase.inputIDs.filter { $0 >= 0 && $0 != model.checkpoint.config.imageTokenID }.map(Int32.init)
+  let text = testCase.inputIDs.filter { $0 >= 0 && $0 != model.checkpoint.config.imageTokenID }.map(
+    Int32.init)
   return [
     PromptInputs(whole, images: image), PromptInputs(tokens: text + text + text),
     PromptInputs(tokens: Array(text.prefix(2))),
@@ -109,10 +110,13 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     func answer(_ speculation: Bool) async throws -> Answer {
       options.speculation = speculation
       return try await model.answer(
-        .init(messages: [], rawPrompt: testCase.prompt + testCase.prompt, options: options)) { _ in }
+        .init(messages: [], rawPrompt: testCase.prompt + testCase.prompt, options: options)
+      ) { _ in }
     }
     let whole = try await answer(false)
-    for stop in [nil, String(whole.text.suffix(whole.text.count / 2).prefix(3)), String(whole.text.suffix(4))] {
+    for stop in [
+      nil, String(whole.text.suffix(whole.text.count / 2).prefix(3)), String(whole.text.suffix(4)),
+    ] {
       options.stops = stop.map { [$0] } ?? []
       for length in [80, 33, 2, 1] {
         options.maxTokens = length
@@ -131,7 +135,9 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     let pictures = try FileManager.default.contentsOfDirectory(atPath: folder)
       .filter { $0.hasSuffix(".png") }.sorted().prefix(4)
     for picture in pictures {
-      for question in ["Describe the picture.", "What is the weather? What is the weather? What is the weather?"] {
+      for question in [
+        "Describe the picture.", "What is the weather? What is the weather? What is the weather?",
+      ] {
         var options = GenerationOptions()
         let guessed = try await model.ask(question, images: [.path(folder + "/" + picture)], options: options)
         options.speculation = false

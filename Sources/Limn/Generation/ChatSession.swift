@@ -66,9 +66,14 @@ public final class ChatSession: Sendable {
   ) async {
     var messages = self.messages
     change(&messages)
-    let question = VisionLanguageModel.Question(messages: messages, options: options)
     let said = Said()
     do throws(LimnError) {
+      // What is fetched now is not fetched again in every turn.
+      for index in messages.last?.images.indices ?? 0..<0 {
+        messages[messages.count - 1].images[index] = try await messages[messages.count - 1].images[index]
+          .settled()
+      }
+      let question = VisionLanguageModel.Question(messages: messages, options: options)
       let answer = try await model.answer(question) { event in
         if case .text(let piece) = event { said.text.withLock { $0 += piece } }
         continuation.yield(event)

@@ -1,13 +1,14 @@
 import Dispatch
 import LimnFiles
+import Synchronization
 package import LimnImage
 package import LimnTensor
 
 /// Runs forward passes, one at a time, on a thread of its own: it knows tokens and embeddings, not text.
 ///
-/// A step takes tokens of several sequences, chunks of prompts and single tokens mixed; each sequence has its
-/// own cache, and no sequence's result depends on its companions. A single question is a batch of one. While
-/// sequences answer, a step allocates nothing.
+/// A step takes tokens of all sequences under way, chunks of prompts and single tokens mixed; a new one joins
+/// between two steps. Each has its own cache, and no sequence's result depends on its companions. A single
+/// question is a batch of one. While sequences answer, a step allocates nothing.
 package actor Engine {
   package nonisolated let model: Llava
   private let backend: CPU
@@ -16,21 +17,32 @@ package actor Engine {
   private let context: Int
   private var pictures: PictureCache
   private var prefixes: PrefixCache
+  /// The sequences under way, and those that wait for a place among them.
+  private var running: [RunningJob] = []
+  private var waiting: [(job: GenerationJob, request: Request)] = []
+  private let mostSequences: Int
+  private var isRunning = false
   /// The step under way; the arrays stay, so that the next one finds their memory.
   private var chunks: [Chunk] = []
   private var segments: [Segment] = []
   /// At most so many rows per step: enough for the matrix products to be efficient, few enough that scratch
   /// memory stays small and a cancelled prompt stops soon.
   private static let rowsPerStep = 1024
+  /// At most so many where some sequences read while others answer: those are not to wait long for their next word.
+  private static let rowsBesideAnswers = 128
 
   private nonisolated let executor = QueueExecutor()
   package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
   /// - Parameters:
   ///   - context: the longest sequence.
+  ///   - mostSequences: how many are generated at the same time; more wait.
   ///   - cacheBytes: how much memory may be kept for later sequences: an eighth of it for pictures, the rest for
   ///     keys and values.
-  package init(_ model: Llava, backend: CPU, compute: Compute, context: Int, cacheBytes: Int) {
+  package init(
+    _ model: Llava, backend: CPU, compute: Compute, context: Int, mostSequences: Int, cacheBytes: Int
+  ) {
+    self.mostSequences = max(1, mostSequences)
     self.model = model
     self.backend = backend
     self.context = context
@@ -41,20 +53,26 @@ package actor Engine {
 
   /// A picture's embeddings.
   /// - Parameters:
+  ///   - file: where the picture comes from.
   ///   - reuse: whether they may be those of earlier, and are kept for later.
   ///   - progress: is told how many of how many tiles are done.
   package func encode(
-    _ image: ProcessedImage, reuse: Bool = false, progress: @Sendable (Int, Int) -> Void = { _, _ in }
+    _ image: ProcessedImage, file: PictureKey? = nil, reuse: Bool = false,
+    progress: @Sendable (Int, Int) -> Void = { _, _ in }
   ) throws(LimnError) -> ImageEmbedding {
     try Self.checkCancellation()
-    if reuse, let known = pictures.embedding(of: PictureKey(image)) { return known }
-    let embedding = try model.encode(image, Step(backend: backend, scratch: scratch)) { done throws(LimnError) in
+    if reuse, let known = pictures.embedding(of: PictureKey(image), file: file) { return known }
+    let embedding = try model.encode(image, Step(backend: backend, scratch: scratch)) {
+      done throws(LimnError) in
       progress(done, image.tiles)
       try Self.checkCancellation()
     }
-    if reuse { pictures.keep(embedding) }
+    if reuse { pictures.keep(embedding, file: file) }
     return embedding
   }
+
+  /// The embeddings of a picture in a file that was encoded before.
+  package func embedding(of file: PictureKey) -> ImageEmbedding? { pictures.embedding(of: file) }
 
   /// Lets go of all that was kept for later sequences.
   package func forget() {
@@ -81,29 +99,37 @@ package actor Engine {
         }
       }
     }
+    chunks.removeAll(keepingCapacity: true)
     return result
   }
 
-  /// Generates for several sequences together until each of them has ended.
-  package func generate(_ jobs: [GenerationJob]) throws(LimnError) {
-    var running = jobs.map(start)
-    defer {
-      chunks.removeAll(keepingCapacity: true)
-      for job in running { finish(job) }
-    }
-    while !running.isEmpty {
-      try Self.checkCancellation()
-      chunks.removeAll(keepingCapacity: true)
-      // Who answers goes before who reads: a long prompt is not to keep the others waiting, and the two kinds of
-      // tokens are multiplied apart.
-      var rowsLeft = Self.rowsPerStep
-      for isReading in [false, true] {
-        for job in running where job.isReading == isReading && rowsLeft > 0 {
-          let chunk = job.nextChunk(atMost: rowsLeft, among: running.count)
-          rowsLeft -= chunk.count
-          chunks.append(chunk)
+  // MARK: Generating
+
+  /// Generates sequences, beside others that are under way, until each of them has ended.
+  package func generate(_ jobs: [GenerationJob]) async throws(LimnError) {
+    try Self.checkCancellation()
+    guard !jobs.isEmpty else { return }
+    let stop = StopSign()
+    let isWhole = await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let request = Request(stop, jobs.count, continuation)
+        waiting += jobs.map { ($0, request) }
+        if !isRunning {
+          isRunning = true
+          Task { await run() }
         }
       }
+    } onCancel: {
+      stop.raise()
+    }
+    if !isWhole { throw Self.stopped }
+  }
+
+  /// Makes steps as long as there are sequences. Whoever waits for the engine, with a picture or another sequence,
+  /// has a turn between two of them.
+  private func run() async {
+    while admit() {
+      gather()
       step { logits in
         var row = 0
         for chunk in chunks {
@@ -111,35 +137,65 @@ package actor Engine {
           row += chunk.wanted
         }
       }
-      for job in running where job.isFinished { finish(job) }
-      running.removeAll { $0.isFinished }
+      chunks.removeAll(keepingCapacity: true)
+      if executor.isAwaited { await Task.yield() }
+    }
+    isRunning = false
+  }
+
+  /// Lets go who has ended or was stopped, and in who has waited; false if nobody is left.
+  private func admit() -> Bool {
+    for job in running {
+      job.obeyStop()
+      if job.isOver { finish(job) }
+    }
+    running.removeAll { $0.isOver }
+    while running.count < mostSequences, !waiting.isEmpty {
+      let (job, request) = waiting.removeFirst()
+      if request.stop.isRaised { request.endOne(isWhole: false) } else { running.append(start(job, request)) }
+    }
+    return !running.isEmpty
+  }
+
+  /// Fills the next step. Who answers goes before who reads: so the two kinds of tokens lie together.
+  private func gather() {
+    var rowsLeft = running.contains { !$0.isReading } ? Self.rowsBesideAnswers : Self.rowsPerStep
+    for isReading in [false, true] {
+      for job in running where job.isReading == isReading && rowsLeft > 0 {
+        let chunk = job.nextChunk(atMost: rowsLeft, among: running.count)
+        rowsLeft -= chunk.count
+        chunks.append(chunk)
+      }
     }
   }
 
-  private func start(_ job: GenerationJob) -> RunningJob {
+  private func start(_ job: GenerationJob, _ request: Request) -> RunningJob {
     let language = model.language
-    // Rotary tables that change with the length fit neither keys of another length nor guesses.
-    let isTheSame = language.config.ropeScaling.isTheSameForAllLengths
     let needed = job.prompt.count + job.maxTokens
-    guard job.reuse, isTheSame else {
+    guard job.reuse, positionsAreFixed else {
       let cache = language.makeCache(capacity: needed, storage: storage)
-      return RunningJob(job, cache, guesses: isTheSame)
+      return RunningJob(job, cache, request, guesses: positionsAreFixed)
     }
     // Room for the next turns; memory that no position has reached costs nothing.
     let room = max(needed, min(context, max(4096, 2 * needed)))
     let cache =
       prefixes.take(for: job.prompt.keys, capacity: needed)
       ?? language.makeCache(capacity: room, storage: storage)
-    return RunningJob(job, cache, guesses: isTheSame)
+    return RunningJob(job, cache, request, guesses: positionsAreFixed)
   }
 
-  private func finish(_ job: RunningJob) {
-    guard job.job.reuse, model.language.config.ropeScaling.isTheSameForAllLengths else { return }
-    prefixes.keep(job.cache, job.keys)
+  private func finish(_ running: RunningJob) {
+    if running.job.reuse, positionsAreFixed { prefixes.keep(running.cache, running.keys) }
+    running.request.endOne(isWhole: running.isFinished)
   }
 
-  /// One forward pass over `chunks`, those of answers first; `body` reads (and may overwrite) the logits [wanted rows, vocabulary] of the
-  /// chunks in order.
+  /// Where rotary tables change with the length, keys and values fit no other length, and no guess.
+  private var positionsAreFixed: Bool { model.language.config.ropeScaling.isTheSameForAllLengths }
+
+  // MARK: One step
+
+  /// One forward pass over `chunks`, those of answers first; `body` reads (and may overwrite) the logits [wanted
+  /// rows, vocabulary] of the chunks in order.
   private func step(_ body: (Activations) -> Void) {
     scratch.frame {
       let language = model.language
@@ -157,7 +213,8 @@ package actor Engine {
         }
         segments.append(
           Segment(
-            cache: chunk.cache, rows: rows, position: chunk.cache.count, expectedLength: chunk.expectedLength))
+            cache: chunk.cache, rows: rows, position: chunk.cache.count, expectedLength: chunk.expectedLength)
+        )
         row = rows.upperBound
       }
       let step = Step(backend: backend, scratch: scratch, segments: segments, answerRows: answerRows)
@@ -179,16 +236,26 @@ package actor Engine {
   }
 
   private static func checkCancellation() throws(LimnError) {
-    if Task.isCancelled { throw LimnError(.interrupted, "stopped") }
+    if Task.isCancelled { throw stopped }
   }
+
+  private static var stopped: LimnError { LimnError(.interrupted, "stopped") }
 }
 
 /// Runs an actor's work on a dispatch queue, so that a forward pass never blocks a thread of Swift's own pool.
 private final class QueueExecutor: SerialExecutor {
   private let queue = DispatchQueue(label: "limn.engine", qos: .userInitiated)
+  private let waiting = Atomic<Int>(0)
+
+  /// Whether there is work that waits for what is running now.
+  var isAwaited: Bool { waiting.load(ordering: .relaxed) > 0 }
 
   func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)
-    queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
+    waiting.add(1, ordering: .relaxed)
+    queue.async {
+      self.waiting.subtract(1, ordering: .relaxed)
+      job.runSynchronously(on: self.asUnownedSerialExecutor())
+    }
   }
 }

@@ -7,42 +7,63 @@ package struct PictureKey: Hashable, Sendable {
   private let digests: SIMD2<Int>
 
   package init(_ image: ProcessedImage) {
+    // LLaVA-NeXT cuts away what only covers padding: that depends on the original size.
+    let sizes = [
+      image.tiles, image.height, image.width, image.originalSize.height, image.originalSize.width,
+    ]
+    digests = image.pixels.withUnsafeBytes { Self.digests(sizes, $0) }
+  }
+
+  /// A picture's file, which determines its pixels.
+  package init(file: [UInt8]) { digests = file.withUnsafeBytes { Self.digests([], $0) } }
+
+  private static func digests(_ sizes: [Int], _ bytes: UnsafeRawBufferPointer) -> SIMD2<Int> {
     func digest(_ number: Int) -> Int {
       var hasher = Hasher()
       hasher.combine(number)
-      for value in [image.tiles, image.height, image.width] { hasher.combine(value) }
-      // LLaVA-NeXT cuts away what only covers padding: that depends on the original size.
-      hasher.combine(image.originalSize.height)
-      hasher.combine(image.originalSize.width)
-      image.pixels.withUnsafeBytes { hasher.combine(bytes: $0) }
+      hasher.combine(sizes)
+      hasher.combine(bytes: bytes)
       return hasher.finalize()
     }
-    digests = SIMD2(digest(0), digest(1))
+    return SIMD2(digest(0), digest(1))
   }
 }
 
 /// The embeddings of the latest pictures.
 struct PictureCache {
+  private struct Entry {
+    let embedding: ImageEmbedding
+    /// Files that hold this picture.
+    var files: Set<PictureKey> = []
+  }
+
   /// The one that was used last stands last.
-  private var embeddings: [ImageEmbedding] = []
+  private var entries: [Entry] = []
   private var bytes = 0
   /// Bytes that all of them together may take.
   private let limit: Int
 
   init(limit: Int) { self.limit = limit }
 
-  mutating func embedding(of key: PictureKey) -> ImageEmbedding? {
-    guard let index = embeddings.lastIndex(where: { $0.key == key }) else { return nil }
-    let embedding = embeddings.remove(at: index)
-    embeddings.append(embedding)
-    return embedding
+  /// - Parameters:
+  ///   - key: of the picture, or of a file.
+  ///   - file: will lead to the same picture from now on.
+  mutating func embedding(of key: PictureKey, file: PictureKey? = nil) -> ImageEmbedding? {
+    guard let index = entries.lastIndex(where: { $0.embedding.key == key || $0.files.contains(key) }) else {
+      return nil
+    }
+    var entry = entries.remove(at: index)
+    // Nobody sends one picture in many files but to fill the memory.
+    if let file, entry.files.count < 16 { entry.files.insert(file) }
+    entries.append(entry)
+    return entry.embedding
   }
 
-  mutating func keep(_ embedding: ImageEmbedding) {
-    embeddings.append(embedding)
+  mutating func keep(_ embedding: ImageEmbedding, file: PictureKey? = nil) {
+    entries.append(Entry(embedding: embedding, files: file.map { [$0] } ?? []))
     bytes += embedding.bytes
-    while bytes > limit { bytes -= embeddings.removeFirst().bytes }
+    while bytes > limit { bytes -= entries.removeFirst().embedding.bytes }
   }
 
-  mutating func removeAll() { (embeddings, bytes) = ([], 0) }
+  mutating func removeAll() { (entries, bytes) = ([], 0) }
 }

@@ -86,11 +86,13 @@ package struct PromptInputs: Sendable {
         switch run {
         case .tokens(let ids):
           ids.withUnsafeBufferPointer { ids in
-            backend.gather(UnsafeBufferPointer(rebasing: ids[from..<to]), from: language.embeddings, into: target)
+            backend.gather(
+              UnsafeBufferPointer(rebasing: ids[from..<to]), from: language.embeddings, into: target)
           }
         case .image(let image, let rows):
           target.pointer.update(
-            from: image.values.baseAddress! + (rows.lowerBound + from) * x.width, count: target.rows * x.width)
+            from: image.values.baseAddress! + (rows.lowerBound + from) * x.width, count: target.rows * x.width
+          )
         }
       }
       start += run.count

@@ -1,27 +1,36 @@
 import LimnTensor
+import Synchronization
 
 /// A sequence under way: its cache, what was said, and what it wants from the next step.
 // Not Sendable: it lives in the engine's actor.
 final class RunningJob {
   let job: GenerationJob
   let cache: KVCache
+  let request: Request
   private var sampler: Sampler
   private var lookup: PromptLookup
   private var generated = 0
   private let guesses: Bool
   private(set) var isFinished = false
+  private var isStopped = false
 
   /// - Parameters:
   ///   - cache: may hold the beginning of the prompt.
   ///   - guesses: whether the model allows to guess tokens ahead.
-  init(_ job: GenerationJob, _ cache: KVCache, guesses: Bool) {
+  init(_ job: GenerationJob, _ cache: KVCache, _ request: Request, guesses: Bool) {
     self.job = job
     self.cache = cache
+    self.request = request
     self.guesses = guesses && job.speculation
     sampler = Sampler(job.sampling, prompt: job.prompt.tokens)
     lookup = PromptLookup(prompt: job.prompt.marked, room: job.maxTokens)
     tellProgress()
   }
+
+  var isOver: Bool { isFinished || isStopped }
+
+  /// Takes notice of who does not want to wait any longer.
+  func obeyStop() { isStopped = isStopped || request.stop.isRaised }
 
   private var promptLeft: Int { job.prompt.count - cache.count }
   var isReading: Bool { promptLeft > 0 }
@@ -47,7 +56,8 @@ final class RunningJob {
     lookup.guess(atMost: guesses ? max(0, room) : 0, among: sequences)
     let count = lookup.next.count
     return Chunk(
-      cache: cache, input: .answer, count: count, expectedLength: cache.count + count, wanted: count, job: self)
+      cache: cache, input: .answer, count: count, expectedLength: cache.count + count, wanted: count,
+      job: self)
   }
 
   /// The tokens of its part of a step, when it is answering.
@@ -75,6 +85,37 @@ final class RunningJob {
   }
 
   private func tellProgress() { _ = job.receive(.prompt(done: cache.count, of: job.prompt.count)) }
+}
+
+/// Sequences that were asked for together, and who waits for them.
+// Not Sendable: it lives in the engine's actor, but for its stop sign.
+final class Request {
+  let stop: StopSign
+  private var left: Int
+  private var isWhole = true
+  private let continuation: CheckedContinuation<Bool, Never>
+
+  /// - Parameter continuation: is told at the end whether all sequences ended by themselves.
+  init(_ stop: StopSign, _ sequences: Int, _ continuation: CheckedContinuation<Bool, Never>) {
+    self.stop = stop
+    left = sequences
+    self.continuation = continuation
+  }
+
+  /// One of the sequences is over.
+  func endOne(isWhole: Bool) {
+    left -= 1
+    self.isWhole = self.isWhole && isWhole
+    if left == 0 { continuation.resume(returning: self.isWhole) }
+  }
+}
+
+/// Raised from anywhere, seen by the engine before its next step.
+final class StopSign: Sendable {
+  private let state = Atomic<Bool>(false)
+
+  var isRaised: Bool { state.load(ordering: .relaxed) }
+  func raise() { state.store(true, ordering: .relaxed) }
 }
 
 /// One sequence's part of a step.
