@@ -7,7 +7,6 @@
 //
 //   weight = (d · (2 · scale + 1)) · (value ± 1/8)
 #include "iq.h"
-#include "kernels.h"
 
 typedef struct {
   uint8_t d[2];
@@ -16,28 +15,19 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == 50, "IQ1_S block");
 
-static void dequantize_scalar(const void *blocks, float *values, int columns) {
-  const block *b = blocks;
-  for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
-    const float d = float_from_half(load_u16(b->d));
-    for (int i = 0; i < 32; i++) {
-      const uint16_t group = load_u16(b->high[i / 4]);
-      const float scale = d * (float)(2 * (group >> 12 & 7) + 1);
-      const int point = b->low[i] | (group >> i % 4 * 3 & 7) << 8;
-      store_eight_shifted(values + start + i * 8, scale, limn_grid_iq1_s[point], group >> 15);
-    }
-  }
-}
+enum { GROUP = 32, OFFSET = 9 };
 
-LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
-  dequantize_scalar(blocks, values, columns);
+LIMN_INLINE float d_of(const block *b) { return float_from_half(load_u16(b->d)) * 0.125f; }
+LIMN_INLINE int scale_of(const block *b, int group) { return 2 * (load_u16(b->high[group]) >> 12 & 7) + 1; }
+LIMN_INLINE iq_run run_of(const block *b, int i) {
+  const uint16_t group = load_u16(b->high[i / 4]);
+  return (iq_run){limn_grid_iq1_s[b->low[i] | (group >> i % 4 * 3 & 7) << 8], group >> 15};
 }
-LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+LIMN_INLINE int value_of(iq_run run, int i) { return iq1_eighths(run, i); }
+LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) { return v_iq1_eighths(codes, signs); }
+
+#include "iq_path.h"
 
 int limn_path_iq1_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
-  path->dequantize = LIMN_PICK(isa, dequantize);
-  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_IQ1_S);
-  limn_products_float32(path, isa);
-  return arithmetic == LIMN_FLOAT32;
+  return path_of(path, isa, arithmetic);
 }

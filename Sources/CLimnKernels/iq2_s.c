@@ -8,7 +8,6 @@
 //
 //   weight = ±(d · (scale + 1/2) / 4) · value
 #include "iq.h"
-#include "kernels.h"
 
 typedef struct {
   uint8_t d[2];
@@ -19,27 +18,18 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == 82, "IQ2_S block");
 
-static void dequantize_scalar(const void *blocks, float *values, int columns) {
-  const block *b = blocks;
-  for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
-    const float d = float_from_half(load_u16(b->d));
-    for (int i = 0; i < 32; i++) {
-      const float scale = d * (0.5f + (float)(b->scales[i / 4] >> i / 2 % 2 * 4 & 15)) * 0.25f;
-      const int point = b->low[i] | (b->high[i / 4] >> i % 4 * 2 & 3) << 8;
-      store_eight(values + start + i * 8, scale, iq2_values(limn_grid_iq2_s[point]), b->signs[i]);
-    }
-  }
-}
+enum { GROUP = 16, OFFSET = 43 };
 
-LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
-  dequantize_scalar(blocks, values, columns);
+LIMN_INLINE float d_of(const block *b) { return float_from_half(load_u16(b->d)) * 0.125f; }
+LIMN_INLINE int scale_of(const block *b, int group) { return 2 * (b->scales[group / 2] >> group % 2 * 4 & 15) + 1; }
+LIMN_INLINE iq_run run_of(const block *b, int i) {
+  return (iq_run){limn_grid_iq2_s[b->low[i] | (b->high[i / 4] >> i % 4 * 2 & 3) << 8], b->signs[i]};
 }
-LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+LIMN_INLINE int value_of(iq_run run, int i) { return iq_signed(iq2_magnitude(run.code, i), run.signs, i); }
+LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) { return v_signed(v_iq2_magnitudes(codes), signs, OFFSET); }
+
+#include "iq_path.h"
 
 int limn_path_iq2_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
-  path->dequantize = LIMN_PICK(isa, dequantize);
-  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_IQ2_S);
-  limn_products_float32(path, isa);
-  return arithmetic == LIMN_FLOAT32;
+  return path_of(path, isa, arithmetic);
 }

@@ -6,7 +6,6 @@
 //
 //   weight = ±(d · (scale + 1/2) / 4) · value
 #include "iq.h"
-#include "kernels.h"
 
 typedef struct {
   uint8_t d[2];
@@ -17,30 +16,23 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == 66, "IQ2_XXS block");
 
-static void dequantize_scalar(const void *blocks, float *values, int columns) {
-  const block *b = blocks;
-  for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
-    const float d = float_from_half(load_u16(b->d));
-    for (int g = 0; g < 8; g++) {
-      const uint32_t word = load_u32(b->groups[g].signs);
-      const float scale = d * (0.5f + (float)(word >> 28)) * 0.25f;
-      for (int i = 0; i < 4; i++)
-        store_eight(
-          values + start + g * 32 + i * 8, scale, iq2_values(limn_grid_iq2_xxs[b->groups[g].points[i]]),
-          eight_signs(word >> 7 * i));
-    }
-  }
+enum { GROUP = 32, OFFSET = 43 };
+
+LIMN_INLINE float d_of(const block *b) { return float_from_half(load_u16(b->d)) * 0.125f; }
+LIMN_INLINE int scale_of(const block *b, int group) { return 2 * (int)(load_u32(b->groups[group].signs) >> 28) + 1; }
+LIMN_INLINE iq_run run_of(const block *b, int i) {
+  const uint32_t code = limn_grid_iq2_xxs[b->groups[i / 4].points[i % 4]];
+  return (iq_run){code, load_u32(b->groups[i / 4].signs) >> i % 4 * 7 & 127};
+}
+LIMN_INLINE int value_of(iq_run run, int i) {
+  return iq_signed(iq2_magnitude(run.code, i), run.signs | eighth_sign(run.signs), i);
+}
+LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) {
+  return v_signed(v_iq2_magnitudes(codes), signs | v_eighth_sign(signs), OFFSET);
 }
 
-LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
-  dequantize_scalar(blocks, values, columns);
-}
-LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+#include "iq_path.h"
 
 int limn_path_iq2_xxs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
-  path->dequantize = LIMN_PICK(isa, dequantize);
-  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_IQ2_XXS);
-  limn_products_float32(path, isa);
-  return arithmetic == LIMN_FLOAT32;
+  return path_of(path, isa, arithmetic);
 }

@@ -8,7 +8,6 @@
 //
 //   weight = ±(d · (2 · scale + 1)) · value
 #include "iq.h"
-#include "kernels.h"
 
 typedef struct {
   uint8_t d[2];
@@ -19,31 +18,27 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == 110, "IQ3_S block");
 
-LIMN_INLINE uint16_t code_of(const block *b, int run) {
-  return limn_grid_iq3_s[b->low[run] | (b->high[run / 8] >> run % 8 & 1) << 8];
+enum { GROUP = 32, OFFSET = 15 };
+
+LIMN_INLINE float d_of(const block *b) { return float_from_half(load_u16(b->d)); }
+LIMN_INLINE int scale_of(const block *b, int group) { return 2 * (b->scales[group / 2] >> group % 2 * 4 & 15) + 1; }
+LIMN_INLINE uint32_t code_of(const block *b, int point) {
+  return limn_grid_iq3_s[b->low[point] | (b->high[point / 8] >> point % 8 & 1) << 8];
+}
+LIMN_INLINE iq_run run_of(const block *b, int i) {
+  return (iq_run){code_of(b, 2 * i) | code_of(b, 2 * i + 1) << 16, b->signs[i]};
 }
 
-static void dequantize_scalar(const void *blocks, float *values, int columns) {
-  const block *b = blocks;
-  for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
-    const float d = float_from_half(load_u16(b->d));
-    for (int i = 0; i < 32; i++) {
-      const float scale = d * (float)(1 + 2 * (b->scales[i / 8] >> i / 4 % 2 * 4 & 15));
-      const uint64_t digits = four_digits(code_of(b, 2 * i), code_of(b, 2 * i + 1));
-      store_eight(values + start + i * 8, scale, 2 * digits + 0x0101010101010101, b->signs[i]);
-    }
-  }
+/// The digits stand for the odd numbers up to 15.
+LIMN_INLINE int value_of(iq_run run, int i) {
+  return iq_signed(2 * (int)(run.code >> 4 * i & 15) + 1, run.signs, i);
+}
+LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) {
+  return v_signed((v_digits_4(codes) << 1) + bytes_of(1), signs, OFFSET);
 }
 
-LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
-  dequantize_scalar(blocks, values, columns);
-}
-LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+#include "iq_path.h"
 
 int limn_path_iq3_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
-  path->dequantize = LIMN_PICK(isa, dequantize);
-  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_IQ3_S);
-  limn_products_float32(path, isa);
-  return arithmetic == LIMN_FLOAT32;
+  return path_of(path, isa, arithmetic);
 }

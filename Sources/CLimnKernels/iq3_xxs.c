@@ -6,7 +6,6 @@
 //
 //   weight = ±(d · (scale + 1/2) / 2) · value
 #include "iq.h"
-#include "kernels.h"
 
 typedef struct {
   uint8_t d[2];
@@ -15,36 +14,27 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == 98, "IQ3_XXS block");
 
-/// 4, 12, … 52 and 62 for the digits 0, 1, … 6 and 7: eight times the digit, and 2 more for 7, the only one that
-/// carries into bit 3 when 1 is added.
-LIMN_INLINE uint64_t values_of(const uint8_t points[2]) {
-  const uint64_t digits = four_digits(limn_grid_iq3_xxs[points[0]], limn_grid_iq3_xxs[points[1]]);
-  return 0x0404040404040404 + 8 * digits + ((digits + 0x0101010101010101) >> 2 & 0x0202020202020202);
+enum { GROUP = 32, OFFSET = 62 };
+
+LIMN_INLINE float d_of(const block *b) { return float_from_half(load_u16(b->d)) * 0.25f; }
+LIMN_INLINE int scale_of(const block *b, int group) { return 2 * (int)(load_u32(b->signs[group]) >> 28) + 1; }
+LIMN_INLINE iq_run run_of(const block *b, int i) {
+  const uint32_t low = limn_grid_iq3_xxs[b->points[2 * i]], high = limn_grid_iq3_xxs[b->points[2 * i + 1]];
+  return (iq_run){low | high << 16, load_u32(b->signs[i / 4]) >> i % 4 * 7 & 127};
 }
 
-static void dequantize_scalar(const void *blocks, float *values, int columns) {
-  const block *b = blocks;
-  for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
-    const float d = float_from_half(load_u16(b->d));
-    for (int g = 0; g < 8; g++) {
-      const uint32_t word = load_u32(b->signs[g]);
-      const float scale = d * (0.5f + (float)(word >> 28)) * 0.5f;
-      for (int i = 0; i < 4; i++)
-        store_eight(
-          values + start + g * 32 + i * 8, scale, values_of(b->points + g * 8 + i * 2), eight_signs(word >> 7 * i));
-    }
-  }
+/// The digits stand for 4, 12, 20, … 52 and, the last, 62.
+LIMN_INLINE int value_of(iq_run run, int i) {
+  const int digit = run.code >> 4 * i & 15;
+  return iq_signed(digit == 7 ? 62 : 4 + 8 * digit, run.signs | eighth_sign(run.signs), i);
+}
+LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) {
+  const v8u digits = v_digits_4(codes), seven = (digits + bytes_of(1)) >> 2 & bytes_of(2);  // 2 where 7 + 1 carries
+  return v_signed(bytes_of(4) + (digits << 3) + seven, signs | v_eighth_sign(signs), OFFSET);
 }
 
-LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
-  dequantize_scalar(blocks, values, columns);
-}
-LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+#include "iq_path.h"
 
 int limn_path_iq3_xxs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
-  path->dequantize = LIMN_PICK(isa, dequantize);
-  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_IQ3_XXS);
-  limn_products_float32(path, isa);
-  return arithmetic == LIMN_FLOAT32;
+  return path_of(path, isa, arithmetic);
 }

@@ -48,8 +48,7 @@ void limn_products_float32(limn_path *path, limn_isa isa);
 
 // MARK: bfloat16: panels [column / 2][row][2]
 
-/// The same for bfloat16, of F32, F16 and BF16 directly, of all others by way of `dequantize`; returns 0 where the
-/// instruction set has no such product.
+/// The same for bfloat16, from F32, F16 or BF16; returns 0 where the instruction set has no such product.
 int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type);
 
 // MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4
@@ -82,7 +81,7 @@ typedef struct {
 
 void limn_products_int8_32_min(limn_path *path, limn_isa isa);
 
-// MARK: int8 with integer scales in blocks of 256 columns: the K formats
+// MARK: int8 with integer scales in blocks of 256 columns: the K formats, IQ1 to IQ3, TQ
 
 /// weight[r, k] = d[r] · scale[k / G][r] · q − dmin[r] · min[k / G][r], where G is 16 or 32 columns.
 typedef struct {
@@ -101,5 +100,6 @@ typedef struct {
   float unused[7];
 } limn_x_k;
 
-/// `group` is 16 or 32. The integers are exact: |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6.
+/// `group` is 16 or 32. The integers are exact: |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, or scales of 5
+/// and q of 7. q ≤ 128, so that two products fit 16 bits.
 void limn_products_int8_k(limn_path *path, limn_isa isa, int group);

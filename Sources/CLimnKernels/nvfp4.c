@@ -42,7 +42,6 @@ LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (bl
 int limn_path_nvfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = LIMN_BLOCK / 64 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
-  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_NVFP4);
   limn_products_float32(path, isa);
   return arithmetic == LIMN_FLOAT32;
 }

@@ -141,14 +141,6 @@ LIMN_UNPACK(f32, 4)
 LIMN_UNPACK(f16, 2)
 LIMN_UNPACK(bf16, 2)
 
-/// Every other format, by way of float32.
-LIMN_TARGET_BF16 static void unpack_dequantized(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  _Alignas(64) float values[LIMN_PANEL_ROWS][LIMN_BLOCK];
-  for (int r = 0; r < rows; r++) path->dequantize((const char *)weight + (size_t)r * row_bytes, values[r], columns);
-  unpack_with(values, sizeof values[0], rows, columns, panel, sizeof(float), load_f32);
-}
-
 LIMN_TARGET_BF16 static void prepare_bf16(const float *x, void *prepared, int columns) {
   uint16_t *out = prepared;
   int k = 0;
@@ -187,10 +179,7 @@ int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type) {
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_bf16()) {
     path->prepare = prepare_bf16;
-    path->unpack = type == LIMN_F32    ? unpack_f32
-                   : type == LIMN_F16  ? unpack_f16
-                   : type == LIMN_BF16 ? unpack_bf16
-                                       : unpack_dequantized;
+    path->unpack = type == LIMN_F32 ? unpack_f32 : type == LIMN_F16 ? unpack_f16 : unpack_bf16;
     path->multiply = multiply_bf16;
     return 1;
   }

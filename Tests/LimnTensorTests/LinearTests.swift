@@ -132,8 +132,8 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
   @Test("bfloat16 products agree with the scalar reference", arguments: isas)
   func bfloat16(isa: ISA) throws {
     let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
-    for type in computableTypes where Paths(isa: isa)[type, LIMN_BFLOAT16] != nil {
-      for columns in [1, 255, 512] where columns % type.layout.elements == 0 {
+    for type in [TensorType.f32, .f16, .bf16] where Paths(isa: isa)[type, LIMN_BFLOAT16] != nil {
+      for columns in [1, 255, 512] {
         let weight = Matrix(randomWeight(type, rows: 21, columns: columns, seed: 11))
         let x = Rows(Random(12).copyFloats(13 * columns), width: columns)
         let a = Rows(rows: 13, width: 21), b = Rows(rows: 13, width: 21)
