@@ -5,6 +5,8 @@
 #include "simd.h"
 #if defined(__x86_64__)
   #include <immintrin.h>
+#elif defined(__aarch64__)
+  #include <arm_neon.h>
 #endif
 
 enum { LOOKUP_OFFSET = 128 };
@@ -29,6 +31,15 @@ LIMN_TARGET_AVX512 LIMN_INLINE v16i v_lookup_avx512(v16i numbers, const int8_t t
   const __m128i values = _mm_xor_si128(_mm_loadu_si128((const __m128i *)table), _mm_set1_epi8((char)0x80));
   return (v16i)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), (__m512i)numbers);
 }
+#elif defined(__aarch64__)
+LIMN_INLINE v16i v_lookup_neon(v16i numbers, const int8_t table[16]) {
+  const uint8x16_t values = veorq_u8(vreinterpretq_u8_s8(vld1q_s8(table)), vdupq_n_u8(0x80));
+  uint8x16_t quarters[4];
+  memcpy(quarters, &numbers, sizeof quarters);
+  LIMN_UNROLL for (int i = 0; i < 4; i++) quarters[i] = vqtbl1q_u8(values, quarters[i]);
+  memcpy(&numbers, quarters, sizeof quarters);
+  return numbers;
+}
 #endif
 
 /// One group of 32: 16 bytes of which byte i holds number i (low nibble) and number i + 16 (high).
@@ -41,17 +52,18 @@ LIMN_INLINE void v_store_lookups(
 #define LIMN_UNPACK_PARAMETERS \
   (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel)
 #if defined(__x86_64__)
-  #define LIMN_LOOKUP_INSTANCES                                                \
-    LIMN_TARGET_AVX2 static void unpack_avx2 LIMN_UNPACK_PARAMETERS {          \
-      unpack_body(path, weight, row_bytes, rows, columns, panel, v_lookup_avx2); \
-    }                                                                          \
-    LIMN_TARGET_AVX512 static void unpack_avx512 LIMN_UNPACK_PARAMETERS {      \
+  #define LIMN_LOOKUP_INSTANCES                                                    \
+    LIMN_TARGET_AVX2 static void unpack_avx2 LIMN_UNPACK_PARAMETERS {              \
+      unpack_body(path, weight, row_bytes, rows, columns, panel, v_lookup_avx2);   \
+    }                                                                              \
+    LIMN_TARGET_AVX512 static void unpack_avx512 LIMN_UNPACK_PARAMETERS {          \
       unpack_body(path, weight, row_bytes, rows, columns, panel, v_lookup_avx512); \
     }
 #elif defined(__aarch64__)
-  // No integer products there, so nothing calls it.
-  #define LIMN_LOOKUP_INSTANCES \
-    static void unpack_neon LIMN_UNPACK_PARAMETERS { unpack_scalar(path, weight, row_bytes, rows, columns, panel); }
+  #define LIMN_LOOKUP_INSTANCES                                                  \
+    static void unpack_neon LIMN_UNPACK_PARAMETERS {                             \
+      unpack_body(path, weight, row_bytes, rows, columns, panel, v_lookup_neon); \
+    }
 #else
   #define LIMN_LOOKUP_INSTANCES
 #endif
