@@ -7,11 +7,7 @@ LIMN_INLINE void v_store_five_bits(
   const uint8_t *const row[LIMN_PANEL_ROWS], size_t high_offset, size_t low_offset,
   uint8_t (*q)[LIMN_PANEL_ROWS][4]) {
   v16i low[4], high;
-  LIMN_UNROLL for (int r = 0; r < 16; r++) {
-    int32_t word;
-    memcpy(&word, row[r] + high_offset, 4);
-    high[r] = word;
-  }
+  LIMN_UNROLL for (int r = 0; r < 16; r++) high[r] = (int32_t)load_u32(row[r] + high_offset);
   v_load_words(row, low_offset, low);
   LIMN_UNROLL for (int k = 0; k < 8; k++) {
     // The product puts bit i of four at 8i: its copies, 7 bits apart, never meet.

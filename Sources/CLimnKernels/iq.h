@@ -21,12 +21,6 @@ typedef struct {
 /// A run in each lane.
 typedef uint64_t v8u __attribute__((vector_size(64)));
 
-LIMN_INLINE uint32_t load_u32(const void *p) {
-  uint32_t value;
-  memcpy(&value, p, 4);
-  return value;
-}
-
 LIMN_INLINE int iq_signed(int magnitude, uint32_t signs, int i) { return signs >> i & 1 ? -magnitude : magnitude; }
 
 /// What is to be added to seven signs so that an even number of the eight weights is negative.

@@ -19,7 +19,8 @@ static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
   for (int start = 0; start < columns; start += 32, b++) {
     const float d = float_from_half(load_u16(b->d)), m = float_from_half(load_u16(b->m));
-    for (int i = 0; i < 32; i++) values[start + i] = (float)q_of(b, i) * d + m;
+    for (int half = 0; half < 2; half++)
+      for (int i = 0; i < 16; i++) values[start + half * 16 + i] = (float)(b->q[i] >> half * 4 & 15) * d + m;
   }
 }
 

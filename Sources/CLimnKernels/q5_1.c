@@ -18,15 +18,19 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == 24, "Q5_1 block");
 
-LIMN_INLINE int q_of(const block *b, int k) {
-  return (b->low[k % 16] >> k / 16 * 4 & 15) | (b->high[k / 8] >> k % 8 & 1) << 4;
+/// Number k, from its byte of low bits and all the high bits.
+LIMN_INLINE int q_of(uint8_t low, uint32_t high, int k) {
+  return (low >> k / 16 * 4 & 15) | (int)(high >> k & 1) << 4;
 }
 
 static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
   for (int start = 0; start < columns; start += 32, b++) {
     const float d = float_from_half(load_u16(b->d)), m = float_from_half(load_u16(b->m));
-    for (int i = 0; i < 32; i++) values[start + i] = (float)q_of(b, i) * d + m;
+    const uint32_t high = load_u32(b->high);
+    for (int half = 0; half < 2; half++)
+      for (int i = 0; i < 16; i++)
+        values[start + half * 16 + i] = (float)q_of(b->low[i], high, half * 16 + i) * d + m;
   }
 }
 
@@ -44,7 +48,8 @@ static void unpack_scalar(
     for (int g = 0; g < columns / 32; g++, b++) {
       w->d[g][r] = float_from_half(load_u16(b->d));
       w->m[g][r] = float_from_half(load_u16(b->m));
-      for (int k = 0; k < 32; k++) w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)q_of(b, k);
+      for (int k = 0; k < 32; k++)
+        w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)q_of(b->low[k % 16], load_u32(b->high), k);
     }
   }
 }

@@ -18,7 +18,11 @@ static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
   for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
     const float d = float_from_half(load_u16(b->d));
-    for (int k = 0; k < LIMN_BLOCK; k++) values[start + k] = d * (float)(q_of(b, k) - 1);
+    for (int quarters = 0; quarters < 8; quarters++)
+      for (int i = 0; i < 32; i++) {
+        const int k = quarters * 32 + i;
+        values[start + k] = d * (float)(q_of(b, k) - 1);
+      }
   }
 }
 
