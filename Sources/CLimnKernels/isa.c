@@ -101,6 +101,25 @@ int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
     case LIMN_Q4_0: return limn_path_q4_0(path, isa, arithmetic);
     case LIMN_Q4_K: return limn_path_q4_k(path, isa, arithmetic);
     case LIMN_Q6_K: return limn_path_q6_k(path, isa, arithmetic);
+    case LIMN_Q4_1: return limn_path_q4_1(path, isa, arithmetic);
+    case LIMN_Q5_0: return limn_path_q5_0(path, isa, arithmetic);
+    case LIMN_Q5_1: return limn_path_q5_1(path, isa, arithmetic);
+    case LIMN_Q2_K: return limn_path_q2_k(path, isa, arithmetic);
+    case LIMN_Q3_K: return limn_path_q3_k(path, isa, arithmetic);
+    case LIMN_Q5_K: return limn_path_q5_k(path, isa, arithmetic);
+    case LIMN_IQ4_NL: return limn_path_iq4_nl(path, isa, arithmetic);
+    case LIMN_IQ4_XS: return limn_path_iq4_xs(path, isa, arithmetic);
+    case LIMN_IQ2_XXS: return limn_path_iq2_xxs(path, isa, arithmetic);
+    case LIMN_IQ2_XS: return limn_path_iq2_xs(path, isa, arithmetic);
+    case LIMN_IQ2_S: return limn_path_iq2_s(path, isa, arithmetic);
+    case LIMN_IQ3_XXS: return limn_path_iq3_xxs(path, isa, arithmetic);
+    case LIMN_IQ3_S: return limn_path_iq3_s(path, isa, arithmetic);
+    case LIMN_IQ1_S: return limn_path_iq1_s(path, isa, arithmetic);
+    case LIMN_IQ1_M: return limn_path_iq1_m(path, isa, arithmetic);
+    case LIMN_TQ1_0: return limn_path_tq1_0(path, isa, arithmetic);
+    case LIMN_TQ2_0: return limn_path_tq2_0(path, isa, arithmetic);
+    case LIMN_MXFP4: return limn_path_mxfp4(path, isa, arithmetic);
+    case LIMN_NVFP4: return limn_path_nvfp4(path, isa, arithmetic);
     default: return 0;
   }
 }

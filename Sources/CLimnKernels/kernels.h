@@ -21,6 +21,25 @@ int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 int limn_path_q4_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q4_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q5_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q5_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q2_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q3_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_iq4_nl(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_iq2_xxs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_iq2_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_iq2_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_iq3_xxs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_iq3_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_iq1_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_iq1_m(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_tq1_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_tq2_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_nvfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 
 // MARK: float32: panels [column][row]
 
@@ -32,7 +51,7 @@ void limn_products_float32(limn_path *path, limn_isa isa);
 /// The same for bfloat16, from F32, F16 or BF16; returns 0 where the instruction set has no such product.
 int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type);
 
-// MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0
+// MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4
 
 /// weight[r, k] = d[k / 32][r] · (q − offset)
 typedef struct {
@@ -51,7 +70,18 @@ typedef struct {
 
 void limn_products_int8_32(limn_path *path, limn_isa isa);
 
-// MARK: int8 with integer scales in blocks of 256 columns: the K formats
+// MARK: int8 with a float scale and minimum for every 32 columns: Q4_1, Q5_1
+
+/// weight[r, k] = d[k / 32][r] · q + m[k / 32][r], with q < 64; activations are limn_x_32.
+typedef struct {
+  uint8_t q[LIMN_BLOCK / 4][LIMN_PANEL_ROWS][4];
+  float d[LIMN_BLOCK / 32][LIMN_PANEL_ROWS];
+  float m[LIMN_BLOCK / 32][LIMN_PANEL_ROWS];
+} limn_panel_32_min;
+
+void limn_products_int8_32_min(limn_path *path, limn_isa isa);
+
+// MARK: int8 with integer scales in blocks of 256 columns: the K formats, IQ1 to IQ3, TQ
 
 /// weight[r, k] = d[r] · scale[k / G][r] · q − dmin[r] · min[k / G][r], where G is 16 or 32 columns.
 typedef struct {
@@ -88,5 +118,6 @@ typedef struct {
 /// such product.
 int limn_products_requantized(limn_path *path, limn_isa isa, int group, int largest_q);
 
-/// `group` is 16 or 32. The integers are exact: |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6.
+/// `group` is 16 or 32. The integers are exact: |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, or scales of 5
+/// and q of 7. q ≤ 128, so that two products fit 16 bits.
 void limn_products_int8_k(limn_path *path, limn_isa isa, int group);

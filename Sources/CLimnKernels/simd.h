@@ -186,6 +186,11 @@ LIMN_INLINE uint16_t load_u16(const void *p) {
   memcpy(&value, p, 2);
   return value;
 }
+LIMN_INLINE uint32_t load_u32(const void *p) {
+  uint32_t value;
+  memcpy(&value, p, 4);
+  return value;
+}
 LIMN_INLINE float float_from_half(uint16_t h) {
   const uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 1023;
   if (exponent == 0) return float_from_bits(sign | bits_from_float((float)fraction * 0x1p-24f));

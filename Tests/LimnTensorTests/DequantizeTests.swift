@@ -1,10 +1,13 @@
 import LimnTensor
 import Testing
 
+/// Those with fixtures: float32 is what it is.
+private let types = computableTypes.filter { $0 != .f32 }
+
 @Suite struct DequantizeTests {
   @Test(
     "blocks give the values of gguf-py to the bit, for random patterns and edge-case scales",
-    arguments: [TensorType.f16, .bf16, .q8_0, .q4_0, .q4_K, .q6_K])
+    arguments: types)
   func blocksGiveReferenceValues(type: TensorType) throws {
     let blocks = try Fixture.bytes("\(type.rawValue).blocks")
     let expected = try Fixture.floats("\(type.rawValue).values")
@@ -15,7 +18,7 @@ import Testing
   @Test("gathered rows give the same values on every instruction set", arguments: isas)
   func gatherGivesReferenceValues(isa: ISA) throws {
     let cpu = try CPU(threads: 2, isa: isa)
-    for type in [TensorType.f16, .bf16, .q8_0, .q4_0, .q4_K, .q6_K] {
+    for type in types {
       let blocks = try Fixture.bytes("\(type.rawValue).blocks")
       let expected = try Fixture.floats("\(type.rawValue).values")
       let columns = type.layout.elements, rows = expected.count / columns
@@ -35,5 +38,19 @@ import Testing
     #expect(throws: LimnError.self) { try dequantized(tensor(.q8_0, [1, 33], bytes)) }
     #expect(throws: LimnError.self) { try dequantized(tensor(.i8, [34], bytes)) }
     #expect(throws: LimnError.self) { try dequantized(tensor(.q8_0, [.max, 64], bytes)) }
+  }
+
+  @Test("rows that end inside a block are refused, even where the tensor as a whole fills its blocks")
+  func rowsEndInsideABlock() {
+    for type in types where type.layout.elements > 1 {
+      let (elements, bytes) = type.layout
+      let blocks = [UInt8](repeating: 0, count: bytes)
+      #expect(throws: LimnError.self, "\(type)") { try dequantized(tensor(type, [2, elements / 2], blocks)) }
+    }
+  }
+
+  @Test("every type of the kernels is tested, and no other is computed with")
+  func everyTypeIsTested() {
+    #expect(Set(TensorType.allCases.filter(\.isComputable)) == Set(computableTypes))
   }
 }

@@ -81,6 +81,18 @@ func tensor(_ type: TensorType, _ shape: [Int], _ bytes: [UInt8]) -> Tensor {
   return Tensor(type: type, shape: shape, memory: memory, range: 0..<bytes.count)
 }
 
+/// Every type that the kernels compute with.
+let computableTypes: [TensorType] = [
+  .f32, .f16, .bf16, .q8_0, .q4_0, .q4_1, .q5_0, .q5_1, .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .iq4_NL, .iq4_XS,
+  .iq2_XXS, .iq2_XS, .iq2_S, .iq3_XXS, .iq3_S, .iq1_S, .iq1_M, .tq1_0, .tq2_0, .mxfp4, .nvfp4,
+]
+
+/// Where the float16 scales of a block lie, if not in its first two bytes.
+private let scalePlaces: [TensorType: [Int]] = [
+  .q4_1: [0, 2], .q5_1: [0, 2], .q2_K: [80, 82], .q3_K: [108], .q4_K: [0, 2], .q5_K: [0, 2], .q6_K: [208],
+  .tq1_0: [52], .tq2_0: [64], .iq1_M: [], .mxfp4: [], .nvfp4: [],
+]
+
 /// Random weights [rows, columns] of any type, of a size that layers have: scales are finite and not huge,
 /// and the first rows have scales of zero and the largest magnitudes.
 func randomWeight(_ type: TensorType, rows: Int, columns: Int, seed: UInt64) -> Tensor {
@@ -103,8 +115,14 @@ func randomWeight(_ type: TensorType, rows: Int, columns: Int, seed: UInt64) -> 
       var data = (0..<layout.bytes).map { _ in
         block < 3 ? UInt8([0, 255, 128][block]) : UInt8(truncatingIfNeeded: random.next())
       }
-      let places = [TensorType.q4_K: [0, 2], .q6_K: [208]][type] ?? [0]
-      for place in places { data.replaceSubrange(place..<place + 2, with: scale) }
+      for place in scalePlaces[type] ?? [0] { data.replaceSubrange(place..<place + 2, with: scale) }
+      switch type {
+      case .iq1_M:  // a quarter of the scale in the top bits of each of four numbers
+        for i in 0..<4 { data[49 + 2 * i] = data[49 + 2 * i] & 15 | UInt8(half >> (4 * i) & 15) << 4 }
+      case .mxfp4: data[0] = 118 + UInt8(half & 3)
+      case .nvfp4: for i in 0..<4 { data[i] &= 63 }
+      default: break
+      }
       bytes += data
     }
   }

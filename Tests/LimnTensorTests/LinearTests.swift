@@ -4,8 +4,6 @@ import LimnTensor
 
 internal import CLimnKernels
 
-private let types: [TensorType] = [.f32, .f16, .bf16, .q8_0, .q4_0, .q4_K, .q6_K]
-
 /// How far, at most, a fast result may be from the exact one: 1 − cosine of all outputs.
 private enum Budget {
   /// float32 sums of some hundred products, in units of the outputs' root mean square.
@@ -38,7 +36,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
   @Test("exact products agree with sums in double for every type and shape", arguments: isas)
   func exactProducts(isa: ISA) throws {
     let cpu = try CPU(threads: 2, compute: .exact, isa: isa)
-    for type in types {
+    for type in computableTypes {
       for (rows, columns, tokens) in [(1, 256, 1), (5, 512, 3), (16, 256, 12), (37, 256, 14)] {
         let weight = randomWeight(type, rows: rows, columns: columns, seed: UInt64(rows))
         var random = Random(7)
@@ -61,7 +59,8 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
     for compute in Compute.allCases {
       let cpu = try CPU(threads: 1, compute: compute, isa: isa)
       for (type, columns) in [
-        (TensorType.f32, 1), (.f32, 10), (.f16, 299), (.bf16, 75), (.q8_0, 32), (.q4_0, 288),
+        (TensorType.f32, 1), (.f32, 10), (.f16, 299), (.bf16, 75), (.q8_0, 32), (.q4_0, 288), (.q4_1, 96),
+        (.q5_0, 32), (.q5_1, 288), (.iq4_NL, 96), (.mxfp4, 288), (.nvfp4, 320),
       ] {
         let weight = randomWeight(type, rows: 19, columns: columns, seed: 3)
         var random = Random(8)
@@ -96,7 +95,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
   func budgets(isa: ISA) throws {
     let cpu = try CPU(threads: 1, isa: isa)
     let paths = Paths(isa: isa)
-    for type in types {
+    for type in computableTypes {
       let columns = 512, rows = 48, tokens = 7
       let weight = randomWeight(type, rows: rows, columns: columns, seed: 5)
       var random = Random(6)
@@ -115,7 +114,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
   @Test("integer and float32 products have the bits of the scalar reference", arguments: isas)
   func sameBitsAsScalar(isa: ISA) throws {
     let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
-    for type in types {
+    for type in computableTypes {
       for arithmetic in [LIMN_FLOAT32, LIMN_INT8, LIMN_REQUANTIZED]
       where Paths(isa: isa)[type, arithmetic] != nil {
         // 17 blocks are one more than are added up at a time when there is one token.
@@ -160,7 +159,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
   func sameBitsInCompany(isa: ISA) throws {
     let one = try CPU(threads: 1, isa: isa), two = try CPU(threads: 2, isa: isa)
     var random = Random(21)
-    for type in types {
+    for type in computableTypes {
       for arithmetic in arithmetics
       where Paths(isa: isa)[type, arithmetic] != nil {
         let rows = Int.random(in: 1...70, using: &random),

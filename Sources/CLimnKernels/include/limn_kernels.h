@@ -16,7 +16,26 @@ typedef enum {
   LIMN_Q4_0 = 4,
   LIMN_Q4_K = 5,
   LIMN_Q6_K = 6,
-  LIMN_TYPES = 7
+  LIMN_Q4_1 = 7,
+  LIMN_Q5_0 = 8,
+  LIMN_Q5_1 = 9,
+  LIMN_Q2_K = 10,
+  LIMN_Q3_K = 11,
+  LIMN_Q5_K = 12,
+  LIMN_IQ4_NL = 13,
+  LIMN_IQ4_XS = 14,
+  LIMN_IQ2_XXS = 15,
+  LIMN_IQ2_XS = 16,
+  LIMN_IQ2_S = 17,
+  LIMN_IQ3_XXS = 18,
+  LIMN_IQ3_S = 19,
+  LIMN_IQ1_S = 20,
+  LIMN_IQ1_M = 21,
+  LIMN_TQ1_0 = 22,
+  LIMN_TQ2_0 = 23,
+  LIMN_MXFP4 = 24,
+  LIMN_NVFP4 = 25,
+  LIMN_TYPES = 26
 } limn_type;
 
 /// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales, or (K

@@ -25,6 +25,12 @@ package struct WeightReader {
         "tensor \(name) is of type \(tensor.type.rawValue), which limn cannot compute with",
         in: checkpoint.reference)
     }
+    // NVFP4's blocks are relative to a scale of the whole tensor, where the file has one.
+    if tensor.type == .nvfp4, let scale = checkpoint.unused.first(where: { $0.hasSuffix(".scale") }) {
+      throw .badData(
+        "tensor \(name) is of type NVFP4 with scales apart, which limn cannot compute with",
+        in: checkpoint.reference, found: scale, remedy: "take another quantisation of the model")
+    }
     taken.insert(name)
     return tensor
   }

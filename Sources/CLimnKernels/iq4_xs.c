@@ -1,0 +1,90 @@
+// IQ4_XS: super-blocks of 256 weights in 8 groups of 32, each group with a 6-bit scale; weights as in IQ4_NL.
+//
+//   bytes   0–1    d, float16
+//   bytes   2–3    bits 4–5 of the scales, group 0 lowest
+//   bytes   4–7    bits 0–3: byte i, scale 2i (low nibble) and scale 2i + 1 (high)
+//   bytes   8–135  16 bytes a group: byte i holds the number of weight i (low nibble) and of weight i + 16 (high)
+//
+//   weight = (d · (scale − 32)) · table[number]
+#include "lookup.h"
+
+typedef struct {
+  uint8_t d[2];
+  uint8_t scales_high[2];
+  uint8_t scales_low[4];
+  uint8_t q[8][16];
+} block;
+_Static_assert(sizeof(block) == 136, "IQ4_XS block");
+
+LIMN_INLINE float scale_of(const block *b, int group) {
+  const int low = b->scales_low[group / 2] >> group % 2 * 4 & 15, high = load_u16(b->scales_high) >> group * 2 & 3;
+  return float_from_half(load_u16(b->d)) * (float)((low | high << 4) - 32);
+}
+LIMN_INLINE int value_of(const block *b, int group, int k) {
+  return limn_table_iq4[b->q[group][k % 16] >> k / 16 * 4 & 15];
+}
+
+static void dequantize_scalar(const void *blocks, float *values, int columns) {
+  const block *b = blocks;
+  for (int start = 0; start < columns; start += LIMN_BLOCK, b++)
+    for (int g = 0; g < 8; g++) {
+      const float scale = scale_of(b, g);
+      for (int i = 0; i < 32; i++) values[start + g * 32 + i] = scale * (float)value_of(b, g, i);
+    }
+}
+
+LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
+  dequantize_scalar(blocks, values, columns);
+}
+LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+
+static void unpack_scalar LIMN_UNPACK_PARAMETERS {
+  (void)path, (void)columns;
+  limn_panel_32 *w = panel;
+  w->offset = LOOKUP_OFFSET;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    for (int g = 0; g < 8; g++) {
+      w->d[g][r] = scale_of(b, g);
+      for (int k = 0; k < 32; k++) w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)(value_of(b, g, k) + LOOKUP_OFFSET);
+    }
+  }
+}
+
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel,
+  v_lookup *lookup) {
+  (void)path, (void)columns;
+  limn_panel_32 *w = panel;
+  w->offset = LOOKUP_OFFSET;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+
+  v16i head[4];  // d and the scales' high bits, their low bits, and two words of q
+  v_load_words(row, 0, head);
+  const v16f d = v_float_from_half(head[0] & 0xffff);
+  LIMN_UNROLL for (int g = 0; g < 8; g++) {
+    const v16i scale = (head[1] >> g * 4 & 15) | (head[0] >> (16 + g * 2) & 3) << 4;
+    v_store(w->d[g], d * __builtin_convertvector(scale - 32, v16f));
+  }
+  for (int part = 0; part < 2; part++) {
+    v16i words[16];  // four groups, of 4 words each
+    LIMN_UNROLL for (int r = 0; r < 16; r++) words[r] = v_load_bytes(row[r] + offsetof(block, q) + part * 64);
+    v_transpose(words);
+    LIMN_UNROLL for (int g = 0; g < 4; g++)
+      v_store_lookups(words + g * 4, limn_table_iq4, lookup, w->q + part * 32 + g * 8);
+  }
+}
+LIMN_LOOKUP_INSTANCES
+
+int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = sizeof(block);
+  path->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_32(path, isa);
+  path->unpack = LIMN_PICK(isa, unpack);
+  return arithmetic == LIMN_INT8;
+}

@@ -1,0 +1,77 @@
+// MXFP4: blocks of 32 weights of 4 bits (sign, 2 bits of exponent, 1 of fraction) and a power of two.
+//
+//   byte   0     e
+//   bytes  1–16  numbers: byte i holds that of weight i (low nibble) and of weight i + 16 (high)
+//
+//   weight = 2^(e − 128) · table[number], the table being twice what the 4 bits say
+#include "lookup.h"
+
+typedef struct {
+  uint8_t e;
+  uint8_t q[16];
+} block;
+_Static_assert(sizeof(block) == 17, "MXFP4 block");
+
+static const int8_t table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/// 2^(e − 128); the two smallest are denormal.
+LIMN_INLINE float scale_of(const block *b) {
+  return float_from_bits(b->e < 2 ? 0x00200000u << b->e : (uint32_t)(b->e - 1) << 23);
+}
+LIMN_INLINE int value_of(const block *b, int k) { return table[b->q[k % 16] >> k / 16 * 4 & 15]; }
+
+static void dequantize_scalar(const void *blocks, float *values, int columns) {
+  const block *b = blocks;
+  for (int start = 0; start < columns; start += 32, b++) {
+    const float d = scale_of(b);
+    for (int i = 0; i < 32; i++) values[start + i] = d * (float)value_of(b, i);
+  }
+}
+
+LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
+  dequantize_scalar(blocks, values, columns);
+}
+LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+
+static void unpack_scalar LIMN_UNPACK_PARAMETERS {
+  (void)path;
+  limn_panel_32 *w = panel;
+  w->offset = LOOKUP_OFFSET;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    for (int g = 0; g < columns / 32; g++, b++) {
+      w->d[g][r] = scale_of(b);
+      for (int k = 0; k < 32; k++) w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)(value_of(b, k) + LOOKUP_OFFSET);
+    }
+  }
+}
+
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel,
+  v_lookup *lookup) {
+  (void)path;
+  limn_panel_32 *w = panel;
+  w->offset = LOOKUP_OFFSET;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  for (int g = 0; g < columns / 32; g++) {
+    const size_t at = g * sizeof(block);
+    for (int r = 0; r < LIMN_PANEL_ROWS; r++) w->d[g][r] = scale_of((const block *)(row[r] + at));
+    v16i words[4];
+    v_load_words(row, at + offsetof(block, q), words);
+    v_store_lookups(words, table, lookup, w->q + g * 8);
+  }
+}
+LIMN_LOOKUP_INSTANCES
+
+int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
+  path->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_32(path, isa);
+  path->unpack = LIMN_PICK(isa, unpack);
+  return arithmetic == LIMN_INT8;
+}

@@ -1,0 +1,125 @@
+// Products of int8 panels with a float scale and a float minimum for every 32 columns (Q4_1, Q5_1):
+//
+//   Σₖ weight · x ≈ Σ_g d[g] · dx[g] · (Σ_{k in g} q · xq) + m[g] · (dx[g] · Σ_{k in g} xq)
+//
+// Both sums over g are exact in int32, and the groups are added in ascending order: the same bits everywhere.
+// Activations are those of product_int8_32.c.
+#include "kernels.h"
+#include "simd.h"
+#if defined(__x86_64__)
+  #include <immintrin.h>
+#endif
+
+_Static_assert(sizeof(limn_panel_32_min) == 4096 + 512 + 512, "panel of 256 columns");
+
+// MARK: The scalar reference
+
+static void multiply_scalar(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  const limn_panel_32_min *w = panel;
+  for (int t = 0; t < tokens; t++) {
+    const limn_x_32 *xt = (const limn_x_32 *)((const char *)x + t * x_stride);
+    for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+      float *a = acc + t * acc_stride + r;
+      for (int g = 0; g < columns / 32; g++) {
+        int32_t sum = 0;
+        for (int k = g * 32; k < (g + 1) * 32; k++) sum += w->q[k / 4][r][k % 4] * xt->q[k];
+        *a = fmaf(w->d[g][r] * xt->d[g], (float)sum, *a);
+        *a = fmaf(w->m[g][r], xt->d[g] * (float)xt->sums[g], *a);
+      }
+    }
+  }
+}
+
+#if defined(__x86_64__)
+// MARK: AVX-512 VNNI
+
+LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
+  const limn_panel_32_min *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns,
+  const int C) {
+  __m512 a[LIMN_TILE_TOKENS];
+  LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm512_loadu_ps(acc + c * acc_stride);
+  for (int g = 0; g < columns / 32; g++) {
+    __m512i sum[LIMN_TILE_TOKENS];
+    LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_setzero_si512();
+    LIMN_UNROLL for (int k = 0; k < 8; k++) {
+      const __m512i q = _mm512_loadu_si512(w->q[g * 8 + k]);
+      LIMN_UNROLL for (int c = 0; c < C; c++) {
+        const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+        int32_t four;
+        memcpy(&four, xt->q + g * 32 + k * 4, 4);
+        sum[c] = _mm512_dpbusd_epi32(sum[c], q, _mm512_set1_epi32(four));
+      }
+    }
+    const __m512 d = _mm512_loadu_ps(w->d[g]), m = _mm512_loadu_ps(w->m[g]);
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+      a[c] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(xt->d[g])), _mm512_cvtepi32_ps(sum[c]), a[c]);
+      a[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(xt->d[g] * (float)xt->sums[g]), a[c]);
+    }
+  }
+  LIMN_UNROLL for (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, a[c]);
+}
+
+LIMN_TARGET_VNNI static void multiply_vnni(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  const char *xt = x;
+#define LIMN_TILES(isa, C)                                                    \
+  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
+    tile_##isa(panel, xt, x_stride, acc, acc_stride, columns, C);
+  LIMN_TILES(vnni, 12) LIMN_TILES(vnni, 6) LIMN_TILES(vnni, 3) LIMN_TILES(vnni, 1)
+}
+
+// MARK: AVX2: u8 · s8 pairs stay within 16 bits, since q < 64
+
+LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
+  const limn_panel_32_min *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns,
+  const int C) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int half = 0; half < 2; half++) {
+    __m256 a[4];
+    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + half * 8);
+    for (int g = 0; g < columns / 32; g++) {
+      __m256i sum[4];
+      LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
+      for (int k = 0; k < 8; k++) {
+        const __m256i q = _mm256_loadu_si256((const __m256i *)w->q[g * 8 + k][half * 8]);
+        LIMN_UNROLL for (int c = 0; c < C; c++) {
+          const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+          int32_t four;
+          memcpy(&four, xt->q + g * 32 + k * 4, 4);
+          const __m256i pairs = _mm256_maddubs_epi16(q, _mm256_set1_epi32(four));
+          sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
+        }
+      }
+      const __m256 d = _mm256_loadu_ps(w->d[g] + half * 8), m = _mm256_loadu_ps(w->m[g] + half * 8);
+      LIMN_UNROLL for (int c = 0; c < C; c++) {
+        const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+        a[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(xt->d[g])), _mm256_cvtepi32_ps(sum[c]), a[c]);
+        a[c] = _mm256_fmadd_ps(m, _mm256_set1_ps(xt->d[g] * (float)xt->sums[g]), a[c]);
+      }
+    }
+    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + half * 8, a[c]);
+  }
+}
+
+LIMN_TARGET_AVX2 static void multiply_avx2(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  const char *xt = x;
+  LIMN_TILES(avx2, 4) LIMN_TILES(avx2, 1)
+}
+#endif
+
+// MARK: The path
+
+void limn_products_int8_32_min(limn_path *path, limn_isa isa) {
+  limn_products_int8_32(path, isa);
+  path->panel_bytes = sizeof(limn_panel_32_min);
+  path->multiply = multiply_scalar;
+#if defined(__x86_64__)
+  if (isa == LIMN_AVX512 && limn_has_vnni())
+    path->multiply = multiply_vnni;
+  else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
+    path->multiply = multiply_avx2;
+#endif
+}

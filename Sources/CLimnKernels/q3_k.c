@@ -1,0 +1,112 @@
+// Q3_K: super-blocks of 256 weights in 16 groups of 16, each group with a 6-bit scale.
+//
+//   bytes    0–31   high bits of q: byte i, bit n: weight 32n + i
+//   bytes   32–95   low 2 bits of q, in two runs of 32 bytes, each for 128 weights: byte i, from its lowest bits:
+//                   weights i, i+32, i+64, i+96
+//   bytes   96–107  scales: byte j (0–7): bits 0–3 of scale j (low nibble) and of scale j + 8 (high)
+//                           byte 8 + j (0–3), from its lowest bits: bits 4–5 of scales j, j+4, j+8, j+12
+//   bytes  108–109  d, float16
+//
+//   weight = (d · (scale − 32)) · (q − 4)
+#include "kernels.h"
+#include "simd.h"
+
+typedef struct {
+  uint8_t high[32];
+  uint8_t low[64];
+  uint8_t scales[12];
+  uint8_t d[2];
+} block;
+_Static_assert(sizeof(block) == 110, "Q3_K block");
+
+LIMN_INLINE int q_of(const block *b, int k) {
+  return (b->low[k / 128 * 32 + k % 32] >> k % 128 / 32 * 2 & 3) | (b->high[k % 32] >> k / 32 & 1) << 2;
+}
+LIMN_INLINE int scale_of(const block *b, int group) {
+  const int low = b->scales[group % 8] >> group / 8 * 4 & 15, high = b->scales[8 + group % 4] >> group / 4 * 2 & 3;
+  return (low | high << 4) - 32;
+}
+
+static void dequantize_scalar(const void *blocks, float *values, int columns) {
+  const block *b = blocks;
+  for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
+    const float d = float_from_half(load_u16(b->d));
+    for (int g = 0; g < 16; g++) {
+      const float scale = d * (float)scale_of(b, g);
+      for (int i = 0; i < 16; i++) values[start + g * 16 + i] = scale * (float)(q_of(b, g * 16 + i) - 4);
+    }
+  }
+}
+
+LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
+  dequantize_scalar(blocks, values, columns);
+}
+LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+
+/// The offset of 4 becomes a minimum: scale · (q − 4) = scale · q − 4 · scale.
+static void unpack_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    w->d[r] = w->dmin[r] = float_from_half(load_u16(b->d));
+    for (int g = 0; g < 16; g++) {
+      w->scale[g][r] = scale_of(b, g);
+      w->min[g / 2][r][g % 2] = (int16_t)(4 * scale_of(b, g));
+    }
+    for (int k = 0; k < LIMN_BLOCK; k++) w->q[k / 4][r][k % 4] = (uint8_t)q_of(b, k);
+  }
+}
+
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+
+  // The block's last 16 bytes: the end of `low`, the scales, d. A read from the scales on would leave the block.
+  v16i tail[4], words[3];
+  v_load_words(row, sizeof(block) - 16, tail);
+  LIMN_UNROLL for (int i = 0; i < 3; i++) words[i] = (tail[i] >> 16 & 0xffff) | tail[i + 1] << 16;
+  const v16f d = v_float_from_half(tail[3] >> 16 & 0xffff);
+  v_store(w->d, d);
+  v_store(w->dmin, d);
+  LIMN_UNROLL for (int g = 0; g < 16; g += 4) {
+    const v16i four = (words[g / 4 % 2] >> g / 8 * 4 & 0x0f0f0f0f) | (words[2] >> g / 4 * 2 & 0x03030303) << 4;
+    LIMN_UNROLL for (int i = 0; i < 4; i += 2) {
+      const v16i even = (four >> i * 8 & 63) - 32, odd = (four >> (i + 1) * 8 & 63) - 32;
+      v_store_bytes(w->scale[g + i], even);
+      v_store_bytes(w->scale[g + i + 1], odd);
+      v_store_bytes(w->min[(g + i) / 2], (even << 2 & 0xffff) | odd << 18);
+    }
+  }
+
+  v16i low[16], high[8];  // words 0–7 of `low` are the first run, words 8–15 the second
+  LIMN_UNROLL for (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low));
+  v_transpose(low);
+  v_load_words(row, offsetof(block, high), high);
+  v_load_words(row, offsetof(block, high) + 16, high + 4);
+  LIMN_UNROLL for (int i = 0; i < 16; i++)
+    LIMN_UNROLL for (int quarter = 0; quarter < 4; quarter++) {
+      const v16i top = (high[i % 8] >> (i / 8 * 4 + quarter) & 0x01010101) << 2;
+      v_store_bytes(w->q[i / 8 * 32 + quarter * 8 + i % 8], (low[i] >> quarter * 2 & 0x03030303) | top);
+    }
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
+int limn_path_q3_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = sizeof(block);
+  path->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_k(path, isa, 16);
+  path->unpack = LIMN_PICK(isa, unpack);
+  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 7);
+  return arithmetic == LIMN_INT8;
+}

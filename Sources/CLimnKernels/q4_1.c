@@ -1,0 +1,75 @@
+// Q4_1: blocks of 32 weights with a minimum.
+//
+//   bytes  0–1   d, float16
+//   bytes  2–3   m, float16
+//   bytes  4–19  q: byte i holds weight i (low nibble) and weight i + 16 (high)      weight = q · d + m
+#include "kernels.h"
+#include "simd.h"
+
+typedef struct {
+  uint8_t d[2];
+  uint8_t m[2];
+  uint8_t q[16];
+} block;
+_Static_assert(sizeof(block) == 20, "Q4_1 block");
+
+LIMN_INLINE int q_of(const block *b, int k) { return b->q[k % 16] >> k / 16 * 4 & 15; }
+
+static void dequantize_scalar(const void *blocks, float *values, int columns) {
+  const block *b = blocks;
+  for (int start = 0; start < columns; start += 32, b++) {
+    const float d = float_from_half(load_u16(b->d)), m = float_from_half(load_u16(b->m));
+    for (int half = 0; half < 2; half++)
+      for (int i = 0; i < 16; i++) values[start + half * 16 + i] = (float)(b->q[i] >> half * 4 & 15) * d + m;
+  }
+}
+
+LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
+  dequantize_scalar(blocks, values, columns);
+}
+LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+
+static void unpack_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  limn_panel_32_min *w = panel;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    for (int g = 0; g < columns / 32; g++, b++) {
+      w->d[g][r] = float_from_half(load_u16(b->d));
+      w->m[g][r] = float_from_half(load_u16(b->m));
+      for (int k = 0; k < 32; k++) w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)q_of(b, k);
+    }
+  }
+}
+
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  limn_panel_32_min *w = panel;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  for (int g = 0; g < columns / 32; g++) {
+    const size_t at = g * sizeof(block);
+    v_store(w->d[g], v_load_halves(row, at + offsetof(block, d)));
+    v_store(w->m[g], v_load_halves(row, at + offsetof(block, m)));
+    v16i q[4];
+    v_load_words(row, at + offsetof(block, q), q);
+    LIMN_UNROLL for (int k = 0; k < 8; k++) v_store_bytes(w->q[g * 8 + k], q[k % 4] >> k / 4 * 4 & 0x0f0f0f0f);
+  }
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
+int limn_path_q4_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
+  path->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_32_min(path, isa);
+  path->unpack = LIMN_PICK(isa, unpack);
+  return arithmetic == LIMN_INT8;
+}

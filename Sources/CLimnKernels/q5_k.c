@@ -1,0 +1,104 @@
+// Q5_K: super-blocks of 256 weights in 8 groups of 32, each group with a 6-bit scale and a 6-bit minimum.
+//
+//   bytes   0–1    d, float16
+//   bytes   2–3    dmin, float16
+//   bytes   4–15   scales and minimums, as scales_k.h draws them
+//   bytes  16–47   high bits of q: byte i, bit g: weight i of group g
+//   bytes  48–175  low 4 bits of q: 4 runs of 32 bytes; run i holds group 2i in its low nibbles and group 2i + 1 in
+//                  its high ones
+//
+//   weight = (d · scale) · q − (dmin · minimum)
+#include "kernels.h"
+#include "scales_k.h"
+#include "simd.h"
+
+typedef struct {
+  uint8_t d[2];
+  uint8_t dmin[2];
+  uint8_t scales[12];
+  uint8_t high[32];
+  uint8_t low[128];
+} block;
+_Static_assert(sizeof(block) == 176, "Q5_K block");
+
+LIMN_INLINE int q_of(const block *b, int k) {
+  const int g = k / 32, i = k % 32;
+  return (b->low[g / 2 * 32 + i] >> g % 2 * 4 & 15) | (b->high[i] >> g & 1) << 4;
+}
+
+static void dequantize_scalar(const void *blocks, float *values, int columns) {
+  const block *b = blocks;
+  for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
+    const float d = float_from_half(load_u16(b->d)), dmin = float_from_half(load_u16(b->dmin));
+    for (int g = 0; g < 8; g++) {
+      const float scale = d * (float)scale_of(b->scales, g), min = dmin * (float)min_of(b->scales, g);
+      for (int i = 0; i < 32; i++) values[start + g * 32 + i] = scale * (float)q_of(b, g * 32 + i) - min;
+    }
+  }
+}
+
+LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
+  dequantize_scalar(blocks, values, columns);
+}
+LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+
+static void unpack_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    w->d[r] = float_from_half(load_u16(b->d));
+    w->dmin[r] = float_from_half(load_u16(b->dmin));
+    for (int g = 0; g < 8; g++) {
+      w->scale[g][r] = scale_of(b->scales, g);
+      w->min[g / 2][r][g % 2] = (int16_t)min_of(b->scales, g);
+    }
+    for (int k = 0; k < LIMN_BLOCK; k++) w->q[k / 4][r][k % 4] = (uint8_t)q_of(b, k);
+  }
+}
+
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+
+  v16i head[4];  // d and dmin, then the three words of scales
+  v_load_words(row, 0, head);
+  v_store(w->d, v_float_from_half(head[0] & 0xffff));
+  v_store(w->dmin, v_float_from_half(head[0] >> 16 & 0xffff));
+  v_store_scales(head + 1, w);
+
+  v16i high[8];
+  v_load_words(row, offsetof(block, high), high);
+  v_load_words(row, offsetof(block, high) + 16, high + 4);
+  LIMN_UNROLL for (int part = 0; part < 2; part++) {
+    v16i low[16];  // two runs, of 8 words each
+    LIMN_UNROLL for (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low) + part * 64);
+    v_transpose(low);
+    LIMN_UNROLL for (int i = 0; i < 16; i++) {
+      const int run = part * 2 + i / 8;
+      const v16i top = high[i % 8] >> run * 2;
+      v_store_bytes(w->q[run * 16 + i % 8], (low[i] & 0x0f0f0f0f) | (top << 4 & 0x10101010));
+      v_store_bytes(w->q[run * 16 + 8 + i % 8], (low[i] >> 4 & 0x0f0f0f0f) | (top << 3 & 0x10101010));
+    }
+  }
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
+int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = sizeof(block);
+  path->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_k(path, isa, 32);
+  path->unpack = LIMN_PICK(isa, unpack);
+  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, 31);
+  return arithmetic == LIMN_INT8;
+}

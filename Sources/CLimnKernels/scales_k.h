@@ -1,0 +1,25 @@
+// The 12 bytes in which Q5_K, like Q4_K, keeps 8 scales and 8 minimums of 6 bits:
+//
+//   byte j (0–3):      low 6 bits scale j,      top 2 bits: bits 4–5 of scale j + 4
+//   byte 4 + j:        low 6 bits minimum j,    top 2 bits: bits 4–5 of minimum j + 4
+//   byte 8 + j:        low nibble: bits 0–3 of scale j + 4, high nibble: of minimum j + 4
+#pragma once
+#include "simd.h"
+
+LIMN_INLINE int scale_of(const uint8_t scales[12], int group) {
+  return group < 4 ? scales[group] & 63 : (scales[group + 4] & 15) | (scales[group - 4] >> 6) << 4;
+}
+LIMN_INLINE int min_of(const uint8_t scales[12], int group) {
+  return group < 4 ? scales[group + 4] & 63 : scales[group + 4] >> 4 | (scales[group] >> 6) << 4;
+}
+
+/// The same of 16 rows, from the three words of scales: into a panel's scales and minimums.
+LIMN_INLINE void v_store_scales(const v16i words[3], limn_panel_k *panel) {
+  const v16i scales[2] = {words[0] & 0x3f3f3f3f, (words[2] & 0x0f0f0f0f) | (words[0] >> 2 & 0x30303030)};
+  const v16i mins[2] = {words[1] & 0x3f3f3f3f, (words[2] >> 4 & 0x0f0f0f0f) | (words[1] >> 2 & 0x30303030)};
+  LIMN_UNROLL for (int g = 0; g < 8; g++) v_store_bytes(panel->scale[g], scales[g / 4] >> g % 4 * 8 & 0xff);
+  LIMN_UNROLL for (int g = 0; g < 8; g += 2) {
+    const v16i pair = mins[g / 4] >> g % 4 * 8;
+    v_store_bytes(panel->min[g / 2], (pair & 0xff) | (pair << 8 & 0xff0000));
+  }
+}

@@ -1,0 +1,105 @@
+// TQ1_0: super-blocks of 256 weights −1, 0 or 1; five of them share a byte.
+//
+//   bytes   0–31  byte i: weights i, i+32, i+64, i+96, i+128
+//   bytes  32–47  byte 32 + i: weights 160 + i, 176 + i, … 224 + i
+//   bytes  48–51  byte 48 + i: weights 240 + i, 244 + i, 248 + i, 252 + i
+//   bytes  52–53  d, float16
+//
+// A byte is a fraction of 256 in base 3: its first digit is byte · 3 / 256, and the rest is the next fraction.
+//
+//   weight = d · (digit − 1)
+#include "kernels.h"
+#include "simd.h"
+
+typedef struct {
+  uint8_t q[52];
+  uint8_t d[2];
+} block;
+_Static_assert(sizeof(block) == 54, "TQ1_0 block");
+
+/// Where weight k is: its byte, and the place of its digit.
+LIMN_INLINE int q_of(const block *b, int k) {
+  const int i = k < 160 ? k % 32 : k < 240 ? 32 + k % 16 : 48 + k % 4;
+  const int place = k < 160 ? k / 32 : k < 240 ? (k - 160) / 16 : (k - 240) / 4;
+  static const uint8_t powers[5] = {1, 3, 9, 27, 81};
+  return (uint8_t)(b->q[i] * powers[place]) * 3 >> 8;
+}
+
+static void dequantize_scalar(const void *blocks, float *values, int columns) {
+  const block *b = blocks;
+  for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
+    const float d = float_from_half(load_u16(b->d));
+    for (int k = 0; k < LIMN_BLOCK; k++) values[start + k] = d * (float)(q_of(b, k) - 1);
+  }
+}
+
+LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
+  dequantize_scalar(blocks, values, columns);
+}
+LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+
+/// The offset of 1 becomes a minimum, as in Q6_K; all scales are 1.
+static void unpack_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    w->d[r] = w->dmin[r] = float_from_half(load_u16(b->d));
+    for (int g = 0; g < 8; g++) w->scale[g][r] = w->min[g / 2][r][g % 2] = 1;
+    for (int k = 0; k < LIMN_BLOCK; k++) w->q[k / 4][r][k % 4] = (uint8_t)q_of(b, k);
+  }
+}
+
+/// The first digits of 16 rows' words of `count` bytes side by side, then the second ones, and so on.
+LIMN_INLINE void v_store_digits(const v16i *words, int count, int digits, uint8_t (*q)[LIMN_PANEL_ROWS][4]) {
+  LIMN_UNROLL for (int i = 0; i < count; i++) {
+    v16i even = words[i] & 0xff00ff, odd = words[i] >> 8 & 0xff00ff;  // with room for three times a byte
+    LIMN_UNROLL for (int n = 0; n < digits; n++) {
+      even *= 3;
+      odd *= 3;
+      v_store_bytes(q[n * count + i], (even >> 8 & 0x30003) | (odd & 0x3000300));
+      even &= 0xff00ff;
+      odd &= 0xff00ff;
+    }
+  }
+}
+
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  const v16f d = v_load_halves(row, offsetof(block, d));
+  v_store(w->d, d);
+  v_store(w->dmin, d);
+  LIMN_UNROLL for (int g = 0; g < 8; g++) v_store_bytes(w->scale[g], (v16i){0} + 1);
+  LIMN_UNROLL for (int g = 0; g < 4; g++) v_store_bytes(w->min[g], (v16i){0} + 0x10001);
+
+  // 32 bytes, 16 bytes, and the last word.
+  v16i words[8];
+  v_load_words(row, 0, words);
+  v_load_words(row, 16, words + 4);
+  v_store_digits(words, 8, 5, w->q);
+  v_load_words(row, 32, words);
+  v_store_digits(words, 4, 5, w->q + 40);
+  v_load_words(row, sizeof(block) - 16, words);  // ends with the word and d
+  words[0] = (words[2] >> 16 & 0xffff) | words[3] << 16;
+  v_store_digits(words, 1, 4, w->q + 60);
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
+int limn_path_tq1_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = sizeof(block);
+  path->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_k(path, isa, 32);
+  path->unpack = LIMN_PICK(isa, unpack);
+  return arithmetic == LIMN_INT8;
+}

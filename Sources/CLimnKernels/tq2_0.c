@@ -1,0 +1,80 @@
+// TQ2_0: super-blocks of 256 weights of 2 bits: −1, 0, 1 (and 2, which its quantiser does not write).
+//
+//   bytes   0–63  q, in two runs of 32 bytes, each for 128 weights: byte i, from its lowest bits: weights i, i+32,
+//                 i+64, i+96
+//   bytes  64–65  d, float16                                        weight = d · (q − 1)
+#include "kernels.h"
+#include "simd.h"
+
+typedef struct {
+  uint8_t q[64];
+  uint8_t d[2];
+} block;
+_Static_assert(sizeof(block) == 66, "TQ2_0 block");
+
+LIMN_INLINE int q_of(const block *b, int k) { return b->q[k / 128 * 32 + k % 32] >> k % 128 / 32 * 2 & 3; }
+
+static void dequantize_scalar(const void *blocks, float *values, int columns) {
+  const block *b = blocks;
+  for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
+    const float d = float_from_half(load_u16(b->d));
+    for (int quarters = 0; quarters < 8; quarters++)
+      for (int i = 0; i < 32; i++) {
+        const int k = quarters * 32 + i;
+        values[start + k] = d * (float)(q_of(b, k) - 1);
+      }
+  }
+}
+
+LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns) {
+  dequantize_scalar(blocks, values, columns);
+}
+LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
+
+/// The offset of 1 becomes a minimum, as in Q6_K; all scales are 1.
+static void unpack_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    w->d[r] = w->dmin[r] = float_from_half(load_u16(b->d));
+    for (int g = 0; g < 8; g++) w->scale[g][r] = w->min[g / 2][r][g % 2] = 1;
+    for (int k = 0; k < LIMN_BLOCK; k++) w->q[k / 4][r][k % 4] = (uint8_t)q_of(b, k);
+  }
+}
+
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  const v16f d = v_load_halves(row, offsetof(block, d));
+  v_store(w->d, d);
+  v_store(w->dmin, d);
+  LIMN_UNROLL for (int g = 0; g < 8; g++) v_store_bytes(w->scale[g], (v16i){0} + 1);
+  LIMN_UNROLL for (int g = 0; g < 4; g++) v_store_bytes(w->min[g], (v16i){0} + 0x10001);
+
+  v16i q[16];  // words 0–7 are the first run, words 8–15 the second
+  LIMN_UNROLL for (int r = 0; r < 16; r++) q[r] = v_load_bytes(row[r] + offsetof(block, q));
+  v_transpose(q);
+  LIMN_UNROLL for (int i = 0; i < 16; i++)
+    LIMN_UNROLL for (int quarter = 0; quarter < 4; quarter++)
+      v_store_bytes(w->q[i / 8 * 32 + quarter * 8 + i % 8], q[i] >> quarter * 2 & 0x03030303);
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
+int limn_path_tq2_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = sizeof(block);
+  path->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_k(path, isa, 32);
+  path->unpack = LIMN_PICK(isa, unpack);
+  return arithmetic == LIMN_INT8;
+}
