@@ -53,7 +53,8 @@ public final class VisionLanguageModel: Sendable {
     processor = try ModelImageProcessor(checkpoint, policy: options.preprocess)
     let model = try Llava(checkpoint, context: context)
     let backend = try CPU(threads: options.threads, compute: options.compute)
-    engine = Engine(model, backend: backend, compute: options.compute)
+    engine = Engine(
+      model, backend: backend, storage: options.kvType ?? (options.compute == .exact ? .f32 : .f16))
     endIDs = Set(tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }
 

@@ -94,6 +94,7 @@ struct Bench: AsyncParsableCommand {
     let start = ContinuousClock.now
     var options = LoadOptions()
     options.threads = compute.threads
+    options.kvType = compute.kvType
     options.projectorFile = model.mmproj
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds

@@ -11,7 +11,7 @@ package actor Engine {
   package nonisolated let model: Llava
   private let backend: CPU
   private let scratch = Scratch()
-  private let storage: KVCache.Storage
+  private let storage: KVType
   /// At most so many rows per step: enough for the matrix products to be efficient, few enough that scratch
   /// memory stays small and a cancelled prompt stops soon.
   private static let rowsPerStep = 512
@@ -19,10 +19,10 @@ package actor Engine {
   private nonisolated let executor = QueueExecutor()
   package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-  package init(_ model: Llava, backend: CPU, compute: Compute) {
+  package init(_ model: Llava, backend: CPU, storage: KVType) {
     self.model = model
     self.backend = backend
-    storage = compute == .exact ? .float32 : .float16
+    self.storage = storage
   }
 
   /// A picture's embeddings.
@@ -141,7 +141,7 @@ package actor Engine {
     private var generated: [Int32] = []
     private(set) var isFinished = false
 
-    init(_ job: GenerationJob, _ language: any LanguageModel, _ storage: KVCache.Storage) {
+    init(_ job: GenerationJob, _ language: any LanguageModel, _ storage: KVType) {
       self.job = job
       sampler = Sampler(job.sampling, prompt: job.prompt.tokens)
       // Rotary tables that change with the length would not fit the keys that are there.
