@@ -67,11 +67,13 @@ static float soften_scalar(float *s, float scale, ptrdiff_t low, ptrdiff_t high,
 LIMN_INLINE float soften_body(float *s, float scale, ptrdiff_t low, ptrdiff_t high, float *m, float *l) {
   const v16i lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   v16f score[PANELS], largest = v_splat(*m), sum = v_splat(0);
-  LIMN_UNROLL for (int i = 0; i < PANELS; i++) {
-    const v16i at = lanes + 16 * i;
-    score[i] = v_select((at >= (int)low) & (at <= (int)high), v_load(s + 16 * i) * scale, v_splat(-INFINITY));
-    largest = v_max(largest, score[i]);
-  }
+  LIMN_UNROLL for (int i = 0; i < PANELS; i++) score[i] = v_load(s + 16 * i) * scale;
+  if (low > 0 || high < TILE - 1)
+    LIMN_UNROLL for (int i = 0; i < PANELS; i++) {
+      const v16i at = lanes + 16 * i;
+      score[i] = v_select((at >= (int)low) & (at <= (int)high), score[i], v_splat(-INFINITY));
+    }
+  LIMN_UNROLL for (int i = 0; i < PANELS; i++) largest = v_max(largest, score[i]);
   const float most = v_largest(largest);
   LIMN_UNROLL for (int i = 0; i < PANELS; i++) {
     const v16f p = v_exp_below(score[i] - most);
@@ -83,15 +85,12 @@ LIMN_INLINE float soften_body(float *s, float scale, ptrdiff_t low, ptrdiff_t hi
   *m = most;
   return factor;
 }
-LIMN_VALUE_INSTANCES(
-  float, soften, (float *s, float scale, ptrdiff_t low, ptrdiff_t high, float *m, float *l),
-  (s, scale, low, high, m, l))
 
 /// One item: the queries of some tokens and of the heads that share a key/value head. Row r of them is token
 /// r / group, head r % group.
-static void attend(
+LIMN_INLINE void attend(
   const limn_attention_job *j, const parts *p, ptrdiff_t kv_head, ptrdiff_t first_token, ptrdiff_t tokens,
-  limn_unpack_tile *unpack, soften_row *soften) {
+  soften_row *soften) {
   const ptrdiff_t group = j->heads / j->kv_heads, rows = tokens * group, strips = (j->head_size + 15) / 16;
   const ptrdiff_t first_position = j->first_position + first_token;
   const size_t key_panel = (size_t)(p->width * LIMN_PANEL_ROWS * p->size), strip_bytes = (size_t)(TILE * 16 * p->size);
@@ -108,7 +107,7 @@ static void attend(
   const ptrdiff_t end = j->causal ? first_position + tokens : j->positions;
   const ptrdiff_t first_seen = j->causal && j->window ? first_position - j->window + 1 : 0;
   for (ptrdiff_t start = first_seen > 0 ? first_seen / TILE * TILE : 0; start < end; start += TILE) {
-    unpack(j, kv_head, start, end - start < TILE ? end - start : TILE, p->keys, p->values);
+    j->unpack(j, kv_head, start, end - start < TILE ? end - start : TILE, p->keys, p->values);
     for (ptrdiff_t row = 0; row < rows; row += LIMN_TILE_TOKENS) {
       const int n = rows - row < LIMN_TILE_TOKENS ? (int)(rows - row) : LIMN_TILE_TOKENS;
       // Rows that see nothing of the tile: those before it, and those whose window is past it.
@@ -146,9 +145,8 @@ static void attend(
   }
 }
 
-static void attention(
-  const limn_attention_job *j, ptrdiff_t begin, ptrdiff_t end, void *scratch, limn_unpack_tile *unpack,
-  soften_row *soften) {
+LIMN_INLINE void attention_with(
+  const limn_attention_job *j, ptrdiff_t begin, ptrdiff_t end, void *scratch, soften_row *soften) {
   const ptrdiff_t blocks = (j->tokens + j->block_tokens - 1) / j->block_tokens;
   parts p;
   lay_out(j, scratch, &p);
@@ -156,20 +154,15 @@ static void attention(
     // The last blocks see the most positions and go first, so that threads finish together.
     const ptrdiff_t first_token = (blocks - 1 - item / j->kv_heads) * j->block_tokens;
     const ptrdiff_t left = j->tokens - first_token;
-    attend(j, &p, item % j->kv_heads, first_token, left < j->block_tokens ? left : j->block_tokens, unpack, soften);
+    attend(j, &p, item % j->kv_heads, first_token, left < j->block_tokens ? left : j->block_tokens, soften);
   }
 }
-
-#define LIMN_ATTENTION(isa)                                                                                     \
-  static void attention_##isa(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {                 \
-    attention(job, begin, end, scratch, ((const limn_attention_job *)job)->unpack, soften_##isa);               \
-  }
-LIMN_ATTENTION(scalar)
-#if defined(__x86_64__)
-LIMN_ATTENTION(avx2)
-LIMN_ATTENTION(avx512)
-#elif defined(__aarch64__)
-LIMN_ATTENTION(neon)
-#endif
+static void attention_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
+  attention_with(job, begin, end, scratch, soften_scalar);
+}
+LIMN_INLINE void attention_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
+  attention_with(job, begin, end, scratch, soften_body);
+}
+LIMN_KERNEL_INSTANCES(attention)
 
 void limn_install_attention(limn_kernels *kernels) { kernels->attention = LIMN_PICK(kernels->isa, attention); }
