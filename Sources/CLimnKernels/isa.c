@@ -82,6 +82,7 @@ int limn_kernels_init(limn_kernels *kernels, limn_isa isa) {
   limn_install_linear(kernels);
   limn_install_norm(kernels);
   limn_install_rope(kernels);
+  limn_install_kv(kernels);
   limn_install_attention(kernels);
   limn_install_activation(kernels);
   limn_install_ceilings(kernels);

@@ -9,6 +9,7 @@ int limn_has_bf16(void);
 void limn_install_linear(limn_kernels *kernels);
 void limn_install_norm(limn_kernels *kernels);
 void limn_install_rope(limn_kernels *kernels);
+void limn_install_kv(limn_kernels *kernels);
 void limn_install_attention(limn_kernels *kernels);
 void limn_install_activation(limn_kernels *kernels);
 void limn_install_ceilings(limn_kernels *kernels);
@@ -121,3 +122,10 @@ int limn_products_requantized(limn_path *path, limn_isa isa, int group, int larg
 /// `group` is 16 or 32. The integers are exact: |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, or scales of 5
 /// and q of 7. q ≤ 128, so that two products fit 16 bits.
 void limn_products_int8_k(limn_path *path, limn_isa isa, int group);
+
+// MARK: Attention
+
+/// The head size, filled up to whole steps of unpacking.
+static inline ptrdiff_t limn_attention_width(const limn_attention_job *job) {
+  return (job->head_size + 31) & ~(ptrdiff_t)31;
+}

@@ -105,7 +105,8 @@ LIMN_TARGET_BF16 LIMN_INLINE __m512i load_f16(const void *p) {
 }
 LIMN_TARGET_BF16 LIMN_INLINE __m512i load_bf16(const void *p) { return _mm512_loadu_si512(p); }
 
-/// Steps of 32 columns; what is left of a row goes through a buffer that is filled up with zeros.
+/// Steps of 32 columns; what is left of a row goes through a buffer that is filled up with zeros. The same place of the
+/// next panel is fetched into the second-level cache: rows of a few kilobytes end before the processor looks ahead.
 LIMN_TARGET_BF16 LIMN_INLINE void unpack_with(
   const void *weight, size_t row_bytes, int rows, int columns, uint16_t (*panel)[LIMN_PANEL_ROWS][2],
   const size_t size, load_pairs *load) {
@@ -114,6 +115,8 @@ LIMN_TARGET_BF16 LIMN_INLINE void unpack_with(
   for (int k = 0; k < columns; k += 32) {
     const int pairs = columns - k < 32 ? (columns - k + 1) / 2 : 16;
     v16i r[16];
+    LIMN_UNROLL for (int i = 0; i < 16; i++)
+      __builtin_prefetch(row[i] + LIMN_PANEL_ROWS * row_bytes + (size_t)k * size, 0, 2);
     if (columns - k < 32) {
       for (int i = 0; i < 16; i++) {
         _Alignas(64) uint8_t part[128] = {0};

@@ -72,18 +72,16 @@ LIMN_INLINE v16f v_select(v16i mask, v16f a, v16f b) { return (v16f)((mask & (v1
 
 /// Halves are added to halves, always in this order.
 LIMN_INLINE float v_sum(v16f v) {
-  float a[16];
-  v_store(a, v);
-  for (int n = 8; n > 0; n /= 2)
-    for (int i = 0; i < n; i++) a[i] += a[i + n];
-  return a[0];
+  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, -1, -1, -1, -1, -1, -1, -1, -1);
+  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  v += __builtin_shufflevector(v, v, 2, 3, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  return v[0] + v[1];
 }
 LIMN_INLINE float v_largest(v16f v) {
-  float a[16];
-  v_store(a, v);
-  for (int n = 8; n > 0; n /= 2)
-    for (int i = 0; i < n; i++) a[i] = a[i] > a[i + n] ? a[i] : a[i + n];
-  return a[0];
+  v = v_max(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+  v = v_max(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7));
+  v = v_max(v, __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3));
+  return v[0] > v[1] ? v[0] : v[1];
 }
 
 LIMN_INLINE int32_t v_sum_int(v16i v) {
@@ -147,14 +145,9 @@ LIMN_INLINE void v_transpose(v16i r[16]) {
   }
 }
 
-/// eˣ within a unit in the last place; 0 below −87.3 (so for −∞), +∞ above 88.7.
-///
-/// x = n · ln 2 + r with |r| ≤ ln 2 / 2; eʳ is its Taylor polynomial of degree 7 (remainder 5e-9); 2ⁿ goes into the
-/// exponent in two steps, since n reaches 128.
-LIMN_INLINE v16f v_exp(v16f x) {
-  const v16f clamped = v_min(v_max(x, v_splat(-87.5f)), v_splat(89.0f));
-  const v16f n = __builtin_elementwise_roundeven(clamped * 0x1.715476p+0f);
-  v16f r = v_fma(n, v_splat(-0x1.62e4p-1f), clamped);
+/// eʳ for |r| ≤ ln 2 / 2, where x = n · ln 2 + r: the Taylor polynomial of degree 7 (remainder 5e-9).
+LIMN_INLINE v16f v_exp_rest(v16f x, v16f n) {
+  v16f r = v_fma(n, v_splat(-0x1.62e4p-1f), x);
   r = v_fma(n, v_splat(-0x1.7f7d1cp-20f), r);
   v16f p = v_splat(1.0f / 5040);
   p = v_fma(p, r, v_splat(1.0f / 720));
@@ -163,9 +156,23 @@ LIMN_INLINE v16f v_exp(v16f x) {
   p = v_fma(p, r, v_splat(1.0f / 6));
   p = v_fma(p, r, v_splat(0.5f));
   p = v_fma(p, r, v_splat(1.0f));
-  p = v_fma(p, r, v_splat(1.0f));
+  return v_fma(p, r, v_splat(1.0f));
+}
+
+/// eˣ within a unit in the last place; 0 below −87.3 (so for −∞), +∞ above 88.7. 2ⁿ goes into the exponent in two
+/// steps, since n reaches 128.
+LIMN_INLINE v16f v_exp(v16f x) {
+  const v16f clamped = v_min(v_max(x, v_splat(-87.5f)), v_splat(89.0f));
+  const v16f n = __builtin_elementwise_roundeven(clamped * 0x1.715476p+0f), p = v_exp_rest(clamped, n);
   const v16i whole = __builtin_convertvector(n, v16i), half = whole >> 1;
   const v16f result = p * (v16f)((half + 127) << 23) * (v16f)((whole - half + 127) << 23);
+  return v_select(x < v_splat(-87.3f), v_splat(0), result);
+}
+/// The same for x ≤ 0, as softmax has it, in fewer steps.
+LIMN_INLINE v16f v_exp_below(v16f x) {
+  const v16f clamped = v_max(x, v_splat(-87.3f));
+  const v16f n = __builtin_elementwise_roundeven(clamped * 0x1.715476p+0f), p = v_exp_rest(clamped, n);
+  const v16f result = p * (v16f)((__builtin_convertvector(n, v16i) + 127) << 23);
   return v_select(x < v_splat(-87.3f), v_splat(0), result);
 }
 

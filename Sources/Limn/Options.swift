@@ -5,6 +5,8 @@ public import LimnTensor
 public struct LoadOptions: Sendable {
   /// `fast` may round activations; `exact` keeps them in float32, to compare with references.
   public var compute: Compute = .fast
+  /// How keys and values are kept; nil: `f16`, or `f32` where `compute` is `exact`.
+  public var kvType: KVType?
   /// Threads for the forward pass; nil: as many as this process may use cores.
   public var threads: Int?
   /// Longest prompt and answer together, in positions; nil: what the model was trained for, at most 8,192.

@@ -54,7 +54,7 @@ public final class VisionLanguageModel: Sendable {
     let model = try Llava(checkpoint, context: context)
     let backend = try CPU(threads: options.threads, compute: options.compute)
     engine = Engine(
-      model, backend: backend, compute: options.compute, context: context,
+      model, backend: backend, storage: options.kvType ?? (options.compute == .exact ? .f32 : .f16), context: context,
       mostSequences: options.mostSequences, cacheBytes: max(0, options.cacheBytes))
     endIDs = Set(
       tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))

@@ -69,6 +69,7 @@ struct Bench: AsyncParsableCommand {
     let start = ContinuousClock.now
     var options = LoadOptions()
     options.threads = compute.threads
+    options.kvType = compute.kvType
     options.projectorFile = model.mmproj
     options.context = try neededContext()
     options.mostSequences = parallel

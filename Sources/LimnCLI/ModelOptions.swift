@@ -5,6 +5,7 @@ public import LimnImage
 public import LimnTensor
 
 extension Compute: ExpressibleByArgument {}
+extension KVType: ExpressibleByArgument {}
 extension PreprocessPolicy: ExpressibleByArgument {}
 extension Overflow: ExpressibleByArgument {}
 
@@ -48,6 +49,13 @@ struct PreprocessOptions: ParsableArguments {
 struct ComputeOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Threads; default: all cores that this process may use.", valueName: "n"))
   var threads: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "How the conversation so far is kept: f16 (the default; f32 with --compute exact), or q8_0, which takes "
+        + "half the memory and half the reading of long conversations, at a small cost in exactness.",
+      valueName: "type"))
+  var kvType: KVType?
 
   func validate() throws {
     if let threads, !(1...CPU.mostThreads).contains(threads) {
@@ -155,6 +163,7 @@ struct AnswerOptions: ParsableArguments {
     var options = LoadOptions()
     options.compute = self.compute
     options.threads = compute.threads
+    options.kvType = compute.kvType
     options.context = context
     options.projectorFile = model.mmproj
     options.template = template

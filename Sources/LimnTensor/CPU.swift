@@ -1,11 +1,5 @@
 package import CLimnKernels
 
-/// A product of CLimnKernels: `limn_multiply`.
-private typealias Multiply =
-  @convention(c) (
-    UnsafeRawPointer?, UnsafeRawPointer?, Int, Int32, UnsafeMutablePointer<Float>?, Int, Int32
-  ) -> Void
-
 /// The operations on this computer's processor.
 ///
 /// Each one fills a job for the kernels of CLimnKernels and lets the thread pool share it out. Calls from
@@ -168,7 +162,7 @@ package final class CPU: Backend, @unchecked Sendable {
   package func store(keys: Activations, values: Activations, in cache: KVCache, layer: Int, position: Int) {
     precondition(keys.rows == values.rows && keys.width == cache.kvHeads * cache.headSize)
     precondition(values.width == keys.width && position >= 0 && position + keys.rows <= cache.capacity)
-    let offset = position * cache.headSize * cache.storage.bytesPerValue
+    let offset = position * cache.positionBytes
     store(keys, at: cache.keys(layer: layer) + offset, in: cache)
     store(values, at: cache.values(layer: layer) + offset, in: cache)
   }
@@ -177,9 +171,8 @@ package final class CPU: Backend, @unchecked Sendable {
     withExtendedLifetime(cache) {
       pool.exclusively {
         var job = limn_store_job(
-          x: x.pointer, cache: place, heads: cache.kvHeads, head_size: cache.headSize,
-          capacity: cache.capacity,
-          half: cache.storage == .float16 ? 1 : 0)
+          x: x.pointer, cache: place, type: cache.storage.kernelType, position_bytes: cache.positionBytes,
+          head_bytes: cache.headBytes, heads: cache.kvHeads, head_size: cache.headSize)
         pool.run(kernels.store, &job, count: x.rows, grain: grain(x.width))
       }
     }
@@ -192,14 +185,12 @@ package final class CPU: Backend, @unchecked Sendable {
     precondition(q.width == heads * cache.headSize && heads % cache.kvHeads == 0)
     precondition(firstPosition >= 0 && firstPosition + q.rows <= cache.capacity)
     precondition(window == nil || window! > 0)
-    let bytes = cache.headSize * cache.storage.bytesPerValue
     withExtendedLifetime(cache) {
       attend(
         limn_attention_job(
-          multiply: multiply, q: q.pointer, keys: cache.keys(layer: layer),
-          values: cache.values(layer: layer),
-          position_bytes: bytes, head_bytes: cache.capacity * bytes, half: cache.storage == .float16 ? 1 : 0,
-          causal: 1, tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
+          path: nil, unpack: nil, q: q.pointer, keys: cache.keys(layer: layer),
+          values: cache.values(layer: layer), type: cache.storage.kernelType,
+          position_bytes: cache.positionBytes, head_bytes: cache.headBytes, causal: 1, tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
           first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale,
           y: y.pointer),
         q, y)
@@ -213,27 +204,30 @@ package final class CPU: Backend, @unchecked Sendable {
     let headSize = q.width / heads
     attend(
       limn_attention_job(
-        multiply: multiply, q: q.pointer, keys: k.pointer, values: v.pointer, position_bytes: k.width * 4,
-        head_bytes: headSize * 4, half: 0, causal: 0, tokens: q.rows, heads: heads, kv_heads: heads,
+        path: nil, unpack: nil, q: q.pointer, keys: k.pointer, values: v.pointer, type: LIMN_F32,
+        position_bytes: k.width * 4, head_bytes: headSize * 4, causal: 0, tokens: q.rows, heads: heads, kv_heads: heads,
         head_size: headSize, first_position: 0, positions: k.rows, window: 0, block_tokens: 1, scale: scale,
         y: y.pointer),
       q, y)
   }
 
-  private var multiply: Multiply? { paths[.f32, LIMN_FLOAT32]!.pointee.multiply }
-
   private func attend(_ attention: limn_attention_job, _ q: Activations, _ y: Activations) {
     precondition(y.rows == q.rows && y.width == q.width)
     if q.rows == 0 { return }
     var job = attention
-    // Enough query rows to pay for unpacking a tile of keys and values, few enough to occupy all threads.
-    let group = job.heads / job.kv_heads
-    job.block_tokens = max(1, 48 / group)
-    while job.block_tokens > 12,
-      (q.rows + job.block_tokens - 1) / job.block_tokens * job.kv_heads < 4 * threads
-    {
-      job.block_tokens -= 12
+    if compute == .fast, let path = paths[.f32, LIMN_BFLOAT16], let unpack = kernels.unpack_bfloat16 {
+      (job.path, job.unpack) = (path, unpack)
+    } else {
+      (job.path, job.unpack) = (paths[.f32, LIMN_FLOAT32], kernels.unpack_float32)
     }
+    // As many query rows as fit the second-level cache share the unpacking of keys and values, as long as
+    // there are items enough to occupy all threads.
+    let tile = Int(LIMN_TILE_TOKENS)
+    let most = max(1, 192 / (job.heads / job.kv_heads))
+    let wanted = (4 * threads + job.kv_heads - 1) / job.kv_heads
+    let blocks = max((q.rows + most - 1) / most, min(wanted, (q.rows + tile - 1) / tile))
+    let even = (q.rows + blocks - 1) / blocks
+    job.block_tokens = min(q.rows, (even + tile - 1) / tile * tile)
     let items = (q.rows + job.block_tokens - 1) / job.block_tokens * job.kv_heads
     pool.exclusively {
       pool.run(kernels.attention, &job, count: items, scratch: limn_attention_scratch(&job))

@@ -1,29 +1,38 @@
+/// How the keys and values of a conversation are kept.
+public enum KVType: String, Sendable, CaseIterable {
+  case f32
+  case f16
+  /// 8 bits, with a float16 scale for every 32 values: a little over half of `f16`.
+  case q8_0
+
+  /// Bytes of one head's keys, or values, at one position. Blocks of `q8_0` are whole.
+  package func bytes(headSize: Int) -> Int {
+    switch self {
+    case .f32: 4 * headSize
+    case .f16: 2 * headSize
+    case .q8_0: (headSize + 31) / 32 * 34
+    }
+  }
+}
+
 /// The keys and values of one sequence, for all layers: preallocated for `capacity` positions.
 ///
 /// Layout of each layer's keys, and of its values: [kvHeads, capacity, headSize], so that one head's history is
-/// contiguous for the attention that streams it.
+/// contiguous for the attention that streams it; a position's values of a head take `storage.bytes(headSize:)`.
 // Not Sendable: one sequence owns it and only one step at a time writes to it.
 package final class KVCache {
-  /// How the values are kept.
-  package enum Storage: Sendable {
-    case float32
-    case float16
-
-    package var bytesPerValue: Int { self == .float32 ? 4 : 2 }
-  }
-
   package let layers: Int
   package let kvHeads: Int
   package let headSize: Int
   package let capacity: Int
-  package let storage: Storage
+  package let storage: KVType
   /// How many positions hold keys and values; the engine moves it after each step, and back to drop a suffix.
   package var count = 0 { didSet { mostCount = max(mostCount, count) } }
   /// The most positions that it ever held.
   private var mostCount = 0
   private let memory: UnsafeMutableRawBufferPointer
 
-  package init(layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: Storage) {
+  package init(layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: KVType) {
     self.layers = layers
     self.kvHeads = kvHeads
     self.headSize = headSize
@@ -31,7 +40,7 @@ package final class KVCache {
     self.storage = storage
     // Pages that no position has reached yet cost nothing: the system hands them out when they are written.
     memory = .allocate(
-      byteCount: max(64, 2 * layers * kvHeads * capacity * headSize * storage.bytesPerValue), alignment: 64)
+      byteCount: max(64, 2 * layers * kvHeads * capacity * storage.bytes(headSize: headSize)), alignment: 64)
   }
 
   deinit { memory.deallocate() }
@@ -41,7 +50,11 @@ package final class KVCache {
     2 * layers * layerBytes / max(1, capacity) * min(capacity, (mostCount + 63) & ~63)
   }
 
-  private var layerBytes: Int { kvHeads * capacity * headSize * storage.bytesPerValue }
+  /// Bytes from one position to the next.
+  package var positionBytes: Int { storage.bytes(headSize: headSize) }
+  /// Bytes from one key/value head to the next.
+  package var headBytes: Int { capacity * positionBytes }
+  private var layerBytes: Int { kvHeads * headBytes }
 
   /// Keys of a layer: [kvHeads, capacity, headSize].
   package func keys(layer: Int) -> UnsafeMutableRawPointer {

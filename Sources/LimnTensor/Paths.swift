@@ -38,6 +38,17 @@ extension TensorType {
   package var isComputable: Bool { kernelType != nil }
 }
 
+extension KVType {
+  /// The code of this type in the kernels.
+  var kernelType: limn_type {
+    switch self {
+    case .f32: LIMN_F32
+    case .f16: LIMN_F16
+    case .q8_0: LIMN_Q8_0
+    }
+  }
+}
+
 /// The ways to multiply on one instruction set: one `limn_path` for each weight type and arithmetic that it
 /// has.
 // @unchecked: written once in `init`, never after.

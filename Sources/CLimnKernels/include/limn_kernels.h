@@ -161,18 +161,28 @@ typedef struct {
 /// Copies keys or values into a cache; items: tokens.
 typedef struct {
   const float *x;  // [tokens, heads, head_size]
-  void *cache;     // [heads, capacity, head_size] from the first token's position on, float32 or float16
-  ptrdiff_t heads, head_size, capacity;
-  int half;
+  void *cache;     // from the first token's position on
+  limn_type type;  // F32, F16, or Q8_0 in blocks along a head, the last one filled up with zeros
+  size_t position_bytes, head_bytes;  // from position to position, from head to head
+  ptrdiff_t heads, head_size;
 } limn_store_job;
 
+typedef struct limn_attention_job limn_attention_job;
+
+/// Unpacks `count` ≤ LIMN_ATTENTION_TILE positions of a key/value head from `first` on; the rest of the tile becomes
+/// zeros. keys [position / 16][column][16], values [column / 16][position][16], in bfloat16 with two columns, or two
+/// positions, beside each other.
+typedef void limn_unpack_tile(
+  const limn_attention_job *job, ptrdiff_t kv_head, ptrdiff_t first, ptrdiff_t count, void *keys, void *values);
+
 /// Attention; items: key/value heads times blocks of query tokens.
-typedef struct {
-  limn_multiply *multiply;  // of float32 panels
-  const float *q;           // [tokens, heads, head_size]
+struct limn_attention_job {
+  const limn_path *path;     // of F32, in the arithmetic that `unpack` makes panels for
+  limn_unpack_tile *unpack;  // of the kernels
+  const float *q;            // [tokens, heads, head_size]
   const void *keys, *values;
+  limn_type type;                     // of keys and values, as in limn_store_job
   size_t position_bytes, head_bytes;  // from position to position, from key/value head to head
-  int half;                           // keys and values are float16
   int causal;
   ptrdiff_t tokens, heads, kv_heads, head_size;
   ptrdiff_t first_position;  // of the first query, where causal
@@ -181,7 +191,9 @@ typedef struct {
   ptrdiff_t block_tokens;    // query tokens of an item
   float scale;
   float *y;  // [tokens, heads, head_size]
-} limn_attention_job;
+};
+
+enum { LIMN_ATTENTION_TILE = 64 };  // positions that are unpacked side by side
 
 size_t limn_attention_scratch(const limn_attention_job *job);
 
@@ -196,6 +208,8 @@ typedef struct {
   limn_isa isa;
   limn_kernel *prepare, *linear, *gather;
   limn_kernel *rms_norm, *layer_norm, *rope, *store, *attention;
+  /// For attention; the second is NULL where the instruction set has no products of bfloat16.
+  limn_unpack_tile *unpack_float32, *unpack_bfloat16;
   limn_kernel *gelu_erf, *gelu_tanh, *gelu_quick, *silu_multiply, *add;
   /// For measuring the machine. `read`'s job is memory, an item LIMN_READ_ITEM bytes of it; the others keep the
   /// multipliers busy with 16-bit floats (or float32) and 8-bit integers (or float32), operations_… per item. They

@@ -13,7 +13,7 @@ package actor Engine {
   package nonisolated let model: Llava
   private let backend: CPU
   private let scratch = Scratch()
-  private let storage: KVCache.Storage
+  private let storage: KVType
   private let context: Int
   private var pictures: PictureCache
   private var prefixes: PrefixCache
@@ -40,13 +40,13 @@ package actor Engine {
   ///   - cacheBytes: how much memory may be kept for later sequences: an eighth of it for pictures, the rest for
   ///     keys and values.
   package init(
-    _ model: Llava, backend: CPU, compute: Compute, context: Int, mostSequences: Int, cacheBytes: Int
+    _ model: Llava, backend: CPU, storage: KVType, context: Int, mostSequences: Int, cacheBytes: Int
   ) {
     self.mostSequences = max(1, mostSequences)
     self.model = model
     self.backend = backend
     self.context = context
-    storage = compute == .exact ? .float32 : .float16
+    self.storage = storage
     pictures = PictureCache(limit: cacheBytes / 8)
     prefixes = PrefixCache(limit: cacheBytes - cacheBytes / 8)
   }

@@ -21,7 +21,7 @@ package protocol LanguageModel: Sendable {
 
 extension LanguageModel {
   /// An empty cache for one sequence of at most `capacity` positions.
-  package func makeCache(capacity: Int, storage: KVCache.Storage) -> KVCache {
+  package func makeCache(capacity: Int, storage: KVType) -> KVCache {
     KVCache(
       layers: config.layers, kvHeads: config.kvHeads, headSize: config.headSize, capacity: capacity,
       storage: storage)

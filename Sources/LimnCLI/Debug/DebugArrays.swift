@@ -21,6 +21,7 @@ struct DebugModelOptions: ParsableArguments {
     var options = LoadOptions()
     options.compute = compute
     options.threads = threads.threads
+    options.kvType = threads.kvType
     options.projectorFile = model.mmproj
     // As the references do: a prompt may be longer than what the model was trained for.
     options.context = 8192
