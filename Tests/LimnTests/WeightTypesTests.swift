@@ -13,7 +13,8 @@ import Testing
     // A name, then the number of axes, two axes of 8 bytes, the type.
     let entry = try #require(data.range(of: Data(tensor.utf8)))
     data[entry.upperBound + 4 + 16] = type
-    let output = try #require(data.range(of: Data("output.weight".utf8), in: entry.upperBound..<data.endIndex))
+    let output = try #require(
+      data.range(of: Data("output.weight".utf8), in: entry.upperBound..<data.endIndex))
     data.replaceSubrange(output, with: Data(name.utf8))
     let file = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID()).gguf")
     try data.write(to: file)
