@@ -167,7 +167,8 @@ LIMN_TARGET_BF16 static void multiply_bf16(
     tile(panel, xt, x_stride, acc, acc_stride, columns, C);
   LIMN_TILES(12)
   LIMN_TILES(6)
-  LIMN_TILES(3)
+  LIMN_TILES(4)
+  LIMN_TILES(2)
   LIMN_TILES(1)
 }
 #endif
