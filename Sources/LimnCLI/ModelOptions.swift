@@ -16,6 +16,10 @@ struct ModelReference: ParsableArguments {
   @Option(help: ArgumentHelp("The projector of a .gguf model, if it is not beside it.", valueName: "file"))
   var mmproj: String?
 
+  @Option(
+    help: ArgumentHelp("The model that an adapter (LoRA) or a projector belongs to.", valueName: "folder"))
+  var base: String?
+
   var isDemo: Bool { chosen == nil }
 
   private var chosen: String? {
@@ -152,6 +156,7 @@ struct AnswerOptions: ParsableArguments {
     options.threads = compute.threads
     options.context = context
     options.projectorFile = model.mmproj
+    options.base = model.base
     options.template = template
     options.preprocess = preprocess.preprocess
     Terminal.progress("opening the model")
