@@ -82,6 +82,11 @@ struct Adapter {
           "the adapter changes \(target), which the base model does not have", in: path,
           remedy: "name the right base model with --base")
       }
+      guard CPU.mergeable.contains(weight.type) else {
+        throw LimnError.badData(
+          "the adapter cannot be merged into \(target)", in: path, expected: "F32, F16 or BF16",
+          found: weight.type.rawValue, remedy: "name the base model as it was before quantisation, with --base")
+      }
       let expected = update.isTransposed ? [pair.inputs, pair.outputs] : [pair.outputs, pair.inputs]
       guard weight.shape == expected else {
         throw LimnError.badData(

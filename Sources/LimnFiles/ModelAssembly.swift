@@ -19,24 +19,27 @@ struct ModelAssembly {
   ///   - depth: how many adapters stand on top of this folder.
   init(_ folder: Folder, base: String?, depth: Int = 0) throws(LimnError) {
     let kind = FolderKind(folder)
-    guard base == nil || kind != .model else {
+    let isWhole = kind == .model || kind == .xtuner && RawWeights.isThere(folder)
+    guard base == nil || !isWhole else {
       throw LimnError(
         .usage, "--base goes with an adapter or a projector; this folder holds a whole model", in: folder.path)
     }
-    if kind == .model || kind == .xtuner && RawWeights.isThere(folder) {
+    // Read before its base: what it lacks itself is said first.
+    var adapter: Adapter?
+    if kind == .adapter { adapter = try Adapter(folder) }
+    if kind == .xtuner, let place = XtunerParts.llmAdapter(of: folder) { adapter = try Adapter(place) }
+    if isWhole {
       self = try ModelAssembly(whole: folder)
     } else {
       let found = try kind.base(of: folder, named: base, depth: depth)
       self = try ModelAssembly(found, base: nil, depth: depth + 1)
-      parts.append(found.path)
+      parts.append(found.absolute)
     }
+    try adapter?.apply(to: &names, TensorNames.place)
     switch kind {
     case .model: break
-    case .xtuner:
-      if let adapter = XtunerParts.llmAdapter(of: folder) { try Adapter(adapter).apply(to: &names, TensorNames.place) }
-      try XtunerParts.complete(&self, folder)
+    case .xtuner: try XtunerParts.complete(&self, folder)
     case .adapter:
-      try Adapter(folder).apply(to: &names, TensorNames.place)
       try take("non_lora_trainables.bin", folder)
       try takeFiles(folder)
     case .projector:
@@ -91,7 +94,7 @@ struct ModelAssembly {
       config.vision = tower
     } else if let found = try OriginalParts.complete(&config, &names, folder, fields) {
       processors.append(found)
-      parts.append(found.path)
+      parts.append(found.absolute)
     }
     try OriginalParts.requireProjector(names, folder)
     // Training scripts add tokens without noting it.
@@ -193,5 +196,5 @@ enum FolderKind {
 
 extension Folder {
   /// Files that make a tokenizer.
-  var holdsTokenizer: Bool { has("tokenizer.json") || has("tokenizer.model") }
+  var holdsTokenizer: Bool { ["tokenizer.json", "tokenizer.model", "vocab.json"].contains(where: has) }
 }

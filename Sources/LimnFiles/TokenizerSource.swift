@@ -2,7 +2,7 @@ package import LimnTensor
 
 /// Where a model's tokenizer and chat template are; no weights are read for it.
 package enum TokenizerSource: Sendable {
-  /// A folder with tokenizer.json or tokenizer.model, and its configs.
+  /// A folder with tokenizer.json, tokenizer.model or vocab.json, and its configs.
   case folder(path: String)
   case gguf(GGUF)
 

@@ -43,7 +43,7 @@ enum XtunerParts {
     try adapter?.apply(to: &names, TensorNames.clip)
     try model.names.add(names, tower.path)
     model.config.vision = try OriginalParts.visionConfig(tower)
-    model.parts.append(tower.path)
+    model.parts.append(tower.absolute)
     return tower
   }
 

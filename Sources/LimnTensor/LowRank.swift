@@ -22,21 +22,20 @@ package struct LowRankUpdate: Sendable {
 }
 
 extension CPU {
+  /// Types of weights that an update can be added to.
+  package static let mergeable: Set<TensorType> = [.f32, .f16, .bf16]
+
   /// The weight [rows, columns] with an update added in float32, rounded once to the type that the weight has.
-  /// - Throws: a weight that is quantised.
+  /// - Precondition: the shapes fit, and the weight's type is one of `mergeable`.
   package func merged(_ weight: Tensor, _ update: LowRankUpdate) throws(LimnError) -> Tensor {
     let (rows, columns, rank) = (weight.shape[0], weight.shape[1], update.rank)
     precondition(weight.shape.count == 2)
     precondition((update.isTransposed ? update.a : update.b).count == rows * rank)
     precondition((update.isTransposed ? update.b : update.a).count == columns * rank)
+    precondition(Self.mergeable.contains(weight.type))
+    let type = weight.type.kernelType!
     var path = limn_path()
-    guard [.f32, .f16, .bf16].contains(weight.type), let type = weight.type.kernelType,
-      limn_path_init(&path, isa.code, type, LIMN_FLOAT32) != 0
-    else {
-      throw .badData(
-        "an adapter cannot be merged into a quantised weight", expected: "F32, F16 or BF16",
-        found: weight.type.rawValue, remedy: "name the base model as it was before, with --base")
-    }
+    _ = limn_path_init(&path, isa.code, type, LIMN_FLOAT32)
     let memory = try Memory(count: weight.range.count) { target in
       if target.count == 0 { return }
       withExtendedLifetime(weight.memory) {

@@ -87,6 +87,18 @@ import Testing
     #expect(error.kind == .badData && error.description.contains("shape"))
   }
 
+  @Test("a quantised base is refused")
+  func quantisedBase() throws {
+    try withCopies("lora-original", "layout-base", "layout-clip") { root in
+      let file = root.appending(path: "layout-base/model.safetensors")
+      var bytes = try Data(contentsOf: file)
+      while let place = bytes.range(of: Data("F16".utf8)) { bytes.replaceSubrange(place, with: Data("I16".utf8)) }
+      try bytes.write(to: file)
+      let error = try refusal(root.appending(path: "lora-original"))
+      #expect(error.kind == .badData && error.description.contains("quantisation"))
+    }
+  }
+
   @Test(
     "an adapter that says something else than its weights, or is no plain LoRA, is refused",
     arguments: [
@@ -190,6 +202,8 @@ import Testing
         #expect(error.kind == .badData && error.description.contains(says), "\(error)")
       }
     }
+    let whole = checkpoints.appending(path: "xtuner-whole")
+    #expect(try refusal(whole, base: checkpoints.appending(path: "layout-base")).kind == .usage)
     try withCopies("xtuner-lora") { root in
       let error = try refusal(root.appending(path: "xtuner-lora"))
       #expect(error.kind == .notFound && error.description.contains("--base"))

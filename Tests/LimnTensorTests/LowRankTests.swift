@@ -61,14 +61,4 @@ import Testing
       }
     }
   }
-
-  @Test("a quantised weight is refused")
-  func quantised() throws {
-    let cpu = try CPU(threads: 1)
-    let weight = randomWeight(.q8_0, rows: 2, columns: 32, seed: 1)
-    let error = #expect(throws: LimnError.self) {
-      try cpu.merged(weight, update(rows: 2, columns: 32, rank: 1, isTransposed: false))
-    }
-    #expect(error?.description.contains("--base") == true)
-  }
 }
