@@ -86,6 +86,7 @@ int limn_kernels_init(limn_kernels *kernels, limn_isa isa) {
   limn_install_attention(kernels);
   limn_install_activation(kernels);
   limn_install_ceilings(kernels);
+  limn_install_low_rank(kernels);
   return 1;
 }
 

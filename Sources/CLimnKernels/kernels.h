@@ -13,6 +13,7 @@ void limn_install_kv(limn_kernels *kernels);
 void limn_install_attention(limn_kernels *kernels);
 void limn_install_activation(limn_kernels *kernels);
 void limn_install_ceilings(limn_kernels *kernels);
+void limn_install_low_rank(limn_kernels *kernels);
 
 // Each returns 0 where the instruction set has no such arithmetic for the format.
 int limn_path_f32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);

@@ -13,6 +13,8 @@ public struct LoadOptions: Sendable {
   public var context: Int?
   /// The projector file of a GGUF model, where it does not lie beside it.
   public var projectorFile: String?
+  /// The folder of the model that an adapter (LoRA) or a projector belongs to; nil: the one that its files name.
+  public var base: String?
   /// "auto", or the name of a built-in chat template (`BuiltInTemplate.names`).
   public var template = "auto"
   /// How pictures that are not square are brought to the size that the vision tower reads.

@@ -24,6 +24,7 @@ extension VisionLanguageModel {
     add("model", name)
     add("location", checkpoint.reference)
     add("layout", "\(checkpoint.layout)")
+    if !checkpoint.parts.isEmpty { add("put together with", checkpoint.parts.joined(separator: ", ")) }
     let language = config.language
     add(
       "language model",

@@ -26,7 +26,7 @@ public final class VisionLanguageModel: Sendable {
   private let endIDs: Set<Int32>
 
   /// Opens a model.
-  /// - Parameter reference: a folder (Hugging Face or original LLaVA layout), or a `.gguf` file.
+  /// - Parameter reference: a folder (a model, or an adapter of one), or a `.gguf` file.
   public static func load(
     _ reference: String, options: LoadOptions = LoadOptions()
   ) async throws(LimnError) -> VisionLanguageModel {
@@ -34,7 +34,7 @@ public final class VisionLanguageModel: Sendable {
   }
 
   private init(_ reference: String, _ options: LoadOptions) throws(LimnError) {
-    checkpoint = try Checkpoint.open(reference, mmproj: options.projectorFile)
+    checkpoint = try Checkpoint.open(reference, mmproj: options.projectorFile, base: options.base)
     name = checkpoint.name
     let trained = checkpoint.config.language.maxPositions
     // Dynamic scaling is made to reach beyond the trained length.

@@ -73,6 +73,7 @@ struct Bench: AsyncParsableCommand {
     options.projectorFile = model.mmproj
     options.context = try neededContext()
     options.mostSequences = parallel
+    options.base = model.base
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
     round.work = BenchRound.Work(vlm)

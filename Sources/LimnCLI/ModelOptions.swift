@@ -17,6 +17,10 @@ struct ModelReference: ParsableArguments {
   @Option(help: ArgumentHelp("The projector of a .gguf model, if it is not beside it.", valueName: "file"))
   var mmproj: String?
 
+  @Option(
+    help: ArgumentHelp("The model that an adapter (LoRA) or a projector belongs to.", valueName: "folder"))
+  var base: String?
+
   var isDemo: Bool { chosen == nil }
 
   private var chosen: String? {
@@ -166,6 +170,7 @@ struct AnswerOptions: ParsableArguments {
     options.kvType = compute.kvType
     options.context = context
     options.projectorFile = model.mmproj
+    options.base = model.base
     options.template = template
     options.preprocess = preprocess.preprocess
     Terminal.progress("opening the model")

@@ -4,7 +4,7 @@ package import LimnTensor
 /// tokenizer and its image processor's config are. Opening maps files and reads their headers.
 package struct Checkpoint: Sendable {
   package enum Layout: String, Sendable {
-    case huggingFace, original, gguf
+    case huggingFace, original, gguf, xtuner, llavaPhi
   }
 
   /// As it was given.
@@ -17,6 +17,8 @@ package struct Checkpoint: Sendable {
   package let tensors: [String: Tensor]
   /// Names in the files of tensors that nothing in the model has a place for.
   package let unused: [String]
+  /// Folders beside `reference` that the model was put together from: an adapter's base, a vision tower.
+  package let parts: [String]
   package let tokenizer: TokenizerSource
   /// preprocessor_config.json, or what takes its place; nil where nothing says how pictures are prepared.
   package let processorConfig: JSON?
@@ -25,17 +27,23 @@ package struct Checkpoint: Sendable {
 
   /// Opens a model.
   /// - Parameters:
-  ///   - reference: a folder in the layout of Hugging Face or of the original LLaVA, or a .gguf file.
+  ///   - reference: a folder in any of the layouts of docs/formats.md, or a .gguf file.
   ///   - mmproj: the projector's file of a .gguf model; nil: the one beside it.
-  package static func open(_ reference: String, mmproj: String? = nil) throws(LimnError) -> Checkpoint {
+  ///   - base: the folder of the model that an adapter or a projector belongs to; nil: the one that its files name.
+  package static func open(
+    _ reference: String, mmproj: String? = nil, base: String? = nil
+  ) throws(LimnError) -> Checkpoint {
     guard Folder.exists(reference) else { throw RawWeights.notFound(reference) }
     guard Folder.isDirectory(reference) else {
+      guard base == nil else {
+        throw LimnError(.usage, "--base goes with the folder of an adapter or a projector", in: reference)
+      }
       return try Checkpoint(reference, try GGUFPair(reference, mmproj: mmproj))
     }
     guard mmproj == nil else {
       throw LimnError(.usage, "--mmproj goes with a .gguf model, not with a folder", in: reference)
     }
-    return try Checkpoint(Folder(path: reference))
+    return try Checkpoint(Folder(path: reference), base: base)
   }
 
   /// A tensor by its canonical name.
@@ -75,6 +83,7 @@ extension Checkpoint {
     config = try ModelConfig(pair)
     tensors = names.tensors
     unused = names.unused
+    parts = []
     tokenizer = .gguf(pair.language)
     processorConfig = pair.projector.flatMap(Self.processorConfig)
     endOfGenerationIDs = []
@@ -91,52 +100,21 @@ extension Checkpoint {
     return object.count == 0 ? nil : .object(object)
   }
 
-  /// From a folder.
-  fileprivate init(_ folder: Folder) throws(LimnError) {
-    guard let json = try folder.json("config.json") else {
-      let gguf = folder.names.first { $0.hasSuffix(".gguf") }
-      throw LimnError(
-        .notFound, "the folder has no config.json", in: folder.path, expected: "a model's folder",
-        remedy: gguf.map { "name the file itself: \(folder.path($0))" } ?? "check the path")
-    }
-    let fields = ConfigReader(json: json, place: folder.path("config.json"))
-    var config = try ModelConfig(json: json, place: fields.place)
-    var names = CanonicalTensors()
-    let weights = try RawWeights.folder(folder).tensors
-    try names.add(weights, TensorNames.place, folder.path)
-    var towerFolder: Folder?
-    layout = fields.has("mm_vision_tower") ? .original : .huggingFace
-    if layout == .original {
-      towerFolder = try OriginalParts.complete(&config, &names, folder, fields)
-      // Training scripts add tokens without noting it.
-      if let rows = names.tensors["language_model.embed_tokens.weight"]?.shape.first {
-        config.language.vocabulary = rows
-      }
-    }
+  /// From a folder and those that belong to it.
+  fileprivate init(_ folder: Folder, base: String?) throws(LimnError) {
+    let model = try ModelAssembly(folder, base: base)
+    var names = model.names
+    try names.regroupFusedHeads(model.config.language, folder.path)
     reference = folder.path
     name = Self.lastComponent(folder.path)
-    self.config = config
+    layout = model.layout
+    config = model.config
     tensors = names.tensors
     unused = names.unused
-    tokenizer = .folder(path: folder.path)
-    processorConfig = try Self.processorConfig(folder, towerFolder)
-    endOfGenerationIDs = try Self.endIDs(folder, fields)
-  }
-
-  private static func processorConfig(_ folder: Folder, _ tower: Folder?) throws(LimnError) -> JSON? {
-    if let json = try folder.json("preprocessor_config.json") { return json }
-    if let json = try folder.json("processor_config.json")?.present("image_processor") { return json }
-    return try tower?.json("preprocessor_config.json")
-  }
-
-  private static func endIDs(_ folder: Folder, _ fields: ConfigReader) throws(LimnError) -> Set<Int> {
-    var ids = Set(try fields.ints("eos_token_id") ?? [])
-    if let text = try fields.object("text_config") { ids.formUnion(try text.ints("eos_token_id") ?? []) }
-    if let generation = try folder.json("generation_config.json") {
-      let fields = ConfigReader(json: generation, place: folder.path("generation_config.json"))
-      ids.formUnion(try fields.ints("eos_token_id") ?? [])
-    }
-    return ids
+    parts = model.parts
+    tokenizer = .folder(path: model.tokenizer.path)
+    processorConfig = try model.processorConfig()
+    endOfGenerationIDs = model.endOfGenerationIDs
   }
 
   private static func lastComponent(_ path: String) -> String {
@@ -162,6 +140,31 @@ struct CanonicalTensors {
       case .leftover: break
       case .unknown: unused.append(entry.name)
       }
+    }
+  }
+
+  /// Tensors that have their names already.
+  mutating func add(_ other: CanonicalTensors, _ source: String) throws(LimnError) {
+    for (name, tensor) in other.tensors.sorted(by: { $0.key < $1.key }) {
+      guard tensors.updateValue(tensor, forKey: name) == nil else {
+        throw LimnError.badData("two tensors are \(name)", in: source)
+      }
+    }
+    unused += other.unused
+  }
+
+  mutating func set(_ name: String, _ tensor: Tensor) { tensors[name] = tensor }
+
+  mutating func remove(_ name: String) { tensors[name] = nil }
+
+  /// A tensor that takes the place of the one that is there, if there is one.
+  mutating func replace(
+    _ tensor: Tensor, named name: String, _ place: (String) -> TensorPlace
+  ) {
+    switch place(name) {
+    case .named(let name): tensors[name] = tensor
+    case .leftover: break
+    case .unknown: unused.append(name)
     }
   }
 

@@ -1,4 +1,3 @@
-import Foundation
 import LimnTensor
 
 /// What the original LLaVA layout keeps outside its checkpoint: the vision tower, a CLIP in a folder of its own
@@ -15,15 +14,11 @@ enum OriginalParts {
       try names.add(try RawWeights.file(path), TensorNames.place, path)
     }
     guard let tower = try fields.string("mm_vision_tower") else { return nil }
-    let towerFolder = find(tower, from: folder)
+    let towerFolder = folder.related(tower)
     let isInside = names.has("vision_tower.encoder.")
     guard let towerFolder else {
       guard isInside else {
-        throw LimnError(
-          .notFound, "the vision tower \(tower) is not there", in: folder.path("config.json"),
-          expected: "its folder beside or inside the model's, or in the Hugging Face cache",
-          remedy:
-            "fetch \(tower) (config.json, preprocessor_config.json and weights) into \(folder.path)/\(tower)")
+        throw towerMissing(tower, folder, namedBy: folder.path("config.json"))
       }
       config.vision = try VisionConfig(towerTensors: names.tensors, place: folder.path)
       return nil
@@ -37,7 +32,7 @@ enum OriginalParts {
   }
 
   /// The config of a CLIP's folder: a whole CLIP's, or the tower's alone.
-  private static func visionConfig(_ folder: Folder) throws(LimnError) -> VisionConfig {
+  static func visionConfig(_ folder: Folder) throws(LimnError) -> VisionConfig {
     guard let json = try folder.json("config.json") else {
       throw LimnError(.notFound, "the vision tower's folder has no config.json", in: folder.path)
     }
@@ -45,23 +40,20 @@ enum OriginalParts {
     return try VisionConfig(try fields.object("vision_config") ?? fields)
   }
 
-  /// Looks for the tower: as a path (a relative one starts at the model's folder), as a folder of its last name
-  /// in or beside the model's, and in the Hugging Face cache.
-  private static func find(_ tower: String, from folder: Folder) -> Folder? {
-    let last = tower.split(separator: "/").last.map(String.init) ?? tower
-    var places =
-      tower.hasPrefix("/") ? [tower] : [folder.path(tower), folder.path(last), folder.path("../" + last)]
-    places += cached(tower)
-    return places.first { Folder(path: $0).has("config.json") }.map(Folder.init)
+  static func towerMissing(_ tower: String, _ folder: Folder, namedBy place: String) -> LimnError {
+    LimnError(
+      .notFound, "the vision tower \(tower) is not there", in: place,
+      expected: "its folder beside or inside the model's, or in the Hugging Face cache",
+      remedy: "fetch \(tower) (config.json, preprocessor_config.json and weights) into \(folder.path(tower))")
   }
 
-  /// Snapshots of a repository in the Hugging Face cache.
-  private static func cached(_ repository: String) -> [String] {
-    let environment = ProcessInfo.processInfo.environment
-    let home = environment["HF_HOME"] ?? (environment["HOME"] ?? "") + "/.cache/huggingface"
-    let hub = environment["HF_HUB_CACHE"] ?? home + "/hub"
-    let snapshots = Folder(path: "\(hub)/models--\(repository.replacing("/", with: "--"))/snapshots")
-    return snapshots.names.map(snapshots.path)
+  /// Without a projector the language model cannot read the tower's features.
+  static func requireProjector(_ names: CanonicalTensors, _ folder: Folder) throws(LimnError) {
+    if names.has("multi_modal_projector.") { return }
+    throw LimnError(
+      .notFound, "the projector is missing", in: folder.path,
+      expected: "mm_projector.bin, non_lora_trainables.bin, or mm_projector among the weights",
+      remedy: "fetch the missing file of this model")
   }
 }
 

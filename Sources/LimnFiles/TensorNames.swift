@@ -89,7 +89,7 @@ package enum TensorNames {
   }
 
   private static let languageModules =
-    ["q", "k", "v", "qkv", "o"].map { "self_attn.\($0)_proj" }
+    ["q", "k", "v", "qkv", "o"].map { "self_attn.\($0)_proj" } + ["self_attn.query_key_value"]
     + ["gate", "up", "gate_up", "down"].map { "mlp.\($0)_proj" }
     + ["mlp.fc1", "mlp.fc2", "input_layernorm", "post_attention_layernorm"]
 

@@ -20,9 +20,7 @@ package struct RawWeights: Sendable {
   ///   - mmproj: the projector's GGUF file; nil: the one in the same folder, if there is one.
   package static func open(_ reference: String, mmproj: String? = nil) throws(LimnError) -> RawWeights {
     guard Folder.exists(reference) else { throw notFound(reference) }
-    if Folder.isDirectory(reference) {
-      return RawWeights(try folder(Folder(path: reference)).tensors, TensorNames.place)
-    }
+    if Folder.isDirectory(reference) { return try parts(Folder(path: reference)) }
     guard reference.hasSuffix(".gguf") else { return RawWeights(try file(reference), TensorNames.place) }
     let pair = try GGUFPair(reference, mmproj: mmproj)
     return RawWeights(
@@ -39,6 +37,33 @@ package struct RawWeights: Sendable {
       if case .named(let name) = place(tensor.name) { modelName = name }
       return Entry(name: tensor.name, modelName: modelName, tensor: tensor.tensor)
     }
+  }
+
+  /// Everything that lies in a folder, whatever its layout; not what lies elsewhere.
+  private static func parts(_ place: Folder) throws(LimnError) -> RawWeights {
+    var tensors: [Entry] = []
+    func add(_ file: String, _ place: (String) -> TensorPlace = TensorNames.place) throws(LimnError) {
+      tensors += RawWeights(try self.file(file), place).tensors
+    }
+    func addFolder(_ name: String, _ naming: (String) -> TensorPlace) throws(LimnError) {
+      let part = Folder(path: place.path(name))
+      if Adapter.exists(in: part) { try add(try Adapter.file(part), naming) }
+      if isThere(part) { tensors += RawWeights(try folder(part).tensors, naming).tensors }
+    }
+    let kind = FolderKind(place)
+    if kind == .model || isThere(place) { tensors += RawWeights(try folder(place).tensors, TensorNames.place).tensors }
+    switch kind {
+    case .model: break
+    case .adapter: try add(try Adapter.file(place))
+    case .projector: try add(place.path("mm_projector.bin"))
+    case .xtuner:
+      try addFolder("llm_adapter", TensorNames.place)
+      try addFolder("visual_encoder", TensorNames.clip)
+      try addFolder("visual_encoder_adapter", TensorNames.clip)
+      try addFolder("projector", TensorNames.xtunerProjector)
+    }
+    if kind == .adapter, place.has("non_lora_trainables.bin") { try add(place.path("non_lora_trainables.bin")) }
+    return RawWeights(tensors: tensors)
   }
 
   static func notFound(_ reference: String) -> LimnError {
@@ -64,16 +89,8 @@ package struct RawWeights: Sendable {
         return (try file(path), [path])
       }
       if folder.has(index) { return try sharded(folder, index: index) }
-      let names = folder.names.filter { name in
-        name.hasSuffix(suffix) && !name.hasPrefix(".") && !extras.contains { name.hasPrefix($0) }
-          && (suffix == ".safetensors" || name.hasPrefix("pytorch_model"))
-      }
+      let names = loose(folder, suffix)
       if !names.isEmpty { return try joined(names.map(folder.path)) }
-    }
-    if folder.has("adapter_model.safetensors") || folder.has("adapter_model.bin") {
-      throw LimnError.badData(
-        "the folder holds an adapter (LoRA), not a model", in: folder.path,
-        remedy: "merge it into its base model first (peft's merge_and_unload)")
     }
     let gguf = folder.names.filter { $0.hasSuffix(".gguf") }
     throw LimnError(
@@ -83,8 +100,26 @@ package struct RawWeights: Sendable {
         ? "fetch the model's weight files" : "name the file itself: \(folder.path(gguf[0]))")
   }
 
+  /// Whether a folder holds a model's weights, or the names of their files.
+  static func isThere(_ folder: Folder) -> Bool {
+    [("model.safetensors", ".safetensors"), ("pytorch_model.bin", ".bin")].contains { single, suffix in
+      folder.has(single) || folder.has(single + ".index.json") || !loose(folder, suffix).isEmpty
+    }
+  }
+
+  /// Weight files that no index names.
+  private static func loose(_ folder: Folder, _ suffix: String) -> [String] {
+    folder.names.filter { name in
+      name.hasSuffix(suffix) && !name.hasPrefix(".") && !extras.contains { name.hasPrefix($0) }
+        && (suffix == ".safetensors" || name.hasPrefix("pytorch_model"))
+    }
+  }
+
   /// Files beside a model's weights that hold none of them.
-  private static let extras = ["adapter_model", "training_args", "optimizer", "scheduler", "consolidated"]
+  private static let extras = [
+    "adapter_model", "non_lora_trainables", "mm_projector", "training_args", "optimizer", "scheduler",
+    "consolidated",
+  ]
 
   /// Shards, as an index names them: {"weight_map": {tensor: file}}.
   private static func sharded(

@@ -177,4 +177,44 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(!outcome.err.contains("\u{1B}") && !outcome.err.contains("\r"))
     #expect(outcome.err.contains("tokens/s"))
   }
+
+  @Test("the parts of a model are found in the Hugging Face cache, in the snapshot that main is at")
+  func huggingFaceCache() throws {
+    let folder = try TemporaryFolder()
+    let files = FileManager.default
+    let checkpoints = fixtures + "/Models/checkpoints"
+    for (name, repository) in [("layout-base", "some--layout-base"), ("layout-clip", "openai--layout-clip")] {
+      let place = folder.path + "/hub/models--" + repository
+      // An older snapshot comes first in the alphabet.
+      try files.createDirectory(atPath: place + "/snapshots/0ld", withIntermediateDirectories: true)
+      try files.createDirectory(atPath: place + "/refs", withIntermediateDirectories: true)
+      try Data("{}".utf8).write(to: URL(fileURLWithPath: place + "/snapshots/0ld/config.json"))
+      try Data("new\n".utf8).write(to: URL(fileURLWithPath: place + "/refs/main"))
+      try files.copyItem(atPath: "\(checkpoints)/\(name)", toPath: place + "/snapshots/new")
+    }
+    let adapter = folder.path + "/a/adapter"
+    try files.createDirectory(atPath: folder.path + "/a", withIntermediateDirectories: true)
+    try files.copyItem(atPath: checkpoints + "/lora-original", toPath: adapter)
+    for (file, from, to) in [
+      ("adapter_config.json", "\"layout-base\"", "\"some/layout-base\""),
+      ("config.json", "\"layout-clip\"", "\"openai/layout-clip\""),
+    ] {
+      let place = adapter + "/" + file
+      let text = try String(contentsOfFile: place, encoding: .utf8)
+      #expect(text.contains(from))
+      try text.replacing(from, with: to).write(toFile: place, atomically: true, encoding: .utf8)
+    }
+    var outcome = try limn("show", "--model", adapter, environment: ["HF_HOME": folder.path])
+    #expect(outcome.code == 0, "\(outcome.err)")
+    #expect(outcome.out.contains("some--layout-base/snapshots/new"))
+    #expect(outcome.out.contains("openai--layout-clip/snapshots/new"))
+    outcome = try limn("show", "--model", adapter, environment: ["HF_HOME": folder.path + "/nowhere"])
+    #expect(outcome.code == 66 && outcome.errorLines.count == 1 && outcome.err.contains("some/layout-base"))
+    outcome = try limn(
+      "show", "--model", adapter, "--base", checkpoints + "/layout-base",
+      environment: ["HF_HOME": folder.path + "/nowhere"])
+    #expect(outcome.code == 66 && outcome.err.contains("fetch openai/layout-clip"))
+    outcome = try limn("show", "--model", adapter, "--base", checkpoints + "/llama-mha")
+    #expect(outcome.code == 65 && outcome.errorLines.count == 1)
+  }
 }

@@ -41,7 +41,7 @@ import Testing
     }
     try Fixtures.withFolder(["adapter_model.bin": "", "config.json": #"{"text_config": {}}"#]) { folder in
       let error = #expect(throws: LimnError.self) { try Checkpoint.open(folder) }
-      #expect(error?.description.contains("adapter") == true)
+      #expect(error?.kind == .notFound && error?.description.contains("adapter_config.json") == true)
     }
   }
 

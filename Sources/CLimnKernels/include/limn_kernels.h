@@ -203,6 +203,26 @@ typedef struct {
   const float *other;
 } limn_elements_job;
 
+enum { LIMN_LOW_RANK_COLUMNS = 64 };
+
+/// merged = weight + scale · left · right, for plain numbers (F32, F16, BF16); items: groups of
+/// LIMN_LOW_RANK_COLUMNS columns. Strides are in elements.
+typedef struct {
+  const limn_path *path;  // the weight's
+  const void *weight;     // [rows, columns]
+  size_t row_bytes;
+  ptrdiff_t rows, columns, rank;
+  const float *left;  // [rows, rank]
+  ptrdiff_t left_row, left_rank;
+  const float *right;  // [rank, columns]
+  ptrdiff_t right_rank, right_column;
+  float scale;
+  limn_type type;  // of `merged`
+  void *merged;    // [rows, columns]
+} limn_low_rank_job;
+
+size_t limn_low_rank_scratch(const limn_low_rank_job *job);
+
 /// The kernels of one instruction set, but for the paths.
 typedef struct {
   limn_isa isa;
@@ -211,6 +231,7 @@ typedef struct {
   /// For attention; the second is NULL where the instruction set has no products of bfloat16.
   limn_unpack_tile *unpack_float32, *unpack_bfloat16;
   limn_kernel *gelu_erf, *gelu_tanh, *gelu_quick, *silu_multiply, *add;
+  limn_kernel *low_rank;
   /// For measuring the machine. `read`'s job is memory, an item LIMN_READ_ITEM bytes of it; the others keep the
   /// multipliers busy with 16-bit floats (or float32) and 8-bit integers (or float32), operations_… per item. They
   /// need LIMN_MEASURE_SCRATCH bytes of scratch; the job of the last two points to a float 1.

@@ -23,6 +23,7 @@ struct DebugModelOptions: ParsableArguments {
     options.threads = threads.threads
     options.kvType = threads.kvType
     options.projectorFile = model.mmproj
+    options.base = model.base
     // As the references do: a prompt may be longer than what the model was trained for.
     options.context = 8192
     options.preprocess = preprocess.preprocess
@@ -40,7 +41,7 @@ struct DebugPreprocess: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Where the array is written.", valueName: "x.npy")) var output: String
 
   func run() async throws {
-    let checkpoint = try Checkpoint.open(model.reference, mmproj: model.mmproj)
+    let checkpoint = try Checkpoint.open(model.reference, mmproj: model.mmproj, base: model.base)
     let processor = try ModelImageProcessor(checkpoint, policy: preprocess.preprocess)
     let picture = try processor.process(try await ImageSource(image).image())
     var file = try NumpyWriter.begin(output, shape: [picture.tiles, 3, picture.height, picture.width])

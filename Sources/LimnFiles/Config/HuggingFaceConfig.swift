@@ -14,7 +14,7 @@ extension VisionConfig {
   /// From the JSON of a CLIPVisionConfig.
   init(_ fields: ConfigReader) throws(LimnError) {
     let type = try fields.string("model_type") ?? "clip_vision_model"
-    guard type == "clip_vision_model" else {
+    guard ["clip_vision_model", "llava_phi_clip_vision_model"].contains(type) else {
       throw fields.wrong("model_type", expected: "clip_vision_model: limn runs no other vision tower")
     }
     self = .clipDefault
@@ -41,7 +41,9 @@ extension ModelConfig {
     let fields = ConfigReader(json: json, place: place)
     let type = try fields.string("model_type") ?? ""
     // model_type is "llava" in both layouts; only these keys tell them apart.
-    if fields.has("mm_vision_tower") {
+    if Self.isLlavaPhi(fields) {
+      try self.init(llavaPhi: fields)
+    } else if fields.has("mm_vision_tower") {
       try self.init(original: fields)
     } else if fields.has("text_config") || type.hasPrefix("llava") {
       try self.init(huggingFace: fields)

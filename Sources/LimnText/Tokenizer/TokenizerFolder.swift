@@ -61,8 +61,13 @@ struct TokenizerFolder {
     if FileManager.default.fileExists(atPath: model) {
       return try SentencePieceModel(path: model).parts(in: self)
     }
+    if VocabularyFiles.names.allSatisfy({ FileManager.default.fileExists(atPath: path + "/" + $0) }) {
+      let files = try VocabularyFiles(self)
+      return try TokenizerJSON(files.json, path: path + "/vocab.json").parts(in: self, keepsIDs: true)
+    }
     throw LimnError(
-      .notFound, "no tokenizer", in: path, expected: "tokenizer.json or tokenizer.model",
+      .notFound, "no tokenizer", in: path,
+      expected: "tokenizer.json, tokenizer.model, or vocab.json with merges.txt",
       remedy: "add the tokenizer files of the model to its folder")
   }
 

@@ -12,7 +12,8 @@ struct TokenizerJSON {
     self.path = path
   }
 
-  func parts(in folder: TokenizerFolder) throws(LimnError) -> Tokenizer.Parts {
+  /// - Parameter keepsIDs: whether added tokens have the ids that the small files give them.
+  func parts(in folder: TokenizerFolder, keepsIDs: Bool = false) throws(LimnError) -> Tokenizer.Parts {
     var parts = Tokenizer.Parts(model: try model())
     if let normalizer = json.present("normalizer") { parts.normalizers = try normalizers(normalizer) }
     if let preTokenizer = json.present("pre_tokenizer") {
@@ -28,7 +29,7 @@ struct TokenizerJSON {
       if let id = parts.model.vocabulary.id(of: token.content) { token.id = id }
       parts.addedTokens.append(token)
     }
-    parts.add(folder, keepsIDs: false)
+    parts.add(folder, keepsIDs: keepsIDs)
     if let processor = json.present("post_processor") { try postProcess(processor, &parts) }
     return parts
   }

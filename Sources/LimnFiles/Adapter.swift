@@ -1,0 +1,193 @@
+import LimnTensor
+
+/// An adapter as peft writes it: adapter_config.json, and in adapter_model.{safetensors,bin} two thin matrices for
+/// each weight that it changes: weight + alpha / r · B · A. Tensors that were trained whole (`modules_to_save`,
+/// biases) stand beside them and take the place of the base model's.
+struct Adapter {
+  /// What it was trained on, as the training script named it.
+  let baseName: String?
+  private let config: ConfigReader
+  private let weights: [NamedTensor]
+  /// The weights' file.
+  private let path: String
+
+  static func exists(in folder: Folder) -> Bool {
+    folder.has("adapter_config.json") || folder.has("adapter_model.safetensors")
+      || folder.has("adapter_model.bin")
+  }
+
+  init(_ folder: Folder) throws(LimnError) {
+    guard let json = try folder.json("adapter_config.json") else {
+      throw LimnError(
+        .notFound, "the adapter has no adapter_config.json", in: folder.path,
+        remedy: "fetch it: it says how strongly the adapter counts")
+    }
+    config = ConfigReader(json: json, place: folder.path("adapter_config.json"))
+    path = try Self.file(folder)
+    weights = try RawWeights.file(path)
+    baseName = try config.string("base_model_name_or_path")
+    try refuseOtherKinds()
+  }
+
+  /// The file with the weights.
+  static func file(_ folder: Folder) throws(LimnError) -> String {
+    for name in ["adapter_model.safetensors", "adapter_model.bin"] where folder.has(name) {
+      return folder.path(name)
+    }
+    throw LimnError(
+      .notFound, "the adapter's weights are missing", in: folder.path,
+      expected: "adapter_model.safetensors or adapter_model.bin", remedy: "fetch them")
+  }
+
+  /// What computes something else than weight + alpha / r · B · A.
+  private func refuseOtherKinds() throws(LimnError) {
+    if let type = try config.string("peft_type"), type != "LORA" {
+      throw config.wrong("peft_type", expected: "LORA: limn merges no other adapter")
+    }
+    for field in ["use_dora", "use_qalora", "lora_bias"] where try config.bool(field) == true {
+      throw config.wrong(field, expected: "false: limn merges plain LoRA only")
+    }
+    // These begin with base weights that were changed; peft can convert them to plain LoRA.
+    if let start = config.json["init_lora_weights"]?.string?.lowercased(),
+      ["pissa", "olora", "corda", "loftq", "lora_ga"].contains(where: start.hasPrefix)
+    {
+      throw config.wrong("init_lora_weights", expected: "true: convert the adapter with peft first")
+    }
+    for field in ["layer_replication", "target_parameters", "trainable_token_indices"] where config.has(field) {
+      throw config.wrong(field, expected: "nothing: limn merges plain LoRA only")
+    }
+  }
+
+  /// Merges the adapter into the tensors of its base. Only what it changes is copied: the rest stays mapped.
+  /// - Parameter place: where a tensor of the base model belongs.
+  func apply(to names: inout CanonicalTensors, _ place: (String) -> TensorPlace) throws(LimnError) {
+    var pairs: [String: Pair] = [:]
+    for entry in weights {
+      let part = AdapterPart(entry.name)
+      guard let half = part.half else {
+        names.replace(entry.tensor, named: part.module, place)
+        continue
+      }
+      guard half != .unknown, case .named(let target) = place(part.module + ".weight") else {
+        throw LimnError.badData("the adapter has a part that limn does not know", in: path, found: entry.name)
+      }
+      pairs[target, default: Pair(module: part.module)].set(half, entry.tensor)
+    }
+    guard !pairs.isEmpty else { return }
+    let cpu = try CPU(compute: .exact)
+    for (target, pair) in pairs.sorted(by: { $0.key < $1.key }) {
+      let update = try update(pair)
+      guard let weight = names.tensors[target] else {
+        throw LimnError.badData(
+          "the adapter changes \(target), which the base model does not have", in: path,
+          remedy: "name the right base model with --base")
+      }
+      guard CPU.mergeable.contains(weight.type) else {
+        throw LimnError.badData(
+          "the adapter cannot be merged into \(target)", in: path, expected: "F32, F16 or BF16",
+          found: weight.type.rawValue, remedy: "name the base model as it was before quantisation, with --base")
+      }
+      let expected = update.isTransposed ? [pair.inputs, pair.outputs] : [pair.outputs, pair.inputs]
+      guard weight.shape == expected else {
+        throw LimnError.badData(
+          "the adapter's part for \(target) is of another shape than the base model's", in: path,
+          expected: "\(weight.shape)", found: "\(expected)", remedy: "name the right base model with --base")
+      }
+      names.set(target, try cpu.merged(weight, update))
+    }
+  }
+
+  private func update(_ pair: Pair) throws(LimnError) -> LowRankUpdate {
+    guard let a = pair.a, let b = pair.b, a.shape.count == 2, b.shape.count == 2, a.shape[0] == b.shape[1]
+    else {
+      throw LimnError.badData(
+        "the adapter's part for \(pair.module) is broken", in: path,
+        expected: "lora_A [r, inputs] and lora_B [outputs, r]",
+        found: "\(pair.a?.shape.description ?? "no A") and \(pair.b?.shape.description ?? "no B")")
+    }
+    let usualRank = try config.int("r") ?? 8
+    let rank = try pattern("rank_pattern", pair.module).flatMap(Int.init(exactly:)) ?? usualRank
+    guard rank == a.shape[0], rank > 0 else {
+      throw LimnError.badData(
+        "the adapter's part for \(pair.module) has another rank than adapter_config.json says", in: path,
+        expected: "r \(rank)", found: "\(a.shape[0])",
+        remedy: "the two files are of different adapters; fetch both again")
+    }
+    let usualAlpha = try config.double("lora_alpha") ?? 8
+    let alpha = try pattern("alpha_pattern", pair.module) ?? usualAlpha
+    guard alpha.isFinite else { throw config.wrong("lora_alpha", expected: "a number") }
+    let isRankStabilised = try config.bool("use_rslora") ?? false
+    let isFanInFanOut = try config.bool("fan_in_fan_out") ?? false
+    return LowRankUpdate(
+      a: try dequantized(a), b: try dequantized(b), rank: rank,
+      scale: Float(alpha / (isRankStabilised ? Double(rank).squareRoot() : Double(rank))),
+      isTransposed: pair.isEmbedding || isFanInFanOut)
+  }
+
+  /// What `rank_pattern` or `alpha_pattern` says for a module: the keys are regular expressions for the end of its
+  /// name, of which limn reads plain names.
+  private func pattern(_ field: String, _ module: String) throws(LimnError) -> Double? {
+    for (key, value) in try config.object(field)?.json.object?.members ?? [] {
+      guard key.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "_" || $0 == "." }), let number = value.double
+      else { throw config.wrong(field, expected: "numbers by names of modules") }
+      if module == key || module.hasSuffix("." + key) { return number }
+    }
+    return nil
+  }
+}
+
+/// The two halves of one weight's update.
+private struct Pair {
+  /// As the adapter names it.
+  let module: String
+  var a: Tensor?
+  var b: Tensor?
+  var isEmbedding = false
+
+  init(module: String) { self.module = module }
+
+  mutating func set(_ half: AdapterPart.Half, _ tensor: Tensor) {
+    switch half {
+    case .a: a = tensor
+    case .b: b = tensor
+    case .embeddingA: (a, isEmbedding) = (tensor, true)
+    case .embeddingB: (b, isEmbedding) = (tensor, true)
+    case .unknown: break
+    }
+  }
+
+  var inputs: Int { a?.shape.last ?? 0 }
+  var outputs: Int { b?.shape.first ?? 0 }
+}
+
+/// What a name in an adapter's file says: "base_model.model.MODULE.lora_A.weight", with the adapter's name before
+/// "weight" where the script saved it by itself, or the whole name of a tensor that was trained whole.
+private struct AdapterPart {
+  enum Half: String {
+    case a = "lora_A"
+    case b = "lora_B"
+    case embeddingA = "lora_embedding_A"
+    case embeddingB = "lora_embedding_B"
+    case unknown
+  }
+
+  let module: String
+  /// nil: `module` is the name of a whole tensor.
+  let half: Half?
+
+  init(_ name: String) {
+    var parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    if parts.starts(with: ["base_model", "model"]) { parts.removeFirst(2) }
+    if let place = parts.firstIndex(where: { $0.hasPrefix("lora_") }) {
+      module = parts[..<place].joined(separator: ".")
+      let rest = parts[(place + 1)...].filter { $0 != "default" }
+      let half = Half(rawValue: String(parts[place])) ?? .unknown
+      let isWhole = half == .embeddingA || half == .embeddingB ? rest.isEmpty : rest == ["weight"]
+      self.half = isWhole ? half : .unknown
+    } else {
+      let inner: Set<Substring> = ["modules_to_save", "default", "base_layer"]
+      module = parts.filter { !inner.contains($0) }.joined(separator: ".")
+      half = nil
+    }
+  }
+}

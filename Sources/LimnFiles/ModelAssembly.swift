@@ -1,0 +1,200 @@
+import LimnTensor
+
+/// A model as it is put together from the folders that it lies in: one, or an adapter's and its base's, a vision
+/// tower's, a projector's.
+struct ModelAssembly {
+  var layout: Checkpoint.Layout
+  var config: ModelConfig
+  var names: CanonicalTensors
+  /// Where the tokenizer is.
+  var tokenizer: Folder
+  /// Where preprocessor_config.json may be; the first one counts.
+  var processors: [Folder]
+  var endOfGenerationIDs: Set<Int>
+  /// The folders beside the one that was named.
+  var parts: [String] = []
+
+  /// - Parameters:
+  ///   - base: what an adapter or projector belongs to; nil: what its files name.
+  ///   - depth: how many adapters stand on top of this folder.
+  init(_ folder: Folder, base: String?, depth: Int = 0) throws(LimnError) {
+    let kind = FolderKind(folder)
+    let isWhole = kind == .model || kind == .xtuner && RawWeights.isThere(folder)
+    guard base == nil || !isWhole else {
+      throw LimnError(
+        .usage, "--base goes with an adapter or a projector; this folder holds a whole model", in: folder.path)
+    }
+    // Read before its base: what it lacks itself is said first.
+    var adapter: Adapter?
+    if kind == .adapter { adapter = try Adapter(folder) }
+    if kind == .xtuner, let place = XtunerParts.llmAdapter(of: folder) { adapter = try Adapter(place) }
+    if isWhole {
+      self = try ModelAssembly(whole: folder)
+    } else {
+      let found = try kind.base(of: folder, named: base, depth: depth)
+      self = try ModelAssembly(found, base: nil, depth: depth + 1)
+      parts.append(found.absolute)
+    }
+    try adapter?.apply(to: &names, TensorNames.place)
+    switch kind {
+    case .model: break
+    case .xtuner: try XtunerParts.complete(&self, folder)
+    case .adapter:
+      try take("non_lora_trainables.bin", folder)
+      try takeFiles(folder)
+    case .projector:
+      try take("mm_projector.bin", folder)
+      try takeFiles(folder)
+    }
+  }
+
+  /// A folder with all of the language model's weights.
+  private init(whole folder: Folder) throws(LimnError) {
+    guard let json = try folder.json("config.json") else {
+      let gguf = folder.names.first { $0.hasSuffix(".gguf") }
+      throw LimnError(
+        .notFound, "the folder has no config.json", in: folder.path, expected: "a model's folder",
+        remedy: gguf.map { "name the file itself: \(folder.path($0))" } ?? "check the path")
+    }
+    let fields = ConfigReader(json: json, place: folder.path("config.json"))
+    layout = .huggingFace
+    config = try ModelConfig(json: json, place: fields.place)
+    names = CanonicalTensors()
+    tokenizer = folder
+    processors = [folder]
+    endOfGenerationIDs = try Self.endIDs(folder, fields)
+    try names.add(try RawWeights.folder(folder).tensors, TensorNames.place, folder.path)
+    if ModelConfig.isLlavaPhi(fields) {
+      layout = .llavaPhi
+    } else if fields.has("mm_vision_tower") {
+      try completeOriginal(folder, fields)
+    }
+  }
+
+  /// What an adapter's folder has beside the adapter goes before the base's: config, tokenizer, image processor.
+  private mutating func takeFiles(_ folder: Folder) throws(LimnError) {
+    if folder.holdsTokenizer { tokenizer = folder }
+    processors.insert(folder, at: 0)
+    guard let json = try folder.json("config.json") else { return }
+    let fields = ConfigReader(json: json, place: folder.path("config.json"))
+    endOfGenerationIDs.formUnion(try Self.endIDs(folder, fields))
+    let own = try ModelConfig(json: json, place: fields.place)
+    // Where only the language model was trained, its config says nothing new.
+    guard own.projector != nil else { return }
+    let tower = config.vision
+    config = own
+    if fields.has("mm_vision_tower") { try completeOriginal(folder, fields, tower: tower) }
+  }
+
+  private mutating func completeOriginal(
+    _ folder: Folder, _ fields: ConfigReader, tower: VisionConfig? = nil
+  ) throws(LimnError) {
+    layout = .original
+    if let tower {
+      config.vision = tower
+    } else if let found = try OriginalParts.complete(&config, &names, folder, fields) {
+      processors.append(found)
+      parts.append(found.absolute)
+    }
+    try OriginalParts.requireProjector(names, folder)
+    // Training scripts add tokens without noting it.
+    if let rows = names.tensors["language_model.embed_tokens.weight"]?.shape.first {
+      config.language.vocabulary = rows
+    }
+  }
+
+  /// Tensors that were trained whole, which take the place of the base's; the file need not be there.
+  private mutating func take(_ file: String, _ folder: Folder) throws(LimnError) {
+    guard folder.has(file) else { return }
+    for entry in try RawWeights.file(folder.path(file)) {
+      names.replace(entry.tensor, named: entry.name, TensorNames.place)
+    }
+  }
+
+  /// preprocessor_config.json, or what takes its place.
+  func processorConfig() throws(LimnError) -> JSON? {
+    for folder in processors {
+      if let json = try folder.json("preprocessor_config.json") { return json }
+      if let json = try folder.json("processor_config.json")?.present("image_processor") { return json }
+    }
+    return nil
+  }
+
+  private static func endIDs(_ folder: Folder, _ fields: ConfigReader) throws(LimnError) -> Set<Int> {
+    var ids = Set(try fields.ints("eos_token_id") ?? [])
+    if let text = try fields.object("text_config") { ids.formUnion(try text.ints("eos_token_id") ?? []) }
+    if let generation = try folder.json("generation_config.json") {
+      let fields = ConfigReader(json: generation, place: folder.path("generation_config.json"))
+      ids.formUnion(try fields.ints("eos_token_id") ?? [])
+    }
+    return ids
+  }
+}
+
+/// What a folder holds, by what is inside.
+enum FolderKind {
+  /// All weights of a language model, and perhaps more.
+  case model
+  /// A LoRA.
+  case adapter
+  /// mm_projector.bin alone: what LLaVA's first stage trains.
+  case projector
+  case xtuner
+
+  init(_ folder: Folder) {
+    if XtunerParts.isLayout(of: folder) {
+      self = .xtuner
+    } else if RawWeights.isThere(folder) {
+      self = .model
+    } else if Adapter.exists(in: folder) {
+      self = .adapter
+    } else {
+      self = folder.has("mm_projector.bin") ? .projector : .model
+    }
+  }
+
+  /// Longer chains of adapters than anybody builds end here.
+  private static let mostAdapters = 4
+
+  /// The folder of the model that an adapter or projector belongs to.
+  /// - Parameter named: as the user named it; nil: as the files do.
+  func base(of folder: Folder, named: String?, depth: Int = 0) throws(LimnError) -> Folder {
+    guard depth < Self.mostAdapters else {
+      throw LimnError.badData(
+        "adapters stand on adapters without end", in: folder.path, expected: "at most \(Self.mostAdapters)")
+    }
+    if let named {
+      let base = Folder(path: named)
+      guard base.isModel, base.absolute != folder.absolute else {
+        throw LimnError(
+          .notFound, "--base names no model", in: named, expected: "the folder of a model, with its config.json")
+      }
+      return base
+    }
+    let names = try baseNames(folder)
+    for name in names {
+      if let base = folder.related(name) { return base }
+    }
+    guard let name = names.first else {
+      throw LimnError(
+        .notFound, "the folder does not say which model it belongs to", in: folder.path,
+        remedy: "name that model's folder with --base")
+    }
+    throw LimnError(
+      .notFound, "the base model \(name) is not there", in: folder.path,
+      expected: "its folder beside or inside this one, or in the Hugging Face cache",
+      remedy: "fetch \(name), or name its folder with --base")
+  }
+
+  private func baseNames(_ folder: Folder) throws(LimnError) -> [String] {
+    let adapter = self == .xtuner ? Folder(path: folder.path("llm_adapter")) : folder
+    var names: [String?] = [try adapter.json("adapter_config.json")?["base_model_name_or_path"]?.string]
+    if self != .xtuner { names.append(try folder.json("config.json")?["_name_or_path"]?.string) }
+    return names.compactMap(\.self).filter { !$0.isEmpty }
+  }
+}
+
+extension Folder {
+  /// Files that make a tokenizer.
+  var holdsTokenizer: Bool { ["tokenizer.json", "tokenizer.model", "vocab.json"].contains(where: has) }
+}

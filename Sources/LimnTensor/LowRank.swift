@@ -1,0 +1,64 @@
+internal import CLimnKernels
+
+/// What an adapter adds to a weight: scale · B · A, or its transpose.
+package struct LowRankUpdate: Sendable {
+  /// [rank, inputs]
+  package let a: [Float]
+  /// [outputs, rank]
+  package let b: [Float]
+  package let rank: Int
+  package let scale: Float
+  /// Whether the weight is [inputs, outputs]: an embedding table, or a layer with `fan_in_fan_out`.
+  package let isTransposed: Bool
+
+  package init(a: [Float], b: [Float], rank: Int, scale: Float, isTransposed: Bool) {
+    precondition(rank > 0 && a.count % rank == 0 && b.count % rank == 0)
+    self.a = a
+    self.b = b
+    self.rank = rank
+    self.scale = scale
+    self.isTransposed = isTransposed
+  }
+}
+
+extension CPU {
+  /// Types of weights that an update can be added to.
+  package static let mergeable: Set<TensorType> = [.f32, .f16, .bf16]
+
+  /// The weight [rows, columns] with an update added in float32, rounded once to the type that the weight has.
+  /// - Precondition: the shapes fit, and the weight's type is one of `mergeable`.
+  package func merged(_ weight: Tensor, _ update: LowRankUpdate) throws(LimnError) -> Tensor {
+    let (rows, columns, rank) = (weight.shape[0], weight.shape[1], update.rank)
+    precondition(weight.shape.count == 2)
+    precondition((update.isTransposed ? update.a : update.b).count == rows * rank)
+    precondition((update.isTransposed ? update.b : update.a).count == columns * rank)
+    precondition(Self.mergeable.contains(weight.type))
+    let type = weight.type.kernelType!
+    var path = limn_path()
+    _ = limn_path_init(&path, isa.code, type, LIMN_FLOAT32)
+    let memory = try Memory(count: weight.range.count) { target in
+      if target.count == 0 { return }
+      withExtendedLifetime(weight.memory) {
+        update.a.withUnsafeBufferPointer { a in
+          update.b.withUnsafeBufferPointer { b in
+            withUnsafePointer(to: &path) { path in
+              let (left, right) = update.isTransposed ? (a, b) : (b, a)
+              var job = limn_low_rank_job(
+                path: path, weight: weight.bytes.baseAddress, row_bytes: weight.range.count / rows, rows: rows,
+                columns: columns, rank: rank, left: left.baseAddress,
+                left_row: update.isTransposed ? 1 : rank, left_rank: update.isTransposed ? rows : 1,
+                right: right.baseAddress, right_rank: update.isTransposed ? 1 : columns,
+                right_column: update.isTransposed ? rank : 1, scale: update.scale, type: type,
+                merged: target.baseAddress)
+              let groups = (columns + Int(LIMN_LOW_RANK_COLUMNS) - 1) / Int(LIMN_LOW_RANK_COLUMNS)
+              pool.exclusively {
+                pool.run(kernels.low_rank, &job, count: groups, scratch: limn_low_rank_scratch(&job))
+              }
+            }
+          }
+        }
+      }
+    }
+    return Tensor(type: weight.type, shape: weight.shape, memory: memory, range: 0..<memory.bytes.count)
+  }
+}

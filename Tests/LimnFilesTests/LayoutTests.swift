@@ -1,0 +1,239 @@
+import Foundation
+import LimnFiles
+import LimnTensor
+import Testing
+
+/// Checkpoints that lie in several folders. That they compute what they should is tested with their logits
+/// (LimnTests); here, what is found where, and what is said when it is not.
+@Suite("Layouts") struct LayoutTests {
+  private let checkpoints = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .appending(path: "Fixtures/Models/checkpoints")
+
+  /// Runs `body` with a folder that holds copies of some of the tiny checkpoints, side by side.
+  private func withCopies<R>(_ names: String..., body: (URL) throws -> R) throws -> R {
+    let root = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: root) }
+    for name in names {
+      try FileManager.default.copyItem(at: checkpoints.appending(path: name), to: root.appending(path: name))
+    }
+    return try body(root)
+  }
+
+  /// Replaces a text that stands in a file.
+  private func edit(_ file: URL, _ from: String, _ to: String) throws {
+    let text = try String(contentsOf: file, encoding: .utf8)
+    try #require(text.contains(from))
+    try text.replacing(from, with: to).write(to: file, atomically: true, encoding: .utf8)
+  }
+
+  private func refusal(_ folder: URL, base: URL? = nil) throws -> LimnError {
+    let error = #expect(throws: LimnError.self) { try Checkpoint.open(folder.path(), base: base?.path()) }
+    #expect(error?.description.contains { $0.isNewline } == false)
+    return try #require(error)
+  }
+
+  // MARK: Adapters
+
+  @Test("an adapter stands on its base: only the weights that it changes are copied, the rest stays mapped")
+  func mapped() throws {
+    let checkpoint = try Checkpoint.open(checkpoints.appending(path: "lora-original").path())
+    let copied = checkpoint.tensors.filter { $0.value.memory.path == nil }.keys.sorted()
+    let expected = (0..<2).flatMap { layer in
+      ["mlp.down_proj", "self_attn.o_proj", "self_attn.q_proj", "self_attn.v_proj"].map {
+        "language_model.layers.\(layer).\($0).weight"
+      }
+    }
+    #expect(copied == expected)
+    #expect(checkpoint.layout == .original && checkpoint.unused.isEmpty)
+    #expect(checkpoint.parts.map { $0.split(separator: "/").last } == ["layout-base", "layout-clip"])
+    #expect(checkpoint.tensors.values.allSatisfy { $0.type == .f16 }, "merged weights keep the base's type")
+  }
+
+  @Test("the base is found beside the adapter, or named; where it is not there, the error says how to name it")
+  func base() throws {
+    try withCopies("lora-original", "layout-base", "layout-clip") { root in
+      let (adapter, base) = (root.appending(path: "lora-original"), root.appending(path: "layout-base"))
+      let found = try Checkpoint.open(adapter.path()).tensors.mapValues { Data($0.bytes) }
+      let elsewhere = root.appending(path: "elsewhere")
+      try FileManager.default.moveItem(at: base, to: elsewhere)
+      var error = try refusal(adapter)
+      #expect(error.kind == .notFound && error.description.contains("layout-base") && error.description.contains("--base"))
+      let named = try Checkpoint.open(adapter.path(), base: elsewhere.path()).tensors
+      #expect(named.mapValues { Data($0.bytes) } == found)
+      error = try refusal(adapter, base: root.appending(path: "nowhere"))
+      #expect(error.kind == .notFound && error.description.contains("nowhere"))
+      error = try refusal(elsewhere, base: adapter)
+      #expect(error.kind == .usage)
+      try edit(adapter.appending(path: "adapter_config.json"), "\"layout-base\"", "null")
+      try edit(adapter.appending(path: "config.json"), "vicuna/not-here", "")
+      #expect(try refusal(adapter).description.contains("does not say which model"))
+    }
+  }
+
+  @Test("the adapter's tokenizer is the base's where it has none of its own")
+  func tokenizer() throws {
+    let folder = checkpoints.appending(path: "lora-original").path()
+    guard case .folder(let path) = try TokenizerSource.open(folder) else { throw LimnError.badData("no folder") }
+    #expect(path.hasSuffix("layout-base"))
+    let base = checkpoints.appending(path: "xtuner-whole").path()
+    guard case .folder(base) = try TokenizerSource.open(folder, base: base) else { throw LimnError.badData("other") }
+  }
+
+  @Test("a base of other shapes is refused")
+  func otherBase() throws {
+    let error = try refusal(
+      checkpoints.appending(path: "lora-original"), base: checkpoints.appending(path: "llama-mha"))
+    #expect(error.kind == .badData && error.description.contains("shape"))
+  }
+
+  @Test("a quantised base is refused")
+  func quantisedBase() throws {
+    try withCopies("lora-original", "layout-base", "layout-clip") { root in
+      let file = root.appending(path: "layout-base/model.safetensors")
+      var bytes = try Data(contentsOf: file)
+      while let place = bytes.range(of: Data("F16".utf8)) { bytes.replaceSubrange(place, with: Data("I16".utf8)) }
+      try bytes.write(to: file)
+      let error = try refusal(root.appending(path: "lora-original"))
+      #expect(error.kind == .badData && error.description.contains("quantisation"))
+    }
+  }
+
+  @Test(
+    "an adapter that says something else than its weights, or is no plain LoRA, is refused",
+    arguments: [
+      ("\"r\": 4", "\"r\": 5", "rank"), ("\"use_dora\": false", "\"use_dora\": true", "use_dora"),
+      ("\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\"", "peft_type"),
+      ("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa\"", "init_lora_weights"),
+      ("\"rank_pattern\": {}", "\"rank_pattern\": {\"layers.1.self_attn.q_proj\": 3}", "rank"),
+      ("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"layers\\\\..*\": 3}", "alpha_pattern"),
+      ("\"r\": 4", "\"r\": \"four\"", "r is wrong"),
+    ])
+  func otherAdapters(from: String, to: String, says: String) throws {
+    try withCopies("lora-original", "layout-base", "layout-clip") { root in
+      let adapter = root.appending(path: "lora-original")
+      try edit(adapter.appending(path: "adapter_config.json"), from, to)
+      let error = try refusal(adapter)
+      #expect(error.kind == .badData && error.description.contains(says), "\(error)")
+    }
+  }
+
+  @Test("an adapter without its config, its weights or its projector says which file is missing")
+  func missingFiles() throws {
+    for (file, says) in [
+      ("adapter_config.json", "adapter_config.json"), ("adapter_model.bin", "adapter_model.safetensors"),
+      ("non_lora_trainables.bin", "projector is missing"),
+    ] {
+      try withCopies("lora-original", "layout-base", "layout-clip") { root in
+        let adapter = root.appending(path: "lora-original")
+        try FileManager.default.removeItem(at: adapter.appending(path: file))
+        let error = try refusal(adapter)
+        #expect(error.kind == .notFound && error.description.contains(says), "\(error)")
+      }
+    }
+  }
+
+  @Test("adapter weights that are cut, or have parts that are not known, are refused")
+  func brokenWeights() throws {
+    try withCopies("lora-original", "layout-base", "layout-clip") { root in
+      let file = root.appending(path: "lora-original/adapter_model.bin")
+      let bytes = try Data(contentsOf: file)
+      for count in [0, 100, bytes.count / 2, bytes.count - 1] {
+        try bytes.prefix(count).write(to: file)
+        #expect(try refusal(root.appending(path: "lora-original")).kind == .badData)
+      }
+    }
+    for (from, to, says) in [
+      ("lora_B", "lora_X", "does not know"), ("self_attn.q_proj.lora_A", "self_attn.x_proj.lora_A", "does not know"),
+      ("layers.1.mlp.gate_proj.lora_B", "layers.7.mlp.gate_proj.lora_B", "is broken"),
+    ] {
+      try withCopies("lora-whole", "llama-mha") { root in
+        let file = root.appending(path: "lora-whole/adapter_model.safetensors")
+        var bytes = try Data(contentsOf: file)
+        let place = try #require(bytes.range(of: Data(from.utf8)))
+        bytes.replaceSubrange(place, with: Data(to.utf8))
+        try bytes.write(to: file)
+        let error = try refusal(root.appending(path: "lora-whole"))
+        #expect(error.kind == .badData && error.description.contains(says), "\(error)")
+      }
+    }
+  }
+
+  @Test("adapters that stand on each other in a circle come to an end")
+  func circle() throws {
+    try withCopies("lora-whole") { root in
+      let (one, other) = (root.appending(path: "lora-whole"), root.appending(path: "other"))
+      try FileManager.default.copyItem(at: one, to: other)
+      try edit(one.appending(path: "adapter_config.json"), "some-user/llama-mha", "other")
+      try edit(other.appending(path: "adapter_config.json"), "some-user/llama-mha", "lora-whole")
+      #expect(try refusal(one).description.contains("without end"))
+      #expect(throws: LimnError.self) { try TokenizerSource.open(one.path()) }
+    }
+  }
+
+  @Test("the tensors of an adapter's folder are listed as they are")
+  func listing() throws {
+    let whole = try RawWeights.open(checkpoints.appending(path: "lora-whole").path()).tensors
+    #expect(whole.contains { $0.name.hasSuffix("k_proj.lora_A.weight") && $0.modelName == nil })
+    #expect(whole.contains { $0.modelName == "multi_modal_projector.linear_1.weight" })
+    let xtuner = try RawWeights.open(checkpoints.appending(path: "xtuner-whole").path()).tensors
+    for name in ["language_model.norm.weight", "multi_modal_projector.linear_2.bias"] {
+      #expect(xtuner.contains { $0.modelName == name })
+    }
+    #expect(xtuner.contains { $0.name.contains("vision_model") && $0.name.contains("lora_B") })
+  }
+
+  // MARK: xtuner, LLaVA-Phi
+
+  @Test("xtuner's folders: without its tower, or with a projector for another model, it says so")
+  func xtuner() throws {
+    try withCopies("xtuner-whole") { root in
+      let error = try refusal(root.appending(path: "xtuner-whole"))
+      #expect(error.kind == .notFound && error.description.contains("fetch openai/layout-clip"))
+    }
+    for (from, to, says) in [
+      ("\"depth\": 2", "\"depth\": 3", "depth"),
+      ("\"visual_hidden_size\": 15", "\"visual_hidden_size\": 60", "visual_hidden_size"),
+      ("\"llm_hidden_size\": 24", "\"llm_hidden_size\": 25", "llm_hidden_size"),
+    ] {
+      try withCopies("xtuner-lora", "layout-base") { root in
+        try edit(root.appending(path: "xtuner-lora/projector/config.json"), from, to)
+        let error = try refusal(root.appending(path: "xtuner-lora"))
+        #expect(error.kind == .badData && error.description.contains(says), "\(error)")
+      }
+    }
+    let whole = checkpoints.appending(path: "xtuner-whole")
+    #expect(try refusal(whole, base: checkpoints.appending(path: "layout-base")).kind == .usage)
+    try withCopies("xtuner-lora") { root in
+      let error = try refusal(root.appending(path: "xtuner-lora"))
+      #expect(error.kind == .notFound && error.description.contains("--base"))
+    }
+    try withCopies("xtuner-lora", "layout-base") { root in
+      try FileManager.default.removeItem(at: root.appending(path: "xtuner-lora/projector/model.safetensors"))
+      #expect(try refusal(root.appending(path: "xtuner-lora")).kind == .notFound)
+    }
+  }
+
+  @Test("LLaVA-Phi's fused projections have to fit the heads that its config says")
+  func llavaPhi() throws {
+    let checkpoint = try Checkpoint.open(checkpoints.appending(path: "llava-phi-fused").path())
+    #expect(checkpoint.layout == .llavaPhi && checkpoint.unused.isEmpty)
+    #expect(try checkpoint.tensor(named: "language_model.layers.1.self_attn.qkv_proj.bias").shape == [120])
+    try withCopies("llava-phi-fused") { root in
+      let folder = root.appending(path: "llava-phi-fused")
+      try edit(
+        folder.appending(path: "config.json"), "\"num_attention_heads\": 2,\n \"max",
+        "\"num_attention_heads\": 2, \"num_key_value_heads\": 1,\n \"max")
+      let error = try refusal(folder)
+      #expect(error.kind == .badData && error.description.contains("query_key_value"))
+    }
+  }
+
+  @Test("a projector alone needs its base, and says so")
+  func projectorOnly() throws {
+    try withCopies("projector-only", "layout-clip") { root in
+      let error = try refusal(root.appending(path: "projector-only"))
+      #expect(error.kind == .notFound && error.description.contains("layout-base"))
+    }
+  }
+}
