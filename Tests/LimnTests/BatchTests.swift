@@ -62,4 +62,24 @@ private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: In
     #expect(whole[519] == shorter[519])
     #expect(whole[3] == shorter[3])
   }
+
+  @Test("a long prompt full of pictures gives the same wherever steps cut it")
+  func cutPictures() async throws {
+    let testCase = try ModelCase("llama-mha")
+    let model = try await testCase.open()
+    let image = try await model.encode(testCase.sources)[0]
+    let pictures = 600 / image.rows
+    let ids = (0..<pictures).flatMap { [Prompt.imagePlaceholder, 3 + $0] }
+    let images = [ImageEmbedding](repeating: image, count: pictures)
+    let prompt = try Prompt(
+      ids: ids, imageToken: model.checkpoint.config.imageTokenID, imageTokenCounts: images.map(\.rows),
+      vocabulary: model.vocabularySize)
+    let long = PromptInputs(prompt, images: images)
+    #expect(long.count > 512)
+    // Beside a short one the first cut is some places earlier, and the next one comes soon.
+    let prompts = [PromptInputs(tokens: [3, 4, 5]), long]
+    let together = try await generate(prompts, model.engine)
+    #expect(together[1] == (try await generate([long], model.engine, maxTokens: 9))[0])
+    #expect(together[0] == (try await generate([prompts[0]], model.engine))[0])
+  }
 }
