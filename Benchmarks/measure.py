@@ -1,0 +1,144 @@
+"""Runs limn and its peers once each and returns figures: seconds, tokens per second, bytes."""
+
+import json
+import os
+import re
+import struct
+import subprocess
+import tempfile
+import time
+import zlib
+from pathlib import Path
+
+QUESTION = "Describe this picture."
+# The answer of the made-up model goes round in a circle of tokens: what speculation is for.
+LONG_QUESTION = "Describe this picture in many words."
+
+
+class Failed(Exception):
+    """A program ended badly; the text is the end of what it wrote."""
+
+
+class Finished:
+    """What a program wrote, how long it took from start to end, and its peak memory."""
+
+    def __init__(self, command, environment=None):
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=environment)
+            _, status, usage = os.wait4(process.pid, 0)
+            self.seconds = time.perf_counter() - start
+            process.returncode = os.waitstatus_to_exitcode(status)
+            out.seek(0), errors.seek(0)
+            self.out, self.errors = out.read().decode(errors="replace"), errors.read().decode(errors="replace")
+        # Kilobytes on Linux, bytes on macOS. Pages of mapped files count.
+        self.peak = usage.ru_maxrss * (1 if os.uname().sysname == "Darwin" else 1024)
+        if process.returncode != 0:
+            name = " ".join(map(str, command[:2]))
+            raise Failed(f"{name} ended with {process.returncode}: {(self.errors or self.out)[-300:].strip()}")
+
+
+def picture(folder, index=0):
+    """A PNG file with coloured waves, 512 pixels a side, another one for each index."""
+    side, path = 512, Path(folder) / f"waves-{index}.png"
+    rows = bytearray()
+    for y in range(side):
+        rows.append(0)
+        for x in range(side):
+            rows += bytes(((x * (3 + index) + y) & 255, (x ^ y) & 255, (y * 5 + x * index) & 255))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+                     + chunk(b"IDAT", zlib.compress(bytes(rows), 1)) + chunk(b"IEND", b""))
+    return path
+
+
+class Limn:
+    def __init__(self, binary, language, projector, threads):
+        self.binary, self.threads = str(binary), threads
+        self.model = ["--model", language] + (["--mmproj", projector] if projector else [])
+
+    def bench(self, prompt=600, generate=32, image=None, **options):
+        """The JSON of `limn bench`; options are its further ones, with _ for -."""
+        further = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+        return json.loads(Finished(
+            [self.binary, "bench", *self.model, "--prompt-tokens", prompt, "--gen-tokens", generate, "--repetitions", 1,
+             "--threads", self.threads, "--json", *(["--image", image] if image else []), *further]).out)
+
+    def ask(self, *images, question=QUESTION, tokens=1, options=()):
+        """One answer of the command: the process, and the figures in its JSON."""
+        done = Finished([self.binary, "ask", *images, question, *self.model, "--max-tokens", tokens,
+                         "--threads", self.threads, "--json", *options])
+        return done, json.loads(done.out)
+
+    def rows(self, image):
+        b = self.bench(image=image)
+        process, _ = self.ask(image)
+        figures = {
+            "open": b["load_ms"] / 1e3, "encode": b["image_encode_ms"] / 1e3, "prefill": b["prompt_per_second"],
+            "decode": b["predicted_per_second"], "first_word": process.seconds,
+            "second_question": b["second_question_ms"] / 1e3, "peak": process.peak,
+        }
+        return figures, {"threads": b["threads"], "isa": b["isa"], **b["machine"]}
+
+    def speculation(self, image, tokens=96):
+        """Tokens per second of the same answer with and without guessing ahead, and whether the texts agree."""
+        _, plain = self.ask(image, question=LONG_QUESTION, tokens=tokens, options=["--speculate", "0"])
+        _, ahead = self.ask(image, question=LONG_QUESTION, tokens=tokens)
+        return {
+            "decode_repeating": ahead["timings"]["predicted_per_second"],
+            "decode_repeating_plain": plain["timings"]["predicted_per_second"],
+            "same_text": ahead["text"] == plain["text"],
+        }
+
+
+class Llama:
+    """llama.cpp."""
+
+    def __init__(self, folder, language, projector, threads):
+        self.binaries, self.environment = folder.binaries, folder.environment()
+        self.language, self.projector, self.threads = language, projector, threads
+
+    def bench(self, prompt=0, generate=0, flash="auto", depth=0):
+        """Tokens per second of llama-bench; a warm-up of its own comes before."""
+        out = Finished(
+            [self.binaries / "llama-bench", "-m", self.language, "-t", self.threads, "-p", prompt, "-n", generate,
+             "-fa", flash, "-d", depth, "-r", 1, "-o", "json"], self.environment).out
+        return json.loads(out[out.index("["):])[0]["avg_ts"]
+
+    def ask(self, *images, tokens=1):
+        return Finished(
+            [self.binaries / "llama-mtmd-cli", "-m", self.language, "--mmproj", self.projector,
+             *[part for image in images for part in ("--image", image)], "-p", QUESTION, "-t", self.threads,
+             "-n", tokens, "--temp", "0", "--chat-template", "vicuna", "--no-warmup", "-lv", "4"], self.environment)
+
+    def rows(self, image):
+        process = self.ask(image)
+
+        def logged(pattern):
+            found = re.search(pattern, process.errors + process.out)
+            return float(found.group(1)) / 1e3 if found else None
+
+        return {
+            "open": logged(r"load time =\s*([\d.]+) ms"),
+            "encode": logged(r"encoded in\s*([\d.]+) ms"),
+            "prefill": self.bench(prompt=600, flash="off"),
+            "prefill_flash": self.bench(prompt=600, flash="on"),
+            "decode": self.bench(generate=32),
+            "first_word": process.seconds, "peak": process.peak,
+        }
+
+
+class Torch:
+    """transformers on PyTorch, in bfloat16, a model of the same shapes with random weights."""
+
+    def __init__(self, python, name, threads):
+        self.command = [python, Path(__file__).with_name("torch_peer.py"), name, threads]
+
+    def rows(self, image):
+        done = Finished(self.command)
+        return {**json.loads(done.out.strip().splitlines()[-1]), "first_word": done.seconds, "peak": done.peak}

