@@ -24,19 +24,27 @@ typedef struct {
   float *m, *l;   // [rows]
 } parts;
 
+/// The next `count` floats of the scratch memory, where there is any.
+static float *part(float *scratch, size_t *used, ptrdiff_t count) {
+  float *place = scratch ? scratch + *used : NULL;
+  *used += (size_t)count;
+  return place;
+}
+
+/// Returns how many bytes it takes; `scratch` is NULL where that is all that is asked for.
 static size_t lay_out(const limn_attention_job *j, float *scratch, parts *p) {
   const ptrdiff_t rows = j->block_tokens * (j->heads / j->kv_heads), width = (j->head_size + 15) & ~(ptrdiff_t)15;
   const ptrdiff_t padded_rows = (rows + 15) & ~(ptrdiff_t)15;
-  float *at = scratch;
+  size_t used = 0;
   *p = (parts){.rows = rows, .width = width};
-  p->keys = at, at += TILE * width;
-  p->values = at, at += TILE * width;
-  p->q = at, at += rows * (width + 16);
-  p->s = at, at += rows * TILE;
-  p->y = at, at += rows * width;
-  p->m = at, at += padded_rows;
-  p->l = at, at += padded_rows;
-  return (size_t)(at - scratch) * sizeof(float);
+  p->keys = part(scratch, &used, TILE * width);
+  p->values = part(scratch, &used, TILE * width);
+  p->q = part(scratch, &used, rows * (width + 16));
+  p->s = part(scratch, &used, rows * TILE);
+  p->y = part(scratch, &used, rows * width);
+  p->m = part(scratch, &used, padded_rows);
+  p->l = part(scratch, &used, padded_rows);
+  return used * sizeof(float);
 }
 
 size_t limn_attention_scratch(const limn_attention_job *job) {

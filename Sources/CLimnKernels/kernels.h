@@ -5,6 +5,7 @@
 
 int limn_has_vnni(void);
 int limn_has_bf16(void);
+int limn_has_dotprod(void);
 
 void limn_install_linear(limn_kernels *kernels);
 void limn_install_norm(limn_kernels *kernels);
@@ -72,3 +73,7 @@ typedef struct {
 
 /// `group` is 16 or 32. The integers are exact: |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6.
 void limn_products_int8_k(limn_path *path, limn_isa isa, int group);
+
+// MARK: int8 on ARM, for processors that `limn_has_dotprod`
+
+limn_multiply limn_multiply_32_neon, limn_multiply_k_16_neon, limn_multiply_k_32_neon;
