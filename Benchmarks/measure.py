@@ -11,8 +11,7 @@ import zlib
 from pathlib import Path
 
 QUESTION = "Describe this picture."
-# The answer of the made-up model goes round in a circle of tokens: what speculation is for.
-LONG_QUESTION = "Describe this picture in many words."
+PROMPT, ANSWER = 600, 64  # tokens of the measured text prompt and of its answer
 
 
 class Failed(Exception):
@@ -62,38 +61,27 @@ class Limn:
         self.binary, self.threads = str(binary), threads
         self.model = ["--model", language] + (["--mmproj", projector] if projector else [])
 
-    def bench(self, prompt=600, generate=32, image=None, **options):
-        """The JSON of `limn bench`; options are its further ones, with _ for -."""
-        further = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    def bench(self, prompt, generate, *options):
+        """The JSON of `limn bench`."""
         return json.loads(Finished(
             [self.binary, "bench", *self.model, "--prompt-tokens", prompt, "--gen-tokens", generate, "--repetitions", 1,
-             "--threads", self.threads, "--json", *(["--image", image] if image else []), *further]).out)
+             "--threads", self.threads, "--json", *options]).out)
 
-    def ask(self, *images, question=QUESTION, tokens=1, options=()):
-        """One answer of the command: the process, and the figures in its JSON."""
-        done = Finished([self.binary, "ask", *images, question, *self.model, "--max-tokens", tokens,
-                         "--threads", self.threads, "--json", *options])
-        return done, json.loads(done.out)
+    def ask(self, *images):
+        """The process that answers with one token."""
+        return Finished([self.binary, "ask", *images, QUESTION, *self.model, "--max-tokens", 1,
+                         "--threads", self.threads])
 
     def rows(self, image):
-        b = self.bench(image=image)
-        process, _ = self.ask(image)
+        b = self.bench(PROMPT, ANSWER, "--image", image, "--quoting")
+        process = self.ask(image)
         figures = {
             "open": b["load_ms"] / 1e3, "encode": b["image_encode_ms"] / 1e3, "prefill": b["prompt_per_second"],
             "decode": b["predicted_per_second"], "first_word": process.seconds,
             "second_question": b["second_question_ms"] / 1e3, "peak": process.peak,
+            "quoting": b["quoting_predicted_per_second"],
         }
         return figures, {"threads": b["threads"], "isa": b["isa"], **b["machine"]}
-
-    def speculation(self, image, tokens=96):
-        """Tokens per second of the same answer with and without guessing ahead, and whether the texts agree."""
-        _, plain = self.ask(image, question=LONG_QUESTION, tokens=tokens, options=["--speculate", "0"])
-        _, ahead = self.ask(image, question=LONG_QUESTION, tokens=tokens)
-        return {
-            "decode_repeating": ahead["timings"]["predicted_per_second"],
-            "decode_repeating_plain": plain["timings"]["predicted_per_second"],
-            "same_text": ahead["text"] == plain["text"],
-        }
 
 
 class Llama:
@@ -104,17 +92,18 @@ class Llama:
         self.language, self.projector, self.threads = language, projector, threads
 
     def bench(self, prompt=0, generate=0, flash="auto", depth=0):
-        """Tokens per second of llama-bench; a warm-up of its own comes before."""
+        """Tokens per second of llama-bench, after a warm-up of its own."""
         out = Finished(
             [self.binaries / "llama-bench", "-m", self.language, "-t", self.threads, "-p", prompt, "-n", generate,
              "-fa", flash, "-d", depth, "-r", 1, "-o", "json"], self.environment).out
         return json.loads(out[out.index("["):])[0]["avg_ts"]
 
-    def ask(self, *images, tokens=1):
+    def ask(self, *images):
+        """The process that answers with one token."""
         return Finished(
             [self.binaries / "llama-mtmd-cli", "-m", self.language, "--mmproj", self.projector,
              *[part for image in images for part in ("--image", image)], "-p", QUESTION, "-t", self.threads,
-             "-n", tokens, "--temp", "0", "--chat-template", "vicuna", "--no-warmup", "-lv", "4"], self.environment)
+             "-n", 1, "--temp", "0", "--chat-template", "vicuna", "--no-warmup", "-lv", "4"], self.environment)
 
     def rows(self, image):
         process = self.ask(image)
@@ -126,9 +115,9 @@ class Llama:
         return {
             "open": logged(r"load time =\s*([\d.]+) ms"),
             "encode": logged(r"encoded in\s*([\d.]+) ms"),
-            "prefill": self.bench(prompt=600, flash="off"),
-            "prefill_flash": self.bench(prompt=600, flash="on"),
-            "decode": self.bench(generate=32),
+            "prefill": self.bench(PROMPT, flash="off"),
+            "prefill_flash": self.bench(PROMPT, flash="on"),
+            "decode": self.bench(generate=ANSWER, depth=PROMPT),
             "first_word": process.seconds, "peak": process.peak,
         }
 
@@ -141,4 +130,4 @@ class Torch:
 
     def rows(self, image):
         done = Finished(self.command)
-        return {**json.loads(done.out.strip().splitlines()[-1]), "first_word": done.seconds, "peak": done.peak}
+        return {**json.loads(done.out.strip().splitlines()[-1]), "peak": done.peak}

@@ -1,8 +1,6 @@
 """Writes a full-size LLaVA pair in GGUF with made-up weights: DIR/NAME-f16.gguf and DIR/NAME-mmproj-f16.gguf.
 
-Speed and memory depend on shapes and types, not on values, and no weights have to be fetched. The values are small
-random numbers but for one thing: the output layer answers each token with the next one of a circle of CIRCLE tokens. So
-an answer repeats itself as a quotation does, which is what the row about speculation needs, and never ends early.
+Speed and memory depend on shapes and types, not on values, and no weights have to be fetched.
 
 use: random_pair.py NAME VOCABULARIES DIR      (VOCABULARIES: the folder models/ of llama.cpp's source)
 """
@@ -15,16 +13,13 @@ import numpy as np
 
 from shapes import MODELS, VISION
 
-CIRCLE = 24
-
 generator = np.random.default_rng(1)
 noise = 0.02 * generator.standard_normal(1 << 24, dtype=np.float32)
 
 
-def random(*shape, dtype=np.float16, scale=1.0):
-    """Random numbers of deviation 0.02 · scale: one long list, begun at random and repeated."""
-    values = np.resize(np.roll(noise, -int(generator.integers(noise.size))), shape)
-    return (values * np.float32(scale)).astype(dtype)
+def random(*shape, dtype=np.float16):
+    """Random numbers of deviation 0.02: one long list, begun at random and repeated."""
+    return np.resize(np.roll(noise, -int(generator.integers(noise.size))), shape).astype(dtype)
 
 
 def copy_tokens(writer, path, vocabulary):
@@ -75,25 +70,17 @@ def write_language_model(name, vocabularies, path):
     w.add_vocab_size(m["vocabulary"])
     copy_tokens(w, vocabularies / m["tokens"], m["vocabulary"])
 
-    # Layers add next to nothing (scale 0.01), so the last hidden state is the token's own embedding, and the output row
-    # that is equal to it belongs to the next token of its circle.
-    embedding = 0.02 * generator.standard_normal((m["vocabulary"], hidden), dtype=np.float32)
-    token = np.arange(m["vocabulary"])
-    following = np.minimum(token // CIRCLE * CIRCLE + (token + 1) % CIRCLE, m["vocabulary"] - 1)
-    output = np.zeros_like(embedding)
-    output[following] = embedding
-    w.add_tensor("token_embd.weight", embedding.astype(np.float16))
+    w.add_tensor("token_embd.weight", random(m["vocabulary"], hidden))
     w.add_tensor("output_norm.weight", np.ones(hidden, np.float32))
-    w.add_tensor("output.weight", output.astype(np.float16))
+    w.add_tensor("output.weight", random(m["vocabulary"], hidden))
     for layer in range(m["layers"]):
         for norm in ["attn_norm", "ffn_norm"]:
             w.add_tensor(f"blk.{layer}.{norm}.weight", np.ones(hidden, np.float32))
-        for matrix, rows, columns, scale in [
-            ("attn_q", hidden, hidden, 1), ("attn_k", kv, hidden, 1), ("attn_v", kv, hidden, 1),
-            ("attn_output", hidden, hidden, 0.01), ("ffn_gate", ffn, hidden, 1), ("ffn_up", ffn, hidden, 1),
-            ("ffn_down", hidden, ffn, 0.01),
+        for matrix, rows, columns in [
+            ("attn_q", hidden, hidden), ("attn_k", kv, hidden), ("attn_v", kv, hidden), ("attn_output", hidden, hidden),
+            ("ffn_gate", ffn, hidden), ("ffn_up", ffn, hidden), ("ffn_down", hidden, ffn),
         ]:
-            w.add_tensor(f"blk.{layer}.{matrix}.weight", random(rows, columns, scale=scale))
+            w.add_tensor(f"blk.{layer}.{matrix}.weight", random(rows, columns))
     finish(w)
 
 

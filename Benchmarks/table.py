@@ -6,15 +6,15 @@ ROWS = [
     ("encode", "encode the picture", "s", False, 1),
     ("prefill", "prefill, 600 tokens", "tokens/s", True, 1),
     ("prefill_flash", "the same, llama.cpp with flash attention", "tokens/s", True, 1),
-    ("decode", "decode", "tokens/s", True, 1),
+    ("decode", "decode, behind 600 tokens", "tokens/s", True, 1),
     ("first_word", "whole process to the first word about a picture", "s", False, 1),
     ("second_question", "second question on the picture, to its first word", "s", False, 1),
     ("peak", "peak memory of that process", "GB", False, 1e-9),
-    ("decode_repeating", "decode, an answer that repeats itself", "tokens/s", True, 1),
+    ("quoting", "decode, an answer that quotes the prompt", "tokens/s", True, 1),
 ]
 # Rows in which limn's figure of another row, or the peer's, stands on the other side.
 LIMN_FIGURE = {"prefill_flash": "prefill"}
-PEER_FIGURE = {"decode_repeating": "decode"}
+PEER_FIGURE = {"quoting": "decode"}
 
 
 def number(value):
