@@ -103,18 +103,20 @@ class Llama:
         return Finished(
             [self.binaries / "llama-mtmd-cli", "-m", self.language, "--mmproj", self.projector,
              *[part for image in images for part in ("--image", image)], "-p", QUESTION, "-t", self.threads,
-             "-n", 1, "--temp", "0", "--chat-template", "vicuna", "--no-warmup", "-lv", "4"], self.environment)
+             "-n", 1, "--temp", "0", "--chat-template", "vicuna", "--no-warmup", "-lv", "4", "--log-timestamps", "--log-prefix"],
+            self.environment)
 
     def rows(self, image):
         process = self.ask(image)
 
-        def logged(pattern):
-            found = re.search(pattern, process.errors + process.out)
-            return float(found.group(1)) / 1e3 if found else None
-
+        # A line begins with its time: minutes.seconds.milliseconds.microseconds. This one comes when all is loaded.
+        opened = re.search(r"(\d+)\.(\d+)\.(\d+)\.\d+ I main: loading model", process.errors)
+        encoded = re.search(r"encod(?:ed|ing done) in (\d+) ms", process.errors)
+        if not (opened and encoded):
+            raise Failed("llama-mtmd-cli logs other lines than expected")
+        minutes, seconds, milliseconds = map(int, opened.groups())
         return {
-            "open": logged(r"load time =\s*([\d.]+) ms"),
-            "encode": logged(r"encoded in\s*([\d.]+) ms"),
+            "open": 60 * minutes + seconds + milliseconds / 1e3, "encode": int(encoded.group(1)) / 1e3,
             "prefill": self.bench(PROMPT, flash="off"),
             "prefill_flash": self.bench(PROMPT, flash="on"),
             "decode": self.bench(generate=ANSWER, depth=PROMPT),

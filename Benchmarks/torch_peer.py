@@ -22,10 +22,10 @@ torch.set_default_dtype(torch.bfloat16)
 start = time.perf_counter()
 config = LlavaConfig(
     # transformers leaves the last layer's output unused: one more layer than the GGUF file has.
-    CLIPVisionConfig(
+    vision_config=CLIPVisionConfig(
         hidden_size=v["hidden"], intermediate_size=v["ffn"], num_hidden_layers=v["layers"] + 1,
         num_attention_heads=v["heads"], image_size=v["side"], patch_size=v["patch"], projection_dim=768),
-    LlamaConfig(
+    text_config=LlamaConfig(
         hidden_size=m["hidden"], intermediate_size=m["ffn"], num_hidden_layers=m["layers"],
         num_attention_heads=m["heads"], num_key_value_heads=m["kv_heads"], vocab_size=m["vocabulary"],
         max_position_embeddings=m["context"]),
