@@ -124,11 +124,11 @@ class Llama:
         }
 
 
-class Torch:
-    """transformers on PyTorch, in bfloat16, a model of the same shapes with random weights."""
+class Script:
+    """A peer that is a Python library: a script runs it and prints a line of JSON."""
 
-    def __init__(self, python, name, threads):
-        self.command = [python, Path(__file__).with_name("torch_peer.py"), name, threads]
+    def __init__(self, python, script, *arguments):
+        self.command = [python, Path(__file__).with_name(script), *arguments]
 
     def rows(self, image):
         done = Finished(self.command)

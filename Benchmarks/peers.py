@@ -1,5 +1,5 @@
-"""Sets the peers up, once, in a folder outside the repository: llama.cpp built natively, a Python environment with
-PyTorch and transformers, and a full-size model with made-up weights for all of them."""
+"""Sets the peers up, once, in a folder outside the repository: llama.cpp built natively, Python environments with PyTorch
+and OpenVINO, and a full-size model with made-up weights for all of them."""
 
 import os
 import subprocess
@@ -8,6 +8,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = "llama-cpp-python==0.3.36"  # its source archive carries llama.cpp
+OPENVINO = ["openvino==2026.4.1", "openvino-genai==2026.4.1.0", "openvino-tokenizers==2026.4.1.0", "optimum-intel==2.2.0",
+            "nncf==3.4.0", "transformers<5.6", "torch==2.15.0", "pillow"]
 PYTORCH = ["torch==2.15.0", "transformers==5.23.0"]
 
 
@@ -78,14 +80,28 @@ class Folder:
             whole.unlink()
         return language, projector
 
-    # MARK: PyTorch
+    # MARK: PyTorch, OpenVINO
 
-    def torch(self):
-        """A Python environment with PyTorch and transformers."""
-        python = self.path / "torch/bin/python"
+    def environment_of(self, name, packages):
+        """The interpreter of a Python environment of its own."""
+        python = self.path / name / "bin/python"
         if not python.exists():
-            log("PyTorch and transformers")
-            call(sys.executable, "-m", "venv", self.path / "torch")
-            call(python, "-m", "pip", "install", "-q", *PYTORCH,
+            log(f"a Python environment: {', '.join(packages)}")
+            call(sys.executable, "-m", "venv", self.path / name)
+            call(python, "-m", "pip", "install", "-q", *packages,
                  "--extra-index-url", "https://download.pytorch.org/whl/cpu")
         return python
+
+    def torch(self):
+        return self.environment_of("torch", PYTORCH)
+
+    def openvino(self):
+        return self.environment_of("openvino", OPENVINO)
+
+    def openvino_model(self, name):
+        """The folder of a model of random_pair.py in OpenVINO's own format, 4 bits."""
+        folder = self.path / f"{name}-openvino"
+        if not (folder / "openvino_detokenizer.xml").exists():
+            log(f"{name} for OpenVINO: some 15 minutes, and for a while 8 to 16 GB of disk and 12 to 20 of memory")
+            call(self.openvino(), HERE / "openvino_model.py", name, self.path, stderr=subprocess.DEVNULL)
+        return folder
