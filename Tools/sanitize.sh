@@ -16,5 +16,5 @@ for file in "$kernels"/*.c Tests/CLimnKernelsTests/driver.c; do
 done
 # LLVM's linker where the toolchain has it: the other one warns about each of the sanitizer's helpers.
 linker=(); [ ! -x "$(dirname "$clang")/ld.lld" ] || [ "$(uname)" = Darwin ] || linker=(-fuse-ld=lld)
-"$clang" -fsanitize=address,undefined "${linker[@]}" "${objects[@]}" -lm -o "$out/driver"
+"$clang" -fsanitize=address,undefined ${linker[@]+"${linker[@]}"} "${objects[@]}" -lm -o "$out/driver"
 "$out/driver" all

@@ -30,9 +30,9 @@ for file in "$kernels"/*.c Tests/CLimnKernelsTests/driver.c; do
   object=$out/$(basename "$file").o
   objects+=("$object")
   newest=$(ls -t "$file" "$kernels"/*.h "$kernels"/include/*.h | head -n 1)
-  [ "$object" -nt "$newest" ] || "$clang" "${target[@]}" -std=c17 -O2 -Wall -Wextra -I"$kernels/include" -c "$file" -o "$object"
+  [ "$object" -nt "$newest" ] || "$clang" ${target[@]+"${target[@]}"} -std=c17 -O2 -Wall -Wextra -I"$kernels/include" -c "$file" -o "$object"
 done
-"$clang" "${target[@]}" "${link[@]}" "${objects[@]}" -lm -o "$out/driver"
+"$clang" ${target[@]+"${target[@]}"} ${link[@]+"${link[@]}"} "${objects[@]}" -lm -o "$out/driver"
 for run in "${runs[@]}"; do
   echo "${run:-on this processor}:"
   $run "$out/driver" all
