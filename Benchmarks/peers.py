@@ -103,5 +103,6 @@ class Folder:
         folder = self.path / f"{name}-openvino"
         if not (folder / "openvino_detokenizer.xml").exists():
             log(f"{name} for OpenVINO: some 15 minutes, and for a while 8 to 16 GB of disk and 12 to 20 of memory")
-            call(self.openvino(), HERE / "openvino_model.py", name, self.path, stderr=subprocess.DEVNULL)
+            with open(self.path / "openvino.log", "w") as progress:
+                call(self.openvino(), HERE / "openvino_model.py", name, self.path, stderr=progress)
         return folder
