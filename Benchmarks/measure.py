@@ -24,8 +24,12 @@ class Finished:
     def __init__(self, command, environment=None):
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
             start = time.perf_counter()
-            process = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=environment)
+            try:
+                process = subprocess.Popen(
+                    [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out, stderr=errors,
+                    env=environment)
+            except OSError as error:
+                raise Failed(f"{command[0]} cannot be run: {error.strerror}")
             _, status, usage = os.wait4(process.pid, 0)
             self.seconds = time.perf_counter() - start
             process.returncode = os.waitstatus_to_exitcode(status)
