@@ -30,10 +30,13 @@ import Testing
   }
 
   private func touch(_ tensors: [NamedTensor]) {
-    for entry in tensors { #expect(entry.tensor.bytes.isEmpty == (entry.tensor.count == 0), "\(entry.name)") }
+    for entry in tensors {
+      #expect(entry.tensor.bytes.isEmpty == (entry.tensor.count == 0), "\(entry.name)")
+    }
   }
 
-  @Test("JSON files of any kind are read, or refused with a line, and what is read is written and read the same")
+  @Test(
+    "JSON files of any kind are read, or refused with a line, and what is read is written and read the same")
   func json() throws {
     try replay("json") { path in
       let text = try JSON.parse(file: path).serialised()
@@ -46,7 +49,9 @@ import Testing
     try replay("gguf") { path in
       let file = try GGUF(path: path)
       touch(file.tensors)
-      for (_, value) in file.metadata { _ = (value.strings, value.ints, value.doubles, value.string, value.int) }
+      for (_, value) in file.metadata {
+        _ = (value.strings, value.ints, value.doubles, value.string, value.int)
+      }
     }
   }
 

@@ -44,7 +44,8 @@ import Testing
     try replay("template", as: "chat_template.jinja") { folder in
       let template = try #require(try ChatTemplate.find(in: .folder(path: folder)))
       _ = try template.render(
-        messages: messages, addGenerationPrompt: true, specialTokens: ["bos_token": "<s>", "eos_token": "</s>"])
+        messages: messages, addGenerationPrompt: true,
+        specialTokens: ["bos_token": "<s>", "eos_token": "</s>"])
     }
   }
 }

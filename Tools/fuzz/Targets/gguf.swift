@@ -10,7 +10,10 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     let file = try GGUF(path: path)
     touch(file.tensors)
     for (_, value) in file.metadata {
-      _ = (value.string, value.bool, value.int, value.double, value.strings, value.ints, value.doubles, value.floats)
+      _ = (
+        value.string, value.bool, value.int, value.double, value.strings, value.ints, value.doubles,
+        value.floats
+      )
     }
     attempt { () throws(LimnError) in _ = try Tokenizer(.gguf(file)).encode("What is <image> this?") }
     attempt { () throws(LimnError) in _ = try ChatTemplate.find(in: .gguf(file)) }
