@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all that a newcomer needs; both install the libraries that are missing.
-.PHONY: setup build demo test format clean
+.PHONY: setup build demo test sanitize test-arm format clean
 
 setup:
 	@Tools/setup.sh
@@ -16,6 +16,14 @@ demo: build
 test: setup
 	swift build -c release --build-tests
 	swift test -c release --skip-build
+
+# The kernels alone, under the address and undefined-behaviour sanitizers.
+sanitize:
+	@Tools/sanitize.sh
+
+# The kernels alone, as an ARM processor runs them, under an emulator.
+test-arm:
+	@Tools/test-arm.sh
 
 format:
 	swift format --in-place --recursive Sources Tests Package.swift

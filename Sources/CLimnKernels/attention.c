@@ -27,20 +27,29 @@ typedef struct {
   float *m, *l;             // [rows]
 } parts;
 
+/// The next `bytes` of the scratch memory, where there is any.
+static void *part(char *scratch, size_t *used, ptrdiff_t bytes) {
+  char *place = scratch ? scratch + *used : NULL;
+  *used += (size_t)bytes;
+  return place;
+}
+
+/// Returns how many bytes it takes; `scratch` is NULL where that is all that is asked for.
 static size_t lay_out(const limn_attention_job *j, char *scratch, parts *p) {
   const ptrdiff_t rows = j->block_tokens * (j->heads / j->kv_heads), width = limn_attention_width(j);
   const ptrdiff_t size = (ptrdiff_t)j->path->x_bytes / LIMN_BLOCK, padded_rows = (rows + 15) & ~(ptrdiff_t)15;
-  char *at = scratch;
+  const ptrdiff_t number = sizeof(float);
+  size_t used = 0;
   *p = (parts){.rows = rows, .width = width, .size = size, .q_bytes = (size_t)(width * size + 64)};
-  p->keys = at, at += TILE * width * size;
-  p->values = at, at += TILE * width * size;
-  p->q = at, at += (size_t)rows * p->q_bytes;
-  p->s = (float(*)[TILE])at, at += LIMN_TILE_TOKENS * TILE * sizeof(float);
-  p->p = at, at += LIMN_TILE_TOKENS * TILE * size;
-  p->y = (float *)at, at += (size_t)(rows * width) * sizeof(float);
-  p->m = (float *)at, at += (size_t)padded_rows * sizeof(float);
-  p->l = (float *)at, at += (size_t)padded_rows * sizeof(float);
-  return (size_t)(at - scratch);
+  p->keys = part(scratch, &used, TILE * width * size);
+  p->values = part(scratch, &used, TILE * width * size);
+  p->q = part(scratch, &used, rows * (ptrdiff_t)p->q_bytes);
+  p->s = part(scratch, &used, LIMN_TILE_TOKENS * TILE * number);
+  p->p = part(scratch, &used, LIMN_TILE_TOKENS * TILE * size);
+  p->y = part(scratch, &used, rows * width * number);
+  p->m = part(scratch, &used, padded_rows * number);
+  p->l = part(scratch, &used, padded_rows * number);
+  return used;
 }
 
 size_t limn_attention_scratch(const limn_attention_job *job) {

@@ -1,6 +1,10 @@
 // Which instruction sets this machine has, and the table of kernels for one of them.
 #include "kernels.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+  #include <sys/auxv.h>
+#endif
+
 #if defined(__x86_64__)
   #include <cpuid.h>
 
@@ -63,6 +67,16 @@ int limn_has_bf16(void) {
 #endif
 }
 
+int limn_has_dotprod(void) {
+#if defined(__aarch64__) && defined(__linux__)
+  return getauxval(AT_HWCAP) >> 20 & 1;  // HWCAP_ASIMDDP
+#elif defined(__aarch64__) && defined(__APPLE__)
+  return 1;  // every Mac with a processor of this kind has it
+#else
+  return 0;
+#endif
+}
+
 const char *limn_isa_name(limn_isa isa) {
   static const char *const names[] = {"scalar", "neon", "avx2", "avx512"};
   return names[isa];
@@ -92,8 +106,8 @@ int limn_kernels_init(limn_kernels *kernels, limn_isa isa) {
 
 int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic) {
   if (!limn_isa_supported(isa)) return 0;
-  // No integer products for NEON yet: float32 vectors are faster than the scalar reference.
-  if (isa == LIMN_NEON && arithmetic == LIMN_INT8) return 0;
+  // Without the dot product, float32 vectors are faster than the scalar reference.
+  if (isa == LIMN_NEON && arithmetic == LIMN_INT8 && !limn_has_dotprod()) return 0;
   *path = (limn_path){0};
   switch (type) {
     case LIMN_F32: return limn_path_f32(path, isa, arithmetic);

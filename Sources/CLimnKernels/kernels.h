@@ -5,6 +5,7 @@
 
 int limn_has_vnni(void);
 int limn_has_bf16(void);
+int limn_has_dotprod(void);
 
 void limn_install_linear(limn_kernels *kernels);
 void limn_install_norm(limn_kernels *kernels);
@@ -130,3 +131,7 @@ void limn_products_int8_k(limn_path *path, limn_isa isa, int group);
 static inline ptrdiff_t limn_attention_width(const limn_attention_job *job) {
   return (job->head_size + 31) & ~(ptrdiff_t)31;
 }
+
+// MARK: int8 on ARM, for processors that `limn_has_dotprod`
+
+limn_multiply limn_multiply_32_neon, limn_multiply_k_16_neon, limn_multiply_k_32_neon;

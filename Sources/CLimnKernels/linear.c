@@ -115,6 +115,7 @@ static void linear(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratc
     if (last_row > j->rows) last_row = j->rows;
 
     if (takes_one(j)) {
+      if (first_tile == last_tile) continue;
       float *sums = scratch;
       j->path->multiply_one(
         (const char *)j->weight + (size_t)first_row * j->row_bytes, j->row_bytes, last_row - first_row, j->columns,

@@ -157,5 +157,7 @@ void limn_products_int8_32(limn_path *path, limn_isa isa) {
     path->multiply = multiply_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
     path->multiply = multiply_avx2;
+#elif defined(__aarch64__)
+  if (isa == LIMN_NEON) path->multiply = limn_multiply_32_neon;
 #endif
 }

@@ -214,5 +214,7 @@ void limn_products_int8_k(limn_path *path, limn_isa isa, int group) {
     path->multiply = group == 16 ? multiply_16_vnni : multiply_32_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
     path->multiply = group == 16 ? multiply_16_avx2 : multiply_32_avx2;
+#elif defined(__aarch64__)
+  if (isa == LIMN_NEON) path->multiply = group == 16 ? limn_multiply_k_16_neon : limn_multiply_k_32_neon;
 #endif
 }

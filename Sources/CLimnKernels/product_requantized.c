@@ -43,31 +43,35 @@ static void prepare_scalar(const float *x, void *prepared, int columns) {
   for (int k = 0; k < LIMN_BLOCK; k++) out->q[k] = (uint8_t)(128 + (int32_t)rintf(x[k] * inverse));
 }
 
-/// The largest weight that a row's scales allow, so that no weight exceeds ±127.
+/// By the largest weight that a row's scales allow, so that no weight exceeds ±127. Where a scale is no number, neither
+/// is the result.
 static void requantize_scalar(const limn_panel_k *k, limn_panel_r *w, int group, int largest_q) {
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
-    float largest = 0;
+    float largest = 0, check = 0;
     for (int g = 0; g < LIMN_BLOCK / group; g++) {
       const float scale = k->d[r] * (float)k->scale[g][r], min = k->dmin[r] * (float)k->min[g / 2][r][g % 2];
       const float high = fabsf(fmaf(scale, (float)largest_q, -min)), low = fabsf(min);
       largest = high > largest ? high : largest;
       largest = low > largest ? low : largest;
+      check += scale * 0 + min * 0;
     }
-    const float inverse = largest > 1e-30f ? 127 / largest : 0;
+    const int any = check == 0 && largest > 1e-30f;
+    const float inverse = any ? 127 / largest : 0;
     int32_t sum = 0;
     for (int i = 0; i < LIMN_BLOCK; i++) {
       const int g = i / group;
       const float scale = k->d[r] * (float)k->scale[g][r] * inverse;
       const float min = k->dmin[r] * (float)k->min[g / 2][r][g % 2] * inverse;
-      const float value = rintf(fmaf((float)k->q[i / 4][r][i % 4], scale, -min));
-      sum += w->q[i / 4][r][i % 4] = (int8_t)(value >= -127 && value <= 127 ? (int32_t)value : 0);
+      const float value = any ? rintf(fmaf((float)k->q[i / 4][r][i % 4], scale, -min)) : 0;
+      sum += w->q[i / 4][r][i % 4] = (int8_t)(int32_t)value;
     }
     w->bias[r] = -128 * sum;
-    w->d[r] = largest > 1e-30f ? largest / 127 : 0;
+    w->d[r] = any ? largest / 127 : check;
   }
 }
 
-// MARK: Vectors: a lane is a row
+#if defined(__x86_64__)
+// MARK: AVX-512 VNNI: a lane is a row
 
 LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
   (void)columns;
@@ -82,11 +86,13 @@ LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
     *(v16b_unaligned *)(out->q + k) = __builtin_convertvector(q + 128, v16b_unaligned);
   }
 }
-LIMN_INSTANCES(prepare, (const float *x, void *prepared, int columns), (x, prepared, columns))
+LIMN_TARGET_AVX512 static void prepare_avx512(const float *x, void *prepared, int columns) {
+  prepare_body(x, prepared, columns);
+}
 
 LIMN_INLINE void requantize_body(const limn_panel_k *k, limn_panel_r *w, int group, int largest_q) {
   const v16f d = v_load(k->d), dmin = v_load(k->dmin);
-  v16f scale[16], min[16], largest = v_splat(0);
+  v16f scale[16], min[16], largest = v_splat(0), check = v_splat(0);
   const int groups = LIMN_BLOCK / group;
   for (int g = 0; g < groups; g++) {
     const v16i mins = v_load_bytes(k->min[g / 2]);
@@ -94,13 +100,14 @@ LIMN_INLINE void requantize_body(const limn_panel_k *k, limn_panel_r *w, int gro
     min[g] = dmin * __builtin_convertvector(g % 2 ? mins >> 16 : mins << 16 >> 16, v16f);
     largest = v_max(largest, v_abs(v_fma(scale[g], v_splat((float)largest_q), -min[g])));
     largest = v_max(largest, v_abs(min[g]));
+    check += scale[g] * 0 + min[g] * 0;
   }
-  const v16i any = largest > v_splat(1e-30f);
-  const v16f inverse = v_select(any, v_splat(127) / largest, v_splat(0));
-  v_store(w->d, v_select(any, largest / 127, v_splat(0)));
+  const v16i any = (check == v_splat(0)) & (largest > v_splat(1e-30f));
+  const v16f inverse = v_splat(127) / largest;
+  v_store(w->d, v_select(any, largest / 127, check));
   v16i sum = {0};
   for (int g = 0; g < groups; g++) {
-    const v16f a = scale[g] * inverse, b = min[g] * inverse;
+    const v16f a = v_select(any, scale[g] * inverse, v_splat(0)), b = v_select(any, min[g] * inverse, v_splat(0));
     for (int i = g * group / 4; i < (g + 1) * group / 4; i++) {
       const v16i four = v_load_bytes(k->q[i]);
       v16i out = {0};
@@ -116,11 +123,9 @@ LIMN_INLINE void requantize_body(const limn_panel_k *k, limn_panel_r *w, int gro
   }
   v_store_bytes(w->bias, -128 * (sum - LIMN_BLOCK * (v16i)v_splat(12582912.0f)));
 }
-LIMN_INSTANCES(
-  requantize, (const limn_panel_k *k, limn_panel_r *w, int group, int largest_q), (k, w, group, largest_q))
-
-#if defined(__x86_64__)
-// MARK: AVX-512 VNNI
+LIMN_TARGET_AVX512 static void requantize_avx512(const limn_panel_k *k, limn_panel_r *w, int group, int largest_q) {
+  requantize_body(k, w, group, largest_q);
+}
 
 LIMN_TARGET_VNNI LIMN_INLINE void tile(
   const limn_panel_r *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int C) {

@@ -1,0 +1,23 @@
+import LimnFiles
+import LimnTensor
+import LimnText
+
+/// GGUF: header, metadata, tensors; then what is made of them: tokenizer, template, checkpoint.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
+  let path = Scratch.write(UnsafeRawBufferPointer(start: start, count: count), as: "model.gguf")
+  attempt { () throws(LimnError) in
+    let file = try GGUF(path: path)
+    touch(file.tensors)
+    for (_, value) in file.metadata {
+      _ = (
+        value.string, value.bool, value.int, value.double, value.strings, value.ints, value.doubles,
+        value.floats
+      )
+    }
+    attempt { () throws(LimnError) in _ = try Tokenizer(.gguf(file)).encode("What is <image> this?") }
+    attempt { () throws(LimnError) in _ = try ChatTemplate.find(in: .gguf(file)) }
+    attempt { () throws(LimnError) in _ = try Checkpoint.open(path) }
+  }
+  return 0
+}

@@ -1,0 +1,20 @@
+import LimnFiles
+import LimnTensor
+
+/// JSON: what is read is written and read again, and must be written the same.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
+  let bytes = UnsafeRawBufferPointer(start: start, count: count)
+  attempt { () throws(LimnError) in
+    let value = try JSON.parse(bytes, place: "input")
+    for format in [JSON.Format(), .compact] {
+      let text = value.serialised(format)
+      let again = try? JSON.parse(text, place: "output")
+      precondition(again?.serialised(format) == text, "written and read again, it is another value")
+    }
+  }
+  attempt { () throws(LimnError) in
+    _ = try JSON.parse(bytes, place: "input", duplicates: .reject, lenient: false)
+  }
+  return 0
+}
