@@ -63,20 +63,27 @@ static void prefetch(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, p
 }
 
 /// Sums of `tokens` tokens and `rows` rows, `stride` floats apart, go to their places in y.
-static void finish(
+LIMN_INLINE void finish(
   const limn_linear_job *j, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t token, int tokens, const float *sums,
   ptrdiff_t stride) {
   for (int t = 0; t < tokens; t++) {
     float *y = j->y + (token + t) * j->rows + row;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-      const float sum = j->bias ? sums[t * stride + r] + j->bias[row + r] : sums[t * stride + r];
+    const float *from = sums + t * stride;
+    ptrdiff_t r = 0;
+    for (; r + 16 <= rows; r += 16) {
+      v16f sum = v_load(from + r);
+      if (j->bias) sum += v_load(j->bias + row + r);
+      v_store(y + r, j->adding ? v_load(y + r) + sum : sum);
+    }
+    for (; r < rows; r++) {
+      const float sum = j->bias ? from[r] + j->bias[row + r] : from[r];
       y[r] = j->adding ? y[r] + sum : sum;
     }
   }
 }
 
 /// One tile of tokens and all panels of an item; they are unpacked in `scratch`, or (`unpacked` is 0) are to be.
-static void multiply_tile(
+LIMN_INLINE void multiply_tile(
   const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, char *scratch,
   int unpacked) {
   const limn_path *path = j->path;
@@ -103,7 +110,7 @@ static void multiply_tile(
   }
 }
 
-static void linear(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
+LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   const limn_linear_job *j = job;
   const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const ptrdiff_t tiles = (j->tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS;
@@ -135,8 +142,13 @@ static void linear(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratc
   }
 }
 
+static void linear_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
+  linear_body(job, begin, end, scratch);
+}
+LIMN_KERNEL_INSTANCES(linear)
+
 void limn_install_linear(limn_kernels *kernels) {
   kernels->prepare = prepare;
-  kernels->linear = linear;
+  kernels->linear = LIMN_PICK(kernels->isa, linear);
   kernels->gather = gather;
 }

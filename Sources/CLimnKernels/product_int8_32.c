@@ -101,7 +101,7 @@ LIMN_TARGET_VNNI static void multiply_vnni(
 #define LIMN_TILES(isa, C)                                                    \
   for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
     tile_##isa(panel, xt, x_stride, acc, acc_stride, columns, C);
-  LIMN_TILES(vnni, 12) LIMN_TILES(vnni, 6) LIMN_TILES(vnni, 3) LIMN_TILES(vnni, 1)
+  LIMN_TILES(vnni, 12) LIMN_TILES(vnni, 8) LIMN_TILES(vnni, 4) LIMN_TILES(vnni, 2) LIMN_TILES(vnni, 1)
 }
 
 // MARK: AVX2: |w| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32512)

@@ -190,7 +190,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
     (void)columns;                                                                                              \
     const char *xt = x;                                                                                         \
-    LIMN_TILES(vnni, group, 12) LIMN_TILES(vnni, group, 6) LIMN_TILES(vnni, group, 3) LIMN_TILES(vnni, group, 1) \
+    LIMN_TILES(vnni, group, 12) LIMN_TILES(vnni, group, 8) LIMN_TILES(vnni, group, 4) LIMN_TILES(vnni, group, 2) \
+    LIMN_TILES(vnni, group, 1)                                                                                  \
   }                                                                                                             \
   LIMN_TARGET_AVX2 static void multiply_##group##_avx2(                                                         \
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \

@@ -85,8 +85,9 @@ package final class CPU: Backend, @unchecked Sendable {
     let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
     let tiles = (job.tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS
     // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less
-    // often. Of one tile: a run of memory that takes some microseconds, so that threads finish together.
-    let run = max(1, (128 << 10) / (LIMN_PANEL_ROWS * job.row_bytes))
+    // often. Of one tile: all the same, only that the next panel is fetched ahead within an item. Of one token: a
+    // run of memory that takes some microseconds, so that threads finish together.
+    let run = job.tokens == 1 ? max(1, (128 << 10) / (Int(LIMN_PANEL_ROWS) * job.row_bytes)) : 64
     let cached = tiles == 1 ? run : max(1, (384 << 10) / (blocks * job.path.pointee.panel_bytes))
     let enough = 4 * pool.threads
     job.panels = max(1, min(cached, panels / enough))
