@@ -105,7 +105,7 @@ extension Checkpoint {
     let weights = try RawWeights.folder(folder).tensors
     try names.add(weights, TensorNames.place, folder.path)
     var towerFolder: Folder?
-    layout = fields.has("mm_vision_tower") ? .original : .huggingFace
+    layout = try ModelConfig.isOriginal(fields) ? .original : .huggingFace
     if layout == .original {
       towerFolder = try OriginalParts.complete(&config, &names, folder, fields)
       // Training scripts add tokens without noting it.
@@ -129,7 +129,7 @@ extension Checkpoint {
     return try tower?.json("preprocessor_config.json")
   }
 
-  private static func endIDs(_ folder: Folder, _ fields: ConfigReader) throws(LimnError) -> Set<Int> {
+  static func endIDs(_ folder: Folder, _ fields: ConfigReader) throws(LimnError) -> Set<Int> {
     var ids = Set(try fields.ints("eos_token_id") ?? [])
     if let text = try fields.object("text_config") { ids.formUnion(try text.ints("eos_token_id") ?? []) }
     if let generation = try folder.json("generation_config.json") {

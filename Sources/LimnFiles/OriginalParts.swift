@@ -15,6 +15,8 @@ enum OriginalParts {
       try names.add(try RawWeights.file(path), TensorNames.place, path)
     }
     guard let tower = try fields.string("mm_vision_tower") else { return nil }
+    // What "patch" leaves out is the class token, which SigLIP does not have.
+    defer { if config.vision?.hasClassToken == false { config.keepsClassToken = true } }
     let towerFolder = find(tower, from: folder)
     let isInside = names.has("vision_tower.encoder.")
     guard let towerFolder else {
@@ -66,7 +68,7 @@ enum OriginalParts {
 }
 
 extension VisionConfig {
-  /// From the shapes of a tower whose config is not there: CLIPs have heads of 64 values.
+  /// From the shapes of a tower whose config is not there: heads have 64 values, but 72 in SigLIP's so400m.
   init(towerTensors tensors: [String: Tensor], place: String) throws(LimnError) {
     func shape(_ name: String, axes: Int) throws(LimnError) -> [Int] {
       guard let shape = tensors["vision_tower.\(name)"]?.shape, shape.count == axes else {
@@ -80,14 +82,17 @@ extension VisionConfig {
     guard (2...1 << 20).contains(positions[0]), (1...1024).contains(patches[3]) else {
       throw LimnError.badData("the checkpoint's vision tower has impossible shapes", in: place)
     }
-    let side = Int(Double(positions[0] - 1).squareRoot())
+    let family =
+      tensors["vision_tower.embeddings.class_embedding"] == nil ? VisionConfig.Family.siglip : .clip
+    let base = family == .siglip ? VisionConfig.siglipDefault : .clipDefault
+    let side = Int(Double(positions[0] - (base.hasClassToken ? 1 : 0)).squareRoot())
     let layers = tensors.keys.filter {
       $0.hasPrefix("vision_tower.encoder.layers.") && $0.hasSuffix(".mlp.fc1.weight")
     }.count
+    let headSize = family == .siglip && patches[0] == 1152 ? 72 : 64
     self.init(
-      hidden: patches[0], ffn: fc1[0], layers: layers, heads: max(1, patches[0] / 64),
-      imageSize: side * patches[3],
-      patchSize: patches[3], activation: .quick, epsilon: 1e-5)
+      family: family, hidden: patches[0], ffn: fc1[0], layers: layers, heads: max(1, patches[0] / headSize),
+      imageSize: side * patches[3], patchSize: patches[3], activation: base.activation, epsilon: base.epsilon)
     try check(place)
   }
 }
