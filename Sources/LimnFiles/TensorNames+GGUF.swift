@@ -62,10 +62,12 @@ struct GGUFNames {
       "v.position_embd": "vision_tower.embeddings.position_embedding",
       "v.pre_ln": "vision_tower.pre_layrnorm", "v.post_ln": "vision_tower.post_layernorm",
       "mm.0": "multi_modal_projector.linear_1", "mm.2": "multi_modal_projector.linear_2",
+      "mm.1": "multi_modal_projector.norm_1", "mm.3": "multi_modal_projector.linear_2",
+      "mm.4": "multi_modal_projector.norm_2",
       "model.image_newline": "image_newline", "v.image_newline": "image_newline",
     ]
     // The first converters called fc1 "down" and fc2 "up". Only shapes tell: fc1's inputs are the hidden size.
-    let hidden = file.tensor("v.class_embd")?.shape.last
+    let hidden = file.tensor("v.position_embd.weight")?.shape.last
     let swapped = file.tensor("v.blk.0.ffn_down.weight")?.shape.last == hidden
     layerTable = [
       "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",

@@ -31,7 +31,7 @@ package struct RawWeights: Sendable {
 
   private init(tensors: [Entry]) { self.tensors = tensors }
 
-  private init(_ tensors: [NamedTensor], _ place: (String) -> TensorPlace) {
+  init(_ tensors: [NamedTensor], _ place: (String) -> TensorPlace) {
     self.tensors = tensors.map { tensor in
       var modelName: String?
       if case .named(let name) = place(tensor.name) { modelName = name }

@@ -9,6 +9,9 @@ package struct WeightReader {
 
   init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
 
+  /// What nobody asked for, by canonical name.
+  var unread: [String] { checkpoint.tensors.keys.filter { !taken.contains($0) }.sorted() }
+
   func has(_ name: String) -> Bool { checkpoint.tensors[name] != nil }
 
   /// A tensor of just this shape.
