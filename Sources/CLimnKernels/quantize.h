@@ -57,7 +57,8 @@ LIMN_INLINE float fit_scale(const float *x, int count, int n) {
   for (int i = 0; i < count; i++)
     if (fabsf(x[i]) > fabsf(largest)) largest = x[i];
   if (fabsf(largest) < LIMN_NOTHING) return 0;
-  limn_fit best = {0, 1};
+  // First the plain one: of equals the first is kept, and powers of two are scales that float16 holds.
+  limn_fit best = try_scale(x, count, n, -(float)n / largest, (limn_fit){0, 1});
   for (int tenth = -LIMN_TENTHS; tenth <= LIMN_TENTHS; tenth += LIMN_STEP)
     best = try_scale(x, count, n, -((float)n + 0.1f * (float)tenth) / largest, best);
   for (int i = 0; i < LIMN_IMPROVEMENTS; i++) best = try_scale(x, count, n, best.qq / best.xq, best);
@@ -85,7 +86,7 @@ LIMN_INLINE v16f v_fit_scale(const v16f *x, int count, int n) {
   for (int i = 0; i < count; i++) largest = v_select(v_abs(x[i]) > v_abs(largest), x[i], largest);
   const v16i nothing = v_abs(largest) < v_splat(LIMN_NOTHING);
   const v16f safe = v_select(nothing, v_splat(1), largest);
-  limn_v_fit best = {v_splat(0), v_splat(1)};
+  limn_v_fit best = v_try_scale(x, count, n, v_splat(-(float)n) / safe, (limn_v_fit){v_splat(0), v_splat(1)});
   for (int tenth = -LIMN_TENTHS; tenth <= LIMN_TENTHS; tenth += LIMN_STEP)
     best = v_try_scale(x, count, n, v_splat(-((float)n + 0.1f * (float)tenth)) / safe, best);
   for (int i = 0; i < LIMN_IMPROVEMENTS; i++) best = v_try_scale(x, count, n, best.qq / best.xq, best);
@@ -129,6 +130,7 @@ LIMN_INLINE limn_line fit_line(const float *x, int count, int top, float most) {
   const float range = high - low;
   if (range < LIMN_NOTHING) return (limn_line){0, low, 0};
   limn_line best = {range / (float)top, low, -INFINITY};
+  best = try_line(x, count, top, most, sum, (float)top / range, low, best);
   for (int tenth = -LIMN_TENTHS - 1; tenth <= LIMN_TENTHS + 1; tenth++)
     best = try_line(x, count, top, most, sum, ((float)top + 0.1f * (float)tenth) / range, low, best);
   for (int i = 0; i < LIMN_IMPROVEMENTS; i++)
@@ -171,6 +173,7 @@ LIMN_INLINE limn_v_line v_fit_line(const v16f *x, int count, int top, float most
   const v16i nothing = high - low < v_splat(LIMN_NOTHING);
   const v16f range = v_select(nothing, v_splat(1), high - low);
   limn_v_line best = {range / v_splat((float)top), low, v_splat(-INFINITY)};
+  best = v_try_line(x, count, top, most, sum, v_splat((float)top) / range, low, best);
   for (int tenth = -LIMN_TENTHS - 1; tenth <= LIMN_TENTHS + 1; tenth++)
     best = v_try_line(x, count, top, most, sum, v_splat((float)top + 0.1f * (float)tenth) / range, low, best);
   for (int i = 0; i < LIMN_IMPROVEMENTS; i++)
