@@ -67,7 +67,7 @@ struct Quantize: AsyncParsableCommand {
 /// What `--report` prints.
 enum QuantizationReport {
   static func print(_ reports: [Conversion.Report]) {
-    let lossy = reports.filter { $0.loss.norm > 0 && $0.from != $0.to }
+    let lossy = reports.filter { $0.loss.error > 0 }
     let width = lossy.map(\.name.count).max() ?? 0
     for report in lossy {
       let name = report.name.padding(toLength: width, withPad: " ", startingAt: 0)

@@ -32,11 +32,11 @@ extension Conversion {
   ) throws(LimnError) {
     let language = checkpoint.config.language
     let names = GGUFNames(writing: language)
-    var metadata = general(language.ggufArchitecture, paths.name, format)
-    metadata += try language.ggufMetadata()
     let rows = try checkpoint.tensor(named: "language_model.embed_tokens.weight").shape[0]
     let tokenizer = try TokenizerExport(
       try Tokenizer(checkpoint.tokenizer), rows: rows, place: checkpoint.reference)
+    var metadata = general(language.ggufArchitecture, tokenizer.ggufName(paths.name), format)
+    metadata += try language.ggufMetadata()
     metadata += tokenizer.ggufMetadata
     if let template = try ChatTemplate.find(in: checkpoint.tokenizer) {
       metadata.append(("tokenizer.chat_template", .string(template.source)))

@@ -23,6 +23,9 @@ extension Conversion {
     var conversion = Conversion()
     let tokenizer = try Tokenizer(checkpoint.tokenizer)
     let image = try imageToken(checkpoint, tokenizer)
+    if checkpoint.tensors["lm_head.bias"] != nil {
+      conversion.notes.append("transformers' LLaVA classes ignore the bias of this model's output head")
+    }
     try conversion.addShards(try tensors(checkpoint, type, rows: image.rows, filler: image.filler), output)
     if checkpoint.layout == .huggingFace {
       try conversion.copyFiles(from: checkpoint, type, output)
@@ -230,11 +233,14 @@ extension Conversion {
         "bos_token_id": tokenizer.bosID.map(JSON.integer) ?? .null, "eos_token_id": .array(ends.map(JSON.integer)),
         "pad_token_id": (tokenizer.padID ?? tokenizer.eosID).map(JSON.integer) ?? .null,
       ]), folder)
-    let hasBias = checkpoint.tensors["language_model.layers.0.self_attn.q_proj.bias"] != nil
+    func hasBias(_ module: String) -> Bool {
+      checkpoint.tensors["language_model.layers.0.\(module).bias"] != nil
+    }
     add(
       "config.json",
       config.huggingFaceJSON(
-        imageToken: imageToken, dtype: Self.dtype(type), hasAttentionBias: hasBias, ids: ids), folder)
+        imageToken: imageToken, dtype: Self.dtype(type), hasAttentionBias: hasBias("self_attn.q_proj"),
+        hasMLPBias: hasBias("mlp.down_proj"), ids: ids), folder)
   }
 
   /// preprocessor_config.json: pictures as limn prepares them for this checkpoint.

@@ -5,14 +5,15 @@ extension ModelConfig {
   /// - Parameters:
   ///   - imageToken: the id that stands for a picture.
   ///   - dtype: as PyTorch calls it: "float16".
-  ///   - hasAttentionBias: whether q, k and v have biases.
+  ///   - hasAttentionBias, hasMLPBias: whether a Llama's projections have biases.
   ///   - ids: `bos_token_id` and so on, where the tokenizer has them.
   package func huggingFaceJSON(
-    imageToken: Int, dtype: String, hasAttentionBias: Bool, ids: [(key: String, id: Int)]
+    imageToken: Int, dtype: String, hasAttentionBias: Bool, hasMLPBias: Bool,
+    ids: [(key: String, id: Int)]
   ) -> JSON {
     let vision = vision ?? .llavaDefault
     let isNext = family == .llavaNext
-    var text = language.huggingFaceJSON(hasAttentionBias: hasAttentionBias)
+    var text = language.huggingFaceJSON(hasAttentionBias: hasAttentionBias, hasMLPBias: hasMLPBias)
     for (key, id) in ids { text.set(key, to: .integer(id)) }
     var json: JSONObject = [
       "architectures": .array([
@@ -42,7 +43,7 @@ extension ModelConfig {
 }
 
 extension LanguageConfig {
-  fileprivate func huggingFaceJSON(hasAttentionBias: Bool) -> JSONObject {
+  fileprivate func huggingFaceJSON(hasAttentionBias: Bool, hasMLPBias: Bool) -> JSONObject {
     let type = architecture == .phi2 ? "phi" : architecture.rawValue
     var json: JSONObject = [
       "model_type": .string(type), "hidden_size": .integer(hidden), "intermediate_size": .integer(ffn),
@@ -56,7 +57,10 @@ extension LanguageConfig {
     if architecture == .llama || architecture == .mistral {
       json.set("head_dim", to: .integer(headSize))
     }
-    if architecture == .llama { json.set("attention_bias", to: .bool(hasAttentionBias)) }
+    if architecture == .llama {
+      json.set("attention_bias", to: .bool(hasAttentionBias))
+      json.set("mlp_bias", to: .bool(hasMLPBias))
+    }
     if architecture == .mistral || architecture == .phi3 {
       json.set("sliding_window", to: slidingWindow.map(JSON.integer) ?? .null)
     }

@@ -1,4 +1,4 @@
-package import LimnTensor
+import LimnTensor
 
 /// Safetensors files as limn writes them (see `Safetensors`): the data begins at a multiple of 8.
 package enum SafetensorsWriter {

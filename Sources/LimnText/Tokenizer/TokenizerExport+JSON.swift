@@ -9,9 +9,9 @@ extension TokenizerExport {
       vocabulary.set(piece, to: .integer(id))
     }
     var added = tokenizer.addedTokens.values.filter { $0.id < pieces.count }.sorted { $0.id < $1.id }
-    if !added.contains(where: { $0.id == imageToken }) {
-      added.append(AddedToken(id: imageToken, content: Self.imageToken, isSpecial: true))
-    }
+    // Whatever else swallows white space: behind a picture it is part of the prompt.
+    added.removeAll { $0.id == imageToken }
+    added.append(AddedToken(id: imageToken, content: Self.imageToken, isSpecial: true))
     var isByteLevel = false
     if case .byteLevel = kind { isByteLevel = true }
     let unknown = isByteLevel ? nil : tokenizer.unknownID.flatMap(tokenizer.piece)

@@ -34,13 +34,24 @@ package struct TokenizerExport {
     }
     self.pieces = pieces
     self.types = types
-    var notes: [String] = []
-    if tokenizer.addedTokens.values.contains(where: { $0.stripsLeft || $0.stripsRight }) {
-      notes.append(
-        "GGUF cannot say that tokens swallow the white space beside them; llama.cpp assumes it of models whose "
-          + "name contains phi-3")
-    }
-    self.notes = notes
+    let strips = tokenizer.addedTokens.values.contains { $0.stripsRight }
+    let isPhi3 = ["<unk>", "<s>", "<|endoftext|>"].allSatisfy { tokenizer.id(of: $0) != nil }
+    isNamedPhi3 = strips && isPhi3
+    notes =
+      strips && !isPhi3
+      ? ["GGUF cannot say that tokens swallow the white space behind them: prompts may come out differently"] : []
+  }
+
+  /// Whether tokens swallow white space as Phi-3's do, which GGUF can say in one way only: by the model's name.
+  private let isNamedPhi3: Bool
+
+  /// What the model may be called in GGUF: readers take every name with phi-3 in it for a Phi-3's tokenizer, and
+  /// fail if it is none.
+  package func ggufName(_ name: String) -> String {
+    let says = name.lowercased().contains("phi-3") || name.lowercased().contains("phi3")
+    if isNamedPhi3 { return says ? name : name + " (phi-3)" }
+    guard says else { return name }
+    return name.replacing(/(?i)phi-?3/, with: "phi_3")
   }
 
   private static func type(of id: Int, in tokenizer: Tokenizer, _ kind: Kind) -> GGUFTokenType {
