@@ -3,8 +3,9 @@
 // Q5_K is Q4_K with 32 bytes between scales and nibbles that hold the fifth bits: bit g of byte j belongs to weight j
 // of group g.
 //
-// Each group's scale (and minimum) is found by itself; then they are rounded to the super-block's 6 or 8 bits, and last
-// the super-block's own d (and dmin) are fitted to the codes, which takes back part of that rounding.
+// Each group's scale (and minimum) is found by itself and rounded to the super-block's 6 or 8 bits. Six bits are few:
+// their neighbours are tried, each with the minimum that suits it. Last the super-block's own d (and dmin) are fitted to
+// the codes.
 #include "quantize.h"
 
 typedef struct {
@@ -50,6 +51,36 @@ LIMN_INLINE k_scales rounded_scales(const float *scale, const float *min) {
     k.min[g] = code_of(min[g] * inverse_of(k.dmin), 0, 63);
   }
   return k;
+}
+
+/// Σ (x − x̂)² of a group of 32.
+LIMN_INLINE float group_error(const float *x, int top, float scale, float min, float inverse) {
+  float error = 0;
+  for (int i = 0; i < 32; i++) {
+    const float code = code_of((x[i] + min) * inverse, 0, (float)top), miss = x[i] - (scale * code - min);
+    error = __builtin_elementwise_fma(miss, miss, error);
+  }
+  return error;
+}
+
+/// Moves a group's scale by up to one step, where that makes the error smaller, and the minimum with it.
+LIMN_INLINE void refine_group(const float *x, int top, k_scales *k, int g) {
+  const float given = k->scale[g], min = k->dmin * k->min[g];
+  float best = group_error(x, top, k->d * given, min, inverse_of(k->d * given));
+  float sum = 0;
+  for (int i = 0; i < 32; i++) sum += x[i];
+  for (int step = -1; step <= 1; step++) {
+    const float code = code_of(given + (float)step, 0, 63), scale = k->d * code, inverse = inverse_of(scale);
+    float q1 = 0;
+    for (int i = 0; i < 32; i++) q1 += code_of((x[i] + min) * inverse, 0, (float)top);
+    const float min_code = code_of((scale * q1 - sum) * inverse_of(32 * k->dmin), 0, 63);
+    const float error = group_error(x, top, scale, k->dmin * min_code, inverse);
+    if (error < best) {
+      best = error;
+      k->scale[g] = code;
+      k->min[g] = min_code;
+    }
+  }
 }
 
 /// d and dmin that suit the codes: the least squares of x = d · (scale · q) − dmin · min over the super-block, from
@@ -112,6 +143,7 @@ LIMN_INLINE double k_block(const float *x, uint8_t *block, int top) {
   }
   uint8_t codes[2][LIMN_BLOCK], *q = codes[0];
   k_scales k = rounded_scales(scale, min);
+  for (int g = 0; g < GROUPS; g++) refine_group(x + g * 32, top, &k, g);
   float error = k_codes(x, &k, top, q);
   for (int g = 0; g < GROUPS; g++) {
     for (int i = g * 32; i < g * 32 + 32; i++) {
@@ -155,6 +187,48 @@ LIMN_INLINE v16f v_spread(const k_scales *k, int is_min) {
   return v_load(lanes);
 }
 
+LIMN_INLINE v16f v_group_error(const v16f *x, int top, v16f scale, v16f min, v16f inverse) {
+  v16f error = {};
+  for (int i = 0; i < 32; i++) {
+    const v16f code = v_code_of((x[i] + min) * inverse, 0, (float)top), miss = x[i] - (scale * code - min);
+    error = v_fma(miss, miss, error);
+  }
+  return error;
+}
+
+/// `refine_group` for both super-blocks.
+LIMN_INLINE void v_refine_groups(const v16f *x, int top, v16f sum, k_scales *k) {
+  float lanes[4][16];
+  for (int g = 0; g < 16; g++) {
+    const k_scales *of = k + g / GROUPS;
+    lanes[0][g] = of->d;
+    lanes[1][g] = of->dmin;
+    lanes[2][g] = of->scale[g % GROUPS];
+    lanes[3][g] = of->min[g % GROUPS];
+  }
+  const v16f d = v_load(lanes[0]), dmin = v_load(lanes[1]), given = v_load(lanes[2]);
+  const v16f min = dmin * v_load(lanes[3]), per_code = v_inverse_of(v_splat(32) * dmin);
+  v16f best_scale = given, best_min = v_load(lanes[3]);
+  v16f best = v_group_error(x, top, d * given, min, v_inverse_of(d * given));
+  for (int step = -1; step <= 1; step++) {
+    const v16f code = v_code_of(given + v_splat((float)step), 0, 63), scale = d * code, inverse = v_inverse_of(scale);
+    v16f q1 = {};
+    for (int i = 0; i < 32; i++) q1 += v_code_of((x[i] + min) * inverse, 0, (float)top);
+    const v16f min_code = v_code_of((scale * q1 - sum) * per_code, 0, 63);
+    const v16f error = v_group_error(x, top, scale, dmin * min_code, inverse);
+    const v16i better = error < best;
+    best = v_select(better, error, best);
+    best_scale = v_select(better, code, best_scale);
+    best_min = v_select(better, min_code, best_min);
+  }
+  v_store(lanes[2], best_scale);
+  v_store(lanes[3], best_min);
+  for (int g = 0; g < 16; g++) {
+    k[g / GROUPS].scale[g % GROUPS] = lanes[2][g];
+    k[g / GROUPS].min[g % GROUPS] = lanes[3][g];
+  }
+}
+
 LIMN_INLINE void v_k_codes(const v16f *x, const k_scales *k, int top, v16f *q, float *errors) {
   const v16f scale = v_spread(k, 0), min = v_spread(k, 1), inverse = v_inverse_of(scale);
   v16f error = {};
@@ -179,12 +253,13 @@ LIMN_INLINE double v_k_blocks(const float *values, uint8_t *blocks, int count, i
   v_store(scale, line.scale);
   v_store(min, -line.offset);
   k_scales k[2] = {rounded_scales(scale, min), rounded_scales(scale + GROUPS, min + GROUPS)};
+  for (int i = 0; i < 32; i++) sum += x[i];
+  v_refine_groups(x, top, sum, k);
   v_k_codes(x, k, top, q, errors);
   for (int i = 0; i < 32; i++) {
     q1 += q[i];
     qq = v_fma(q[i], q[i], qq);
     xq = v_fma(x[i], q[i], xq);
-    sum += x[i];
   }
   v_store(sums[0], q1);
   v_store(sums[1], qq);
