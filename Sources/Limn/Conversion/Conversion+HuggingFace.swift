@@ -174,6 +174,7 @@ extension Conversion {
       let path = source.appendingPathComponent(name)
       guard FileManager.default.fileExists(atPath: path) else { continue }
       let memory = try Memory(mapping: path)
+      defer { withExtendedLifetime(memory) {} }
       others.append(((folder as NSString).appendingPathComponent(name), Array(memory.bytes)))
     }
     let config = try JSON.parse(file: source.appendingPathComponent("config.json"))
