@@ -22,7 +22,6 @@ struct ConversionOptions: ParsableArguments {
 
   /// Writes the files, with progress on a terminal; Ctrl-C removes what is half done.
   func run(_ conversion: Conversion) async throws -> [Conversion.Report] {
-    for note in conversion.notes { Terminal.error("limn: \(note)") }
     let start = ContinuousClock.now
     let options = self
     let reports = try await interruptible {
@@ -35,6 +34,7 @@ struct ConversionOptions: ParsableArguments {
     }
     Terminal.endProgress()
     let seconds = (ContinuousClock.now - start) / .seconds(1)
+    for note in conversion.notes { Terminal.error("limn: \(note)") }
     for path in conversion.paths { Terminal.print(path) }
     Terminal.error(
       Terminal.dimmed(

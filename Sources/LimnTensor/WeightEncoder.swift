@@ -117,6 +117,7 @@ package final class WeightEncoder {
       }
       for row in 0..<count { try add(losses[row], to: &total, type, name) }
       try write(UnsafeRawBufferPointer(rebasing: buffer[..<(count * resultBytes)]))
+      if order == nil { release(tensor, start * rowBytes..<(start + count) * rowBytes) }
     }
     return total
   }
@@ -145,7 +146,9 @@ package final class WeightEncoder {
     let bytes = tensor.bytes
     guard let order else {
       for start in stride(from: 0, to: bytes.count, by: Self.piece) {
-        try write(UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + Self.piece, bytes.count)]))
+        let piece = start..<min(start + Self.piece, bytes.count)
+        try write(UnsafeRawBufferPointer(rebasing: bytes[piece]))
+        release(tensor, piece)
       }
       return EncodingLoss()
     }
@@ -160,6 +163,12 @@ package final class WeightEncoder {
       try write(UnsafeRawBufferPointer(rebasing: buffer[..<(rows.count * rowBytes)]))
     }
     return EncodingLoss()
+  }
+
+  /// Nobody reads these bytes of the tensor again.
+  private func release(_ tensor: Tensor, _ range: Range<Int>) {
+    tensor.memory.release(
+      tensor.range.lowerBound + range.lowerBound..<tensor.range.lowerBound + range.upperBound)
   }
 
   private func reserve(_ count: Int) {

@@ -21,18 +21,22 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
 
 @Suite struct ConversionTests {
   /// Models that GGUF has no words for: the class token among the features, RoPE that grows with the length.
-  private static let beyondGGUF = ["llama-rope-linear", "llama-rope-dynamic"]
-  /// Readers of GGUF ignore Mistral's and Phi-3's window, which these cases are about.
-  private static let windowed = ["mistral-window", "phi3"]
+  private static let beyondGGUF = [
+    "llama-rope-linear", "llama-rope-dynamic", "original-mistral",
+  ]
+  /// Readers of GGUF ignore Mistral's and Phi-3's window, and the prompts here are longer than it.
+  private static let windowed = ["mistral-window", "next-mistral", "phi3"]
 
   private static func checkpoint(_ testCase: ModelCase) -> String {
     testCase.model.split(separator: "/").last.map(String.init) ?? ""
   }
 
-  private func greedyText(_ testCase: ModelCase, _ model: String) async throws -> String {
+  private func greedyText(
+    _ testCase: ModelCase, _ model: String, _ preprocess: PreprocessPolicy? = nil
+  ) async throws -> String {
     var options = LoadOptions()
     options.compute = .exact
-    options.preprocess = testCase.preprocess
+    options.preprocess = preprocess ?? testCase.preprocess
     options.context = 1024
     let converted = try await VisionLanguageModel.load(model, options: options)
     let answer = try await converted.answer(testCase.question()) { _ in }
@@ -59,8 +63,11 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
       }
       if folder.names.count == 2 {
         try run(try Conversion.huggingFace(pair, mmproj: nil, type: .f32, output: folder.path + "/again"))
+        // GGUF does not say that pictures are cropped: by way of it they are padded, as LLaVA was trained.
+        let crops = testCase.preprocess == .hf && !name.hasPrefix("next")
         if !Self.windowed.contains(name) {
-          #expect(try await greedyText(testCase, folder.path + "/again") == expected, "gguf, then hf")
+          let text = try await greedyText(testCase, folder.path + "/again", crops ? .crop : nil)
+          #expect(text == expected, "gguf, then hf")
         }
       }
     }
