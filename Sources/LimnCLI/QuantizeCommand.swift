@@ -73,7 +73,9 @@ enum QuantizationReport {
       let name = report.name.padding(toLength: width, withPad: " ", startingAt: 0)
       Terminal.print("\(name)  \(report.from.rawValue) → \(report.to.rawValue)  \(percent(report.loss))")
     }
-    guard let worst = lossy.max(by: { $0.loss.relative < $1.loss.relative }) else { return }
+    guard let worst = lossy.max(by: { $0.loss.relative < $1.loss.relative }) else {
+      return Terminal.print("no tensor lost anything")
+    }
     var all = EncodingLoss()
     for report in lossy { all += report.loss }
     Terminal.print("all weights \(percent(all)); worst \(worst.name) \(percent(worst.loss))")

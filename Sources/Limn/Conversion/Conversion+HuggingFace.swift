@@ -147,7 +147,11 @@ extension Conversion {
           path: (folder as NSString).appendingPathComponent(name),
           layout: SafetensorsWriter.layout(shard.map(\.header)), tensors: shard))
     }
-    guard shards.count > 1 else { return }
+    guard shards.count > 1 else {
+      obsolete = [(folder as NSString).appendingPathComponent("model.safetensors.index.json")]
+      return
+    }
+    obsolete = [(folder as NSString).appendingPathComponent("model.safetensors")]
     let index = SafetensorsWriter.index(weights.map { (($0.path as NSString).lastPathComponent, $0.layout) })
     add("model.safetensors.index.json", index, folder)
   }

@@ -22,6 +22,8 @@ package struct Conversion: Sendable {
   var weights: [WeightFile] = []
   /// Small files beside them, in the order in which they appear.
   var others: [(path: String, content: [UInt8])] = []
+  /// Files of an earlier conversion to the same place that would be taken for part of this one.
+  var obsolete: [String] = []
   /// What the user should know about the result.
   package internal(set) var notes: [String] = []
 
@@ -115,6 +117,7 @@ package struct Conversion: Sendable {
     }
     guard !Task.isCancelled else { throw LimnError(.interrupted, "interrupted") }
     for file in files { try file.publish() }
+    for path in obsolete { unlink(path) }
     return reports
   }
 
