@@ -89,7 +89,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     let scenes = ModelCase.root + "/../Demo"
     let questions = try JSON.parse(file: scenes + "/questions.json").array ?? []
     #expect(questions.count == 400)
-    for row in questions.prefix(400).enumerated().filter({ $0.offset % 10 == 0 }).map(\.element) {
+    for row in questions.enumerated().filter({ $0.offset % 40 == 0 }).map(\.element) {
       let image = ImageSource.path(scenes + "/" + (row["image"]?.string ?? ""))
       let question = row["question"]?.string ?? ""
       let before = try await demo.ask(question, images: [image])
