@@ -176,13 +176,13 @@ package struct RawWeights: Sendable {
 }
 
 /// A language model in GGUF and, where there is one, the GGUF file with its vision tower and projector.
-struct GGUFPair {
-  var language: GGUF
-  var projector: GGUF?
+package struct GGUFPair {
+  package private(set) var language: GGUF
+  package private(set) var projector: GGUF?
 
   /// Opens both. Given in the wrong order, they are put right: a projector says that it is one.
   /// - Parameter mmproj: nil: a file beside `path` whose name says "mmproj" is taken.
-  init(_ path: String, mmproj: String?) throws(LimnError) {
+  package init(_ path: String, mmproj: String?) throws(LimnError) {
     language = try GGUF(path: path)
     if let mmproj {
       let other = try GGUF(path: mmproj)

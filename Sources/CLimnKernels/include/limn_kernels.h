@@ -243,3 +243,52 @@ enum { LIMN_READ_ITEM = 1 << 20, LIMN_MEASURE_SCRATCH = 1024 };
 
 /// Fills in the table, or returns 0 where the machine lacks the instruction set.
 int limn_kernels_init(limn_kernels *kernels, limn_isa isa);
+
+// MARK: Writing weights
+
+/// Types that weights can be written in.
+typedef enum {
+  LIMN_ENCODE_F32 = 0,
+  LIMN_ENCODE_F16 = 1,
+  LIMN_ENCODE_BF16 = 2,
+  LIMN_ENCODE_Q8_0 = 3,
+  LIMN_ENCODE_Q4_0 = 4,
+  LIMN_ENCODE_Q5_0 = 5,
+  LIMN_ENCODE_Q5_1 = 6,
+  LIMN_ENCODE_Q4_K = 7,
+  LIMN_ENCODE_Q5_K = 8,
+  LIMN_ENCODE_Q6_K = 9,
+} limn_encoding;
+
+enum { LIMN_ENCODE_BATCH = 512 };  // values that the encoders of blocks take at a time
+
+/// Writes a row's `columns` values (whole blocks) and returns Σ (x − x̂)². After them, up to a multiple of
+/// LIMN_ENCODE_BATCH, there are zeros. The same bytes on every instruction set; values must be finite.
+typedef double limn_encode(const float *values, ptrdiff_t columns, void *row);
+
+/// The encoder of a type, or NULL where the machine lacks the instruction set.
+limn_encode *limn_encoder(limn_isa isa, limn_encoding encoding);
+
+/// Σ (x − x̂)² and Σ x² of a row. norm is NaN where a value is not finite, error is not finite where the type cannot
+/// hold one.
+typedef struct {
+  double error, norm;
+} limn_loss;
+
+/// Writes rows of a weight in another type; items: rows of the result.
+typedef struct {
+  const limn_path *source;  // how the weight is dequantised
+  const void *weight;
+  size_t row_bytes;
+  const int32_t *order;  // which row of the weight becomes row r of the result; NULL: row r
+  ptrdiff_t columns;
+  limn_encode *encode;
+  void *result;
+  size_t result_row_bytes;
+  limn_loss *losses;  // by row of the result
+} limn_encode_job;
+
+/// Scratch bytes that the kernel needs for this job.
+size_t limn_encode_scratch(const limn_encode_job *job);
+/// The kernel that does such jobs on an instruction set that the machine has.
+limn_kernel *limn_encode_rows(limn_isa isa);
