@@ -15,6 +15,8 @@ public struct LoadOptions: Sendable {
   public var template = "auto"
   /// How pictures that are not square are brought to the size that the vision tower reads.
   public var preprocess: PreprocessPolicy = .trained
+  /// Quantises linear layers while the model is opened; nil: weights stay as the checkpoint has them.
+  public var quantization: Quantization?
 
   public init() {}
 }

@@ -62,7 +62,9 @@ extension VisionLanguageModel {
   /// "1.9 GB in Q4_K, 0.4 GB in Q6_K, 0.1 MB in F32"
   private var weights: String {
     var sizes: [String: Int] = [:]
-    for tensor in checkpoint.tensors.values { sizes[tensor.type.rawValue, default: 0] += tensor.range.count }
+    for (name, tensor) in checkpoint.tensors {
+      sizes[checkpoint.quantized[name]?.name ?? tensor.type.rawValue, default: 0] += tensor.range.count
+    }
     return sizes.sorted { $0.value > $1.value }.map { type, bytes in
       let size =
         bytes >= 1 << 30

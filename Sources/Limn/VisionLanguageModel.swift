@@ -51,8 +51,8 @@ public final class VisionLanguageModel: Sendable {
     tokenizer = try Tokenizer(checkpoint.tokenizer)
     conversation = try ConversationFormat(checkpoint, tokenizer, template: options.template)
     processor = try ModelImageProcessor(checkpoint, policy: options.preprocess)
-    let model = try Llava(checkpoint, context: context)
     let backend = try CPU(threads: options.threads, compute: options.compute)
+    let model = try Llava(checkpoint, context: context, quantization: options.quantization, cpu: backend)
     engine = Engine(model, backend: backend, compute: options.compute)
     endIDs = Set(tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }

@@ -95,6 +95,7 @@ struct Bench: AsyncParsableCommand {
     var options = LoadOptions()
     options.threads = compute.threads
     options.projectorFile = model.mmproj
+    options.quantization = model.quantization
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
 

@@ -7,6 +7,7 @@ public import LimnTensor
 extension Compute: ExpressibleByArgument {}
 extension PreprocessPolicy: ExpressibleByArgument {}
 extension Overflow: ExpressibleByArgument {}
+extension Quantization.Format: ExpressibleByArgument {}
 
 /// Which model, and its files.
 struct ModelReference: ParsableArguments {
@@ -15,6 +16,33 @@ struct ModelReference: ParsableArguments {
 
   @Option(help: ArgumentHelp("The projector of a .gguf model, if it is not beside it.", valueName: "file"))
   var mmproj: String?
+
+  @Option(help: "Quantise linear layers while opening, as bitsandbytes does: nf4, fp4, int8.")
+  var quantize: Quantization.Format?
+
+  @Flag(help: "With nf4 or fp4: quantise the scales too.")
+  var doubleQuant = false
+
+  @Option(
+    help: ArgumentHelp(
+      "With --quantize: modules to leave as they are, such as vision_tower; the output head always is.",
+      valueName: "name,…"))
+  var skip: String?
+
+  func validate() throws {
+    if doubleQuant && (quantize == nil || quantize == .int8) {
+      throw ValidationError("--double-quant goes with --quantize nf4 or fp4.")
+    }
+    if skip != nil && quantize == nil { throw ValidationError("--skip goes with --quantize.") }
+  }
+
+  /// What --quantize and its companions ask for.
+  var quantization: Quantization? {
+    quantize.map {
+      Quantization(
+        $0, isDouble: doubleQuant, skip: (skip ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
+    }
+  }
 
   var isDemo: Bool { chosen == nil }
 
@@ -152,6 +180,7 @@ struct AnswerOptions: ParsableArguments {
     options.threads = compute.threads
     options.context = context
     options.projectorFile = model.mmproj
+    options.quantization = model.quantization
     options.template = template
     options.preprocess = preprocess.preprocess
     Terminal.progress("opening the model")

@@ -17,6 +17,7 @@ struct Show: AsyncParsableCommand {
   func run() async throws {
     var options = LoadOptions()
     options.projectorFile = model.mmproj
+    options.quantization = model.quantization
     let vlm = try await VisionLanguageModel.load(try reference ?? model.reference, options: options)
     let facts = vlm.description
     if json {

@@ -15,6 +15,8 @@ package struct Checkpoint: Sendable {
   package let config: ModelConfig
   /// By canonical name (docs/architecture.md).
   package let tensors: [String: Tensor]
+  /// Those of `tensors` that are bitsandbytes' codes, with what the files keep beside them.
+  package let quantized: [String: QuantizedWeight]
   /// Names in the files of tensors that nothing in the model has a place for.
   package let unused: [String]
   package let tokenizer: TokenizerSource
@@ -74,6 +76,7 @@ extension Checkpoint {
     layout = .gguf
     config = try ModelConfig(pair)
     tensors = names.tensors
+    quantized = [:]
     unused = names.unused
     tokenizer = .gguf(pair.language)
     processorConfig = pair.projector.flatMap(Self.processorConfig)
@@ -116,7 +119,9 @@ extension Checkpoint {
     reference = folder.path
     name = Self.lastComponent(folder.path)
     self.config = config
-    tensors = names.tensors
+    var tensors = names.tensors
+    quantized = try Bitsandbytes.gather(&tensors, place: folder.path)
+    self.tensors = tensors
     unused = names.unused
     tokenizer = .folder(path: folder.path)
     processorConfig = try Self.processorConfig(folder, towerFolder)

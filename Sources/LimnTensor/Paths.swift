@@ -11,6 +11,13 @@ extension TensorType {
     case .q4_0: LIMN_Q4_0
     case .q4_K: LIMN_Q4_K
     case .q6_K: LIMN_Q6_K
+    case .nf4: LIMN_NF4
+    case .nf4_F16: LIMN_NF4_F16
+    case .nf4_BF16: LIMN_NF4_BF16
+    case .fp4: LIMN_FP4
+    case .fp4_F16: LIMN_FP4_F16
+    case .fp4_BF16: LIMN_FP4_BF16
+    case .llmInt8: LIMN_LLM_INT8
     default: nil
     }
   }

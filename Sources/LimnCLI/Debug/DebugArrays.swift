@@ -22,6 +22,7 @@ struct DebugModelOptions: ParsableArguments {
     options.compute = compute
     options.threads = threads.threads
     options.projectorFile = model.mmproj
+    options.quantization = model.quantization
     // As the references do: a prompt may be longer than what the model was trained for.
     options.context = 8192
     options.preprocess = preprocess.preprocess
