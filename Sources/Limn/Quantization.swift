@@ -1,5 +1,5 @@
 import LimnFiles
-package import LimnTensor
+import LimnTensor
 
 /// How linear layers are quantised while a model is opened: what a `BitsAndBytesConfig` says to transformers.
 ///
@@ -30,7 +30,7 @@ public struct Quantization: Sendable {
 
 extension Quantization {
   /// Whether a weight of a linear layer, by its canonical name, is to be quantised.
-  func applies(to weight: String) -> Bool {
+  package func applies(to weight: String) -> Bool {
     let module = weight.hasSuffix(".weight") ? String(weight.dropLast(".weight".count)) : weight
     if module == "lm_head" { return false }
     return !skip.contains { name in

@@ -1,4 +1,4 @@
-package import LimnTensor
+import LimnTensor
 
 /// Weights that bitsandbytes quantised, as safetensors and PyTorch files hold them:
 ///

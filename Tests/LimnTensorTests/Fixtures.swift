@@ -99,6 +99,12 @@ func randomWeight(_ type: TensorType, rows: Int, columns: Int, seed: UInt64) -> 
     case .bf16:
       let value = Float.random(in: -1...1, using: &random).bitPattern
       bytes += [UInt8(truncatingIfNeeded: value >> 16), UInt8(value >> 24)]
+    case .nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16, .llmInt8:
+      let largest = random.next() % 11 == 0 ? 0 : Float.random(in: -0.2...2, using: &random)
+      bytes += withUnsafeBytes(of: largest.bitPattern.littleEndian, Array.init)
+      bytes += (4..<layout.bytes).map { _ in
+        block < 3 ? UInt8([0, 255, 128][block]) : UInt8(truncatingIfNeeded: random.next())
+      }
     default:
       var data = (0..<layout.bytes).map { _ in
         block < 3 ? UInt8([0, 255, 128][block]) : UInt8(truncatingIfNeeded: random.next())

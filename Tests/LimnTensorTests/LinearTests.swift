@@ -4,7 +4,9 @@ import LimnTensor
 
 internal import CLimnKernels
 
-private let types: [TensorType] = [.f32, .f16, .bf16, .q8_0, .q4_0, .q4_K, .q6_K]
+private let types: [TensorType] = [
+  .f32, .f16, .bf16, .q8_0, .q4_0, .q4_K, .q6_K, .nf4, .nf4_BF16, .fp4, .fp4_F16, .llmInt8,
+]
 
 /// How far, at most, a fast result may be from the exact one: 1 − cosine of all outputs.
 private enum Budget {
@@ -59,7 +61,8 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
     for compute in Compute.allCases {
       let cpu = try CPU(threads: 1, compute: compute, isa: isa)
       for (type, columns) in [
-        (TensorType.f32, 1), (.f32, 10), (.f16, 299), (.bf16, 75), (.q8_0, 32), (.q4_0, 288),
+        (TensorType.f32, 1), (.f32, 10), (.f16, 299), (.bf16, 75), (.q8_0, 32), (.q4_0, 288), (.nf4, 64),
+        (.fp4_BF16, 320), (.llmInt8, 192),
       ] {
         let weight = randomWeight(type, rows: 19, columns: columns, seed: 3)
         var random = Random(8)
