@@ -152,9 +152,10 @@ LIMN_INLINE void unpack_nibbles_body(
     }
   }
 }
-LIMN_INSTANCES(
-  unpack_nibbles, (const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, float step),
-  (weight, row_bytes, rows, columns, w, step))
+LIMN_TARGET_AVX2 static void unpack_nibbles_avx2(
+  const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, float step) {
+  unpack_nibbles_body(weight, row_bytes, rows, columns, w, step);
+}
 
 LIMN_TARGET_AVX2 static void look_up_avx2(limn_panel_32 *w, int columns, const uint8_t table[16]) {
   const __m256i all = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
@@ -163,18 +164,63 @@ LIMN_TARGET_AVX2 static void look_up_avx2(limn_panel_32 *w, int columns, const u
     _mm256_storeu_si256(q + i, _mm256_shuffle_epi8(all, _mm256_loadu_si256(q + i)));
 }
 
-LIMN_TARGET_AVX512 static void look_up_avx512(limn_panel_32 *w, int columns, const uint8_t table[16]) {
-  const __m512i all = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table));
-  for (int i = 0; i < columns / 4; i++)
-    _mm512_storeu_si512(w->q[i], _mm512_shuffle_epi8(all, _mm512_loadu_si512(w->q[i])));
+/// Half a block of every row, looked up on the way: the transposition of `v_load_words` in the wide set's instructions.
+LIMN_TARGET_AVX512 LIMN_INLINE void unpack_half_avx512(
+  const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset, __m512i table, uint8_t (*low)[LIMN_PANEL_ROWS][4],
+  uint8_t (*high)[LIMN_PANEL_ROWS][4]) {
+  __m512i r[4];
+  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+    r[i] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(row[i] + offset)));
+    r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(row[i + 4] + offset)), 1);
+    r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(row[i + 8] + offset)), 2);
+    r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(row[i + 12] + offset)), 3);
+  }
+  const __m512i a = _mm512_unpacklo_epi32(r[0], r[1]), b = _mm512_unpackhi_epi32(r[0], r[1]);
+  const __m512i c = _mm512_unpacklo_epi32(r[2], r[3]), d = _mm512_unpackhi_epi32(r[2], r[3]);
+  const __m512i words[4] = {
+    _mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c), _mm512_unpacklo_epi64(b, d),
+    _mm512_unpackhi_epi64(b, d)};
+  const __m512i nibble = _mm512_set1_epi8(15);
+  LIMN_UNROLL for (int k = 0; k < 4; k++) {
+    const __m512i q = words[k];
+    _mm512_storeu_si512(low[k], _mm512_shuffle_epi8(table, _mm512_and_si512(q, nibble)));
+    _mm512_storeu_si512(
+      high[k], _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi32(q, 4), nibble)));
+  }
+}
+
+LIMN_TARGET_AVX512 static void unpack_4bit_avx512(
+  const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, float step,
+  const uint8_t bytes_of[16]) {
+  const __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bytes_of));
+  w->offset = 128;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  for (int g = 0; g < columns / 32; g += 2) {
+    const size_t at = (size_t)g / 2 * sizeof(limn_block_4bit);
+    float d[LIMN_PANEL_ROWS];
+    LIMN_UNROLL for (int r = 0; r < LIMN_PANEL_ROWS; r++) memcpy(d + r, row[r] + at, sizeof(float));
+    const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(d), _mm512_set1_ps(step));
+    _mm512_storeu_ps(w->d[g], scaled);
+    _mm512_storeu_ps(w->d[g + 1], scaled);
+    const size_t q = at + offsetof(limn_block_4bit, q);
+    unpack_half_avx512(row, q, table, w->q + g * 8, w->q + g * 8 + 8);
+    unpack_half_avx512(row, q + 16, table, w->q + g * 8 + 4, w->q + g * 8 + 12);
+  }
+}
+
+LIMN_TARGET_AVX2 static void unpack_4bit_avx2(
+  const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, float step,
+  const uint8_t bytes_of[16]) {
+  unpack_nibbles_avx2(weight, row_bytes, rows, columns, w, step);
+  look_up_avx2(w, columns, bytes_of);
 }
 
   #define LIMN_UNPACK_4BIT(name, code, isa)                                                                    \
     static void unpack_##name##_##isa(                                                                         \
       const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {       \
       (void)path;                                                                                              \
-      unpack_nibbles_##isa(weight, row_bytes, rows, columns, panel, 1 / steps[code]);                          \
-      look_up_##isa(panel, columns, bytes[code]);                                                              \
+      unpack_4bit_##isa(weight, row_bytes, rows, columns, panel, 1 / steps[code], bytes[code]);                \
     }
 LIMN_UNPACK_4BIT(nf4, 0, avx2)
 LIMN_UNPACK_4BIT(fp4, 1, avx2)
