@@ -43,7 +43,9 @@ extension Quantization {
   private static func canonical(_ name: String) -> String {
     var name = name.hasPrefix("model.") ? String(name.dropFirst("model.".count)) : name
     if name == "mm_projector" { name = "multi_modal_projector" }
-    for inner in ["language_model.model", "vision_tower.vision_model", "vision_tower.vision_tower.vision_model"]
+    for inner in [
+      "language_model.model", "vision_tower.vision_model", "vision_tower.vision_tower.vision_model",
+    ]
     where name == inner || name.hasPrefix(inner + ".") {
       name = (inner.hasPrefix("language") ? "language_model" : "vision_tower") + name.dropFirst(inner.count)
     }
@@ -60,8 +62,10 @@ extension Quantization {
         found: tensor.type.rawValue, remedy: "leave out --quantize, or name the unquantised model")
     }
     return switch format {
-    case .nf4: .fourBit(try FourBitWeight(quantizing: tensor, as: .nf4, doubleQuantization: isDouble, on: cpu))
-    case .fp4: .fourBit(try FourBitWeight(quantizing: tensor, as: .fp4, doubleQuantization: isDouble, on: cpu))
+    case .nf4:
+      .fourBit(try FourBitWeight(quantizing: tensor, as: .nf4, doubleQuantization: isDouble, on: cpu))
+    case .fp4:
+      .fourBit(try FourBitWeight(quantizing: tensor, as: .fp4, doubleQuantization: isDouble, on: cpu))
     case .int8: .int8(try Int8Weight(quantizing: tensor, on: cpu))
     }
   }

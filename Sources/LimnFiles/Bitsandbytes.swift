@@ -65,11 +65,14 @@ enum Bitsandbytes {
     let states = Self.states.filter { tensors[name + $0] != nil }
     let isInt8 = tensors[stem + rowScales] != nil || codes.type == .i8
     guard !(isInt8 && !states.isEmpty), states.count < 2 else {
-      throw reader.error("is quantised in two ways at once", found: (states + (isInt8 ? [rowScales] : [])).joined(separator: ", "))
+      throw reader.error(
+        "is quantised in two ways at once",
+        found: (states + (isInt8 ? [rowScales] : [])).joined(separator: ", "))
     }
     if isInt8 { return .int8(try int8(reader, codes, tensors[stem + rowScales], tensors[stem + format])) }
     guard let state = states.first else {
-      throw reader.error("is quantised to 4 bits, but its quant_state is missing", expected: name + Self.states[0])
+      throw reader.error(
+        "is quantised to 4 bits, but its quant_state is missing", expected: name + Self.states[0])
     }
     return .fourBit(try fourBit(reader, codes, state))
   }
@@ -79,14 +82,20 @@ enum Bitsandbytes {
   private static func int8(
     _ reader: CompanionReader, _ codes: Tensor, _ scales: Tensor?, _ format: Tensor?
   ) throws(LimnError) -> Int8Weight {
-    guard let scales else { throw reader.error("is quantised to 8 bits, but the scales of its rows (SCB) are missing") }
+    guard let scales else {
+      throw reader.error("is quantised to 8 bits, but the scales of its rows (SCB) are missing")
+    }
     guard codes.type == .i8, codes.shape.count == 2 else {
-      throw reader.error("has SCB beside it, but is no LLM.int8 matrix", expected: "I8, two axes", found: "\(codes.type.rawValue) \(codes.shape)")
+      throw reader.error(
+        "has SCB beside it, but is no LLM.int8 matrix", expected: "I8, two axes",
+        found: "\(codes.type.rawValue) \(codes.shape)")
     }
     let absmax = try reader.floats(scales, "SCB", count: codes.shape[0])
     // Formats 1 to 3 are orders of the bytes that suited GPUs of some years.
     if let format, format.bytes.contains(where: { $0 != 0 }) {
-      throw reader.error("has its bytes in an order that limn does not know", expected: "weight_format 0 (row)", found: "\(format.bytes.first ?? 0)")
+      throw reader.error(
+        "has its bytes in an order that limn does not know", expected: "weight_format 0 (row)",
+        found: "\(format.bytes.first ?? 0)")
     }
     return Int8Weight(shape: codes.shape, codes: codes, absmax: absmax)
   }
@@ -98,26 +107,39 @@ enum Bitsandbytes {
   ) throws(LimnError) -> FourBitWeight {
     let stateTensor = try reader.tensor(stateSuffix, "quantisation state")
     let state = try JSON.parse(
-      stateTensor.bytes, place: "\(reader.place), tensor \(reader.weight)\(stateSuffix)", duplicates: .reject, lenient: false)
-    guard let code = state["quant_type"]?.string.flatMap(FourBitWeight.Code.init), stateSuffix.hasSuffix(code.rawValue) else {
-      throw reader.error("has a state of another code", expected: String(stateSuffix.suffix(3)), found: state["quant_type"]?.serialised() ?? "none")
+      stateTensor.bytes, place: "\(reader.place), tensor \(reader.weight)\(stateSuffix)", duplicates: .reject,
+      lenient: false)
+    guard let code = state["quant_type"]?.string.flatMap(FourBitWeight.Code.init),
+      stateSuffix.hasSuffix(code.rawValue)
+    else {
+      throw reader.error(
+        "has a state of another code", expected: String(stateSuffix.suffix(3)),
+        found: state["quant_type"]?.serialised() ?? "none")
     }
     let types: [String: TensorType] = ["float32": .f32, "float16": .f16, "bfloat16": .bf16]
     guard let type = state["dtype"]?.string.flatMap({ types[$0] }) else {
-      throw reader.error("has a state with another dtype", expected: "float32, float16 or bfloat16", found: state["dtype"]?.serialised() ?? "none")
+      throw reader.error(
+        "has a state with another dtype", expected: "float32, float16 or bfloat16",
+        found: state["dtype"]?.serialised() ?? "none")
     }
     let shape = (state["shape"]?.array ?? []).compactMap(\.int)
     guard let blockSize = state["blocksize"]?.int, (1...1 << 20).contains(blockSize),
       !shape.isEmpty, shape.count == state["shape"]?.array?.count, shape.allSatisfy({ $0 >= 0 }),
       let count = elementCount(of: shape), count < Int.max / 8
     else {
-      throw reader.error("has a state with an impossible shape or blocksize", found: "\(state["shape"]?.serialised() ?? "none"), \(state["blocksize"]?.serialised() ?? "none")")
+      throw reader.error(
+        "has a state with an impossible shape or blocksize",
+        found: "\(state["shape"]?.serialised() ?? "none"), \(state["blocksize"]?.serialised() ?? "none")")
     }
     guard codes.range.count == (count + 1) / 2 else {
-      throw reader.error("and the shape in its state disagree", expected: "\((count + 1) / 2) bytes for \(shape)", found: "\(codes.range.count)")
+      throw reader.error(
+        "and the shape in its state disagree", expected: "\((count + 1) / 2) bytes for \(shape)",
+        found: "\(codes.range.count)")
     }
     let blocks = (count + blockSize - 1) / blockSize
-    let map = try reader.optional(".quant_map").map { tensor throws(LimnError) in try reader.floats(tensor, "quant_map", count: 16) }
+    let map = try reader.optional(".quant_map").map { tensor throws(LimnError) in
+      try reader.floats(tensor, "quant_map", count: 16)
+    }
     return FourBitWeight(
       shape: shape, code: code, map: map ?? code.map, type: type, blockSize: blockSize, codes: codes,
       scales: try scales(reader, state, blocks: blocks))
@@ -129,7 +151,8 @@ enum Bitsandbytes {
     let absmax = try reader.tensor(".absmax", "scales")
     guard absmax.type == .u8 else {
       guard reader.optional(".nested_absmax") == nil else {
-        throw reader.error("has nested scales, but absmax is not quantised", expected: "U8", found: absmax.type.rawValue)
+        throw reader.error(
+          "has nested scales, but absmax is not quantised", expected: "U8", found: absmax.type.rawValue)
       }
       return .plain(try reader.floats(absmax, "absmax", count: blocks))
     }
@@ -141,7 +164,8 @@ enum Bitsandbytes {
     else { throw reader.error("has quantised scales, but its state lacks nested_blocksize or nested_offset") }
     return .nested(
       codes: absmax,
-      map: try reader.floats(try reader.tensor(".nested_quant_map", "map of the scales"), "nested_quant_map", count: 256),
+      map: try reader.floats(
+        try reader.tensor(".nested_quant_map", "map of the scales"), "nested_quant_map", count: 256),
       absmax: try reader.floats(
         try reader.tensor(".nested_absmax", "scales of the scales"), "nested_absmax",
         count: (blocks + blockSize - 1) / blockSize),
@@ -164,7 +188,9 @@ enum Bitsandbytes {
     /// Few numbers, in float32.
     func floats(_ tensor: Tensor, _ what: String, count: Int) throws(LimnError) -> [Float] {
       guard tensor.count == count, [.f32, .f16, .bf16].contains(tensor.type) else {
-        throw error("has a wrong \(what)", expected: "\(count) floats", found: "\(tensor.count) of type \(tensor.type.rawValue)")
+        throw error(
+          "has a wrong \(what)", expected: "\(count) floats",
+          found: "\(tensor.count) of type \(tensor.type.rawValue)")
       }
       return try dequantized(tensor)
     }

@@ -79,13 +79,16 @@ package struct FourBitWeight: Sendable {
   }
 
   /// Quantises a matrix of F32, F16 or BF16 as the library's `quantize_4bit` does, in blocks of 64.
-  package init(quantizing tensor: Tensor, as code: Code, doubleQuantization: Bool, on cpu: CPU) throws(LimnError) {
+  package init(quantizing tensor: Tensor, as code: Code, doubleQuantization: Bool, on cpu: CPU)
+    throws(LimnError)
+  {
     let count = tensor.count, blocks = (count + 63) / 64
     var absmax = [Float](repeating: 0, count: blocks)
     let codes = try Tensor(bytes: (count + 1) / 2) { buffer in
       absmax.withUnsafeMutableBufferPointer { absmax in
         var job = limn_quantize_job(
-          values: tensor.bytes.baseAddress, type: tensor.type.kernelType!, count: count, code: Int32(code.index),
+          values: tensor.bytes.baseAddress, type: tensor.type.kernelType!, count: count,
+          code: Int32(code.index),
           codes: buffer.baseAddress, absmax: absmax.baseAddress)
         cpu.share(cpu.kernels.quantize_4bit, &job, count: blocks, grain: 1024)
       }
@@ -190,7 +193,8 @@ package struct Int8Weight: Sendable {
   func packed(on cpu: CPU) throws(LimnError) -> Tensor {
     let fills = shape[1] % 64 == 0
     let type: TensorType = fills ? .llmInt8 : .f32
-    let memory = try Memory(count: type.byteCount(elements: shape[0] * shape[1])!) { (buffer) throws(LimnError) in
+    let memory = try Memory(count: type.byteCount(elements: shape[0] * shape[1])!) {
+      (buffer) throws(LimnError) in
       withExtendedLifetime(codes.memory) {
         absmax.withUnsafeBufferPointer { absmax in
           var job = limn_llm_int8_job(

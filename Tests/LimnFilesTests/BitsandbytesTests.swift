@@ -29,7 +29,8 @@ private enum Arrays {
         ]))
       data += bytes
     }
-    for (name, tensor) in try tensors().sorted(by: { $0.key < $1.key }) where keep(name) && replacing[name] == nil {
+    for (name, tensor) in try tensors().sorted(by: { $0.key < $1.key })
+    where keep(name) && replacing[name] == nil {
       add(name, tensor.type.rawValue, tensor.shape, Array(tensor.bytes))
     }
     for (name, new) in replacing { add(name, new.type, new.shape, new.bytes) }
@@ -82,7 +83,8 @@ private enum Arrays {
           #expect(map == (try dequantized(tensors[name + ".nested_quant_map"]!)))
           #expect(absmax == (try dequantized(tensors[name + ".nested_absmax"]!)))
           let state = try JSON.parse(
-            String(decoding: tensors["\(name).quant_state.bitsandbytes__\(code.rawValue)"]!.bytes, as: UTF8.self),
+            String(
+              decoding: tensors["\(name).quant_state.bitsandbytes__\(code.rawValue)"]!.bytes, as: UTF8.self),
             place: name)
           #expect(offset == Float(state["nested_offset"]?.double ?? .nan))
         }
@@ -108,7 +110,8 @@ private enum Arrays {
     func with(_ key: String, _ type: String, _ shape: [Int], _ bytes: [UInt8]) throws -> LimnError? {
       try Arrays.refusal(
         of: key.hasPrefix("int8") ? int8 : name,
-        in: Arrays.file({ $0.hasPrefix(name) || $0.hasPrefix("int8.plain") }, replacing: [key: (type, shape, bytes)]))
+        in: Arrays.file(
+          { $0.hasPrefix(name) || $0.hasPrefix("int8.plain") }, replacing: [key: (type, shape, bytes)]))
     }
     for text in [
       #"{"quant_type": "fp4", "blocksize": 64, "dtype": "float32", "shape": [20, 128]}"#,
@@ -123,8 +126,11 @@ private enum Arrays {
       #expect(try with(state, "U8", [bytes.count], bytes)?.kind == .badData, "\(text)")
     }
     #expect(try with(name + ".absmax", "U8", [3], [1, 2, 3])?.description.contains("scales") == true)
-    #expect(try with(name + ".quant_state.bitsandbytes__fp4", "U8", [2], Array("{}".utf8))?.description.contains("two ways") == true)
-    #expect(try with("int8.plain.weight_format", "U8", [], [1])?.description.contains("weight_format") == true)
+    #expect(
+      try with(name + ".quant_state.bitsandbytes__fp4", "U8", [2], Array("{}".utf8))?.description.contains(
+        "two ways") == true)
+    #expect(
+      try with("int8.plain.weight_format", "U8", [], [1])?.description.contains("weight_format") == true)
     #expect(try with("int8.plain.SCB", "F32", [1], [0, 0, 0, 0])?.description.contains("SCB") == true)
   }
 }

@@ -16,7 +16,8 @@ import Testing
     let layer = "language_model.layers.1.mlp.down_proj.weight"
     #expect(Quantization(.nf4).applies(to: layer))
     #expect(!Quantization(.nf4).applies(to: "lm_head.weight"))
-    for name in ["language_model", "model.language_model.layers.1", "layers.1", "mlp.down_proj", "down_proj"] {
+    for name in ["language_model", "model.language_model.layers.1", "layers.1", "mlp.down_proj", "down_proj"]
+    {
       #expect(!Quantization(.nf4, skip: ["other", name]).applies(to: layer), "\(name)")
     }
     for name in ["layers.11", "vision_tower", "up_proj", ""] {
@@ -37,7 +38,8 @@ import Testing
     ] {
       let error = largestError(try await logits(testCase, quantization), plain)
       // Layers of 24 inputs: 4 bits are felt, 8 hardly.
-      #expect(error > 1e-4 && error < (quantization.format == .int8 ? 0.2 : 4), "\(quantization.format) \(error)")
+      #expect(
+        error > 1e-4 && error < (quantization.format == .int8 ? 0.2 : 4), "\(quantization.format) \(error)")
     }
     let all = Quantization(.nf4, skip: ["language_model", "vision_tower", "multi_modal_projector"])
     #expect(try await logits(testCase, all) == plain)
