@@ -100,7 +100,10 @@ struct ReportParts {
     }
     model = checkpoint.flatMap { checkpoint in
       // Only whether every tensor is there and fits: the shortest rotary tables will do.
-      attempt { () throws(LimnError) -> Llava in try Llava(checkpoint, context: 1) }
+      attempt { () throws(LimnError) -> Llava in 
+        let cpu = try CPU(threads: options.threads, compute: .exact)
+        return try Llava(checkpoint, context: 1, quantization: options.quantization, cpu: cpu)
+      }
     }
     self.reference = reference
     self.survey = survey
@@ -238,7 +241,7 @@ extension ReportParts {
       guard !name.contains(".weight."), !name.hasSuffix("SCB"), !name.hasSuffix("weight_format") else { continue }
       let part = name.hasPrefix("vision_tower.") ? "vision tower"
         : name.hasPrefix("multi_modal_projector.") || name == "image_newline" ? "projector" : "language model"
-      counts[part, default: 0] += tensor.count
+      counts[part, default: 0] += checkpoint?.quantized[name]?.shape.reduce(1, *) ?? tensor.count
     }
     guard !counts.isEmpty else { return nil }
     let parts = ["language model", "vision tower", "projector"].compactMap { part in
@@ -250,10 +253,13 @@ extension ReportParts {
   /// "Q4_K: 193 tensors, 1.86 GB; F32: 66, 0.8 MB"
   private var types: String? {
     var sizes: [String: (tensors: Int, bytes: Int)] = [:]
-    let tensors = checkpoint.map { Array($0.tensors.values) } ?? survey.tensors.map(\.tensor)
-    for tensor in tensors {
-      sizes[tensor.type.rawValue, default: (0, 0)].tensors += 1
-      sizes[tensor.type.rawValue, default: (0, 0)].bytes += tensor.range.count
+    let tensors =
+      checkpoint.map { checkpoint in
+        checkpoint.tensors.map { (checkpoint.quantized[$0]?.name ?? $1.type.rawValue, $1) }
+      } ?? survey.tensors.map { ($0.tensor.type.rawValue, $0.tensor) }
+    for (type, tensor) in tensors {
+      sizes[type, default: (0, 0)].tensors += 1
+      sizes[type, default: (0, 0)].bytes += tensor.range.count
     }
     return sizes.sorted { ($0.value.bytes, $0.key) > ($1.value.bytes, $1.key) }.map { type, size in
       "\(type): \(size.tensors) tensor\(size.tensors == 1 ? "" : "s"), \(byteCount(size.bytes))"

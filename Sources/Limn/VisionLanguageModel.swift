@@ -47,8 +47,8 @@ public final class VisionLanguageModel: Sendable {
       checkpoint.tokenizer, tokenizer, architecture: checkpoint.config.language.architecture.rawValue,
       name: checkpoint.name, template: options.template)
     processor = try ModelImageProcessor(checkpoint, policy: options.preprocess)
-    let model = try Llava(checkpoint, context: context)
     let backend = try CPU(threads: options.threads, compute: options.compute)
+    let model = try Llava(checkpoint, context: context, quantization: options.quantization, cpu: backend)
     engine = Engine(
       model, backend: backend, storage: options.kvType ?? (options.compute == .exact ? .f32 : .f16), context: context,
       mostSequences: options.mostSequences, cacheBytes: max(0, options.cacheBytes))

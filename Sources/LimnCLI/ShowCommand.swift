@@ -19,6 +19,7 @@ struct Show: AsyncParsableCommand {
     var options = LoadOptions()
     options.projectorFile = model.mmproj
     options.base = model.base
+    options.quantization = model.quantization
     let report = try ModelReport(try reference ?? model.reference, options: options)
     if json {
       Terminal.print(JSON.object(Self.object(report)).serialised(.init(indent: 2)))

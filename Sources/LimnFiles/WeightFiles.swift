@@ -66,6 +66,14 @@ package struct RawWeights: Sendable {
     return RawWeights(tensors: tensors)
   }
 
+  /// A tensor's values in float32 and their shape: of a weight that bitsandbytes quantised, the matrix.
+  package func values(of entry: Entry) throws(LimnError) -> (values: [Float], shape: [Int]) {
+    let byName = Dictionary(tensors.map { ($0.name, $0.tensor) }) { first, _ in first }
+    let weight = try Bitsandbytes.weight(entry.name, among: byName, place: entry.tensor.memory.path ?? entry.name)
+    let tensor = if let weight { try weight.packed(on: CPU(compute: .exact)) } else { entry.tensor }
+    return (try dequantized(tensor), tensor.shape)
+  }
+
   static func notFound(_ reference: String) -> LimnError {
     LimnError(
       .notFound, "no such model", in: reference, expected: "a folder or a .gguf file on this machine",

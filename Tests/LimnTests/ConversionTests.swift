@@ -21,13 +21,15 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
 
 @Suite struct ConversionTests {
   /// Models that GGUF has no words for: the class token among the features, RoPE that grows with the length; and
-  /// towers and projectors that limn does not write.
+  /// towers, projectors and quantised weights that limn does not write.
   private static let beyondGGUF = [
     "llama-rope-linear", "llama-rope-dynamic", "original-mistral", "siglip", "siglip-default", "vipllava",
-    "vipllava-layers", "mipha", "mipha-padded", "gguf-siglip", "gguf-yi",
+    "vipllava-layers", "mipha", "mipha-padded", "gguf-siglip", "gguf-yi", "bnb-nf4", "bnb-int8",
   ]
-  /// Those of them that are no folders of transformers either.
-  private static let beyondHuggingFace = ["mipha", "mipha-padded", "gguf-siglip", "gguf-yi"]
+  /// Those of them that do not become folders of transformers either.
+  private static let beyondHuggingFace = [
+    "mipha", "mipha-padded", "gguf-siglip", "gguf-yi", "bnb-nf4", "bnb-int8",
+  ]
   /// Readers of GGUF ignore Mistral's and Phi-3's window, and the prompts here are longer than it.
   private static let windowed = ["mistral-window", "next-mistral", "phi3"]
 

@@ -14,7 +14,7 @@ extension Conversion {
   package static func gguf(
     _ reference: String, mmproj: String?, format: WeightFormat, vision: WeightFormat, output: String
   ) throws(LimnError) -> Conversion {
-    let checkpoint = try Checkpoint.open(reference, mmproj: mmproj)
+    let checkpoint = try source(reference, mmproj)
     let paths = GGUFPaths(checkpoint.name, format, vision, output)
     if checkpoint.layout == .gguf {
       return try gguf(try GGUFPair(reference, mmproj: mmproj), format, vision, paths)
@@ -23,6 +23,18 @@ extension Conversion {
     try conversion.addLanguage(checkpoint, format, paths)
     if let tower = checkpoint.config.vision { try conversion.addProjector(checkpoint, tower, vision, paths) }
     return conversion
+  }
+
+  /// The model to convert.
+  /// - Throws: bad data for weights that bitsandbytes quantised.
+  static func source(_ reference: String, _ mmproj: String?) throws(LimnError) -> Checkpoint {
+    let checkpoint = try Checkpoint.open(reference, mmproj: mmproj)
+    if let name = checkpoint.quantized.keys.min() {
+      throw LimnError.badData(
+        "the tensor \(name) is quantised by bitsandbytes, which limn does not convert", in: reference,
+        found: checkpoint.quantized[name]?.name, remedy: "convert the unquantised original")
+    }
+    return checkpoint
   }
 
   // MARK: From other layouts

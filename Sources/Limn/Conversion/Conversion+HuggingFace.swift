@@ -14,7 +14,7 @@ extension Conversion {
   package static func huggingFace(
     _ reference: String, mmproj: String?, type: TensorType, output: String
   ) throws(LimnError) -> Conversion {
-    let checkpoint = try Checkpoint.open(reference, mmproj: mmproj)
+    let checkpoint = try source(reference, mmproj)
     guard checkpoint.config.vision != nil else {
       throw LimnError.badData(
         "the model has no vision tower", in: reference,
@@ -57,13 +57,6 @@ extension Conversion {
     var tensors: [OutputTensor] = []
     for (canonical, tensor) in checkpoint.tensors {
       if canonical.hasPrefix("lm_head."), language.tiedEmbeddings { continue }
-      guard canonical == "image_newline" || canonical.hasSuffix(".weight") || canonical.hasSuffix(".bias")
-        || canonical.hasSuffix("class_embedding")
-      else {
-        throw LimnError.badData(
-          "the tensor \(canonical) is part of a quantised weight, which cannot be converted", in: checkpoint.reference,
-          remedy: "convert the unquantised original")
-      }
       if canonical.contains("self_attn.qkv_proj"), language.architecture != .phi3 {
         tensors += try split(canonical, tensor, language, type)
         continue

@@ -27,9 +27,13 @@ package struct Llava: Sendable {
     let newline: Vector?
   }
 
-  /// - Parameter context: how many positions the rotary tables cover.
-  package init(_ checkpoint: Checkpoint, context: Int) throws(LimnError) {
-    var weights = WeightReader(checkpoint)
+  /// - Parameters:
+  ///   - context: how many positions the rotary tables cover.
+  ///   - quantization: of linear layers while they are read; nil: they stay as the checkpoint has them.
+  package init(
+    _ checkpoint: Checkpoint, context: Int, quantization: Quantization?, cpu: CPU
+  ) throws(LimnError) {
+    var weights = WeightReader(checkpoint, quantization: quantization, cpu: cpu)
     config = checkpoint.config
     language = try ModelRegistry.languageModel(config.language, &weights, context: context)
     guard let visionConfig = config.vision, let projectorConfig = config.projector else {
