@@ -101,6 +101,7 @@ int limn_kernels_init(limn_kernels *kernels, limn_isa isa) {
   limn_install_activation(kernels);
   limn_install_ceilings(kernels);
   limn_install_low_rank(kernels);
+  limn_install_bitsandbytes(kernels);
   return 1;
 }
 
@@ -136,6 +137,13 @@ int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
     case LIMN_TQ2_0: return limn_path_tq2_0(path, isa, arithmetic);
     case LIMN_MXFP4: return limn_path_mxfp4(path, isa, arithmetic);
     case LIMN_NVFP4: return limn_path_nvfp4(path, isa, arithmetic);
+    case LIMN_NF4:
+    case LIMN_NF4_F16:
+    case LIMN_NF4_BF16:
+    case LIMN_FP4:
+    case LIMN_FP4_F16:
+    case LIMN_FP4_BF16: return limn_path_4bit(path, isa, type, arithmetic);
+    case LIMN_LLM_INT8: return limn_path_llm_int8(path, isa, arithmetic);
     default: return 0;
   }
 }

@@ -15,6 +15,7 @@ void limn_install_attention(limn_kernels *kernels);
 void limn_install_activation(limn_kernels *kernels);
 void limn_install_ceilings(limn_kernels *kernels);
 void limn_install_low_rank(limn_kernels *kernels);
+void limn_install_bitsandbytes(limn_kernels *kernels);
 
 // Each returns 0 where the instruction set has no such arithmetic for the format.
 int limn_path_f32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
@@ -43,6 +44,8 @@ int limn_path_tq1_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 int limn_path_tq2_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 int limn_path_nvfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic);
+int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 
 // MARK: float32: panels [column][row]
 
@@ -54,7 +57,7 @@ void limn_products_float32(limn_path *path, limn_isa isa);
 /// The same for bfloat16, from F32, F16 or BF16; returns 0 where the instruction set has no such product.
 int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type);
 
-// MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4
+// MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4, bitsandbytes'
 
 /// weight[r, k] = d[k / 32][r] · (q − offset)
 typedef struct {

@@ -1,3 +1,4 @@
+import Foundation
 package import LimnFiles
 package import LimnTensor
 package import LimnText
@@ -12,44 +13,72 @@ package struct ConversationFormat: Sendable {
     case builtIn(BuiltInTemplate)
   }
 
+  /// Where the template is from.
+  package enum Origin: Sendable, Equatable {
+    case named
+    /// The checkpoint's own file or key.
+    case checkpoint(file: String, placesPictures: Bool)
+    /// The checkpoint carries none.
+    case chosen(BuiltInTemplate.Evidence)
+  }
+
   private let template: Template
   private let specialTokens: [String: String]
   /// Texts that end an answer, beside the tokens that do.
   package let stops: [String]
-  /// Which template it is and why, for `limn show`.
-  package let reason: String
+  package let origin: Origin
 
-  /// - Parameter template: "auto", or a built-in template's name.
-  package init(_ checkpoint: Checkpoint, _ tokenizer: Tokenizer, template: String) throws(LimnError) {
+  /// - Parameters:
+  ///   - source: where the checkpoint's own template would be.
+  ///   - architecture: of the language model, if it is known.
+  ///   - name: the checkpoint's.
+  ///   - template: "auto", or a built-in template's name.
+  package init(
+    _ source: TokenizerSource, _ tokenizer: Tokenizer, architecture: String?, name: String, template: String
+  ) throws(LimnError) {
     specialTokens = tokenizer.specialTokens
     guard template == "auto" else {
       let builtIn = try BuiltInTemplate.named(template)
       self.template = .builtIn(builtIn)
       stops = builtIn.stops
-      reason = "\(builtIn.name), as asked for"
+      origin = .named
       return
     }
-    if let own = try ChatTemplate.find(in: checkpoint.tokenizer) {
+    if let own = try ChatTemplate.find(in: source) {
+      let placesPictures = own.placesPictures(specialTokens: specialTokens)
+      self.template = placesPictures ? .ofParts(own) : .ofText(own)
       stops = []
-      if own.placesPictures(specialTokens: specialTokens) {
-        self.template = .ofParts(own)
-        reason = "the checkpoint's own (\(own.shortName))"
-      } else {
-        self.template = .ofText(own)
-        reason = "the checkpoint's own (\(own.shortName)), made for text; pictures go before it"
-      }
+      origin = .checkpoint(file: own.shortName, placesPictures: placesPictures)
       return
     }
-    let builtIn = BuiltInTemplate.choose(
-      architecture: checkpoint.config.language.architecture.rawValue, names: [checkpoint.name],
-      hasToken: { tokenizer.id(of: $0) != nil })
+    let (builtIn, evidence) = BuiltInTemplate.choose(
+      architecture: architecture, names: [name], hasToken: { tokenizer.id(of: $0) != nil })
     self.template = .builtIn(builtIn)
     stops = builtIn.stops
-    reason = "\(builtIn.name), chosen by what the checkpoint is, for it carries none"
+    origin = .chosen(evidence)
+  }
+
+  /// As LLaVA's papers call it; nil for a checkpoint's own.
+  package var builtInName: String? { if case .builtIn(let builtIn) = template { builtIn.name } else { nil } }
+
+  /// The template's text.
+  package var source: String {
+    switch template {
+    case .ofParts(let own), .ofText(let own): own.source
+    case .builtIn(let builtIn): builtIn.source
+    }
+  }
+
+  /// What the template writes behind an answer; nil where it does not write one as it stands.
+  package func answerEnd() throws(LimnError) -> String? {
+    let answer = "limn answers so"
+    let text = try render([ChatMessage(.user, "limn asks"), ChatMessage(.assistant, answer)], asks: false)
+    return text.range(of: answer).map { String(text[$0.upperBound...]) }
   }
 
   /// The prompt text for a conversation, `<image>` where its pictures stand.
-  package func render(_ messages: [ChatMessage]) throws(LimnError) -> String {
+  /// - Parameter asks: whether the text ends where the answer begins.
+  package func render(_ messages: [ChatMessage], asks: Bool = true) throws(LimnError) -> String {
     let parts: JSON = .array(
       messages.map { message in
         let images = message.images.map { _ in JSON.object(["type": .string("image")]) }
@@ -58,12 +87,12 @@ package struct ConversationFormat: Sendable {
       })
     switch template {
     case .ofParts(let own):
-      return try own.render(messages: parts, addGenerationPrompt: true, specialTokens: specialTokens)
+      return try own.render(messages: parts, addGenerationPrompt: asks, specialTokens: specialTokens)
     case .ofText(let own):
       return try own.render(
-        messages: ChatTemplate.flattened(parts), addGenerationPrompt: true, specialTokens: specialTokens)
+        messages: ChatTemplate.flattened(parts), addGenerationPrompt: asks, specialTokens: specialTokens)
     case .builtIn(let builtIn):
-      return try builtIn.render(messages: parts)
+      return try builtIn.render(messages: parts, addGenerationPrompt: asks)
     }
   }
 }

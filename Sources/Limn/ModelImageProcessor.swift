@@ -36,6 +36,10 @@ extension ModelImageProcessor {
     }
     switch (checkpoint.layout, checkpoint.config.aspectPolicy) {
     case (.original, "pad"?): return (.pad, "image_aspect_ratio is pad")
+    case (_, nil) where configuration.kind == .siglip:
+      return (.hf, "SigLIP takes pictures stretched to its square")
+    case (.original, _) where configuration.kind == .siglip:
+      return (.hf, "image_aspect_ratio is not pad")
     case (.original, let aspect?) where aspect != "pad":
       return (.crop, "image_aspect_ratio is \(aspect)")
     case (.original, _): return (.crop, "the config names no image_aspect_ratio")
@@ -51,13 +55,17 @@ extension ModelImageProcessor {
 extension ImageProcessor.Configuration {
   /// From preprocessor_config.json where there is one, else CLIP's defaults at the tower's size.
   init(_ checkpoint: Checkpoint) throws(LimnError) {
-    self.init()
     let config = checkpoint.config
-    kind = config.family == .llavaNext ? .llavaNext : .clip
-    if let side = config.vision?.imageSize {
-      size = .shortestEdge(side)
-      cropSize = PixelSize(height: side, width: side)
+    if let vision = config.vision, vision.family == .siglip {
+      self = .siglip(side: vision.imageSize)
+    } else {
+      self.init()
+      if let side = config.vision?.imageSize {
+        size = .shortestEdge(side)
+        cropSize = PixelSize(height: side, width: side)
+      }
     }
+    if config.family == .llavaNext { kind = .llavaNext }
     gridPinpoints = config.gridPinpoints.map { PixelSize(height: $0.height, width: $0.width) }
     if let json = checkpoint.processorConfig { try read(json, checkpoint.reference) }
   }
@@ -67,6 +75,8 @@ extension ImageProcessor.Configuration {
     switch json["image_processor_type"]?.string ?? json["feature_extractor_type"]?.string {
     case let name? where name.hasPrefix("LlavaNextImageProcessor"): kind = .llavaNext
     case let name? where name.hasPrefix("LlavaImageProcessor"): kind = .llava
+    // Its default, also for a SigLIP that somebody prepared pictures for with it.
+    case let name? where name.hasPrefix("CLIP"): doCenterCrop = true
     default: break
     }
     doConvertRGB = try fields.bool("do_convert_rgb") ?? doConvertRGB

@@ -24,6 +24,8 @@ public struct LoadOptions: Sendable {
   /// Bytes that may be kept for later questions: keys and values of conversations (the latest one's stay,
   /// whatever they take), and an eighth for pictures' embeddings.
   public var cacheBytes = 1 << 30
+  /// Quantises linear layers while the model is opened; nil: weights stay as the checkpoint has them.
+  public var quantization: Quantization?
 
   public init() {}
 }

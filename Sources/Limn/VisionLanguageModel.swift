@@ -36,23 +36,19 @@ public final class VisionLanguageModel: Sendable {
   private init(_ reference: String, _ options: LoadOptions) throws(LimnError) {
     checkpoint = try Checkpoint.open(reference, mmproj: options.projectorFile, base: options.base)
     name = checkpoint.name
-    let trained = checkpoint.config.language.maxPositions
-    // Dynamic scaling is made to reach beyond the trained length.
-    let reach =
-      if case .dynamic(let factor) = checkpoint.config.language.ropeScaling {
-        Int((Double(trained) * max(1, min(factor, 64))).rounded())
-      } else { trained }
-    context = options.context ?? min(reach, 8192)
-    let longest = min(max(trained, 1 << 17), 1 << 20)
+    context = options.context ?? checkpoint.config.language.usualContext
+    let longest = min(max(checkpoint.config.language.maxPositions, 1 << 17), 1 << 20)
     guard (1...longest).contains(context) else {
       throw LimnError(
         .usage, "the context has an impossible length", expected: "1…\(longest)", found: "\(context)")
     }
     tokenizer = try Tokenizer(checkpoint.tokenizer)
-    conversation = try ConversationFormat(checkpoint, tokenizer, template: options.template)
+    conversation = try ConversationFormat(
+      checkpoint.tokenizer, tokenizer, architecture: checkpoint.config.language.architecture.rawValue,
+      name: checkpoint.name, template: options.template)
     processor = try ModelImageProcessor(checkpoint, policy: options.preprocess)
-    let model = try Llava(checkpoint, context: context)
     let backend = try CPU(threads: options.threads, compute: options.compute)
+    let model = try Llava(checkpoint, context: context, quantization: options.quantization, cpu: backend)
     engine = Engine(
       model, backend: backend, storage: options.kvType ?? (options.compute == .exact ? .f32 : .f16), context: context,
       mostSequences: options.mostSequences, cacheBytes: max(0, options.cacheBytes))
@@ -201,6 +197,18 @@ public final class VisionLanguageModel: Sendable {
       expected: "fewer than \(context) tokens", found: "\(inputs.count) tokens\(pictures)",
       remedy: "shorten it, raise --context (the model was trained for "
         + "\(checkpoint.config.language.maxPositions)), or use --overflow truncate-middle")
+  }
+}
+
+extension LanguageConfig {
+  /// The context without a wish for another: the trained one, at most 8,192 positions.
+  var usualContext: Int {
+    // Dynamic scaling is made to reach beyond the trained length.
+    let reach =
+      if case .dynamic(let factor) = ropeScaling {
+        Int((Double(maxPositions) * max(1, min(factor, 64))).rounded())
+      } else { maxPositions }
+    return min(reach, 8192)
   }
 }
 

@@ -74,6 +74,7 @@ struct Bench: AsyncParsableCommand {
     options.context = try neededContext()
     options.mostSequences = parallel
     options.base = model.base
+    options.quantization = model.quantization
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
     round.work = BenchRound.Work(vlm)

@@ -17,7 +17,9 @@ struct LimnCommand: AsyncParsableCommand {
       drawn scenes only.
       """,
     version: "limn \(Limn.version)",
-    subcommands: [Ask.self, Chat.self, Show.self, Bench.self, Debug.self])
+    subcommands: [
+      Ask.self, Chat.self, Show.self, Quantize.self, Convert.self, Bench.self, Debug.self,
+    ])
 
   /// Runs the command and ends the process with the exit code that the error calls for; `main` of
   /// ArgumentParser would end wrong usage with 64.

@@ -8,6 +8,7 @@ extension Compute: ExpressibleByArgument {}
 extension KVType: ExpressibleByArgument {}
 extension PreprocessPolicy: ExpressibleByArgument {}
 extension Overflow: ExpressibleByArgument {}
+extension Quantization.Format: ExpressibleByArgument {}
 
 /// Which model, and its files.
 struct ModelReference: ParsableArguments {
@@ -20,6 +21,33 @@ struct ModelReference: ParsableArguments {
   @Option(
     help: ArgumentHelp("The model that an adapter (LoRA) or a projector belongs to.", valueName: "folder"))
   var base: String?
+
+  @Option(help: "Quantise linear layers while opening, as bitsandbytes does: nf4, fp4, int8.")
+  var quantize: Quantization.Format?
+
+  @Flag(help: "With nf4 or fp4: quantise the scales too.")
+  var doubleQuant = false
+
+  @Option(
+    help: ArgumentHelp(
+      "With --quantize: modules to leave as they are, such as vision_tower; the output head always is.",
+      valueName: "name,…"))
+  var skip: String?
+
+  func validate() throws {
+    if doubleQuant && (quantize == nil || quantize == .int8) {
+      throw ValidationError("--double-quant goes with --quantize nf4 or fp4.")
+    }
+    if skip != nil && quantize == nil { throw ValidationError("--skip goes with --quantize.") }
+  }
+
+  /// What --quantize and its companions ask for.
+  var quantization: Quantization? {
+    quantize.map {
+      Quantization(
+        $0, isDouble: doubleQuant, skip: (skip ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
+    }
+  }
 
   var isDemo: Bool { chosen == nil }
 
@@ -171,6 +199,7 @@ struct AnswerOptions: ParsableArguments {
     options.context = context
     options.projectorFile = model.mmproj
     options.base = model.base
+    options.quantization = model.quantization
     options.template = template
     options.preprocess = preprocess.preprocess
     Terminal.progress("opening the model")

@@ -6,7 +6,8 @@ import LimnTensor
 
 struct Show: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "What a model is, and how limn will use it.")
+    abstract: "What a model is, how limn will use it, and what about it is doubtful.",
+    discussion: "A model that does not open is shown as far as it can be read; the exit code is what ask would give.")
 
   @Argument(help: "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.")
   var reference: String?
@@ -18,16 +19,38 @@ struct Show: AsyncParsableCommand {
     var options = LoadOptions()
     options.projectorFile = model.mmproj
     options.base = model.base
-    let vlm = try await VisionLanguageModel.load(try reference ?? model.reference, options: options)
-    let facts = vlm.description
+    options.quantization = model.quantization
+    let report = try ModelReport(try reference ?? model.reference, options: options)
     if json {
-      var object = JSONObject()
-      for fact in facts { object.set(fact.key, to: .string(fact.value)) }
-      return Terminal.print(JSON.object(object).serialised(.init(indent: 2)))
+      Terminal.print(JSON.object(Self.object(report)).serialised(.init(indent: 2)))
+    } else {
+      Self.lines(report).forEach(Terminal.print)
     }
-    let width = (facts.map(\.title.count).max() ?? 0) + 2
-    for fact in facts {
-      Terminal.print(fact.title.padding(toLength: width, withPad: " ", startingAt: 0) + fact.value)
+    if let problem = report.problem { throw problem }
+  }
+
+  private static func lines(_ report: ModelReport) -> [String] {
+    let width = (report.facts.map(\.title.count).max() ?? 0) + 2
+    var lines = report.facts.map { $0.title.padding(toLength: width, withPad: " ", startingAt: 0) + $0.value }
+    for finding in report.findings {
+      lines += ["", "\(finding.level.rawValue): \(finding.what)", "   → \(finding.remedy)"]
     }
+    return lines.map(LimnError.printable)
+  }
+
+  private static func object(_ report: ModelReport) -> JSONObject {
+    var object = JSONObject()
+    for fact in report.facts { object.set(fact.key, to: .string(fact.value)) }
+    object.set(
+      "findings",
+      to: .array(
+        report.findings.map { finding in
+          .object([
+            "level": .string(finding.level.rawValue), "about": .string(finding.about),
+            "what": .string(finding.what), "remedy": .string(finding.remedy),
+          ])
+        }))
+    object.set("problem", to: report.problem.map { .string($0.description) } ?? .null)
+    return object
   }
 }

@@ -15,6 +15,8 @@ package struct Checkpoint: Sendable {
   package let config: ModelConfig
   /// By canonical name (docs/architecture.md).
   package let tensors: [String: Tensor]
+  /// Those of `tensors` that are bitsandbytes' codes, with what the files keep beside them.
+  package let quantized: [String: QuantizedWeight]
   /// Names in the files of tensors that nothing in the model has a place for.
   package let unused: [String]
   /// Folders beside `reference` that the model was put together from: an adapter's base, a vision tower.
@@ -82,6 +84,7 @@ extension Checkpoint {
     layout = .gguf
     config = try ModelConfig(pair)
     tensors = names.tensors
+    quantized = [:]
     unused = names.unused
     parts = []
     tokenizer = .gguf(pair.language)
@@ -109,7 +112,9 @@ extension Checkpoint {
     name = Self.lastComponent(folder.path)
     layout = model.layout
     config = model.config
-    tensors = names.tensors
+    var tensors = names.tensors
+    quantized = try Bitsandbytes.gather(&tensors, place: folder.path)
+    self.tensors = tensors
     unused = names.unused
     parts = model.parts
     tokenizer = .folder(path: model.tokenizer.path)

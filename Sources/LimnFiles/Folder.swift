@@ -16,6 +16,12 @@ struct Folder {
     return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
   }
 
+  /// A file's size; 0 where it is not there.
+  static func bytes(_ path: String) -> Int {
+    var status = stat()
+    return stat(path, &status) == 0 ? Int(status.st_size) : 0
+  }
+
   /// The folder that holds a file.
   static func holding(_ file: String) -> Folder {
     guard let slash = file.lastIndex(of: "/") else { return Folder(path: ".") }

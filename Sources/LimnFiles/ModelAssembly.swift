@@ -64,8 +64,9 @@ struct ModelAssembly {
     processors = [folder]
     endOfGenerationIDs = try Self.endIDs(folder, fields)
     try names.add(try RawWeights.folder(folder).tensors, TensorNames.place, folder.path)
-    if ModelConfig.isLlavaPhi(fields) {
-      layout = .llavaPhi
+    if try ModelConfig.nestedVision(fields) != nil {
+      layout = fields.json["model_type"]?.string == "mipha_phi" ? .original : .llavaPhi
+      try finishOriginal(folder)
     } else if fields.has("mm_vision_tower") {
       try completeOriginal(folder, fields)
     }
@@ -96,6 +97,12 @@ struct ModelAssembly {
       processors.append(found)
       parts.append(found.absolute)
     }
+    // What "patch" leaves out is the class token, which SigLIP does not have.
+    if config.vision?.hasClassToken == false { config.keepsClassToken = true }
+    try finishOriginal(folder)
+  }
+
+  private mutating func finishOriginal(_ folder: Folder) throws(LimnError) {
     try OriginalParts.requireProjector(names, folder)
     // Training scripts add tokens without noting it.
     if let rows = names.tensors["language_model.embed_tokens.weight"]?.shape.first {
@@ -120,7 +127,8 @@ struct ModelAssembly {
     return nil
   }
 
-  private static func endIDs(_ folder: Folder, _ fields: ConfigReader) throws(LimnError) -> Set<Int> {
+  /// What config.json and generation_config.json say ends an answer.
+  static func endIDs(_ folder: Folder, _ fields: ConfigReader) throws(LimnError) -> Set<Int> {
     var ids = Set(try fields.ints("eos_token_id") ?? [])
     if let text = try fields.object("text_config") { ids.formUnion(try text.ints("eos_token_id") ?? []) }
     if let generation = try folder.json("generation_config.json") {

@@ -58,7 +58,7 @@ enum OriginalParts {
 }
 
 extension VisionConfig {
-  /// From the shapes of a tower whose config is not there: CLIPs have heads of 64 values.
+  /// From the shapes of a tower whose config is not there: heads have 64 values, but 72 in SigLIP's so400m.
   init(towerTensors tensors: [String: Tensor], place: String) throws(LimnError) {
     func shape(_ name: String, axes: Int) throws(LimnError) -> [Int] {
       guard let shape = tensors["vision_tower.\(name)"]?.shape, shape.count == axes else {
@@ -72,14 +72,17 @@ extension VisionConfig {
     guard (2...1 << 20).contains(positions[0]), (1...1024).contains(patches[3]) else {
       throw LimnError.badData("the checkpoint's vision tower has impossible shapes", in: place)
     }
-    let side = Int(Double(positions[0] - 1).squareRoot())
+    let family =
+      tensors["vision_tower.embeddings.class_embedding"] == nil ? VisionConfig.Family.siglip : .clip
+    let base = family == .siglip ? VisionConfig.siglipDefault : .clipDefault
+    let side = Int(Double(positions[0] - (base.hasClassToken ? 1 : 0)).squareRoot())
     let layers = tensors.keys.filter {
       $0.hasPrefix("vision_tower.encoder.layers.") && $0.hasSuffix(".mlp.fc1.weight")
     }.count
+    let headSize = family == .siglip && patches[0] == 1152 ? 72 : 64
     self.init(
-      hidden: patches[0], ffn: fc1[0], layers: layers, heads: max(1, patches[0] / 64),
-      imageSize: side * patches[3],
-      patchSize: patches[3], activation: .quick, epsilon: 1e-5)
+      family: family, hidden: patches[0], ffn: fc1[0], layers: layers, heads: max(1, patches[0] / headSize),
+      imageSize: side * patches[3], patchSize: patches[3], activation: base.activation, epsilon: base.epsilon)
     try check(place)
   }
 }

@@ -1,7 +1,7 @@
 import LimnTensor
 
 /// The names in GGUF files, of language models and of projector files.
-struct GGUFNames {
+package struct GGUFNames {
   private let table: [String: String]
   private let layerTable: [String: String]
   private let layerPrefix: (file: String, model: String)
@@ -34,7 +34,37 @@ struct GGUFNames {
     return (name, "")
   }
 
+  /// The names that limn writes: of a language model's file.
+  package init(writing language: LanguageConfig) {
+    self.init(isPhi2: language.architecture == .phi2, isFused: language.architecture == .phi3)
+  }
+
+  /// The names that limn writes: of a projector's file. Readers take fc1 and fc2 for swapped where the shapes
+  /// leave both open.
+  package init(writing vision: VisionConfig) { self.init(isSwapped: vision.ffn == vision.hidden) }
+
+  /// What a file calls the tensor with this canonical name; nil where it has no place for it.
+  package func fileName(of canonical: String) -> String? {
+    let (stem, suffix) = Self.split(canonical)
+    if let name = names[canonical] { return name }
+    if let name = names[stem] { return name + suffix }
+    guard stem.hasPrefix(layerPrefix.model) else { return nil }
+    let rest = stem.dropFirst(layerPrefix.model.count)
+    guard let dot = rest.firstIndex(of: "."), let number = Int(rest[..<dot]),
+      let module = layerTable.first(where: { $0.value == rest[rest.index(after: dot)...] })?.key
+    else { return nil }
+    return "\(layerPrefix.file)\(number).\(module)\(suffix)"
+  }
+
+  /// Canonical name → name in a file; of several the one that limn writes.
+  private var names: [String: String] { Dictionary(table.map { ($1, $0) }, uniquingKeysWith: max) }
+
   private init(language file: GGUF) {
+    self.init(
+      isPhi2: file.architecture == "phi2", isFused: file.tensor("blk.0.ffn_gate.weight") == nil)
+  }
+
+  private init(isPhi2: Bool, isFused: Bool) {
     layerPrefix = ("blk.", "language_model.layers.")
     table = [
       "token_embd": "language_model.embed_tokens", "output_norm": "language_model.norm", "output": "lm_head",
@@ -45,9 +75,9 @@ struct GGUFNames {
       "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
       "ffn_down": "mlp.down_proj",
     ]
-    if file.architecture == "phi2" {
+    if isPhi2 {
       (layers["ffn_up"], layers["ffn_down"]) = ("mlp.fc1", "mlp.fc2")
-    } else if file.tensor("blk.0.ffn_gate.weight") == nil {
+    } else if isFused {
       // phi3: gate and up are one matrix.
       layers["ffn_up"] = "mlp.gate_up_proj"
     }
@@ -55,6 +85,12 @@ struct GGUFNames {
   }
 
   private init(projector file: GGUF) {
+    // The first converters called fc1 "down" and fc2 "up". Only shapes tell: fc1's inputs are the hidden size.
+    let hidden = file.tensor("v.position_embd.weight")?.shape.last
+    self.init(isSwapped: file.tensor("v.blk.0.ffn_down.weight")?.shape.last == hidden)
+  }
+
+  private init(isSwapped: Bool) {
     layerPrefix = ("v.blk.", "vision_tower.encoder.layers.")
     table = [
       "v.class_embd": "vision_tower.embeddings.class_embedding",
@@ -62,15 +98,14 @@ struct GGUFNames {
       "v.position_embd": "vision_tower.embeddings.position_embedding",
       "v.pre_ln": "vision_tower.pre_layrnorm", "v.post_ln": "vision_tower.post_layernorm",
       "mm.0": "multi_modal_projector.linear_1", "mm.2": "multi_modal_projector.linear_2",
+      "mm.1": "multi_modal_projector.norm_1", "mm.3": "multi_modal_projector.linear_2",
+      "mm.4": "multi_modal_projector.norm_2",
       "model.image_newline": "image_newline", "v.image_newline": "image_newline",
     ]
-    // The first converters called fc1 "down" and fc2 "up". Only shapes tell: fc1's inputs are the hidden size.
-    let hidden = file.tensor("v.class_embd")?.shape.last
-    let swapped = file.tensor("v.blk.0.ffn_down.weight")?.shape.last == hidden
     layerTable = [
       "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
       "attn_out": "self_attn.out_proj", "ln1": "layer_norm1", "ln2": "layer_norm2",
-      "ffn_down": swapped ? "mlp.fc1" : "mlp.fc2", "ffn_up": swapped ? "mlp.fc2" : "mlp.fc1",
+      "ffn_down": isSwapped ? "mlp.fc1" : "mlp.fc2", "ffn_up": isSwapped ? "mlp.fc2" : "mlp.fc1",
     ]
   }
 }

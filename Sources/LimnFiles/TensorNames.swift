@@ -94,7 +94,10 @@ package enum TensorNames {
     + ["mlp.fc1", "mlp.fc2", "input_layernorm", "post_attention_layernorm"]
 
   private static func vision(_ leaf: Substring) -> TensorPlace {
-    let leftovers = ["text_model.", "text_projection.", "visual_projection.", "logit_scale"]
+    // A whole CLIP's text half, and what makes one vector of a SigLIP's patches.
+    let leftovers = [
+      "text_model.", "text_projection.", "visual_projection.", "logit_scale", "logit_bias", "head.",
+    ]
     if leaf.hasSuffix("position_ids") || leftovers.contains(where: leaf.hasPrefix) { return .leftover }
     if leaf == "embeddings.class_embedding" { return .named("vision_tower.\(leaf)") }
     guard let (layer, rest) = numbered(leaf, after: "encoder.layers.") else {
@@ -112,12 +115,19 @@ package enum TensorNames {
       "layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2",
     ]
 
+  /// By number: the places in a sequence of layers, 0 and 2 with a GELU between, or 0 and 3 with norms behind.
+  private static let projectorModules = [
+    "0": "linear_1", "1": "norm_1", "2": "linear_2", "3": "linear_2", "4": "norm_2", "linear_1": "linear_1",
+    "linear_2": "linear_2", "norm_1": "norm_1", "norm_2": "norm_2",
+    "projector_layernorm": "projector_layernorm",
+  ]
+
   private static func projector(_ leaf: Substring) -> TensorPlace {
-    for (from, to) in [("linear_1.", 1), ("linear_2.", 2), ("0.", 1), ("2.", 2)] where leaf.hasPrefix(from) {
-      let rest = leaf.dropFirst(from.count)
-      return weightOrBias(rest) ? .named("multi_modal_projector.linear_\(to).\(rest)") : .unknown
+    guard let dot = leaf.firstIndex(of: "."), let module = projectorModules[String(leaf[..<dot])] else {
+      return .unknown
     }
-    return .unknown
+    let rest = leaf[leaf.index(after: dot)...]
+    return weightOrBias(rest) ? .named("multi_modal_projector.\(module).\(rest)") : .unknown
   }
 
   /// "layers.12.mlp.fc1.bias" → (12, "mlp.fc1.bias")

@@ -31,7 +31,7 @@ package struct RawWeights: Sendable {
 
   private init(tensors: [Entry]) { self.tensors = tensors }
 
-  private init(_ tensors: [NamedTensor], _ place: (String) -> TensorPlace) {
+  init(_ tensors: [NamedTensor], _ place: (String) -> TensorPlace) {
     self.tensors = tensors.map { tensor in
       var modelName: String?
       if case .named(let name) = place(tensor.name) { modelName = name }
@@ -64,6 +64,14 @@ package struct RawWeights: Sendable {
     }
     if kind == .adapter, place.has("non_lora_trainables.bin") { try add(place.path("non_lora_trainables.bin")) }
     return RawWeights(tensors: tensors)
+  }
+
+  /// A tensor's values in float32 and their shape: of a weight that bitsandbytes quantised, the matrix.
+  package func values(of entry: Entry) throws(LimnError) -> (values: [Float], shape: [Int]) {
+    let byName = Dictionary(tensors.map { ($0.name, $0.tensor) }) { first, _ in first }
+    let weight = try Bitsandbytes.weight(entry.name, among: byName, place: entry.tensor.memory.path ?? entry.name)
+    let tensor = if let weight { try weight.packed(on: CPU(compute: .exact)) } else { entry.tensor }
+    return (try dequantized(tensor), tensor.shape)
   }
 
   static func notFound(_ reference: String) -> LimnError {
@@ -176,13 +184,13 @@ package struct RawWeights: Sendable {
 }
 
 /// A language model in GGUF and, where there is one, the GGUF file with its vision tower and projector.
-struct GGUFPair {
-  var language: GGUF
-  var projector: GGUF?
+package struct GGUFPair {
+  package private(set) var language: GGUF
+  package private(set) var projector: GGUF?
 
   /// Opens both. Given in the wrong order, they are put right: a projector says that it is one.
   /// - Parameter mmproj: nil: a file beside `path` whose name says "mmproj" is taken.
-  init(_ path: String, mmproj: String?) throws(LimnError) {
+  package init(_ path: String, mmproj: String?) throws(LimnError) {
     language = try GGUF(path: path)
     if let mmproj {
       let other = try GGUF(path: mmproj)

@@ -27,7 +27,7 @@ enum XtunerParts {
     model.layout = .xtuner
     model.processors.insert(tower, at: 0)
     model.config.featureLayers = [-2]
-    model.config.keepsClassToken = false
+    model.config.keepsClassToken = model.config.vision?.hasClassToken == false
   }
 
   private static func addTower(_ model: inout ModelAssembly, _ folder: Folder) throws(LimnError) -> Folder {

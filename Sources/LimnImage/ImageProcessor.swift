@@ -18,7 +18,7 @@ public enum PreprocessPolicy: String, Sendable, CaseIterable {
   case hf
   /// The shorter side to the model's size, then the middle.
   case crop
-  /// A square around the picture in CLIP's mean colour, then as `crop`.
+  /// A square around the picture in the tower's mean colour, then as `crop`.
   case pad
   /// Straight to the model's size, whatever happens to the proportions.
   case stretch
@@ -32,7 +32,7 @@ public enum PreprocessPolicy: String, Sendable, CaseIterable {
 package struct ImageProcessor: Sendable {
   /// The names of preprocessor_config.json; the defaults are those of CLIP-L/14 at 336 pixels.
   package struct Configuration: Sendable, Equatable {
-    package enum Kind: Sendable { case clip, llava, llavaNext }
+    package enum Kind: Sendable { case clip, siglip, llava, llavaNext }
 
     package enum Size: Sendable, Equatable {
       /// The shorter side; the longer one keeps the proportion, cut to whole pixels.
@@ -56,12 +56,26 @@ package struct ImageProcessor: Sendable {
     package var std = [0.26862954, 0.26130258, 0.27577711]
     /// `.llava` only: pad to a square in the colour of `mean` before anything else.
     package var doPad = false
+    /// What the policy `pad` lays around a picture: 255 · the tower's mean, whatever `mean` is.
+    package var padColour: [UInt8] = [122, 116, 104]
     /// `.llavaNext` only: `image_grid_pinpoints`, in the file's order, which decides between equals.
     package var gridPinpoints: [PixelSize] = []
     /// What the policy `trained` stands for.
     package var trained = PreprocessPolicy.hf
 
     package init() {}
+
+    /// What SigLIP's own processor does: straight to the tower's size, colours from −1 to 1.
+    package static func siglip(side: Int) -> Configuration {
+      var configuration = Configuration()
+      configuration.kind = .siglip
+      configuration.size = .exact(PixelSize(height: side, width: side))
+      configuration.doCenterCrop = false
+      configuration.mean = [0.5, 0.5, 0.5]
+      configuration.std = [0.5, 0.5, 0.5]
+      configuration.padColour = [127, 127, 127]
+      return configuration
+    }
 
     /// The pixels that the vision tower takes.
     package var modelSize: PixelSize {
@@ -122,7 +136,7 @@ package struct ImageProcessor: Sendable {
     case .crop:
       return try pack([scaleAndCrop(Canvas(converted(picture)))], original)
     case .pad:
-      return try pack([scaleAndCrop(squared(picture, [122, 116, 104]))], original)
+      return try pack([scaleAndCrop(squared(picture, configuration.padColour))], original)
     case .stretch:
       let size = configuration.modelSize
       return try pack([stretch(picture, to: size, .bicubic)], original)

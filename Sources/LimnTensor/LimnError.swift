@@ -62,7 +62,8 @@ public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
     return line
   }
 
-  private static func printable(_ text: String) -> String {
+  /// A text from a file, fit for a terminal.
+  package static func printable(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars.prefix(400) {
       let control = scalar.properties.generalCategory == .control || scalar == "\u{FFFD}"

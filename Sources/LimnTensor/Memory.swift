@@ -48,6 +48,15 @@ package final class Memory: @unchecked Sendable {
     try fill(buffer)
   }
 
+  /// Tells the system that these bytes are read once more at most: it may take back the pages of a mapped file, so
+  /// that reading a file of any size from its beginning to its end takes little memory.
+  package func release(_ range: Range<Int>) {
+    let page = Int(getpagesize())
+    let (first, last) = ((range.lowerBound + page - 1) / page * page, range.upperBound / page * page)
+    guard isMapped, first < last else { return }
+    madvise(UnsafeMutableRawPointer(mutating: bytes.baseAddress! + first), last - first, MADV_DONTNEED)
+  }
+
   deinit {
     guard let start = bytes.baseAddress else { return }
     if isMapped {

@@ -30,6 +30,13 @@ extension TensorType {
     case .tq2_0: LIMN_TQ2_0
     case .mxfp4: LIMN_MXFP4
     case .nvfp4: LIMN_NVFP4
+    case .nf4: LIMN_NF4
+    case .nf4_F16: LIMN_NF4_F16
+    case .nf4_BF16: LIMN_NF4_BF16
+    case .fp4: LIMN_FP4
+    case .fp4_F16: LIMN_FP4_F16
+    case .fp4_BF16: LIMN_FP4_BF16
+    case .llmInt8: LIMN_LLM_INT8
     default: nil
     }
   }

@@ -55,6 +55,15 @@ package enum TensorType: String, Sendable, CaseIterable {
   case tq2_0 = "TQ2_0"
   case mxfp4 = "MXFP4"
   case nvfp4 = "NVFP4"
+  // bitsandbytes' weights once codes and scales are put together; no file has these blocks. A 4-bit type is rounded to
+  // the type of its checkpoint.
+  case nf4 = "NF4"
+  case nf4_F16 = "NF4_F16"
+  case nf4_BF16 = "NF4_BF16"
+  case fp4 = "FP4"
+  case fp4_F16 = "FP4_F16"
+  case fp4_BF16 = "FP4_BF16"
+  case llmInt8 = "LLM.int8"
 
   /// How many elements one block holds, and its size in bytes.
   package var layout: (elements: Int, bytes: Int) {
@@ -92,6 +101,8 @@ package enum TensorType: String, Sendable, CaseIterable {
     case .tq2_0: (256, 66)
     case .mxfp4: (32, 17)
     case .nvfp4: (64, 36)
+    case .nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16: (64, 36)
+    case .llmInt8: (64, 68)
     }
   }
 

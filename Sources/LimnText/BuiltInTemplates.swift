@@ -50,6 +50,17 @@ package struct BuiltInTemplate: Sendable {
       found: name)
   }
 
+  /// What a format was recognised by.
+  package enum Evidence: Sendable, Equatable {
+    /// Special tokens that exist for this format only.
+    case tokens([String])
+    /// A part of the checkpoint's name.
+    case name(String)
+    case architecture(String)
+    /// Nothing: it is LLaVA's own format.
+    case none
+  }
+
   /// The format for a checkpoint, by what it shows of its training: first the special tokens of the
   /// vocabulary, which exist for one format, then the names that it bears, then its architecture.
   /// - Parameters:
@@ -58,24 +69,26 @@ package struct BuiltInTemplate: Sendable {
   ///   - hasToken: whether the vocabulary has a token.
   package static func choose(
     architecture: String?, names: [String], hasToken: (String) -> Bool
-  ) -> BuiltInTemplate {
-    if hasToken("<|end|>"), hasToken("<|assistant|>") { return phi3 }
-    if hasToken("<|eot_id|>") { return llama3 }
-    if hasToken("<|im_start|>") { return chatML }
-    func isNamed(_ parts: String...) -> Bool {
-      names.contains { name in parts.contains { name.lowercased().contains($0) } }
+  ) -> (template: BuiltInTemplate, evidence: Evidence) {
+    for (template, tokens) in [
+      (phi3, ["<|end|>", "<|assistant|>"]), (llama3, ["<|eot_id|>"]), (chatML, ["<|im_start|>"]),
+    ] where tokens.allSatisfy(hasToken) {
+      return (template, .tokens(tokens))
+    }
+    func named(_ parts: String...) -> Evidence? {
+      parts.first { part in names.contains { $0.lowercased().contains(part) } }.map(Evidence.name)
     }
     let architecture = architecture?.lowercased() ?? ""
-    if ["phi", "phi2", "phi-msft", "llava_phi", "mipha_phi"].contains(architecture)
-      || isNamed("phi-2", "phi2")
-    {
-      return phi2
-    }
+    let evidence = Evidence.architecture(architecture)
+    if ["phi", "phi2", "phi-msft", "llava_phi", "mipha_phi"].contains(architecture) { return (phi2, evidence) }
+    if let name = named("phi-2", "phi2") { return (phi2, name) }
     // BakLLaVA is a Mistral that was trained with Vicuna's format.
-    if isNamed("bakllava") { return vicuna }
-    if architecture.contains("mistral") || isNamed("mistral") { return mistral }
-    if isNamed("llama-2", "llama_2", "llama2"), !isNamed("vicuna") { return llama2 }
-    return vicuna
+    if let name = named("bakllava") { return (vicuna, name) }
+    if architecture.contains("mistral") { return (mistral, evidence) }
+    if let name = named("mistral") { return (mistral, name) }
+    if let name = named("vicuna") { return (vicuna, name) }
+    if let name = named("llama-2", "llama_2", "llama2") { return (llama2, name) }
+    return (vicuna, .none)
   }
 
   // MARK: The formats

@@ -99,7 +99,15 @@ import Testing
       (#"{"text_config": []}"#, "text_config"),
       (#"{"text_config": {"model_type": "phi", "partial_rotary_factor": 1.5}}"#, "partial_rotary_factor"),
       (#"{"text_config": {"head_dim": 7}}"#, "rotated"),
-      (#"{"text_config": {}, "vision_config": {"model_type": "siglip_vision_model"}}"#, "siglip"),
+      (#"{"text_config": {}, "vision_config": {"model_type": "dinov2"}}"#, "dinov2"),
+      (
+        #"{"model_type": "mipha_gemma", "vision_config": {"vision_tower": {}}}"#, "mipha_phi"
+      ),
+      (
+        #"""
+        {"model_type": "mipha_phi", "vision_config": {"vision_tower": {"vision_model_name_or_path": "dinov2"}}}
+        """#, "vision_model_name_or_path"
+      ),
       (#"{"text_config": {}, "vision_config": {"patch_size": 0}}"#, "patch size"),
       (#"{"text_config": {}, "vision_config": {"image_size": [224, 336]}}"#, "image_size"),
       (#"{"text_config": {}, "vision_config": {"num_attention_heads": 5}}"#, "heads"),
@@ -135,5 +143,33 @@ import Testing
     #expect(
       config.gridPinpoints.map(\.height) == [672, 336] && config.gridPinpoints.map(\.width) == [336, 1008])
     #expect(config.imageTokenID == nil)
+  }
+
+  @Test("Mipha and LLaVA-Phi: Phi-2 at the top, the tower by its name, CLIP's defaults for keys that are absent")
+  func mipha() throws {
+    func text(_ type: String, _ tower: String) -> String {
+      #"""
+      {"model_type": "\#(type)", "image_aspect_ratio": "pad", "vision_config": {
+      "vision_tower": {"hidden_size": 1152, "num_attention_heads": 16, "mm_vision_select_layer": -3, \#(tower)},
+      "mm_projector": {"mm_projector_type": "mlp2x_gelu"}}}
+      """#
+    }
+    let mipha = try config(text("mipha_phi", #""vision_model_name_or_path": "google/siglip-so400m""#))
+    #expect(mipha.language.architecture == .phi2 && mipha.imageTokenID == nil && mipha.aspectPolicy == "pad")
+    let siglip = try #require(mipha.vision)
+    #expect(siglip.family == .siglip && siglip.patchSize == 32 && siglip.epsilon == 1e-5)
+    #expect(siglip.activation == .quick && mipha.keepsClassToken && mipha.featureLayers == [-3])
+    let phi = try config(text("llava_phi", #""vision_model_name_or_path": "openai/clip-vit-large-patch14-336""#))
+    #expect(phi.vision?.family == .clip && !phi.keepsClassToken)
+  }
+
+  @Test("the defaults of VipLLaVA and of SigLIP are their classes'")
+  func otherDefaults() throws {
+    let vip = try config(#"{"model_type": "vipllava", "text_config": {}}"#)
+    #expect(vip.featureLayers == [-2, -5, -8, -11, 6] && vip.projector?.inputNorm == 1e-5)
+    #expect(vip.vision?.layers == 24 && vip.imageTokenID == 32000)
+    let siglip = try config(#"{"text_config": {}, "vision_config": {"model_type": "siglip_vision_model"}}"#)
+    #expect(siglip.vision?.patchSize == 16 && siglip.vision?.epsilon == 1e-6)
+    #expect(siglip.vision?.activation == .tanh && siglip.vision?.hasClassToken == false)
   }
 }

@@ -45,6 +45,15 @@ import Testing
       ("language_model.model.layers.1.self_attn.dense.bias", "language_model.layers.1.self_attn.o_proj.bias"),
       ("model.language_model.final_layernorm.weight", "language_model.norm.weight"),
       ("model.layers.1.mlp.fc1.weight", "language_model.layers.1.mlp.fc1.weight"),
+      // Mipha and LLaVA-Phi; VipLLaVA; Yi-VL
+      (
+        "model.vision_tower.vision_model.embeddings.patch_embedding.bias",
+        "vision_tower.embeddings.patch_embedding.bias"
+      ),
+      ("multi_modal_projector.projector_layernorm.bias", "multi_modal_projector.projector_layernorm.bias"),
+      ("model.mm_projector.1.weight", "multi_modal_projector.norm_1.weight"),
+      ("model.mm_projector.3.bias", "multi_modal_projector.linear_2.bias"),
+      ("model.mm_projector.4.bias", "multi_modal_projector.norm_2.bias"),
       // bitsandbytes keeps more beside a weight
       (
         "model.language_model.layers.0.mlp.up_proj.weight.absmax",
@@ -59,20 +68,21 @@ import Testing
     "a canonical name is its own",
     arguments: [
       "language_model.layers.7.mlp.down_proj.weight", "vision_tower.post_layernorm.weight", "lm_head.weight",
-      "multi_modal_projector.linear_1.bias", "language_model.norm.bias",
+      "multi_modal_projector.linear_1.bias", "language_model.norm.bias", "multi_modal_projector.norm_2.weight",
+      "multi_modal_projector.projector_layernorm.weight",
     ])
   func fixedPoints(name: String) {
     #expect(TensorNames.place(of: name) == .named(name))
   }
 
-  @Test("a CLIP of its own: the tower counts, its text half is left over")
+  @Test("a CLIP or SigLIP of its own: the tower counts, its text half and its pooling are left over")
   func clip() {
     #expect(
       TensorNames.clip("vision_model.encoder.layers.0.layer_norm1.weight")
         == .named("vision_tower.encoder.layers.0.layer_norm1.weight"))
     for name in [
       "text_model.encoder.layers.0.mlp.fc1.weight", "logit_scale", "visual_projection.weight",
-      "text_projection.weight", "vision_model.embeddings.position_ids",
+      "text_projection.weight", "vision_model.embeddings.position_ids", "vision_model.head.probe", "logit_bias",
     ] {
       #expect(TensorNames.clip(name) == .leftover)
     }
@@ -90,8 +100,8 @@ import Testing
     arguments: [
       "", "weight", "model", "model.", "model.layers.x.mlp.up_proj.weight", "model.layers.0.mlp.up_proj",
       "model.layers.-1.mlp.up_proj.weight", "model.layers.0.mlp.experts.0.weight",
-      "model.mm_projector.1.weight",
-      "transformer.h.0.attn.weight", "model.image_newline.weight", "a", "vision_tower.head.weight",
+      "model.mm_projector.5.weight",
+      "transformer.h.0.attn.weight", "model.image_newline.weight", "a", "vision_tower.neck.weight",
     ])
   func unknown(name: String) {
     #expect(TensorNames.place(of: name) == .unknown)

@@ -2,7 +2,7 @@ import LimnTensor
 import Testing
 
 /// Those with fixtures: float32 is what it is.
-private let types = computableTypes.filter { $0 != .f32 }
+private let types = ggmlTypes.filter { $0 != .f32 }
 
 @Suite struct DequantizeTests {
   @Test(

@@ -82,10 +82,14 @@ func tensor(_ type: TensorType, _ shape: [Int], _ bytes: [UInt8]) -> Tensor {
 }
 
 /// Every type that the kernels compute with.
-let computableTypes: [TensorType] = [
+let ggmlTypes: [TensorType] = [
   .f32, .f16, .bf16, .q8_0, .q4_0, .q4_1, .q5_0, .q5_1, .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .iq4_NL, .iq4_XS,
   .iq2_XXS, .iq2_XS, .iq2_S, .iq3_XXS, .iq3_S, .iq1_S, .iq1_M, .tq1_0, .tq2_0, .mxfp4, .nvfp4,
 ]
+
+/// Those, and bitsandbytes' in limn's blocks.
+let computableTypes: [TensorType] =
+  ggmlTypes + [.nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16, .llmInt8]
 
 /// Where the float16 scales of a block lie, if not in its first two bytes.
 private let scalePlaces: [TensorType: [Int]] = [
@@ -111,6 +115,12 @@ func randomWeight(_ type: TensorType, rows: Int, columns: Int, seed: UInt64) -> 
     case .bf16:
       let value = Float.random(in: -1...1, using: &random).bitPattern
       bytes += [UInt8(truncatingIfNeeded: value >> 16), UInt8(value >> 24)]
+    case .nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16, .llmInt8:
+      let largest = random.next() % 11 == 0 ? 0 : Float.random(in: -0.2...2, using: &random)
+      bytes += withUnsafeBytes(of: largest.bitPattern.littleEndian, Array.init)
+      bytes += (4..<layout.bytes).map { _ in
+        block < 3 ? UInt8([0, 255, 128][block]) : UInt8(truncatingIfNeeded: random.next())
+      }
     default:
       var data = (0..<layout.bytes).map { _ in
         block < 3 ? UInt8([0, 255, 128][block]) : UInt8(truncatingIfNeeded: random.next())

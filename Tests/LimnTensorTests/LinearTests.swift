@@ -60,7 +60,8 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
       let cpu = try CPU(threads: 1, compute: compute, isa: isa)
       for (type, columns) in [
         (TensorType.f32, 1), (.f32, 10), (.f16, 299), (.bf16, 75), (.q8_0, 32), (.q4_0, 288), (.q4_1, 96),
-        (.q5_0, 32), (.q5_1, 288), (.iq4_NL, 96), (.mxfp4, 288), (.nvfp4, 320),
+        (.q5_0, 32), (.q5_1, 288), (.iq4_NL, 96), (.mxfp4, 288), (.nvfp4, 320), (.nf4, 64), (.fp4_BF16, 320),
+        (.llmInt8, 192),
       ] {
         let weight = randomWeight(type, rows: 19, columns: columns, seed: 3)
         var random = Random(8)

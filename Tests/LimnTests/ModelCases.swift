@@ -11,6 +11,8 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
   let name: String
   let folder: String
   let model: String
+  /// The projector file of a GGUF model, where it does not lie beside it.
+  let projectorFile: String?
   let images: [String]
   let preprocess: PreprocessPolicy
   let prompt: String
@@ -47,6 +49,7 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     func ids(_ key: String) -> [Int]? { json[key]?.array?.compactMap(\.int) }
     let folder = folder
     model = folder + "/" + (json["model"]?.string ?? "")
+    projectorFile = json["mmproj"]?.string.map { folder + "/" + $0 }
     images = (json["images"]?.array ?? []).compactMap(\.string).map { folder + "/" + $0 }
     preprocess = json["preprocess"]?.string.flatMap(PreprocessPolicy.init) ?? .hf
     prompt = json["prompt"]?.string ?? ""
@@ -64,6 +67,7 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     var options = LoadOptions()
     options.compute = compute
     options.preprocess = preprocess
+    options.projectorFile = projectorFile
     // More than the tiny configs say: some cases and tests go beyond the trained context.
     options.context = 1024
     return try await VisionLanguageModel.load(model, options: options)

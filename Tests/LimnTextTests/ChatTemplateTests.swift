@@ -203,7 +203,8 @@ struct BuiltInTemplateTests {
   @Test("the format is chosen by special tokens, then names, then architecture")
   func choice() {
     func chosen(_ architecture: String?, _ names: [String] = [], tokens: Set<String> = []) -> String {
-      BuiltInTemplate.choose(architecture: architecture, names: names, hasToken: tokens.contains).name
+      BuiltInTemplate.choose(architecture: architecture, names: names, hasToken: tokens.contains)
+        .template.name
     }
     #expect(chosen("llama") == "vicuna_v1")
     #expect(chosen("llama", tokens: ["<|end|>", "<|assistant|>", "<|endoftext|>"]) == "phi-3")
@@ -216,6 +217,13 @@ struct BuiltInTemplateTests {
     #expect(chosen("phi", ["LLaVA-Phi"]) == "phi-2_v0")
     #expect(chosen("llama", ["llava-llama-2-13b-chat"]) == "llava_llama_2")
     #expect(chosen(nil) == "vicuna_v1")
+    func evidence(_ architecture: String?, _ names: [String] = [], tokens: Set<String> = []) -> BuiltInTemplate.Evidence {
+      BuiltInTemplate.choose(architecture: architecture, names: names, hasToken: tokens.contains).evidence
+    }
+    #expect(evidence("llama", tokens: ["<|eot_id|>"]) == .tokens(["<|eot_id|>"]))
+    #expect(evidence("llama", ["llava-v1.6-Mistral-7b"]) == .name("mistral"))
+    #expect(evidence("phi2") == .architecture("phi2"))
+    #expect(evidence("llama", ["my-llava"]) == .none)
   }
 
   @Test("a name that no template has is wrong usage")

@@ -35,7 +35,15 @@ typedef enum {
   LIMN_TQ2_0 = 23,
   LIMN_MXFP4 = 24,
   LIMN_NVFP4 = 25,
-  LIMN_TYPES = 26
+  // bitsandbytes' formats; a 4-bit one is rounded to the type of its checkpoint.
+  LIMN_NF4 = 26,
+  LIMN_NF4_F16 = 27,
+  LIMN_NF4_BF16 = 28,
+  LIMN_FP4 = 29,
+  LIMN_FP4_F16 = 30,
+  LIMN_FP4_BF16 = 31,
+  LIMN_LLM_INT8 = 32,
+  LIMN_TYPES = 33
 } limn_type;
 
 /// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales, or (K
@@ -223,6 +231,48 @@ typedef struct {
 
 size_t limn_low_rank_scratch(const limn_low_rank_job *job);
 
+// MARK: bitsandbytes' weights, when a model is opened
+
+/// NF4 or FP4 from codes (the first of a byte in its high nibble) and a scale for every `block_size` of them, to blocks
+/// of the packed format (`block_size` a multiple of 64), or by `map` to values of a `type`; items: 64 values each.
+typedef struct {
+  const uint8_t *codes;
+  const float *absmax;
+  ptrdiff_t block_size, count;
+  const float *map;  // [16]
+  limn_type type;
+  void *packed;
+} limn_4bit_job;
+
+/// LLM.int8 from codes [rows, columns] and a scale for each row, to blocks (`columns` a multiple of 64) or to float32;
+/// items: rows.
+typedef struct {
+  const int8_t *codes;
+  const float *absmax;
+  ptrdiff_t columns;
+  void *packed;
+} limn_llm_int8_job;
+
+/// From values of a type (F32, F16, BF16) to codes as files have them. 4 bits: items are blocks of 64, `count` all
+/// values, `code` 0 for NF4 and 1 for FP4. LLM.int8: items are rows, `count` their columns.
+typedef struct {
+  const void *values;
+  limn_type type;
+  ptrdiff_t count;
+  int code;
+  void *codes;
+  float *absmax;
+} limn_quantize_job;
+
+/// Double quantisation: scales to codes of 8 bits with a scale for every 256 in `nested`; fills in the map and returns
+/// the scales' mean, which is taken off first.
+float limn_nest_absmax(const float *absmax, ptrdiff_t count, uint8_t *codes, float *nested, float map[256]);
+void limn_unnest_absmax(
+  const uint8_t *codes, ptrdiff_t count, const float map[256], const float *nested, ptrdiff_t block_size,
+  float offset, float *absmax);
+/// The values of the 16 codes of NF4, then of FP4.
+extern const float limn_4bit_tables[2][16];
+
 /// The kernels of one instruction set, but for the paths.
 typedef struct {
   limn_isa isa;
@@ -237,9 +287,60 @@ typedef struct {
   /// need LIMN_MEASURE_SCRATCH bytes of scratch; the job of the last two points to a float 1.
   limn_kernel *read, *multiply_16, *multiply_8;
   double operations_16, operations_8;
+  /// bitsandbytes' weights, on their way into memory: the jobs below.
+  limn_kernel *pack_4bit, *expand_4bit, *pack_int8, *expand_int8, *quantize_4bit, *quantize_int8;
 } limn_kernels;
 
 enum { LIMN_READ_ITEM = 1 << 20, LIMN_MEASURE_SCRATCH = 1024 };
 
 /// Fills in the table, or returns 0 where the machine lacks the instruction set.
 int limn_kernels_init(limn_kernels *kernels, limn_isa isa);
+
+// MARK: Writing weights
+
+/// Types that weights can be written in.
+typedef enum {
+  LIMN_ENCODE_F32 = 0,
+  LIMN_ENCODE_F16 = 1,
+  LIMN_ENCODE_BF16 = 2,
+  LIMN_ENCODE_Q8_0 = 3,
+  LIMN_ENCODE_Q4_0 = 4,
+  LIMN_ENCODE_Q5_0 = 5,
+  LIMN_ENCODE_Q5_1 = 6,
+  LIMN_ENCODE_Q4_K = 7,
+  LIMN_ENCODE_Q5_K = 8,
+  LIMN_ENCODE_Q6_K = 9,
+} limn_encoding;
+
+enum { LIMN_ENCODE_BATCH = 512 };  // values that the encoders of blocks take at a time
+
+/// Writes a row's `columns` values (whole blocks) and returns Σ (x − x̂)². After them, up to a multiple of
+/// LIMN_ENCODE_BATCH, there are zeros. The same bytes on every instruction set; values must be finite.
+typedef double limn_encode(const float *values, ptrdiff_t columns, void *row);
+
+/// The encoder of a type, or NULL where the machine lacks the instruction set.
+limn_encode *limn_encoder(limn_isa isa, limn_encoding encoding);
+
+/// Σ (x − x̂)² and Σ x² of a row. norm is NaN where a value is not finite, error is not finite where the type cannot
+/// hold one.
+typedef struct {
+  double error, norm;
+} limn_loss;
+
+/// Writes rows of a weight in another type; items: rows of the result.
+typedef struct {
+  const limn_path *source;  // how the weight is dequantised
+  const void *weight;
+  size_t row_bytes;
+  const int32_t *order;  // which row of the weight becomes row r of the result; NULL: row r
+  ptrdiff_t columns;
+  limn_encode *encode;
+  void *result;
+  size_t result_row_bytes;
+  limn_loss *losses;  // by row of the result
+} limn_encode_job;
+
+/// Scratch bytes that the kernel needs for this job.
+size_t limn_encode_scratch(const limn_encode_job *job);
+/// The kernel that does such jobs on an instruction set that the machine has.
+limn_kernel *limn_encode_rows(limn_isa isa);

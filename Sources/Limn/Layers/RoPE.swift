@@ -66,6 +66,15 @@ struct RoPE: Sendable {
     (0..<dimensions / 2).map { i in 1 / powf(Float(theta), Float(2 * i) / Float(dimensions)) }
   }
 
+  /// By what Llama 3.1's scaling divides each frequency; all 1 for other models.
+  static func llama3Divisors(_ config: LanguageConfig) -> [Float] {
+    let plain = frequencies(theta: config.ropeTheta, dimensions: config.rotaryDimensions)
+    guard case .llama3(let factor, let low, let high, let original) = config.ropeScaling else {
+      return plain.map { _ in 1 }
+    }
+    return plain.map { $0 / llama3($0, factor, low, high, original) }
+  }
+
   /// Llama 3.1's scaling: long waves are stretched by `factor`, short ones kept, those between blended.
   private static func llama3(
     _ frequency: Float, _ factor: Double, _ low: Double, _ high: Double, _ original: Int

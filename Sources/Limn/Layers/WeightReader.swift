@@ -5,21 +5,34 @@ import LimnTensor
 /// taken, so that in the end what nobody asked for can be reported.
 package struct WeightReader {
   let checkpoint: Checkpoint
+  /// Nil: linear layers stay as the checkpoint has them.
+  private let quantization: Quantization?
+  /// Puts weights together that the files keep in parts.
+  private let cpu: CPU
   private(set) var taken: Set<String> = []
 
-  init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+  init(_ checkpoint: Checkpoint, quantization: Quantization?, cpu: CPU) {
+    self.checkpoint = checkpoint
+    self.quantization = quantization
+    self.cpu = cpu
+  }
+
+  /// What nobody asked for, by canonical name.
+  var unread: [String] { checkpoint.tensors.keys.filter { !taken.contains($0) }.sorted() }
 
   func has(_ name: String) -> Bool { checkpoint.tensors[name] != nil }
 
   /// A tensor of just this shape.
   mutating func tensor(_ name: String, shape: [Int]) throws(LimnError) -> Tensor {
-    let tensor = try checkpoint.tensor(named: name)
-    guard tensor.shape == shape else {
+    var tensor = try checkpoint.tensor(named: name)
+    let quantized = checkpoint.quantized[name]
+    let found = quantized?.shape ?? tensor.shape
+    guard found == shape else {
       throw .badData(
-        "tensor \(name) has another shape", in: checkpoint.reference, expected: "\(shape)",
-        found: "\(tensor.shape)",
+        "tensor \(name) has another shape", in: checkpoint.reference, expected: "\(shape)", found: "\(found)",
         remedy: "the config and the weights are of different models; fetch both again")
     }
+    if let quantized { tensor = try quantized.packed(on: cpu) }
     guard tensor.type.isComputable else {
       throw .badData(
         "tensor \(name) is of type \(tensor.type.rawValue), which limn cannot compute with",
@@ -36,8 +49,14 @@ package struct WeightReader {
   }
 
   /// A weight matrix [rows, columns].
-  mutating func matrix(_ name: String, rows: Int, columns: Int) throws(LimnError) -> Matrix {
-    let tensor = try tensor(name, shape: [rows, columns])
+  /// - Parameter quantizing: whether it belongs to a linear layer, which opening the model may quantise.
+  mutating func matrix(
+    _ name: String, rows: Int, columns: Int, quantizing: Bool = false
+  ) throws(LimnError) -> Matrix {
+    var tensor = try tensor(name, shape: [rows, columns])
+    if quantizing, let quantization, quantization.applies(to: name) {
+      tensor = try quantization.quantized(tensor, name, in: checkpoint.reference, on: cpu).packed(on: cpu)
+    }
     guard columns % tensor.type.layout.elements == 0 else {
       throw .badData(
         "tensor \(name) has \(columns) columns, which do not fill blocks of \(tensor.type.layout.elements)",
@@ -53,7 +72,7 @@ package struct WeightReader {
 
   /// `prefix.weight` [outputs, inputs] and, where there is one, `prefix.bias` [outputs].
   mutating func linear(_ prefix: String, outputs: Int, inputs: Int) throws(LimnError) -> Linear {
-    let weight = try matrix(prefix + ".weight", rows: outputs, columns: inputs)
+    let weight = try matrix(prefix + ".weight", rows: outputs, columns: inputs, quantizing: true)
     let bias = has(prefix + ".bias") ? try vector(prefix + ".bias", count: outputs) : nil
     return Linear(weight: weight, bias: bias)
   }

@@ -17,36 +17,45 @@ package struct Llava: Sendable {
   package let language: any LanguageModel
   /// Nil in a checkpoint that holds a language model only.
   package let vision: VisionParts?
+  /// Canonical names of tensors that the checkpoint has and this model does not read.
+  package let unread: [String]
 
   package struct VisionParts: Sendable {
-    let tower: CLIPVision
+    let tower: VisionTower
     let projector: Projector
     /// Stands at the end of each row of an anyres map, [text hidden]; nil in LLaVA-1.5.
     let newline: Vector?
   }
 
-  /// - Parameter context: how many positions the rotary tables cover.
-  package init(_ checkpoint: Checkpoint, context: Int) throws(LimnError) {
-    var weights = WeightReader(checkpoint)
+  /// - Parameters:
+  ///   - context: how many positions the rotary tables cover.
+  ///   - quantization: of linear layers while they are read; nil: they stay as the checkpoint has them.
+  package init(
+    _ checkpoint: Checkpoint, context: Int, quantization: Quantization?, cpu: CPU
+  ) throws(LimnError) {
+    var weights = WeightReader(checkpoint, quantization: quantization, cpu: cpu)
     config = checkpoint.config
     language = try ModelRegistry.languageModel(config.language, &weights, context: context)
     guard let visionConfig = config.vision, let projectorConfig = config.projector else {
       vision = nil
+      unread = weights.unread
       return
     }
-    let tower = try CLIPVision(
+    let tower = try VisionTower(
       visionConfig, featureLayers: config.featureLayers, keepsClassToken: config.keepsClassToken, &weights)
-    guard config.family == .llava || !config.keepsClassToken else {
+    guard config.family == .llava || tower.featureCount == tower.patchesPerSide * tower.patchesPerSide else {
       throw .badData(
-        "LLaVA-NeXT's tiles cannot be laid out with the class token among their features",
-        in: checkpoint.reference,
-        expected: "vision_feature_select_strategy default", found: "full")
+        "LLaVA-NeXT's tiles cannot be laid out, because vision_feature_select_strategy does not leave one feature "
+          + "per patch",
+        in: checkpoint.reference, expected: "\(tower.patchesPerSide * tower.patchesPerSide) features",
+        found: "\(tower.featureCount)")
     }
     let hidden = config.language.hidden
     vision = VisionParts(
       tower: tower,
       projector: try Projector(projectorConfig, inputs: tower.featureWidth, outputs: hidden, &weights),
       newline: config.family == .llavaNext ? try weights.vector("image_newline", count: hidden) : nil)
+    unread = weights.unread
   }
 }
 

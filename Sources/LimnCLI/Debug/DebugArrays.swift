@@ -24,6 +24,7 @@ struct DebugModelOptions: ParsableArguments {
     options.kvType = threads.kvType
     options.projectorFile = model.mmproj
     options.base = model.base
+    options.quantization = model.quantization
     // As the references do: a prompt may be longer than what the model was trained for.
     options.context = 8192
     options.preprocess = preprocess.preprocess

@@ -26,8 +26,9 @@ struct DebugTensors: ParsableCommand {
   }
 
   func run() throws {
-    let tensors = try RawWeights.open(model.reference, mmproj: model.mmproj).tensors
-    if let tensor, let output { return try write(tensor, of: tensors, to: output) }
+    let weights = try RawWeights.open(model.reference, mmproj: model.mmproj)
+    let tensors = weights.tensors
+    if let tensor, let output { return try write(tensor, of: weights, to: output) }
     if json {
       let rows = tensors.map { entry -> JSON in
         .object([
@@ -45,14 +46,14 @@ struct DebugTensors: ParsableCommand {
     }
   }
 
-  private func write(_ name: String, of tensors: [RawWeights.Entry], to output: String) throws {
-    guard let entry = tensors.first(where: { $0.name == name }) else {
+  private func write(_ name: String, of weights: RawWeights, to output: String) throws {
+    guard let entry = weights.tensors.first(where: { $0.name == name }) else {
       throw LimnError(
         .usage, "there is no tensor \(name)", in: try model.reference,
         remedy: "`limn debug tensors` lists them")
     }
-    let values = try dequantized(entry.tensor)
-    var file = try NumpyWriter.begin(output, shape: entry.tensor.shape)
+    let (values, shape) = try weights.values(of: entry)
+    var file = try NumpyWriter.begin(output, shape: shape)
     try values.withUnsafeBufferPointer { try file.append($0) }
   }
 }

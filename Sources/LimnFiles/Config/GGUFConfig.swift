@@ -84,23 +84,37 @@ extension VisionConfig {
     guard keys.bool("has_vision_encoder") ?? true, !(keys.bool("use_silu") ?? false) else {
       throw LimnError.badData("the file holds no vision tower that limn runs", in: file.path)
     }
-    let type = keys.string("projector_type") ?? "mlp"
-    guard type == "mlp" else {
-      throw LimnError.badData(
-        "a projector that limn does not run", in: file.path, expected: "mlp", found: type)
-    }
     let blocks = file.tensors.compactMap { tensor -> Int? in
       let parts = tensor.name.split(separator: ".")
       return parts.count > 2 && parts[0] == "v" && parts[1] == "blk" ? Int(parts[2]) : nil
     }
+    // Only CLIP has a class token. "GELU" is SigLIP's tanh, but erf in the CLIPs that have it.
+    let family = file.tensor("v.class_embd") == nil ? Family.siglip : .clip
     self.init(
-      hidden: try keys.required("vision.embedding_length"),
+      family: family, hidden: try keys.required("vision.embedding_length"),
       ffn: try keys.required("vision.feed_forward_length"),
       layers: Set(blocks).count, heads: try keys.required("vision.attention.head_count"),
       imageSize: try keys.required("vision.image_size"), patchSize: try keys.required("vision.patch_size"),
-      activation: keys.bool("use_gelu") ?? false ? .erf : .quick,
+      activation: !(keys.bool("use_gelu") ?? false) ? .quick : family == .siglip ? .tanh : .erf,
       epsilon: try keys.double("vision.attention.layer_norm_epsilon") ?? 1e-5)
     try check(file.path)
+  }
+}
+
+extension ProjectorConfig {
+  /// From the metadata of a projector file; the first ones do not name their projector, which is an MLP.
+  init(projector file: GGUF) throws(LimnError) {
+    let keys = GGUFKeys(file: file, prefix: "clip")
+    let type = keys.string("projector_type") ?? keys.string("vision.projector_type") ?? "mlp"
+    guard type == "mlp" || type == "mlp_norm" else {
+      throw LimnError.badData(
+        "a projector that limn does not run", in: file.path, expected: "mlp or mlp_norm", found: type)
+    }
+    // Yi-VL's, which converters call "mlp", too: two more tensors tell.
+    let hasNorms = type == "mlp_norm" || file.tensor("mm.4.weight") != nil
+    self.init(
+      activation: .erf,
+      layerNorms: hasNorms ? try keys.double("vision.attention.layer_norm_epsilon") ?? 1e-5 : nil)
   }
 }
 
@@ -111,7 +125,8 @@ extension ModelConfig {
     guard let file = pair.projector else { return }
     let vision = try VisionConfig(projector: file)
     self.vision = vision
-    projector = ProjectorConfig(activation: .erf)
+    projector = try ProjectorConfig(projector: file)
+    keepsClassToken = !vision.hasClassToken
     let keys = GGUFKeys(file: file, prefix: "clip")
     // Converters leave the last block out, because nothing reads it: all that are there run, unless these are
     // the 24 of a complete CLIP-L. Of other sizes only a complete tower keeps its last norm, too.

@@ -11,13 +11,25 @@ extension VisionConfig {
     hidden: 768, ffn: 3072, layers: 12, heads: 12, imageSize: 224, patchSize: 32, activation: .quick,
     epsilon: 1e-5)
 
-  /// From the JSON of a CLIPVisionConfig.
+  /// What SiglipVisionConfig assumes.
+  static let siglipDefault = VisionConfig(
+    family: .siglip, hidden: 768, ffn: 3072, layers: 12, heads: 12, imageSize: 224, patchSize: 16,
+    activation: .tanh, epsilon: 1e-6)
+
+  /// From the JSON of a CLIPVisionConfig or a SiglipVisionConfig.
   init(_ fields: ConfigReader) throws(LimnError) {
-    let type = try fields.string("model_type") ?? "clip_vision_model"
-    guard ["clip_vision_model", "llava_phi_clip_vision_model"].contains(type) else {
-      throw fields.wrong("model_type", expected: "clip_vision_model: limn runs no other vision tower")
+    switch try fields.string("model_type") ?? "clip_vision_model" {
+    case "clip_vision_model", "llava_phi_clip_vision_model": try self.init(fields, defaults: .clipDefault)
+    case "siglip_vision_model": try self.init(fields, defaults: .siglipDefault)
+    default:
+      throw fields.wrong(
+        "model_type",
+        expected: "clip_vision_model or siglip_vision_model: limn runs no other vision tower")
     }
-    self = .clipDefault
+  }
+
+  init(_ fields: ConfigReader, defaults: VisionConfig) throws(LimnError) {
+    self = defaults
     hidden = try fields.int("hidden_size") ?? hidden
     ffn = try fields.int("intermediate_size") ?? ffn
     layers = try fields.int("num_hidden_layers") ?? layers
@@ -41,22 +53,23 @@ extension ModelConfig {
     let fields = ConfigReader(json: json, place: place)
     let type = try fields.string("model_type") ?? ""
     // model_type is "llava" in both layouts; only these keys tell them apart.
-    if Self.isLlavaPhi(fields) {
-      try self.init(llavaPhi: fields)
+    if let parts = try Self.nestedVision(fields) {
+      try self.init(nested: parts, fields)
     } else if fields.has("mm_vision_tower") {
       try self.init(original: fields)
-    } else if fields.has("text_config") || type.hasPrefix("llava") {
+    } else if fields.has("text_config") || type.hasPrefix("llava") || type == "vipllava" {
       try self.init(huggingFace: fields)
     } else {
       try self.init(languageModel: fields)
     }
   }
 
-  /// From the config.json of LlavaForConditionalGeneration or LlavaNextForConditionalGeneration.
+  /// From the config.json of LlavaForConditionalGeneration, LlavaNextForConditionalGeneration or
+  /// VipLlavaForConditionalGeneration.
   init(huggingFace fields: ConfigReader) throws(LimnError) {
     let type = try fields.string("model_type") ?? "llava"
-    guard type == "llava" || type == "llava_next" else {
-      throw fields.wrong("model_type", expected: "llava or llava_next")
+    guard ["llava", "llava_next", "vipllava"].contains(type) else {
+      throw fields.wrong("model_type", expected: "llava, llava_next or vipllava")
     }
     let text = try fields.object("text_config") ?? ConfigReader(json: .object([:]), place: fields.place)
     let textType = try text.string("model_type") ?? "llama"
@@ -77,6 +90,13 @@ extension ModelConfig {
     case "full": keepsClassToken = true
     default: throw fields.wrong("vision_feature_select_strategy", expected: "default or full")
     }
+    if type == "vipllava" {
+      projector?.inputNorm = try fields.double("projector_layernorm_eps") ?? 1e-5
+      // The older name is the class's own until transformers 5.
+      let older = try fields.ints("vision_feature_layers")
+      featureLayers = try fields.ints("vision_feature_layer") ?? older ?? [-2, -5, -8, -11, 6]
+      keepsClassToken = false
+    }
     if type == "llava_next" {
       family = .llavaNext
       gridPinpoints =
@@ -91,7 +111,7 @@ extension ModelConfig {
       throw LimnError.badData("the config says no model_type", in: fields.place)
     }
     guard let architecture = LanguageConfig.Architecture(modelType: type) else {
-      throw fields.wrong("model_type", expected: "llava, llava_next, llama, mistral, phi3 or phi")
+      throw fields.wrong("model_type", expected: "llava, llava_next, vipllava, llama, mistral, phi3 or phi")
     }
     language = try LanguageConfig(fields, architecture)
   }

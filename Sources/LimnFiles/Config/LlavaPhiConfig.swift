@@ -1,30 +1,56 @@
 import LimnTensor
 
+// Mipha and LLaVA-Phi: the language model's keys at the top level, and `vision_config` with two parts:
+//
+//     "vision_config": {"vision_tower": {…, "vision_model_name_or_path", "mm_vision_select_layer"},
+//                       "mm_projector": {"mm_projector_type", …}}
+//
+// The tower lies inside the checkpoint, fine-tuned. https://arxiv.org/abs/2403.06199
+
 extension ModelConfig {
-  /// LLaVA-Phi nests tower and projector in `vision_config` and has Phi's keys at the top level.
-  static func isLlavaPhi(_ fields: ConfigReader) -> Bool {
-    let type = fields.json["model_type"]?.string ?? ""
-    let isNested = fields.json["vision_config"]?["vision_tower"]?.object != nil
-    return type == "llava_phi" || isNested && !type.hasPrefix("mipha")
+  /// The two parts of such a `vision_config`; nil where the config is of another layout.
+  static func nestedVision(
+    _ fields: ConfigReader
+  ) throws(LimnError) -> (tower: ConfigReader, projector: ConfigReader)? {
+    guard let vision = try? fields.object("vision_config"), let tower = try vision.object("vision_tower") else {
+      guard fields.json["model_type"]?.string == "llava_phi" else { return nil }
+      throw fields.wrong("vision_config", expected: "vision_tower and mm_projector")
+    }
+    let none = ConfigReader(json: .object([:]), place: vision.place)
+    return (tower, try vision.object("mm_projector") ?? none)
   }
 
-  /// From the config.json of LLaVA-Phi: {…, vision_config: {vision_tower: {…}, mm_projector: {…}}}.
-  init(llavaPhi fields: ConfigReader) throws(LimnError) {
+  init(
+    nested parts: (tower: ConfigReader, projector: ConfigReader), _ fields: ConfigReader
+  ) throws(LimnError) {
+    let type = try fields.string("model_type") ?? ""
+    let isMipha = type.hasPrefix("mipha")
+    guard !isMipha || type == "mipha_phi" else {
+      throw fields.wrong("model_type", expected: "mipha_phi or llava_phi: limn runs no other of this family")
+    }
     language = try LanguageConfig(fields, .phi2)
-    guard let vision = try fields.object("vision_config"), let tower = try vision.object("vision_tower"),
-      let projector = try vision.object("mm_projector")
-    else { throw fields.wrong("vision_config", expected: "vision_tower and mm_projector") }
-    self.vision = try VisionConfig(tower)
-    guard try projector.string("mm_projector_type") == "mlp2x_gelu" else {
-      throw projector.wrong("mm_projector_type", expected: "mlp2x_gelu: limn runs no other projector")
+    // Mipha's towers go by their names; keys that are absent have CLIP's defaults all the same.
+    let name = try parts.tower.string("vision_model_name_or_path") ?? "clip"
+    var vision = try VisionConfig(parts.tower, defaults: .clipDefault)
+    if isMipha, !name.contains("clip") {
+      guard name.contains("siglip") else {
+        throw parts.tower.wrong("vision_model_name_or_path", expected: "a CLIP or a SigLIP")
+      }
+      vision.family = .siglip
     }
-    self.projector = ProjectorConfig(activation: .erf)
-    featureLayers = [try tower.int("mm_vision_select_layer") ?? -2]
-    switch try tower.string("mm_vision_select_feature") ?? "patch" {
-    case "patch": keepsClassToken = false
-    case "cls_patch": keepsClassToken = true
-    default: throw tower.wrong("mm_vision_select_feature", expected: "patch or cls_patch")
+    self.vision = vision
+    let kind = try parts.projector.string("mm_projector_type") ?? "linear"
+    guard kind == "mlp2x_gelu" else {
+      throw parts.projector.wrong(
+        "mm_projector_type", expected: "mlp2x_gelu: limn runs no other projector")
     }
+    projector = ProjectorConfig(activation: .erf)
+    featureLayers = [try parts.tower.int("mm_vision_select_layer") ?? -2]
+    let feature = try parts.tower.string("mm_vision_select_feature") ?? "patch"
+    guard feature == "patch" || feature == "cls_patch" else {
+      throw parts.tower.wrong("mm_vision_select_feature", expected: "patch or cls_patch")
+    }
+    keepsClassToken = feature == "cls_patch" || vision.family == .siglip
     aspectPolicy = try fields.string("image_aspect_ratio")
   }
 }

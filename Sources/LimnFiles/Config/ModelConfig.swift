@@ -12,7 +12,8 @@ package struct ModelConfig: Sendable {
   /// Which hidden states of the vision tower become features, as the config says them: 0 is what enters the
   /// first layer, N what leaves the N-th, negative ones count from the end. Several are concatenated.
   package var featureLayers: [Int] = [-2]
-  /// Whether the class token's feature stays (strategy "full", "cls_patch").
+  /// Whether the first feature stays (strategy "full", "cls_patch"): the class token's. A SigLIP has none, and all of
+  /// its features are patches; transformers' "default" leaves the first one out even so.
   package var keepsClassToken = false
   package var family = Family.llava
   /// The grids of LLaVA-NeXT, in the order of the config.
@@ -90,8 +91,14 @@ package struct LanguageConfig: Sendable {
   package var activation = Activation.silu
 }
 
-/// The vision tower, a CLIP.
+/// The vision tower.
 package struct VisionConfig: Sendable, Equatable {
+  package enum Family: String, Sendable {
+    case clip = "CLIP"
+    case siglip = "SigLIP"
+  }
+
+  package var family = Family.clip
   package var hidden: Int
   package var ffn: Int
   /// How many the checkpoint has.
@@ -102,11 +109,26 @@ package struct VisionConfig: Sendable, Equatable {
   package var patchSize: Int
   package var activation: GELU
   package var epsilon: Double
+
+  /// CLIP puts a class token before the patches and a norm before the first block; SigLIP neither.
+  package var hasClassToken: Bool { family == .clip }
+  package var hasPreNorm: Bool { family == .clip }
+  package var patchesPerSide: Int { imageSize / patchSize }
 }
 
-/// Two linear layers with a GELU between.
+/// Two linear layers with a GELU between, and norms in some families.
 package struct ProjectorConfig: Sendable, Equatable {
   package var activation: GELU
+  /// Epsilon of the norm before the first layer (VipLLaVA); nil: there is none.
+  package var inputNorm: Double?
+  /// Epsilon of the norms after each layer, before the GELU and at the end (Yi-VL); nil: there are none.
+  package var layerNorms: Double?
+
+  package init(activation: GELU, inputNorm: Double? = nil, layerNorms: Double? = nil) {
+    self.activation = activation
+    self.inputNorm = inputNorm
+    self.layerNorms = layerNorms
+  }
 }
 
 extension LanguageConfig {

@@ -7,6 +7,7 @@ extension ModelConfig {
     language = try LanguageConfig(fields, try Self.architecture(fields))
     switch try fields.string("mm_projector_type") ?? "linear" {
     case "mlp2x_gelu": projector = ProjectorConfig(activation: .erf)
+    case "mlp2x_gelu_Norm": projector = ProjectorConfig(activation: .erf, layerNorms: 1e-5)
     default: throw fields.wrong("mm_projector_type", expected: "mlp2x_gelu: limn runs no other projector")
     }
     featureLayers = [try fields.int("mm_vision_select_layer") ?? -2]

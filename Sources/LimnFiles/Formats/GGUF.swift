@@ -244,4 +244,7 @@ extension TensorType {
     guard let type = Self.ggmlTypes[number] else { return nil }
     self = type
   }
+
+  /// ggml's number of the type; nil for types that it lacks.
+  var ggml: UInt32? { Self.ggmlTypes.first { $0.value == self }?.key }
 }

@@ -24,6 +24,12 @@ struct MergeTable: Sendable {
     entries[place] = Entry(pair: pair, rank: UInt32(rank), id: Int32(id))
   }
 
+  /// All merges, the first one first.
+  var inOrder: [(left: Int, right: Int, id: Int)] {
+    entries.filter { $0.pair != .max }.sorted { $0.rank < $1.rank }
+      .map { (Int($0.pair >> 32), Int($0.pair & 0xFFFF_FFFF), Int($0.id)) }
+  }
+
   @inline(__always)
   func merge(_ left: Int32, _ right: Int32) -> (rank: UInt32, id: Int32)? {
     let pair = UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))

@@ -17,12 +17,12 @@ package struct Tokenizer: Sendable {
   /// Finds the added tokens in the text as it comes, and then in the normalised text.
   private let splitter: AddedTokenSplitter
   private let normalizedSplitter: AddedTokenSplitter
-  private let normalizers: [Normalizer]
-  private let preTokenizers: [PreTokenizer]
+  let normalizers: [Normalizer]
+  let preTokenizers: [PreTokenizer]
   /// What `addSpecial` puts before and behind the text.
   let prefix: [Int]
   let suffix: [Int]
-  private let pieceText: PieceText
+  let pieceText: PieceText
   private let decoderSteps: [Decoder.Step]
 
   /// Ids that the files name; nil where they name none.

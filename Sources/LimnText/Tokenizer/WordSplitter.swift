@@ -12,15 +12,18 @@ enum WordSplitter: Sendable {
 
   /// The splitter for a pattern's text, if it is one of the known.
   init?(pattern: String) {
-    let contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-    let words = #"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"#
-    let rest = #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
     switch pattern {
     case Self.gpt2Pattern: self = .gpt2
-    case contractions + words + "{1,3}" + rest: self = .llama3(digits: 3, longS: true)
-    case contractions + words + rest: self = .llama3(digits: 1, longS: true)
+    case Self.llama3Pattern(digits: 3): self = .llama3(digits: 3, longS: true)
+    case Self.llama3Pattern(digits: 1): self = .llama3(digits: 1, longS: true)
     default: return nil
     }
+  }
+
+  /// - Parameter digits: 3 or 1.
+  static func llama3Pattern(digits: Int) -> String {
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)" + #"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"# + (digits == 3 ? "{1,3}" : "")
+      + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
   }
 
   /// The ends of the words of a text. Every character is part of one.

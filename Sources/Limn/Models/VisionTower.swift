@@ -1,17 +1,18 @@
-// CLIP's vision tower: a picture in, hidden states of its patches out.
+// The vision tower, CLIP's or SigLIP's: a picture in, hidden states of its patches out.
 //
 // What is worth knowing:
 // - the patch embedding is a convolution whose stride is its size: a matrix product over flattened patches
-// - the class token stands first; positions are learned, one per patch and one for the class
+// - positions are learned, one per patch and, first, one for CLIP's class token
+// - SigLIP has no class token and no norm before the blocks, but a bias in its convolution
 // - LLaVA reads the hidden states before the last block (vision_feature_layer −2), without the final norm;
 //   blocks after the last one that is read are never run
 //
-// https://arxiv.org/abs/2103.00020
+// CLIP: https://arxiv.org/abs/2103.00020, SigLIP: https://arxiv.org/abs/2303.15343
 
 import LimnFiles
 import LimnTensor
 
-struct CLIPVision: Sendable {
+struct VisionTower: Sendable {
   let config: VisionConfig
   /// Indices into the hidden states that a picture's features are made of: 0 is the input of the first
   /// block, k the output of block k.
@@ -19,25 +20,26 @@ struct CLIPVision: Sendable {
   let keepsClassToken: Bool
 
   private let patchEmbedding: Linear  // [hidden, 3 · patch · patch], patch_embedding
-  private let classEmbedding: Vector  // [hidden]
-  private let positions: Vector  // [1 + patches, hidden]
-  private let preNorm: LayerNorm  // pre_layrnorm (sic)
-  private let blocks: [CLIPBlock]
+  private let classEmbedding: Vector?  // [hidden]
+  private let positions: Vector  // [tokens, hidden]
+  private let preNorm: LayerNorm?  // pre_layrnorm (sic)
+  private let blocks: [VisionBlock]
 
   /// Patches along one side.
-  var patchesPerSide: Int { config.imageSize / config.patchSize }
+  var patchesPerSide: Int { config.patchesPerSide }
+  /// Rows that go through the blocks: the patches and the class token.
+  private var tokens: Int { patchesPerSide * patchesPerSide + (config.hasClassToken ? 1 : 0) }
   /// Feature rows per tile.
-  var featureCount: Int { patchesPerSide * patchesPerSide + (keepsClassToken ? 1 : 0) }
+  var featureCount: Int { keepsClassToken ? tokens : tokens - 1 }
   /// Width of a feature row: several layers are concatenated.
   var featureWidth: Int { config.hidden * featureLayers.count }
 
   /// One tile, pixels [3, side, side], to features [featureCount, featureWidth].
   func encode(_ pixels: UnsafePointer<Float>, into features: Activations, _ step: Step) {
     step.scratch.frame {
-      let count = patchesPerSide * patchesPerSide
-      let x = step.scratch.take(rows: count + 1, width: config.hidden)
+      let x = step.scratch.take(rows: tokens, width: config.hidden)
       embed(pixels, into: x, step)
-      preNorm.forward(x, into: x, step)
+      preNorm?.forward(x, into: x, step)
       for depth in 0...blocks.count {
         if depth > 0 { blocks[depth - 1].forward(x, step) }
         for (place, layer) in featureLayers.enumerated() where layer == depth {
@@ -47,14 +49,16 @@ struct CLIPVision: Sendable {
     }
   }
 
-  /// x = [class; patches · weightᵀ] + positions; x [1 + patches, hidden].
+  /// x = [class; patches · weightᵀ + bias] + positions; x [tokens, hidden].
   private func embed(_ pixels: UnsafePointer<Float>, into x: Activations, _ step: Step) {
     let side = config.patchSize
     let patches = step.scratch.take(rows: patchesPerSide * patchesPerSide, width: 3 * side * side)
     flatten(pixels, into: patches)
-    let patchRows = x.rows(1..<x.rows)
+    let patchRows = x.rows(x.rows - patches.rows..<x.rows)
     step.linear(patches, patchEmbedding, into: patchRows)
-    x.pointer.update(from: classEmbedding.values.baseAddress!, count: config.hidden)
+    if let classEmbedding {
+      x.pointer.update(from: classEmbedding.values.baseAddress!, count: config.hidden)
+    }
     let table = Activations(
       pointer: UnsafeMutablePointer(mutating: positions.values.baseAddress!), rows: x.rows, width: x.width)
     step.backend.add(table, into: x)
@@ -86,7 +90,7 @@ struct CLIPVision: Sendable {
 }
 
 /// x += attention(norm1(x)); x += mlp(norm2(x)).
-struct CLIPBlock: Sendable {
+struct VisionBlock: Sendable {
   let norm1: LayerNorm  // layer_norm1
   let q, k, v, out: Linear  // self_attn.{q,k,v,out}_proj, each [hidden, hidden]
   let norm2: LayerNorm  // layer_norm2
@@ -113,7 +117,7 @@ struct CLIPBlock: Sendable {
 
 // MARK: Loading
 
-extension CLIPVision {
+extension VisionTower {
   /// - Parameter featureLayers: as configs say them: negative ones count from the end of the hidden states.
   init(
     _ config: VisionConfig, featureLayers: [Int], keepsClassToken: Bool, _ weights: inout WeightReader
@@ -132,24 +136,31 @@ extension CLIPVision {
     self.featureLayers = resolved
     self.keepsClassToken = keepsClassToken
     let (hidden, patch) = (config.hidden, config.patchSize)
-    let side = config.imageSize / patch
+    let side = config.patchesPerSide
+    let embeddings = "vision_tower.embeddings."
     let convolution = try weights.tensor(
-      "vision_tower.embeddings.patch_embedding.weight", shape: [hidden, 3, patch, patch])
-    patchEmbedding = Linear(weight: Matrix(convolution))
-    classEmbedding = try weights.vector("vision_tower.embeddings.class_embedding", count: hidden)
+      embeddings + "patch_embedding.weight", shape: [hidden, 3, patch, patch])
+    let bias = embeddings + "patch_embedding.bias"
+    patchEmbedding = Linear(
+      weight: Matrix(convolution), bias: weights.has(bias) ? try weights.vector(bias, count: hidden) : nil)
+    classEmbedding =
+      config.hasClassToken ? try weights.vector(embeddings + "class_embedding", count: hidden) : nil
     let positions = try weights.tensor(
-      "vision_tower.embeddings.position_embedding.weight", shape: [side * side + 1, hidden])
+      embeddings + "position_embedding.weight",
+      shape: [side * side + (config.hasClassToken ? 1 : 0), hidden])
     self.positions = Vector(try dequantized(positions))
-    preNorm = try weights.layerNorm("vision_tower.pre_layrnorm", width: hidden, epsilon: config.epsilon)
-    var blocks: [CLIPBlock] = []
+    preNorm =
+      config.hasPreNorm
+      ? try weights.layerNorm("vision_tower.pre_layrnorm", width: hidden, epsilon: config.epsilon) : nil
+    var blocks: [VisionBlock] = []
     for index in 0..<(resolved.max() ?? 0) {
-      blocks.append(try CLIPBlock("vision_tower.encoder.layers.\(index)", config, &weights))
+      blocks.append(try VisionBlock("vision_tower.encoder.layers.\(index)", config, &weights))
     }
     self.blocks = blocks
   }
 }
 
-extension CLIPBlock {
+extension VisionBlock {
   init(_ prefix: String, _ config: VisionConfig, _ weights: inout WeightReader) throws(LimnError) {
     let (hidden, epsilon) = (config.hidden, config.epsilon)
     norm1 = try weights.layerNorm(prefix + ".layer_norm1", width: hidden, epsilon: epsilon)

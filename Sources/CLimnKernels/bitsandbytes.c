@@ -1,0 +1,280 @@
+// NF4, FP4 and LLM.int8, bitsandbytes' formats, in blocks of 64 columns. Files keep codes and scales apart; limn puts
+// them together when it opens a model (bitsandbytes_pack.c), so that a row is a sequence of blocks as in GGML's formats.
+//
+//   NF4, FP4   bytes 0–3   d, float32
+//              bytes 4–35  q: byte i holds column i (low nibble) and column i + 32 (high)      weight = table[q] · d
+//   LLM.int8   bytes 0–3   d, float32, the row's largest magnitude
+//              bytes 4–67  q, 64 signed bytes                                                   weight = q · d / 127
+//
+// The type of the checkpoint belongs to a 4-bit format: values are rounded to it before they are used.
+#include "kernels.h"
+#include "simd.h"
+#include "bitsandbytes.h"
+#if defined(__x86_64__)
+  #include <immintrin.h>
+#endif
+
+// The quantiles of a normal distribution, and the floats of 1 + 2 + 1 bits over 12: as the library has them.
+const float limn_4bit_tables[2][16] = {
+  {-0x1p+0f, -0x1.647362p-1f, -0x1.0cd66p-1f, -0x1.94654p-2f, -0x1.23449ap-2f, -0x1.7a6a7ep-3f, -0x1.74f0e2p-4f, 0,
+   0x1.45f5fep-4f, 0x1.4995c6p-3f, 0x1.f809bap-3f, 0x1.5a0674p-2f, 0x1.c3497p-2f, 0x1.200f56p-1f, 0x1.722766p-1f,
+   0x1p+0f},
+  {0, 0x1.555556p-8f, 0x1.555556p-1f, 1, 0x1.555556p-2f, 0.5f, 0x1.555556p-3f, 0.25f, 0, -0x1.555556p-8f,
+   -0x1.555556p-1f, -1, -0x1.555556p-2f, -0.5f, -0x1.555556p-3f, -0.25f},
+};
+
+// The same for integer products, as bytes around 128: table · steps. 112 steps come closest to NF4's values of all
+// numbers up to 127; 120 meet all of FP4's but the smallest.
+static const float steps[2] = {112, 120};
+static const uint8_t bytes[2][16] = {
+  {16, 50, 69, 84, 96, 107, 118, 128, 137, 146, 156, 166, 177, 191, 209, 240},
+  {128, 129, 208, 248, 168, 188, 148, 158, 128, 127, 48, 8, 88, 68, 108, 98},
+};
+
+// MARK: float32
+
+/// A 4-bit block has 16 different values: they are computed and rounded once, then looked up.
+LIMN_INLINE void dequantize_4bit(const void *blocks, float *values, int columns, const int code, const limn_type as) {
+  const limn_block_4bit *b = blocks;
+  for (int k = 0; k < columns; k += 64, b++) {
+    float value[16];
+    for (int i = 0; i < 16; i++) value[i] = limn_rounded(limn_4bit_tables[code][i] * b->d, as);
+    for (int i = 0; i < 32; i++) {
+      values[k + i] = value[b->q[i] & 15];
+      values[k + 32 + i] = value[b->q[i] >> 4];
+    }
+  }
+}
+
+static void dequantize_int8(const void *blocks, float *values, int columns) {
+  const limn_block_int8 *b = blocks;
+  for (int k = 0; k < columns; k += 64, b++)
+    for (int i = 0; i < 64; i++) values[k + i] = limn_int8_value(b->q[i], b->d);
+}
+
+#define LIMN_DEQUANTIZE(name, code, as)                                           \
+  static void dequantize_##name(const void *blocks, float *values, int columns) { \
+    dequantize_4bit(blocks, values, columns, code, as);                           \
+  }
+LIMN_DEQUANTIZE(nf4, 0, LIMN_F32)
+LIMN_DEQUANTIZE(nf4_f16, 0, LIMN_F16)
+LIMN_DEQUANTIZE(nf4_bf16, 0, LIMN_BF16)
+LIMN_DEQUANTIZE(fp4, 1, LIMN_F32)
+LIMN_DEQUANTIZE(fp4_f16, 1, LIMN_F16)
+LIMN_DEQUANTIZE(fp4_bf16, 1, LIMN_BF16)
+
+// MARK: int8: the scalar reference
+
+/// Both groups of 32 of a block have its scale; rounding to the checkpoint's 16-bit type is left out, being smaller
+/// than that of the bytes.
+LIMN_INLINE void unpack_4bit(
+  const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, const int code) {
+  w->offset = 128;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const limn_block_4bit *b =
+      (const limn_block_4bit *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    for (int g = 0; g < columns / 32; g += 2, b++) {
+      w->d[g][r] = w->d[g + 1][r] = b->d * (1 / steps[code]);
+      for (int i = 0; i < 32; i++) {
+        w->q[g * 8 + i / 4][r][i % 4] = bytes[code][b->q[i] & 15];
+        w->q[g * 8 + 8 + i / 4][r][i % 4] = bytes[code][b->q[i] >> 4];
+      }
+    }
+  }
+}
+
+static void unpack_int8_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  limn_panel_32 *w = panel;
+  w->offset = 128;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    const limn_block_int8 *b =
+      (const limn_block_int8 *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    for (int g = 0; g < columns / 32; g += 2, b++) {
+      w->d[g][r] = w->d[g + 1][r] = b->d * (1.0f / 127);
+      for (int k = 0; k < 64; k++) w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)(b->q[k] + 128);
+    }
+  }
+}
+
+// MARK: Vectors
+
+LIMN_INLINE v16f scales(const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset) {
+  float d[LIMN_PANEL_ROWS];
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) memcpy(d + r, row[r] + offset, sizeof(float));
+  return v_load(d);
+}
+
+LIMN_INLINE void unpack_int8_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  limn_panel_32 *w = panel;
+  w->offset = 128;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  for (int g = 0; g < columns / 32; g += 2) {
+    const size_t at = (size_t)g / 2 * sizeof(limn_block_int8);
+    const v16f d = scales(row, at) * (1.0f / 127);
+    v_store(w->d[g], d);
+    v_store(w->d[g + 1], d);
+    v16i q[16];
+    LIMN_UNROLL for (int r = 0; r < 16; r++)
+      q[r] = v_load_bytes(row[r] + at + offsetof(limn_block_int8, q)) ^ (int32_t)0x80808080;
+    v_transpose(q);
+    LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(w->q[g * 8 + i], q[i]);
+  }
+}
+LIMN_INSTANCES(
+  unpack_int8, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+
+#if defined(__x86_64__)
+/// Half a block of every row at a time: 4 words, whose low nibbles are columns of the first group of 32. The panel gets
+/// nibbles, which the look-up then replaces.
+LIMN_INLINE void unpack_nibbles_body(
+  const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, float step) {
+  w->offset = 128;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  for (int g = 0; g < columns / 32; g += 2) {
+    const size_t at = (size_t)g / 2 * sizeof(limn_block_4bit);
+    const v16f d = scales(row, at) * step;
+    v_store(w->d[g], d);
+    v_store(w->d[g + 1], d);
+    LIMN_UNROLL for (int half = 0; half < 8; half += 4) {
+      v16i q[4];
+      v_load_words(row, at + offsetof(limn_block_4bit, q) + (size_t)half * 4, q);
+      LIMN_UNROLL for (int k = 0; k < 4; k++) {
+        v_store_bytes(w->q[g * 8 + half + k], q[k] & 0x0f0f0f0f);
+        v_store_bytes(w->q[g * 8 + 8 + half + k], q[k] >> 4 & 0x0f0f0f0f);
+      }
+    }
+  }
+}
+LIMN_TARGET_AVX2 static void unpack_nibbles_avx2(
+  const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, float step) {
+  unpack_nibbles_body(weight, row_bytes, rows, columns, w, step);
+}
+
+LIMN_TARGET_AVX2 static void look_up_avx2(limn_panel_32 *w, int columns, const uint8_t table[16]) {
+  const __m256i all = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+  __m256i *q = (__m256i *)w->q;
+  for (int i = 0; i < columns / 2; i++)
+    _mm256_storeu_si256(q + i, _mm256_shuffle_epi8(all, _mm256_loadu_si256(q + i)));
+}
+
+/// Half a block of every row, looked up on the way: the transposition of `v_load_words` in the wide set's instructions.
+LIMN_TARGET_AVX512 LIMN_INLINE void unpack_half_avx512(
+  const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset, __m512i table, uint8_t (*low)[LIMN_PANEL_ROWS][4],
+  uint8_t (*high)[LIMN_PANEL_ROWS][4]) {
+  __m512i r[4];
+  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+    r[i] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(row[i] + offset)));
+    r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(row[i + 4] + offset)), 1);
+    r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(row[i + 8] + offset)), 2);
+    r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(row[i + 12] + offset)), 3);
+  }
+  const __m512i a = _mm512_unpacklo_epi32(r[0], r[1]), b = _mm512_unpackhi_epi32(r[0], r[1]);
+  const __m512i c = _mm512_unpacklo_epi32(r[2], r[3]), d = _mm512_unpackhi_epi32(r[2], r[3]);
+  const __m512i words[4] = {
+    _mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c), _mm512_unpacklo_epi64(b, d),
+    _mm512_unpackhi_epi64(b, d)};
+  const __m512i nibble = _mm512_set1_epi8(15);
+  LIMN_UNROLL for (int k = 0; k < 4; k++) {
+    const __m512i q = words[k];
+    _mm512_storeu_si512(low[k], _mm512_shuffle_epi8(table, _mm512_and_si512(q, nibble)));
+    _mm512_storeu_si512(
+      high[k], _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi32(q, 4), nibble)));
+  }
+}
+
+LIMN_TARGET_AVX512 static void unpack_4bit_avx512(
+  const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, float step,
+  const uint8_t bytes_of[16]) {
+  const __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bytes_of));
+  w->offset = 128;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  for (int g = 0; g < columns / 32; g += 2) {
+    const size_t at = (size_t)g / 2 * sizeof(limn_block_4bit);
+    float d[LIMN_PANEL_ROWS];
+    LIMN_UNROLL for (int r = 0; r < LIMN_PANEL_ROWS; r++) memcpy(d + r, row[r] + at, sizeof(float));
+    const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(d), _mm512_set1_ps(step));
+    _mm512_storeu_ps(w->d[g], scaled);
+    _mm512_storeu_ps(w->d[g + 1], scaled);
+    const size_t q = at + offsetof(limn_block_4bit, q);
+    unpack_half_avx512(row, q, table, w->q + g * 8, w->q + g * 8 + 8);
+    unpack_half_avx512(row, q + 16, table, w->q + g * 8 + 4, w->q + g * 8 + 12);
+  }
+}
+
+LIMN_TARGET_AVX2 static void unpack_4bit_avx2(
+  const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, float step,
+  const uint8_t bytes_of[16]) {
+  unpack_nibbles_avx2(weight, row_bytes, rows, columns, w, step);
+  look_up_avx2(w, columns, bytes_of);
+}
+
+  #define LIMN_UNPACK_4BIT(name, code, isa)                                                                    \
+    static void unpack_##name##_##isa(                                                                         \
+      const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {       \
+      (void)path;                                                                                              \
+      unpack_4bit_##isa(weight, row_bytes, rows, columns, panel, 1 / steps[code], bytes[code]);                \
+    }
+LIMN_UNPACK_4BIT(nf4, 0, avx2)
+LIMN_UNPACK_4BIT(fp4, 1, avx2)
+LIMN_UNPACK_4BIT(nf4, 0, avx512)
+LIMN_UNPACK_4BIT(fp4, 1, avx512)
+#endif
+
+// MARK: The paths
+
+static void unpack_nf4_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  unpack_4bit(weight, row_bytes, rows, columns, panel, 0);
+}
+
+static void unpack_fp4_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path;
+  unpack_4bit(weight, row_bytes, rows, columns, panel, 1);
+}
+
+int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic) {
+  path->weight_bytes = LIMN_BLOCK / 64 * sizeof(limn_block_4bit);
+  switch (type) {
+    case LIMN_NF4: path->dequantize = dequantize_nf4; break;
+    case LIMN_NF4_F16: path->dequantize = dequantize_nf4_f16; break;
+    case LIMN_NF4_BF16: path->dequantize = dequantize_nf4_bf16; break;
+    case LIMN_FP4: path->dequantize = dequantize_fp4; break;
+    case LIMN_FP4_F16: path->dequantize = dequantize_fp4_f16; break;
+    case LIMN_FP4_BF16: path->dequantize = dequantize_fp4_bf16; break;
+    default: return 0;
+  }
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_32(path, isa);
+  const int is_nf4 = type == LIMN_NF4 || type == LIMN_NF4_F16 || type == LIMN_NF4_BF16;
+  path->unpack = is_nf4 ? unpack_nf4_scalar : unpack_fp4_scalar;
+#if defined(__x86_64__)
+  if (isa == LIMN_AVX2) path->unpack = is_nf4 ? unpack_nf4_avx2 : unpack_fp4_avx2;
+  if (isa == LIMN_AVX512) path->unpack = is_nf4 ? unpack_nf4_avx512 : unpack_fp4_avx512;
+#endif
+  return arithmetic == LIMN_INT8;
+}
+
+int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
+  path->weight_bytes = LIMN_BLOCK / 64 * sizeof(limn_block_int8);
+  path->dequantize = dequantize_int8;
+  if (arithmetic == LIMN_FLOAT32) {
+    limn_products_float32(path, isa);
+    return 1;
+  }
+  limn_products_int8_32(path, isa);
+  path->unpack = LIMN_PICK(isa, unpack_int8);
+  return arithmetic == LIMN_INT8;
+}

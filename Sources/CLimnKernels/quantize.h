@@ -1,0 +1,218 @@
+// What the quantisers share: finding the scale (and the offset) with which few codes give many values best.
+//
+// "Best" is the smallest sum of squared errors. Without measured activations nothing says that one weight of a row
+// matters more than another, and then that sum is what a layer's output is off by.
+//
+// Groups of values are independent, so a vector's lanes are 16 groups: every sum is vertical and its terms come in the
+// order of the scalar reference. All instruction sets give the same bytes.
+#pragma once
+#include "kernels.h"
+#include "simd.h"
+
+enum { LIMN_LANES = 16 };
+
+/// Below this a group counts as zeros; float16, in which scales are stored, ends far above.
+#define LIMN_NOTHING 1e-15f
+
+/// Candidates for a scale go by tenths of a code around the one that maps the largest value to the last code.
+#define LIMN_TENTHS 9
+/// How far apart they are where only a scale is sought: finer steps gain less than 1 in 1000.
+#define LIMN_STEP 3
+/// How often the best candidate is improved: codes for the scale, the scale for the codes.
+#define LIMN_IMPROVEMENTS 2
+
+LIMN_INLINE float code_of(float scaled, float low, float high) {
+  return __builtin_elementwise_min(__builtin_elementwise_max(__builtin_elementwise_roundeven(scaled), low), high);
+}
+LIMN_INLINE v16f v_code_of(v16f scaled, float low, float high) {
+  return v_min(v_max(__builtin_elementwise_roundeven(scaled), v_splat(low)), v_splat(high));
+}
+
+/// 1 / x, and 0 for 0.
+LIMN_INLINE float inverse_of(float x) { return x == 0 ? 0 : 1 / x; }
+LIMN_INLINE v16f v_inverse_of(v16f x) { return v_select(x == v_splat(0), v_splat(0), v_splat(1) / x); }
+
+/// To float16 and back.
+LIMN_INLINE float rounded_to_half(float x) { return float_from_half(half_from_float(x)); }
+
+// MARK: x ≈ scale · q, with codes −n … n − 1
+
+typedef struct {
+  float xq, qq;  // Σ x · q and Σ q²; scale = xq / qq, and the larger xq² / qq, the smaller the error
+} limn_fit;
+
+LIMN_INLINE limn_fit try_scale(const float *x, int count, int n, float inverse, limn_fit best) {
+  limn_fit fit = {0, 0};
+  for (int i = 0; i < count; i++) {
+    const float q = code_of(x[i] * inverse, (float)-n, (float)(n - 1));
+    fit.xq = __builtin_elementwise_fma(x[i], q, fit.xq);
+    fit.qq = __builtin_elementwise_fma(q, q, fit.qq);
+  }
+  return fit.xq * fit.xq * best.qq > best.xq * best.xq * fit.qq ? fit : best;
+}
+
+/// The scale of a group; 0 for zeros. Negative where the largest value is positive: there is one code more below 0.
+LIMN_INLINE float fit_scale(const float *x, int count, int n) {
+  float largest = 0;
+  for (int i = 0; i < count; i++)
+    if (fabsf(x[i]) > fabsf(largest)) largest = x[i];
+  if (fabsf(largest) < LIMN_NOTHING) return 0;
+  // First the plain one: of equals the first is kept, and powers of two are scales that float16 holds.
+  limn_fit best = try_scale(x, count, n, -(float)n / largest, (limn_fit){0, 1});
+  for (int tenth = -LIMN_TENTHS; tenth <= LIMN_TENTHS; tenth += LIMN_STEP)
+    best = try_scale(x, count, n, -((float)n + 0.1f * (float)tenth) / largest, best);
+  for (int i = 0; i < LIMN_IMPROVEMENTS; i++) best = try_scale(x, count, n, best.qq / best.xq, best);
+  return best.xq / best.qq;
+}
+
+typedef struct {
+  v16f xq, qq;
+} limn_v_fit;
+
+LIMN_INLINE limn_v_fit v_try_scale(const v16f *x, int count, int n, v16f inverse, limn_v_fit best) {
+  v16f xq = {}, qq = {};
+  for (int i = 0; i < count; i++) {
+    const v16f q = v_code_of(x[i] * inverse, (float)-n, (float)(n - 1));
+    xq = v_fma(x[i], q, xq);
+    qq = v_fma(q, q, qq);
+  }
+  const v16i better = xq * xq * best.qq > best.xq * best.xq * qq;
+  return (limn_v_fit){v_select(better, xq, best.xq), v_select(better, qq, best.qq)};
+}
+
+/// The scales of 16 groups; x[i] holds value i of each.
+LIMN_INLINE v16f v_fit_scale(const v16f *x, int count, int n) {
+  v16f largest = {};
+  for (int i = 0; i < count; i++) largest = v_select(v_abs(x[i]) > v_abs(largest), x[i], largest);
+  const v16i nothing = v_abs(largest) < v_splat(LIMN_NOTHING);
+  const v16f safe = v_select(nothing, v_splat(1), largest);
+  limn_v_fit best = v_try_scale(x, count, n, v_splat(-(float)n) / safe, (limn_v_fit){v_splat(0), v_splat(1)});
+  for (int tenth = -LIMN_TENTHS; tenth <= LIMN_TENTHS; tenth += LIMN_STEP)
+    best = v_try_scale(x, count, n, v_splat(-((float)n + 0.1f * (float)tenth)) / safe, best);
+  for (int i = 0; i < LIMN_IMPROVEMENTS; i++) best = v_try_scale(x, count, n, best.qq / best.xq, best);
+  return v_select(nothing, v_splat(0), best.xq / best.qq);
+}
+
+// MARK: x ≈ scale · q + offset, with codes 0 … top
+
+typedef struct {
+  float scale, offset, gain;  // the larger the gain, the smaller the error: Σ (x − scale · q − offset)² = Σ x² − gain
+} limn_line;
+
+/// `most` is the largest offset that the format can hold: 0, or infinity.
+LIMN_INLINE limn_line try_line(
+  const float *x, int count, int top, float most, float sum, float inverse, float start, limn_line best) {
+  float q1 = 0, qq = 0, xq = 0;
+  for (int i = 0; i < count; i++) {
+    const float q = code_of((x[i] - start) * inverse, 0, (float)top);
+    q1 += q;
+    qq = __builtin_elementwise_fma(q, q, qq);
+    xq = __builtin_elementwise_fma(x[i], q, xq);
+  }
+  const float n = (float)count, determinant = n * qq - q1 * q1;
+  float scale = (n * xq - sum * q1) / determinant, offset = (qq * sum - q1 * xq) / determinant;
+  if (!(determinant > 0 && offset <= most)) {
+    offset = 0;
+    scale = xq * inverse_of(qq);
+  }
+  const float gain = scale * xq + offset * sum;
+  return gain > best.gain && scale > 0 ? (limn_line){scale, offset, gain} : best;
+}
+
+LIMN_INLINE limn_line fit_line(const float *x, int count, int top, float most) {
+  float low = x[0], high = x[0], sum = 0;
+  for (int i = 0; i < count; i++) {
+    low = __builtin_elementwise_min(low, x[i]);
+    high = __builtin_elementwise_max(high, x[i]);
+    sum += x[i];
+  }
+  low = __builtin_elementwise_min(low, most);
+  const float range = high - low;
+  if (range < LIMN_NOTHING) return (limn_line){0, low, 0};
+  limn_line best = {range / (float)top, low, -INFINITY};
+  best = try_line(x, count, top, most, sum, (float)top / range, low, best);
+  for (int tenth = -LIMN_TENTHS - 1; tenth <= LIMN_TENTHS + 1; tenth++)
+    best = try_line(x, count, top, most, sum, ((float)top + 0.1f * (float)tenth) / range, low, best);
+  for (int i = 0; i < LIMN_IMPROVEMENTS; i++)
+    best = try_line(x, count, top, most, sum, 1 / best.scale, best.offset, best);
+  return best;
+}
+
+typedef struct {
+  v16f scale, offset, gain;
+} limn_v_line;
+
+LIMN_INLINE limn_v_line v_try_line(
+  const v16f *x, int count, int top, float most, v16f sum, v16f inverse, v16f start, limn_v_line best) {
+  v16f q1 = {}, qq = {}, xq = {};
+  for (int i = 0; i < count; i++) {
+    const v16f q = v_code_of((x[i] - start) * inverse, 0, (float)top);
+    q1 += q;
+    qq = v_fma(q, q, qq);
+    xq = v_fma(x[i], q, xq);
+  }
+  const v16f n = v_splat((float)count), determinant = n * qq - q1 * q1;
+  v16f scale = (n * xq - sum * q1) / determinant, offset = (qq * sum - q1 * xq) / determinant;
+  const v16i fits = (determinant > v_splat(0)) & (offset <= v_splat(most));
+  offset = v_select(fits, offset, v_splat(0));
+  scale = v_select(fits, scale, xq * v_inverse_of(qq));
+  const v16f gain = scale * xq + offset * sum;
+  const v16i better = (gain > best.gain) & (scale > v_splat(0));
+  return (limn_v_line){
+    v_select(better, scale, best.scale), v_select(better, offset, best.offset), v_select(better, gain, best.gain)};
+}
+
+LIMN_INLINE limn_v_line v_fit_line(const v16f *x, int count, int top, float most) {
+  v16f low = x[0], high = x[0], sum = {};
+  for (int i = 0; i < count; i++) {
+    low = v_min(low, x[i]);
+    high = v_max(high, x[i]);
+    sum += x[i];
+  }
+  low = v_min(low, v_splat(most));
+  const v16i nothing = high - low < v_splat(LIMN_NOTHING);
+  const v16f range = v_select(nothing, v_splat(1), high - low);
+  limn_v_line best = {range / v_splat((float)top), low, v_splat(-INFINITY)};
+  best = v_try_line(x, count, top, most, sum, v_splat((float)top) / range, low, best);
+  for (int tenth = -LIMN_TENTHS - 1; tenth <= LIMN_TENTHS + 1; tenth++)
+    best = v_try_line(x, count, top, most, sum, v_splat((float)top + 0.1f * (float)tenth) / range, low, best);
+  for (int i = 0; i < LIMN_IMPROVEMENTS; i++)
+    best = v_try_line(x, count, top, most, sum, v_splat(1) / best.scale, best.offset, best);
+  best.scale = v_select(nothing, v_splat(0), best.scale);
+  best.offset = v_select(nothing, low, best.offset);
+  return best;
+}
+
+// MARK: Lanes
+
+/// 16 groups that follow one another in memory, side by side: x[i] gets value i of each. `count` is 16 or 32.
+LIMN_INLINE void v_load_groups(const float *values, int count, v16f *x) {
+  for (int part = 0; part < count; part += 16) {
+    v16i r[16];
+    LIMN_UNROLL for (int g = 0; g < 16; g++) r[g] = v_load_bytes(values + g * count + part);
+    v_transpose(r);
+    LIMN_UNROLL for (int i = 0; i < 16; i++) x[part + i] = (v16f)r[i];
+  }
+}
+
+/// Codes of 16 groups, q[i] holding code i of each, to one group in each vector: [part of 16][group].
+LIMN_INLINE void v_store_groups(const v16f *q, int count, v16i codes[][16]) {
+  for (int part = 0; part < count; part += 16) {
+    v16i *r = codes[part / 16];
+    LIMN_UNROLL for (int i = 0; i < 16; i++) r[i] = __builtin_convertvector(q[part + i], v16i);
+    v_transpose(r);
+  }
+}
+
+/// The lowest bytes of 16 lanes.
+LIMN_INLINE void v_store_low_bytes(void *p, v16i v) {
+  typedef uint8_t v16u8 __attribute__((vector_size(16), aligned(1)));
+  *(v16u8 *)p = __builtin_convertvector(v, v16u8);
+}
+
+// MARK: How the encoders find one another
+
+/// The encoders of one row: the types of quantize_32.c and quantize_k.c for an instruction set, NULL for others.
+limn_encode *limn_encode_32(limn_isa isa, limn_encoding encoding);
+limn_encode *limn_encode_k(limn_isa isa, limn_encoding encoding);
+

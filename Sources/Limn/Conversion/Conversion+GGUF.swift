@@ -1,0 +1,236 @@
+import Foundation
+import LimnFiles
+import LimnImage
+package import LimnTensor
+import LimnText
+
+extension Conversion {
+  /// A GGUF pair: the language model, and the projector file with the vision tower where there is one.
+  /// - Parameters:
+  ///   - mmproj: as for `Checkpoint.open`.
+  ///   - output: a folder, or the language model's file, which ends in .gguf.
+  ///   - vision: the type of the projector's file.
+  /// - Throws: bad data for what GGUF cannot say.
+  package static func gguf(
+    _ reference: String, mmproj: String?, format: WeightFormat, vision: WeightFormat, output: String
+  ) throws(LimnError) -> Conversion {
+    let checkpoint = try source(reference, mmproj)
+    let paths = GGUFPaths(checkpoint.name, format, vision, output)
+    if checkpoint.layout == .gguf {
+      return try gguf(try GGUFPair(reference, mmproj: mmproj), format, vision, paths)
+    }
+    var conversion = Conversion()
+    try conversion.addLanguage(checkpoint, format, paths)
+    if let tower = checkpoint.config.vision { try conversion.addProjector(checkpoint, tower, vision, paths) }
+    return conversion
+  }
+
+  /// The model to convert.
+  /// - Throws: bad data for weights that bitsandbytes quantised.
+  static func source(_ reference: String, _ mmproj: String?) throws(LimnError) -> Checkpoint {
+    let checkpoint = try Checkpoint.open(reference, mmproj: mmproj)
+    if let name = checkpoint.quantized.keys.min() {
+      throw LimnError.badData(
+        "the tensor \(name) is quantised by bitsandbytes, which limn does not convert", in: reference,
+        found: checkpoint.quantized[name]?.name, remedy: "convert the unquantised original")
+    }
+    return checkpoint
+  }
+
+  // MARK: From other layouts
+
+  private mutating func addLanguage(
+    _ checkpoint: Checkpoint, _ format: WeightFormat, _ paths: GGUFPaths
+  ) throws(LimnError) {
+    let language = checkpoint.config.language
+    let names = GGUFNames(writing: language)
+    let rows = try checkpoint.tensor(named: "language_model.embed_tokens.weight").shape[0]
+    let tokenizer = try TokenizerExport(
+      try Tokenizer(checkpoint.tokenizer), rows: rows, place: checkpoint.reference)
+    var metadata = general(language.ggufArchitecture, tokenizer.ggufName(paths.name), format)
+    metadata += try language.ggufMetadata()
+    metadata += tokenizer.ggufMetadata
+    if let template = try ChatTemplate.find(in: checkpoint.tokenizer) {
+      metadata.append(("tokenizer.chat_template", .string(template.source)))
+    }
+    notes += tokenizer.notes
+    if language.slidingWindow != nil, language.architecture == .mistral {
+      notes.append("readers of GGUF ignore the sliding window: beyond it answers may differ")
+    }
+
+    var tensors = try Self.ropeTensors(language)
+    let permutes = language.architecture == .llama || language.architecture == .mistral
+    for (canonical, tensor) in checkpoint.tensors where !Self.isVision(canonical) {
+      if canonical.hasPrefix("lm_head."), language.tiedEmbeddings { continue }
+      guard let name = names.fileName(of: canonical) else { throw Self.noPlace(canonical, checkpoint) }
+      let type = format.type(
+        of: name, shape: tensor.shape, layers: language.layers, isTied: language.tiedEmbeddings)
+      let order =
+        permutes && !language.ropeAdjacent
+        ? HeadOrder.order(of: canonical, language, HeadOrder.neighbours) : nil
+      tensors.append(try OutputTensor(name, tensor, as: type, order: order))
+    }
+    try addFile(paths.language, metadata, tensors)
+  }
+
+  /// The divisors of RoPE's frequencies, which are tensors in GGUF.
+  private static func ropeTensors(_ language: LanguageConfig) throws(LimnError) -> [OutputTensor] {
+    switch language.ropeScaling {
+    case .llama3:
+      return [try OutputTensor("rope_freqs.weight", values: RoPE.llama3Divisors(language), as: .f32)]
+    case .longrope(let short, let long, _, _):
+      return [
+        try OutputTensor("rope_factors_long.weight", values: long.map(Float.init), as: .f32),
+        try OutputTensor("rope_factors_short.weight", values: short.map(Float.init), as: .f32),
+      ]
+    default: return []
+    }
+  }
+
+  private mutating func addProjector(
+    _ checkpoint: Checkpoint, _ tower: VisionConfig, _ format: WeightFormat, _ paths: GGUFPaths
+  ) throws(LimnError) {
+    let names = GGUFNames(writing: tower)
+    let processor = try ModelImageProcessor(checkpoint, policy: .trained).processor.configuration
+    var metadata = general("clip", paths.name, format)
+    metadata += try checkpoint.config.projectorMetadata(tower, colours: (processor.mean, processor.std))
+    let used = checkpoint.config.usedVisionLayers
+    var tensors: [OutputTensor] = []
+    for (canonical, tensor) in checkpoint.tensors where Self.isVision(canonical) {
+      // Nothing reads the blocks behind the features, nor the last norm.
+      if canonical.hasPrefix("vision_tower.post_layernorm") { continue }
+      if let layer = Self.layer(of: canonical), layer >= used { continue }
+      guard let name = names.fileName(of: canonical) else { throw Self.noPlace(canonical, checkpoint) }
+      let type = format.visionType(of: name, shape: tensor.shape)
+      tensors.append(try OutputTensor(name, tensor, as: type))
+    }
+    try addFile(paths.projector, metadata, tensors)
+  }
+
+  private static func isVision(_ canonical: String) -> Bool {
+    ["vision_tower.", "multi_modal_projector.", "image_newline"].contains { canonical.hasPrefix($0) }
+  }
+
+  /// The number of the layer in a canonical name of the vision tower.
+  private static func layer(of canonical: String) -> Int? {
+    let prefix = "vision_tower.encoder.layers."
+    return canonical.hasPrefix(prefix) ? Int(canonical.dropFirst(prefix.count).prefix { $0 != "." }) : nil
+  }
+
+  private static func noPlace(_ canonical: String, _ checkpoint: Checkpoint) -> LimnError {
+    .badData(
+      "GGUF has no place for the tensor \(canonical)", in: checkpoint.reference,
+      remedy: "weights that bitsandbytes quantised have to be converted from their unquantised originals")
+  }
+
+  // MARK: From another pair
+
+  /// The same tensors and metadata, in other types.
+  private static func gguf(
+    _ pair: GGUFPair, _ format: WeightFormat, _ vision: WeightFormat, _ paths: GGUFPaths
+  ) throws(LimnError) -> Conversion {
+    var conversion = Conversion()
+    let language = pair.language
+    let layers = Set(language.tensors.compactMap { Self.block($0.name) }).count
+    let isTied = !language.tensors.contains { $0.name == "output.weight" }
+    try conversion.addCopy(of: language, paths.language, format) { name, tensor in
+      format.type(of: name, shape: tensor.shape, layers: layers, isTied: isTied)
+    }
+    if let projector = pair.projector {
+      try conversion.addCopy(of: projector, paths.projector, vision) { name, tensor in
+        vision.visionType(of: name, shape: tensor.shape)
+      }
+    }
+    let wasQuantized = language.tensors.contains { $0.tensor.type.layout.elements > 1 }
+    if wasQuantized, format.isQuantized {
+      conversion.notes.append(
+        "the weights were quantised already: quantising them again loses more than doing it once, from the original")
+    }
+    return conversion
+  }
+
+  private mutating func addCopy(
+    of file: GGUF, _ path: String, _ format: WeightFormat, type: (String, Tensor) -> TensorType
+  ) throws(LimnError) {
+    let replaced = ["general.file_type", "general.quantization_version", "general.alignment"]
+    var metadata: [(key: String, value: GGUFMetadata)] = []
+    for (key, value) in file.metadata where !replaced.contains(key) && !key.hasPrefix("split.") {
+      metadata.append((key, .copy(value)))
+    }
+    metadata += Self.fileType(format)
+    var tensors: [OutputTensor] = []
+    for entry in file.tensors {
+      tensors.append(try OutputTensor(entry.name, entry.tensor, as: type(entry.name, entry.tensor)))
+    }
+    try addFile(path, metadata, tensors, sorts: false)
+  }
+
+  // MARK: Files
+
+  private func general(
+    _ architecture: String, _ name: String, _ format: WeightFormat
+  ) -> [(key: String, value: GGUFMetadata)] {
+    [
+      ("general.architecture", .string(architecture)),
+      ("general.type", .string(architecture == "clip" ? "mmproj" : "model")), ("general.name", .string(name)),
+    ] + Self.fileType(format)
+  }
+
+  private static func fileType(_ format: WeightFormat) -> [(key: String, value: GGUFMetadata)] {
+    [("general.file_type", .u32(format.fileType)), ("general.quantization_version", .u32(2))]
+  }
+
+  private mutating func addFile(
+    _ path: String, _ metadata: [(key: String, value: GGUFMetadata)], _ tensors: [OutputTensor],
+    sorts: Bool = true
+  ) throws(LimnError) {
+    let tensors = sorts ? tensors.sorted { Self.place($0.header.name) < Self.place($1.header.name) } : tensors
+    let layout = try GGUFWriter.layout(metadata, tensors.map(\.header))
+    weights.append(WeightFile(path: path, layout: layout, tensors: tensors))
+  }
+
+  /// In the order in which a forward pass reads them.
+  private static func place(_ name: String) -> (Int, Int, String) {
+    if let block = block(name) { return (1, block, name) }
+    return (["output.weight", "output.bias", "output_norm.weight", "output_norm.bias"].contains(name) ? 2 : 0, 0, name)
+  }
+
+  /// "blk.12.attn_q.weight" → 12
+  private static func block(_ name: String) -> Int? {
+    let parts = name.split(separator: ".")
+    guard let place = parts.firstIndex(of: "blk"), place + 1 < parts.count else { return nil }
+    return Int(parts[place + 1])
+  }
+}
+
+/// What the files of a pair are called.
+struct GGUFPaths {
+  /// Without a type.
+  let name: String
+  let language: String
+  let projector: String
+
+  init(_ model: String, _ format: WeightFormat, _ vision: WeightFormat, _ output: String) {
+    if output.lowercased().hasSuffix(".gguf") {
+      let folder = (output as NSString).deletingLastPathComponent
+      name = Self.withoutType((output as NSString).lastPathComponent.dropLast(5).description)
+      language = output
+      projector = (folder as NSString).appendingPathComponent("\(name)-mmproj-\(vision.rawValue).gguf")
+    } else {
+      name = Self.withoutType(model)
+      func path(_ file: String) -> String { (output as NSString).appendingPathComponent(file) }
+      language = path("\(name)-\(format.rawValue).gguf")
+      projector = path("\(name)-mmproj-\(vision.rawValue).gguf")
+    }
+  }
+
+  /// "llava-phi-3-mini-f16" → "llava-phi-3-mini"
+  private static func withoutType(_ name: String) -> String {
+    for type in WeightFormat.allCases.map(\.rawValue) + ["int4", "Q4_K_S", "Q5_K_S", "Q5_0"] {
+      for separator in ["-", ".", "_"] where name.lowercased().hasSuffix(separator + type.lowercased()) {
+        return String(name.dropLast(type.count + 1))
+      }
+    }
+    return name
+  }
+}

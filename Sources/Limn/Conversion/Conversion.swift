@@ -1,0 +1,142 @@
+import Foundation
+import LimnFiles
+package import LimnTensor
+
+/// Files that are going to be written: what is in them is settled, the weights themselves are read and converted
+/// only as they are written.
+package struct Conversion: Sendable {
+  struct WeightFile: Sendable {
+    let path: String
+    let layout: WeightFileLayout
+    let tensors: [OutputTensor]
+  }
+
+  /// What became of one tensor.
+  package struct Report: Sendable {
+    package let name: String
+    package let from: TensorType
+    package let to: TensorType
+    package let loss: EncodingLoss
+  }
+
+  var weights: [WeightFile] = []
+  /// Small files beside them, in the order in which they appear.
+  var others: [(path: String, content: [UInt8])] = []
+  /// Files of an earlier conversion to the same place that would be taken for part of this one.
+  var obsolete: [String] = []
+  /// What the user should know about the result.
+  package internal(set) var notes: [String] = []
+
+  /// The files that will be there.
+  package var paths: [String] { weights.map(\.path) + others.map(\.path) }
+  /// What they will take.
+  package var byteCount: Int {
+    weights.reduce(0) { $0 + $1.layout.byteCount } + others.reduce(0) { $0 + $1.content.count }
+  }
+
+  /// Writes everything. The files appear under their names together, when all are whole; until then they are
+  /// called NAME.partial, and they are removed if the task is cancelled or something fails.
+  /// - Parameters:
+  ///   - replaces: whether files that are there may be replaced.
+  ///   - progress: takes the share that is done and the name of the tensor at hand.
+  /// - Throws: wrong usage for files that are there; unavailable for a disk that is full or will be; `interrupted`.
+  package func run(
+    _ encoder: WeightEncoder, replaces: Bool, progress: (Double, String) -> Void
+  ) throws(LimnError) -> [Report] {
+    try check(replaces)
+    var created: [String] = []
+    do throws(LimnError) {
+      for path in paths { created += try Self.makeFolder(of: path) }
+      return try write(encoder, progress)
+    } catch {
+      for folder in created.reversed() { rmdir(folder) }
+      throw error
+    }
+  }
+
+  private func check(_ replaces: Bool) throws(LimnError) {
+    let manager = FileManager.default
+    for path in paths {
+      var isFolder: ObjCBool = false
+      guard manager.fileExists(atPath: path, isDirectory: &isFolder) else { continue }
+      guard !isFolder.boolValue else {
+        throw LimnError(.usage, "a folder is in the way", in: path, remedy: "choose another --output")
+      }
+      guard replaces else {
+        throw LimnError(
+          .usage, "the file is there already", in: path, remedy: "choose another --output, or replace it with --force")
+      }
+    }
+    if let free = PartialFile.freeSpace(at: paths[0]), free < byteCount {
+      throw LimnError(
+        .unavailable, "the disk has too little room", in: paths[0], expected: Self.gigabytes(byteCount),
+        found: Self.gigabytes(free), remedy: "make room, or choose another place with --output")
+    }
+  }
+
+  private func write(
+    _ encoder: WeightEncoder, _ progress: (Double, String) -> Void
+  ) throws(LimnError) -> [Report] {
+    var reports: [Report] = []
+    var files: [PartialFile] = []
+    let all = Double(max(1, byteCount))
+    var done = 0
+    do throws(LimnError) {
+      for weight in weights {
+        let file = try PartialFile(weight.path)
+        files.append(file)
+        try file.write(weight.layout.header)
+        done += weight.layout.header.count
+        for (tensor, padding) in zip(weight.tensors, weight.layout.padding) {
+          let (name, type) = (tensor.header.name, tensor.header.type)
+          var written = 0
+          let loss = try encoder.encode(tensor.source, order: tensor.order, as: type, name: name) {
+            bytes throws(LimnError) in
+            guard !Task.isCancelled else { throw LimnError(.interrupted, "interrupted") }
+            try file.write(bytes)
+            written += bytes.count
+            progress(Double(done + written) / all, name)
+          }
+          precondition(written == tensor.header.byteCount, name)
+          try file.write([UInt8](repeating: 0, count: padding))
+          done += written + padding
+          tensor.source.memory.release(tensor.source.range)
+          reports.append(Report(name: name, from: tensor.source.type, to: type, loss: loss))
+        }
+      }
+      for other in others {
+        let file = try PartialFile(other.path)
+        files.append(file)
+        try file.write(other.content)
+      }
+      for file in files { try file.finish() }
+    } catch {
+      var error = error
+      if error.kind == .unavailable, error.expected == nil { error.expected = Self.gigabytes(byteCount) }
+      throw error
+    }
+    guard !Task.isCancelled else { throw LimnError(.interrupted, "interrupted") }
+    for file in files { try file.publish() }
+    for path in obsolete { unlink(path) }
+    return reports
+  }
+
+  /// Makes the folder of a file where it is missing.
+  /// - Returns: the folders that were made.
+  private static func makeFolder(of path: String) throws(LimnError) -> [String] {
+    let folder = (path as NSString).deletingLastPathComponent
+    guard !folder.isEmpty, !FileManager.default.fileExists(atPath: folder) else { return [] }
+    let above = try makeFolder(of: folder)
+    guard mkdir(folder, 0o755) == 0 else {
+      throw LimnError(
+        .unavailable, "the folder cannot be made (\(String(cString: strerror(errno))))", in: folder,
+        remedy: "choose another --output")
+    }
+    return above + [folder]
+  }
+
+  static func gigabytes(_ bytes: Int) -> String {
+    bytes < 100_000_000
+      ? String(format: "%.1f MB", Double(bytes) / 1e6) : String(format: "%.2f GB", Double(bytes) / 1e9)
+  }
+}

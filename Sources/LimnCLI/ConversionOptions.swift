@@ -1,0 +1,49 @@
+import ArgumentParser
+import Foundation
+import Limn
+import LimnTensor
+
+/// What `quantize` and `convert` share.
+struct ConversionOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("The projector of a .gguf model, if it is not beside it.", valueName: "file"))
+  var mmproj: String?
+
+  @Option(help: ArgumentHelp("Threads; default: all cores that this process may use.", valueName: "n"))
+  var threads: Int?
+
+  @Flag(help: "Replace files that are there.")
+  var force = false
+
+  func validate() throws {
+    if let threads, !(1...CPU.mostThreads).contains(threads) {
+      throw ValidationError("--threads must be between 1 and \(CPU.mostThreads).")
+    }
+  }
+
+  /// Writes the files, with progress on a terminal; Ctrl-C removes what is half done.
+  func run(_ conversion: Conversion) async throws -> [Conversion.Report] {
+    let start = ContinuousClock.now
+    let options = self
+    let reports = try await interruptible {
+      let encoder = try WeightEncoder(threads: options.threads)
+      return try conversion.run(encoder, replaces: options.force) { share, tensor in
+        let filled = Int(share * 24)
+        let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
+        Terminal.progress("\(bar) \(Int(share * 100)) %  \(tensor)")
+      }
+    }
+    Terminal.endProgress()
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    for note in conversion.notes { Terminal.error("limn: \(note)") }
+    for path in conversion.paths { Terminal.print(path) }
+    Terminal.error(
+      Terminal.dimmed(
+        String(format: "%@ in %.1f s", Self.size(conversion.byteCount), seconds)))
+    return reports
+  }
+
+  static func size(_ bytes: Int) -> String {
+    bytes < 100_000_000
+      ? String(format: "%.1f MB", Double(bytes) / 1e6) : String(format: "%.2f GB", Double(bytes) / 1e9)
+  }
+}

@@ -1,0 +1,51 @@
+import ArgumentParser
+import Limn
+import LimnTensor
+
+struct Convert: AsyncParsableCommand {
+  enum Layout: String, ExpressibleByArgument, CaseIterable {
+    case gguf, hf
+  }
+
+  static let configuration = CommandConfiguration(
+    abstract: "Write a model in another layout.",
+    discussion: """
+      gguf: a pair of files for limn and llama.cpp: the language model, and the
+      vision tower with the projector (mmproj).
+      hf: a folder for transformers' LlavaForConditionalGeneration.
+      """)
+
+  @Argument(help: "A model: a folder, or a .gguf file.")
+  var reference: String
+
+  @Option(help: "The layout: gguf or hf.")
+  var to: Layout
+
+  @Option(help: ArgumentHelp("Where: a folder, or for gguf a file that ends in .gguf.", valueName: "path"))
+  var output: String
+
+  @Option(help: "How weights are stored: f16, f32 or bf16.")
+  var type = "f16"
+
+  @OptionGroup var options: ConversionOptions
+
+  func validate() throws {
+    guard ["f16", "f32", "bf16"].contains(type.lowercased()) else {
+      throw ValidationError("--type must be f16, f32 or bf16; `limn quantize` writes smaller types.")
+    }
+  }
+
+  func run() async throws {
+    let format = WeightFormat(name: type)!
+    let conversion =
+      switch to {
+      case .gguf:
+        try Conversion.gguf(
+          reference, mmproj: options.mmproj, format: format, vision: format, output: output)
+      case .hf:
+        try Conversion.huggingFace(
+          reference, mmproj: options.mmproj, type: format.base, output: output)
+      }
+    _ = try await options.run(conversion)
+  }
+}

@@ -1,0 +1,124 @@
+import ArgumentParser
+import Foundation
+import Limn
+import LimnFiles
+import LimnImage
+import LimnTensor
+
+extension WeightFormat: ExpressibleByArgument {
+  public init?(argument: String) { self.init(name: argument) }
+  public static var allValueStrings: [String] { allCases.map(\.rawValue) }
+}
+
+struct Quantize: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Make a model smaller: a GGUF pair with weights of fewer bits.",
+    discussion: """
+      Q4_K_M is a good choice where memory is short: a third of the size, and
+      answers change little. Q8_0 is hardly to be told from the original.
+      """)
+
+  @Argument(help: "A model: a folder, or a .gguf file.")
+  var reference: String
+
+  @Option(help: "Q4_K_M, Q5_K_M, Q6_K, Q8_0, Q4_0, f16, bf16 or f32.")
+  var to: WeightFormat
+
+  @Option(
+    help: ArgumentHelp("Where: a folder, or a file that ends in .gguf (mmproj goes beside it).", valueName: "path"))
+  var output: String
+
+  @Option(help: "Type of the vision tower and the projector: f16 or Q8_0.")
+  var vision = WeightFormat.f16
+
+  @Flag(help: "List what each tensor lost: the error's root mean square, in units of the weights' own.")
+  var report = false
+
+  @Option(
+    help: ArgumentHelp(
+      "With --report: a folder with questions.json ([{image, question, answer}]), asked before and after.",
+      valueName: "folder"))
+  var scenes: String?
+
+  @OptionGroup var options: ConversionOptions
+
+  func validate() throws {
+    guard vision == .f16 || vision == .q8_0 else { throw ValidationError("--vision must be f16 or Q8_0.") }
+    guard scenes == nil || report else { throw ValidationError("--scenes goes with --report.") }
+  }
+
+  func run() async throws {
+    let questions = try scenes.map(SceneQuestions.init)
+    let conversion = try Conversion.gguf(
+      reference, mmproj: options.mmproj, format: to, vision: vision, output: output)
+    let reports = try await options.run(conversion)
+    guard report else { return }
+    QuantizationReport.print(reports)
+    guard let questions else { return }
+    let before = try await questions.right(reference, mmproj: options.mmproj)
+    let after = try await questions.right(conversion.paths[0], mmproj: conversion.paths.dropFirst().first)
+    func share(_ count: Int) -> String {
+      String(format: "%.1f %%", 100 * Double(count) / Double(max(1, questions.count)))
+    }
+    Terminal.print("right answers of \(questions.count): \(share(before)) before, \(share(after)) after")
+  }
+}
+
+/// What `--report` prints.
+enum QuantizationReport {
+  static func print(_ reports: [Conversion.Report]) {
+    let lossy = reports.filter { $0.loss.error > 0 }
+    let width = lossy.map(\.name.count).max() ?? 0
+    for report in lossy {
+      let name = report.name.padding(toLength: width, withPad: " ", startingAt: 0)
+      Terminal.print("\(name)  \(report.from.rawValue) → \(report.to.rawValue)  \(percent(report.loss))")
+    }
+    guard let worst = lossy.max(by: { $0.loss.relative < $1.loss.relative }) else {
+      return Terminal.print("no tensor lost anything")
+    }
+    var all = EncodingLoss()
+    for report in lossy { all += report.loss }
+    Terminal.print("all weights \(percent(all)); worst \(worst.name) \(percent(worst.loss))")
+  }
+
+  private static func percent(_ loss: EncodingLoss) -> String { String(format: "%.3f %%", 100 * loss.relative) }
+}
+
+/// Questions about pictures whose answers are known.
+struct SceneQuestions {
+  private let rows: [(image: String, question: String, answer: String)]
+
+  var count: Int { rows.count }
+
+  /// - Parameter folder: with questions.json, an array of {"image", "question", "answer"}; images are files of
+  ///   the folder.
+  init(_ folder: String) throws {
+    let file = (folder as NSString).appendingPathComponent("questions.json")
+    rows = try (try JSON.parse(file: file).array ?? []).map { row in
+      guard let image = row["image"]?.string, let question = row["question"]?.string,
+        let answer = row["answer"]?.string
+      else {
+        throw LimnError.badData("a question is incomplete", in: file, expected: "image, question and answer")
+      }
+      return ((folder as NSString).appendingPathComponent(image), question, answer)
+    }
+    guard !rows.isEmpty else {
+      throw LimnError.badData("there are no questions", in: file, expected: "an array of questions")
+    }
+  }
+
+  /// How many answers of a model are the expected ones.
+  func right(_ reference: String, mmproj: String?) async throws -> Int {
+    var options = LoadOptions()
+    options.projectorFile = mmproj
+    let model = try await VisionLanguageModel.load(reference, options: options)
+    defer { Terminal.endProgress() }
+    var right = 0
+    for (index, row) in rows.enumerated() {
+      Terminal.progress("question \(index + 1) of \(rows.count)")
+      let answer = try await model.ask(row.question, images: [.path(row.image)])
+      if answer.text.trimmingCharacters(in: .whitespacesAndNewlines) == row.answer { right += 1 }
+    }
+    return right
+  }
+}

@@ -1,0 +1,227 @@
+internal import CLimnKernels
+
+/// A weight matrix as bitsandbytes keeps it, codes and scales apart. `packed` puts them together, block by block, to
+/// what the kernels multiply with.
+package enum QuantizedWeight: Sendable {
+  case fourBit(FourBitWeight)
+  case int8(Int8Weight)
+
+  /// The matrix's, [outputs, inputs].
+  package var shape: [Int] {
+    switch self {
+    case .fourBit(let weight): weight.shape
+    case .int8(let weight): weight.shape
+    }
+  }
+
+  /// "NF4", "FP4" or "LLM.int8".
+  package var name: String {
+    switch self {
+    case .fourBit(let weight): weight.code.rawValue.uppercased()
+    case .int8: TensorType.llmInt8.rawValue
+    }
+  }
+
+  /// The tensor to compute with, in memory of its own; the bytes of the files are not needed after that.
+  package func packed(on cpu: CPU) throws(LimnError) -> Tensor {
+    switch self {
+    case .fourBit(let weight): try weight.packed(on: cpu)
+    case .int8(let weight): try weight.packed(on: cpu)
+    }
+  }
+}
+
+/// NF4 or FP4: blocks of `blockSize` run over the flattened matrix, value = map[code] · absmax, rounded to `type`.
+package struct FourBitWeight: Sendable {
+  package enum Code: String, Sendable {
+    case nf4, fp4
+
+    var index: Int { self == .nf4 ? 0 : 1 }
+
+    /// The values of the 16 codes.
+    package var map: [Float] {
+      withUnsafeBytes(of: limn_4bit_tables) { bytes in
+        (0..<16).map { bytes.load(fromByteOffset: (index * 16 + $0) * 4, as: Float.self) }
+      }
+    }
+  }
+
+  /// The scales of the blocks.
+  package enum Scales: Sendable {
+    case plain([Float])
+    /// absmax = map[code] · absmax of `blockSize` codes + offset: double quantisation.
+    case nested(codes: Tensor, map: [Float], absmax: [Float], blockSize: Int, offset: Float)
+  }
+
+  package let shape: [Int]
+  package let code: Code
+  /// [16]; the code's own, unless a file says otherwise.
+  package let map: [Float]
+  /// F32, F16 or BF16: of the checkpoint that was quantised.
+  package let type: TensorType
+  package let blockSize: Int
+  /// Two codes a byte, the first in the high nibble.
+  package let codes: Tensor
+  package let scales: Scales
+
+  /// All numbers are checked by whoever reads them from a file.
+  package init(
+    shape: [Int], code: Code, map: [Float], type: TensorType, blockSize: Int, codes: Tensor, scales: Scales
+  ) {
+    precondition(map.count == 16 && blockSize > 0)
+    self.shape = shape
+    self.code = code
+    self.map = map
+    self.type = type
+    self.blockSize = blockSize
+    self.codes = codes
+    self.scales = scales
+  }
+
+  /// Quantises a matrix of F32, F16 or BF16 as the library's `quantize_4bit` does, in blocks of 64.
+  package init(quantizing tensor: Tensor, as code: Code, doubleQuantization: Bool, on cpu: CPU)
+    throws(LimnError)
+  {
+    let count = tensor.count, blocks = (count + 63) / 64
+    var absmax = [Float](repeating: 0, count: blocks)
+    let codes = try Tensor(bytes: (count + 1) / 2) { buffer in
+      absmax.withUnsafeMutableBufferPointer { absmax in
+        var job = limn_quantize_job(
+          values: tensor.bytes.baseAddress, type: tensor.type.kernelType!, count: count,
+          code: Int32(code.index),
+          codes: buffer.baseAddress, absmax: absmax.baseAddress)
+        cpu.share(cpu.kernels.quantize_4bit, &job, count: blocks, grain: 1024)
+      }
+    }
+    self.init(
+      shape: tensor.shape, code: code, map: code.map, type: tensor.type, blockSize: 64, codes: codes,
+      scales: doubleQuantization && blocks > 0 ? try Self.nested(absmax) : .plain(absmax))
+  }
+
+  private static func nested(_ absmax: [Float]) throws(LimnError) -> Scales {
+    var map = [Float](repeating: 0, count: 256)
+    var outer = [Float](repeating: 0, count: (absmax.count + 255) / 256)
+    var offset: Float = 0
+    let codes = try Tensor(bytes: absmax.count) { buffer in
+      offset = limn_nest_absmax(absmax, absmax.count, buffer.baseAddress, &outer, &map)
+    }
+    return .nested(codes: codes, map: map, absmax: outer, blockSize: 256, offset: offset)
+  }
+
+  /// One scale for every block.
+  package var absmax: [Float] {
+    switch scales {
+    case .plain(let absmax): return absmax
+    case .nested(let codes, let map, let outer, let blockSize, let offset):
+      return [Float](unsafeUninitializedCapacity: codes.count) { absmax, count in
+        count = codes.count
+        withExtendedLifetime(codes.memory) {
+          limn_unnest_absmax(
+            codes.bytes.baseAddress, count, map, outer, blockSize, offset, absmax.baseAddress)
+        }
+      }
+    }
+  }
+
+  /// In blocks of 64 where rows are made of whole ones; else, exactly as well, in the checkpoint's type.
+  func packed(on cpu: CPU) throws(LimnError) -> Tensor {
+    let count = shape.reduce(1, *), absmax = absmax
+    let fills = shape.count == 2 && shape[1] % 64 == 0 && blockSize % 64 == 0 && map == code.map
+    let type = fills ? packedType : type
+    let memory = try Memory(count: type.byteCount(elements: count)!) { (buffer) throws(LimnError) in
+      withExtendedLifetime(codes.memory) {
+        absmax.withUnsafeBufferPointer { absmax in
+          map.withUnsafeBufferPointer { map in
+            var job = limn_4bit_job(
+              codes: codes.bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), absmax: absmax.baseAddress,
+              block_size: blockSize, count: count, map: map.baseAddress, type: self.type.kernelType!,
+              packed: buffer.baseAddress)
+            let kernel: Kernel = fills ? cpu.kernels.pack_4bit : cpu.kernels.expand_4bit
+            cpu.share(kernel, &job, count: (count + 63) / 64, grain: 4096)
+          }
+        }
+      }
+    }
+    return Tensor(type: type, shape: shape, memory: memory, range: 0..<memory.bytes.count)
+  }
+
+  private var packedType: TensorType {
+    switch (code, type) {
+    case (.nf4, .f16): .nf4_F16
+    case (.nf4, .bf16): .nf4_BF16
+    case (.nf4, _): .nf4
+    case (.fp4, .f16): .fp4_F16
+    case (.fp4, .bf16): .fp4_BF16
+    case (.fp4, _): .fp4
+    }
+  }
+}
+
+/// LLM.int8: value = code · absmax of the row / 127.
+package struct Int8Weight: Sendable {
+  /// [outputs, inputs].
+  package let shape: [Int]
+  /// Signed bytes.
+  package let codes: Tensor
+  /// [outputs]
+  package let absmax: [Float]
+
+  package init(shape: [Int], codes: Tensor, absmax: [Float]) {
+    precondition(shape.count == 2 && codes.count == shape[0] * shape[1] && absmax.count == shape[0])
+    self.shape = shape
+    self.codes = codes
+    self.absmax = absmax
+  }
+
+  /// Quantises a matrix [outputs, inputs] of F32, F16 or BF16 as the library's `int8_vectorwise_quant` does after
+  /// its rounding to float16.
+  package init(quantizing tensor: Tensor, on cpu: CPU) throws(LimnError) {
+    let (rows, columns) = (tensor.shape[0], tensor.shape[1])
+    var absmax = [Float](repeating: 0, count: rows)
+    let codes = try Tensor(bytes: rows * columns) { buffer in
+      absmax.withUnsafeMutableBufferPointer { absmax in
+        var job = limn_quantize_job(
+          values: tensor.bytes.baseAddress, type: tensor.type.kernelType!, count: columns, code: 0,
+          codes: buffer.baseAddress, absmax: absmax.baseAddress)
+        cpu.share(cpu.kernels.quantize_int8, &job, count: rows, grain: 8)
+      }
+    }
+    self.init(shape: tensor.shape, codes: codes, absmax: absmax)
+  }
+
+  /// In blocks of 64 where rows are made of whole ones, else in float32.
+  func packed(on cpu: CPU) throws(LimnError) -> Tensor {
+    let fills = shape[1] % 64 == 0
+    let type: TensorType = fills ? .llmInt8 : .f32
+    let memory = try Memory(count: type.byteCount(elements: shape[0] * shape[1])!) {
+      (buffer) throws(LimnError) in
+      withExtendedLifetime(codes.memory) {
+        absmax.withUnsafeBufferPointer { absmax in
+          var job = limn_llm_int8_job(
+            codes: codes.bytes.baseAddress?.assumingMemoryBound(to: Int8.self), absmax: absmax.baseAddress,
+            columns: shape[1], packed: buffer.baseAddress)
+          let kernel: Kernel = fills ? cpu.kernels.pack_int8 : cpu.kernels.expand_int8
+          cpu.share(kernel, &job, count: shape[0], grain: 16)
+        }
+      }
+    }
+    return Tensor(type: type, shape: shape, memory: memory, range: 0..<memory.bytes.count)
+  }
+}
+
+extension CPU {
+  /// Runs a kernel over the items of a job on all threads.
+  fileprivate func share(_ kernel: Kernel, _ job: UnsafeRawPointer, count: Int, grain: Int) {
+    pool.exclusively { pool.run(kernel, job, count: count, grain: grain) }
+  }
+}
+
+extension Tensor {
+  /// Bytes of limn's own.
+  fileprivate init(
+    bytes: Int, fill: (UnsafeMutableRawBufferPointer) -> Void
+  ) throws(LimnError) {
+    let memory = try Memory(count: bytes) { (buffer) throws(LimnError) in fill(buffer) }
+    self.init(type: .u8, shape: [bytes], memory: memory, range: 0..<bytes)
+  }
+}

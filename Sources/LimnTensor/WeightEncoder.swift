@@ -1,0 +1,179 @@
+internal import CLimnKernels
+
+/// What weights lose when they are written in another type: sums over all of their values.
+package struct EncodingLoss: Sendable {
+  /// Σ (x − x̂)²
+  package var error = 0.0
+  /// Σ x²
+  package var norm = 0.0
+
+  package init() {}
+
+  /// The root mean square of the error in units of the weights' own; 0 for weights that are all 0.
+  package var relative: Double { norm > 0 ? (error / norm).squareRoot() : 0 }
+
+  package static func += (a: inout EncodingLoss, b: EncodingLoss) {
+    a.error += b.error
+    a.norm += b.norm
+  }
+}
+
+extension TensorType {
+  /// The code of this type in the kernels that write weights; nil where there is none.
+  var encoding: limn_encoding? {
+    switch self {
+    case .f32: LIMN_ENCODE_F32
+    case .f16: LIMN_ENCODE_F16
+    case .bf16: LIMN_ENCODE_BF16
+    case .q8_0: LIMN_ENCODE_Q8_0
+    case .q4_0: LIMN_ENCODE_Q4_0
+    case .q5_0: LIMN_ENCODE_Q5_0
+    case .q5_1: LIMN_ENCODE_Q5_1
+    case .q4_K: LIMN_ENCODE_Q4_K
+    case .q5_K: LIMN_ENCODE_Q5_K
+    case .q6_K: LIMN_ENCODE_Q6_K
+    default: nil
+    }
+  }
+}
+
+/// Writes weights in another type, on all cores, some rows at a time: memory does not grow with the tensor.
+package final class WeightEncoder {
+  private let pool: ThreadPool
+  private let isa: ISA
+  private var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 64)
+
+  /// About so many bytes of a result are made between two writes.
+  private static let piece = 4 << 20
+
+  /// - Parameters:
+  ///   - threads: nil for the physical cores that this process may use.
+  ///   - isa: nil for the one that LIMN_ISA names, or the best that the machine has.
+  package init(threads: Int? = nil, isa: ISA? = nil) throws(LimnError) {
+    let isa = if let isa { isa } else { try ISA.chosen() }
+    guard isa.isSupported else {
+      throw LimnError(.unavailable, "this machine lacks an instruction set", found: isa.rawValue)
+    }
+    self.isa = isa
+    pool = ThreadPool(threads: max(1, min(threads ?? Machine.defaultThreads, CPU.mostThreads)))
+  }
+
+  deinit { buffer.deallocate() }
+
+  /// Writes a tensor's rows in another type. Where the type is the same, its bytes are passed on.
+  /// - Parameters:
+  ///   - tensor: [rows, …]; a single axis is one row.
+  ///   - order: which row of the tensor becomes each row of the result; nil: all of them as they come.
+  ///   - name: the tensor's, for messages.
+  ///   - write: takes the bytes in their order.
+  /// - Throws: bad data for a type that limn does not read, for values that are not finite or that the type
+  ///   cannot hold, always with the tensor's name; and what `write` throws.
+  package func encode(
+    _ tensor: Tensor, order: [Int32]? = nil, as type: TensorType, name: String,
+    write: (UnsafeRawBufferPointer) throws(LimnError) -> Void
+  ) throws(LimnError) -> EncodingLoss {
+    guard tensor.count > 0 else { return EncodingLoss() }
+    let rows = tensor.shape.count > 1 ? tensor.shape[0] : 1
+    let columns = tensor.count / rows
+    guard let rowBytes = tensor.type.byteCount(elements: columns), rowBytes * rows == tensor.range.count else {
+      throw LimnError.badData("the size and the shape of the tensor \(name) disagree", found: "\(tensor.shape)")
+    }
+    precondition(order?.allSatisfy { $0 >= 0 && $0 < rows } ?? true)
+    if tensor.type == type { return try copy(tensor, order, rowBytes, write) }
+    var path = limn_path()
+    guard let source = tensor.type.kernelType, limn_path_init(&path, isa.code, source, LIMN_FLOAT32) != 0 else {
+      throw LimnError.badData(
+        "the tensor \(name) has a type that limn cannot convert", found: tensor.type.rawValue)
+    }
+    guard let encoding = type.encoding, let encode = limn_encoder(isa.code, encoding),
+      let resultBytes = type.byteCount(elements: columns), columns <= Int(Int32.max)
+    else {
+      throw LimnError.badData(
+        "the rows of the tensor \(name) do not fill whole \(type.rawValue) blocks",
+        expected: "a multiple of \(type.layout.elements)", found: "\(columns)")
+    }
+    let resultRows = order?.count ?? rows
+    let atOnce = max(1, min(resultRows, Self.piece / max(resultBytes, columns * 2)))
+    reserve(atOnce * resultBytes)
+    var losses = [limn_loss](repeating: limn_loss(), count: atOnce)
+    var total = EncodingLoss()
+    for start in stride(from: 0, to: resultRows, by: atOnce) {
+      let count = min(atOnce, resultRows - start)
+      withExtendedLifetime(tensor.memory) {
+        let first = tensor.bytes.baseAddress!
+        let all = order ?? []
+        all.withUnsafeBufferPointer { order in
+          losses.withUnsafeMutableBufferPointer { losses in
+            withUnsafePointer(to: path) { path in
+              var job = limn_encode_job(
+                source: path, weight: order.isEmpty ? first + start * rowBytes : first, row_bytes: rowBytes,
+                order: order.isEmpty ? nil : order.baseAddress! + start, columns: columns, encode: encode,
+                result: buffer.baseAddress!, result_row_bytes: resultBytes, losses: losses.baseAddress!)
+              let scratch = limn_encode_scratch(&job)
+              pool.exclusively { pool.run(limn_encode_rows(isa.code), &job, count: count, scratch: scratch) }
+            }
+          }
+        }
+      }
+      for row in 0..<count { try add(losses[row], to: &total, type, name) }
+      try write(UnsafeRawBufferPointer(rebasing: buffer[..<(count * resultBytes)]))
+      if order == nil { release(tensor, start * rowBytes..<(start + count) * rowBytes) }
+    }
+    return total
+  }
+
+  private func add(
+    _ loss: limn_loss, to total: inout EncodingLoss, _ type: TensorType, _ name: String
+  ) throws(LimnError) {
+    guard !loss.norm.isNaN else {
+      throw LimnError.badData(
+        "the tensor \(name) holds a value that is no number", expected: "finite weights", found: "NaN or infinity",
+        remedy: "fetch the file again; if it is whole, its training went wrong")
+    }
+    guard loss.error.isFinite else {
+      throw LimnError.badData(
+        "the tensor \(name) holds values too large for \(type.rawValue)", remedy: "choose F32 or BF16")
+    }
+    total.error += loss.error
+    total.norm += loss.norm
+  }
+
+  private func copy(
+    _ tensor: Tensor, _ order: [Int32]?, _ rowBytes: Int,
+    _ write: (UnsafeRawBufferPointer) throws(LimnError) -> Void
+  ) throws(LimnError) -> EncodingLoss {
+    defer { withExtendedLifetime(tensor.memory) {} }
+    let bytes = tensor.bytes
+    guard let order else {
+      for start in stride(from: 0, to: bytes.count, by: Self.piece) {
+        let piece = start..<min(start + Self.piece, bytes.count)
+        try write(UnsafeRawBufferPointer(rebasing: bytes[piece]))
+        release(tensor, piece)
+      }
+      return EncodingLoss()
+    }
+    let atOnce = max(1, Self.piece / rowBytes)
+    reserve(min(atOnce, order.count) * rowBytes)
+    for start in stride(from: 0, to: order.count, by: atOnce) {
+      let rows = order[start..<min(start + atOnce, order.count)]
+      for (place, row) in rows.enumerated() {
+        buffer.baseAddress!.advanced(by: place * rowBytes)
+          .copyMemory(from: bytes.baseAddress! + Int(row) * rowBytes, byteCount: rowBytes)
+      }
+      try write(UnsafeRawBufferPointer(rebasing: buffer[..<(rows.count * rowBytes)]))
+    }
+    return EncodingLoss()
+  }
+
+  /// Nobody reads these bytes of the tensor again.
+  private func release(_ tensor: Tensor, _ range: Range<Int>) {
+    tensor.memory.release(
+      tensor.range.lowerBound + range.lowerBound..<tensor.range.lowerBound + range.upperBound)
+  }
+
+  private func reserve(_ count: Int) {
+    guard buffer.count < count else { return }
+    buffer.deallocate()
+    buffer = .allocate(byteCount: count, alignment: 64)
+  }
+}

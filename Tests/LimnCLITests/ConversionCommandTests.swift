@@ -1,0 +1,65 @@
+import Foundation
+import Testing
+
+private let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+  .appendingPathComponent("Fixtures").path
+private let tinyModel = fixtures + "/Models/checkpoints/llama-mha"
+private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
+
+@Suite struct ConversionCommandTests {
+  private let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+
+  @Test("quantize writes a pair that ask opens, and reports what each tensor lost")
+  func quantize() throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let outcome = try limn("quantize", tinyModel, "--to", "q4_k_m", "--output", folder, "--report")
+    #expect(outcome.code == 0, "\(outcome.err)")
+    let pair = folder + "/llama-mha-Q4_K_M.gguf"
+    #expect(outcome.out.hasPrefix(pair + "\n" + folder + "/llama-mha-mmproj-f16.gguf\n"))
+    #expect(outcome.out.contains("worst"))
+    let answer = try limn("ask", "hello", "--model", pair, "--max-tokens", "2")
+    #expect(answer.code == 0, "\(answer.err)")
+    let again = try limn("quantize", tinyModel, "--to", "Q4_K_M", "--output", folder)
+    #expect(again.code == 2 && again.errorLines.count == 1 && again.err.contains("--force"))
+    #expect(try limn("quantize", tinyModel, "--to", "Q4_K_M", "--output", folder, "--force").code == 0)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 2)
+  }
+
+  @Test("convert writes a folder that ask opens")
+  func convert() throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let outcome = try limn("convert", tinyModel, "--to", "hf", "--type", "bf16", "--output", folder)
+    #expect(outcome.code == 0, "\(outcome.err)")
+    #expect(try limn("ask", "hello", "--model", folder, "--max-tokens", "2").code == 0)
+  }
+
+  @Test(
+    "wrong usage ends with 2 and says what is wrong",
+    arguments: [
+      ["quantize", "x"], ["quantize", "x", "--to", "Q3", "--output", "y"],
+      ["quantize", "x", "--to", "Q8_0", "--output", "y", "--vision", "Q4_0"],
+      ["quantize", "x", "--to", "Q8_0", "--output", "y", "--scenes", "z"],
+      ["quantize", "x", "--to", "Q8_0", "--output", "y", "--threads", "0"],
+      ["convert", "x", "--to", "onnx", "--output", "y"], ["convert", "x", "--to", "gguf"],
+      ["convert", "x", "--to", "hf", "--output", "y", "--type", "Q8_0"],
+    ])
+  func usage(_ arguments: [String]) throws {
+    let outcome = try limn(arguments)
+    #expect(outcome.code == 2 && !outcome.err.isEmpty && outcome.out.isEmpty)
+  }
+
+  @Test("what is not there, cannot be converted or cannot be written ends with one line")
+  func refusals() throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    for (arguments, code) in [
+      (["quantize", "/nowhere/model", "--to", "Q8_0", "--output", folder], Int32(66)),
+      (["convert", textOnly, "--to", "hf", "--output", folder], 65),
+      (["convert", fixtures + "/Models/checkpoints/llama-rope-linear", "--to", "gguf", "--output", folder], 65),
+      (["convert", tinyModel, "--to", "gguf", "--output", "/proc/nowhere"], 69),
+    ] {
+      let outcome = try limn(arguments)
+      #expect(outcome.code == code && outcome.errorLines.count == 1 && outcome.out.isEmpty, "\(outcome.err)")
+      #expect(!FileManager.default.fileExists(atPath: folder))
+    }
+  }
+}

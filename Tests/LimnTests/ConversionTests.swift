@@ -1,0 +1,183 @@
+import Foundation
+import Limn
+import LimnFiles
+import LimnImage
+import LimnTensor
+import LimnText
+import Testing
+
+/// A folder that is removed with the test.
+private final class TemporaryFolder {
+  let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  var names: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() }
+}
+
+private func run(_ conversion: Conversion, replaces: Bool = false) throws {
+  _ = try conversion.run(try WeightEncoder(threads: 2), replaces: replaces) { _, _ in }
+}
+
+@Suite struct ConversionTests {
+  /// Models that GGUF has no words for: the class token among the features, RoPE that grows with the length; and
+  /// towers, projectors and quantised weights that limn does not write.
+  private static let beyondGGUF = [
+    "llama-rope-linear", "llama-rope-dynamic", "original-mistral", "siglip", "siglip-default", "vipllava",
+    "vipllava-layers", "mipha", "mipha-padded", "gguf-siglip", "gguf-yi", "bnb-nf4", "bnb-int8",
+  ]
+  /// Those of them that do not become folders of transformers either.
+  private static let beyondHuggingFace = [
+    "mipha", "mipha-padded", "gguf-siglip", "gguf-yi", "bnb-nf4", "bnb-int8",
+  ]
+  /// Readers of GGUF ignore Mistral's and Phi-3's window, and the prompts here are longer than it.
+  private static let windowed = ["mistral-window", "next-mistral", "phi3"]
+
+  private static func checkpoint(_ testCase: ModelCase) -> String {
+    testCase.model.split(separator: "/").last.map(String.init) ?? ""
+  }
+
+  private func greedyText(
+    _ testCase: ModelCase, _ model: String, _ preprocess: PreprocessPolicy? = nil
+  ) async throws -> String {
+    var options = LoadOptions()
+    options.compute = .exact
+    options.preprocess = preprocess ?? testCase.preprocess
+    options.context = 1024
+    let converted = try await VisionLanguageModel.load(model, options: options)
+    let answer = try await converted.answer(testCase.question()) { _ in }
+    return answer.text.trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  @Test(
+    "a model converted to GGUF, and from there to Hugging Face's layout, still gives the reference's greedy text",
+    arguments: ModelCase.all)
+  func greedyText(_ testCase: ModelCase) async throws {
+    let folder = TemporaryFolder()
+    let expected = testCase.greedyText.trimmingCharacters(in: .whitespacesAndNewlines)
+    let name = Self.checkpoint(testCase)
+    let config = try Checkpoint.open(testCase.model, mmproj: testCase.projectorFile).config
+    func gguf() throws -> Conversion {
+      try Conversion.gguf(
+        testCase.model, mmproj: testCase.projectorFile, format: .f32, vision: .f32, output: folder.path + "/m.gguf")
+    }
+    func huggingFace() throws -> Conversion {
+      try Conversion.huggingFace(
+        testCase.model, mmproj: testCase.projectorFile, type: .f32, output: folder.path + "/hf")
+    }
+    if Self.beyondGGUF.contains(name) || Self.beyondGGUF.contains(testCase.name) {
+      #expect(throws: LimnError.self) { try gguf() }
+    } else {
+      try run(try gguf())
+      let pair = folder.path + "/m.gguf"
+      if !Self.windowed.contains(name) {
+        #expect(try await greedyText(testCase, pair) == expected, "gguf")
+      }
+      if folder.names.count == 2 {
+        try run(try Conversion.huggingFace(pair, mmproj: nil, type: .f32, output: folder.path + "/again"))
+        // GGUF does not say that pictures are cropped: by way of it they are padded, as LLaVA was trained.
+        let crops = testCase.preprocess == .hf && config.family == .llava
+        if !Self.windowed.contains(name) {
+          let text = try await greedyText(testCase, folder.path + "/again", crops ? .crop : nil)
+          #expect(text == expected, "gguf, then hf")
+        }
+      }
+    }
+    guard config.vision != nil else { return }
+    guard !Self.beyondHuggingFace.contains(testCase.name) else {
+      #expect(throws: LimnError.self) { try huggingFace() }
+      return
+    }
+    try run(try huggingFace())
+    #expect(try await greedyText(testCase, folder.path + "/hf") == expected, "hf")
+  }
+
+  @Test("the demo model as a pair in F16 answers as before, word for word")
+  func demo() async throws {
+    let folder = TemporaryFolder()
+    try run(
+      try Conversion.gguf(try DemoModel.path(), mmproj: nil, format: .f16, vision: .f16, output: folder.path))
+    #expect(folder.names == ["limn-demo-f16.gguf", "limn-demo-mmproj-f16.gguf"])
+    var options = LoadOptions()
+    options.compute = .exact
+    let demo = try await VisionLanguageModel.load(try DemoModel.path(), options: options)
+    let pair = try await VisionLanguageModel.load(folder.path + "/limn-demo-f16.gguf", options: options)
+    let scenes = ModelCase.root + "/../Demo"
+    let questions = try JSON.parse(file: scenes + "/questions.json").array ?? []
+    #expect(questions.count == 400)
+    for row in questions.enumerated().filter({ $0.offset % 40 == 0 }).map(\.element) {
+      let image = ImageSource.path(scenes + "/" + (row["image"]?.string ?? ""))
+      let question = row["question"]?.string ?? ""
+      let before = try await demo.ask(question, images: [image])
+      #expect(try await pair.ask(question, images: [image]).text == before.text)
+    }
+  }
+
+  @Test("each tensor gets the type that llama-quantize gives it")
+  func mixes() throws {
+    let file = ModelCase.root + "/../Files/mixes.json"
+    let models = try #require(try JSON.parse(file: file).array)
+    #expect(models.count == 4)
+    for model in models {
+      let layers = try #require(model["layers"]?.int)
+      let isTied = try #require(model["tied"]?.bool)
+      for (kind, types) in try #require(model["types"]?.object).members {
+        let format = try #require(WeightFormat(name: kind))
+        for (name, type) in try #require(types.object).members {
+          let shape = (model["shapes"]?[name]?.array ?? []).compactMap(\.int)
+          let chosen = format.type(of: name, shape: shape, layers: layers, isTied: isTied)
+          #expect(chosen.rawValue == type.string, "\(kind) \(name)")
+        }
+      }
+    }
+  }
+
+  @Test("quantising in one step and by way of F32 GGUF gives the same weights")
+  func twoWays() throws {
+    let folder = TemporaryFolder()
+    let demo = try DemoModel.path()
+    try run(
+      try Conversion.gguf(demo, mmproj: nil, format: .q4_K_M, vision: .q8_0, output: folder.path + "/a.gguf"))
+    try run(try Conversion.gguf(demo, mmproj: nil, format: .f32, vision: .f32, output: folder.path + "/f.gguf"))
+    try run(
+      try Conversion.gguf(
+        folder.path + "/f.gguf", mmproj: folder.path + "/f-mmproj-f32.gguf", format: .q4_K_M, vision: .q8_0,
+        output: folder.path + "/b.gguf"))
+    for (one, two) in [("a.gguf", "b.gguf"), ("a-mmproj-Q8_0.gguf", "b-mmproj-Q8_0.gguf")] {
+      let first = try GGUF(path: folder.path + "/" + one)
+      let second = try GGUF(path: folder.path + "/" + two)
+      #expect(first.tensors.map(\.name) == second.tensors.map(\.name))
+      for (a, b) in zip(first.tensors, second.tensors) {
+        #expect(a.tensor.type == b.tensor.type && a.tensor.bytes.elementsEqual(b.tensor.bytes), "\(a.name)")
+      }
+    }
+  }
+
+  @Test("a conversion that is cancelled, or meets a weight that is no number, leaves nothing behind")
+  func nothingBehind() async throws {
+    let folder = TemporaryFolder()
+    let conversion = try Conversion.gguf(
+      try DemoModel.path(), mmproj: nil, format: .q4_K_M, vision: .f16, output: folder.path + "/deep/er")
+    let task = Task {
+      _ = try conversion.run(try WeightEncoder(threads: 1), replaces: false) { share, _ in
+        if share > 0.5 { withUnsafeCurrentTask { $0?.cancel() } }
+      }
+    }
+    let error = await #expect(throws: LimnError.self) { try await task.value }
+    #expect(error?.kind == .interrupted)
+    #expect(!FileManager.default.fileExists(atPath: folder.path + "/deep"))
+  }
+
+  @Test("files that are there are replaced only if asked to")
+  func replacing() throws {
+    let folder = TemporaryFolder()
+    let conversion = try Conversion.huggingFace(
+      try DemoModel.path(), mmproj: nil, type: .bf16, output: folder.path)
+    try run(conversion)
+    let error = #expect(throws: LimnError.self) { try run(conversion) }
+    #expect(error?.kind == .usage && error?.remedy?.contains("--force") == true)
+    try run(conversion, replaces: true)
+    let config = try JSON.parse(file: folder.path + "/config.json")
+    #expect(config["dtype"]?.string == "bfloat16" && config["image_token_index"]?.int == 4)
+  }
+}
