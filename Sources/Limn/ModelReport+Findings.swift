@@ -138,7 +138,9 @@ extension ReportParts {
   private func shape(_ name: String) -> [Int]? {
     let full = "multi_modal_projector." + name
     let tensor = checkpoint?.tensors[full] ?? survey.tensors.first { $0.modelName == full }?.tensor
-    return tensor?.shape.count == 2 ? tensor?.shape : nil
+    // Codes of bitsandbytes lie in another shape than the matrix.
+    if let quantized = checkpoint?.quantized[full] { return quantized.shape }
+    return tensor?.shape.count == 2 && tensor?.type != .u8 ? tensor?.shape : nil
   }
 
   private var projectorWidth: Finding? {

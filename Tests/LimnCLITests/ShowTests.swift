@@ -163,6 +163,19 @@ import Testing
     expect(try show(copy.path).finding("image_token"), ["warning", "300", "ordinary"])
   }
 
+  @Test(
+    "a model in parts, or quantised by bitsandbytes, is described as a whole",
+    arguments: [
+      ("lora-original", "984", "put_together_with"), ("projector-only", "984", "put_together_with"),
+      ("xtuner-lora", "984", "put_together_with"), ("bnb-nf4", "8320", "files"),
+    ])
+  func inParts(name: String, projector: String, fact: String) throws {
+    let report = try show(path(name))
+    #expect(report.code == 0 && report.problem == nil && report.finding("projector") == nil)
+    #expect((report.facts["parameters"] as? String)?.hasSuffix("projector \(projector)") == true)
+    #expect(report.facts[fact] != nil)
+  }
+
   @Test("a projector of another model is explained, and ends as asking would")
   func projector() throws {
     let arguments = [path("gguf/phi3-eos.gguf"), "--mmproj", path("gguf/towers/mmproj-recent.gguf")]
