@@ -10,6 +10,7 @@
 #include "kernels.h"
 #include "simd.h"
 #include "bitsandbytes.h"
+#include "one_token_32.h"
 #if defined(__x86_64__)
   #include <immintrin.h>
 #endif
@@ -228,6 +229,34 @@ LIMN_UNPACK_4BIT(nf4, 0, avx512)
 LIMN_UNPACK_4BIT(fp4, 1, avx512)
 #endif
 
+#if defined(__x86_64__)
+// MARK: One token, AVX-512 VNNI
+
+LIMN_TARGET_VNNI LIMN_INLINE __m512i load_4bit(const uint8_t *at, __m512i table, float d[2]) {
+  memcpy(d, at, sizeof(float));
+  d[1] = d[0];
+  const __m512i both = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(at + offsetof(limn_block_4bit, q))));
+  const __m512i shift = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
+  return _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srlv_epi16(both, shift), _mm512_set1_epi8(15)));
+}
+LIMN_TARGET_VNNI LIMN_INLINE __m512i load_int8(const uint8_t *at, __m512i table, float d[2]) {
+  memcpy(d, at, sizeof(float));
+  d[1] = d[0];
+  return _mm512_xor_si512(_mm512_loadu_si512(at + offsetof(limn_block_int8, q)), table);
+}
+
+  #define LIMN_ONE(name, block, table, step, load)                                                               \
+    LIMN_TARGET_VNNI static void one_##name##_vnni(                                                              \
+      const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y,           \
+      void *scratch) {                                                                                           \
+      multiply_one_32(weight, row_bytes, rows, columns, x, y, scratch, sizeof(block), table, step, load);        \
+    }
+  #define LIMN_TABLE(code) _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bytes[code]))
+LIMN_ONE(nf4, limn_block_4bit, LIMN_TABLE(0), 1 / steps[0], load_4bit)
+LIMN_ONE(fp4, limn_block_4bit, LIMN_TABLE(1), 1 / steps[1], load_4bit)
+LIMN_ONE(int8, limn_block_int8, _mm512_set1_epi8((char)0x80), 1.0f / 127, load_int8)
+#endif
+
 // MARK: The paths
 
 static void unpack_nf4_scalar(
@@ -263,6 +292,7 @@ int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = is_nf4 ? unpack_nf4_avx2 : unpack_fp4_avx2;
   if (isa == LIMN_AVX512) path->unpack = is_nf4 ? unpack_nf4_avx512 : unpack_fp4_avx512;
+  if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = is_nf4 ? one_nf4_vnni : one_fp4_vnni;
 #endif
   return arithmetic == LIMN_INT8;
 }
@@ -276,5 +306,8 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
   }
   limn_products_int8_32(path, isa);
   path->unpack = LIMN_PICK(isa, unpack_int8);
+#if defined(__x86_64__)
+  if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = one_int8_vnni;
+#endif
   return arithmetic == LIMN_INT8;
 }

@@ -28,7 +28,10 @@ typedef struct {
   float sums[LIMN_TILE_TOKENS][LIMN_PANEL_ROWS];
 } tile_sums;
 
-static int takes_one(const limn_linear_job *j) { return j->tokens == 1 && j->path->multiply_one; }
+/// Rows are taken 64 columns at a time then.
+static int takes_one(const limn_linear_job *j) {
+  return j->tokens == 1 && j->path->multiply_one && j->columns % 64 == 0;
+}
 
 size_t limn_linear_scratch(const limn_linear_job *job) {
   const size_t blocks = (size_t)(job->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;

@@ -3,6 +3,7 @@
 //   bytes  0–1   d, float16
 //   bytes  2–33  q, 32 signed bytes                      weight = q · d
 #include "kernels.h"
+#include "one_token_32.h"
 #include "simd.h"
 
 typedef struct {
@@ -63,6 +64,23 @@ LIMN_INSTANCES(
   unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
   (path, weight, row_bytes, rows, columns, panel))
 
+#if defined(__x86_64__)
+// MARK: One token, AVX-512 VNNI
+
+LIMN_TARGET_VNNI LIMN_INLINE __m512i load_pair(const uint8_t *at, __m512i table, float d[2]) {
+  const block *b = (const block *)at;
+  d[0] = _cvtsh_ss(load_u16(b[0].d));
+  d[1] = _cvtsh_ss(load_u16(b[1].d));
+  const __m512i low = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)b[0].q));
+  return _mm512_xor_si512(_mm512_inserti64x4(low, _mm256_loadu_si256((const __m256i *)b[1].q), 1), table);
+}
+LIMN_TARGET_VNNI static void multiply_one_vnni(
+  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) {
+  multiply_one_32(
+    weight, row_bytes, rows, columns, x, y, scratch, 2 * sizeof(block), _mm512_set1_epi8((char)0x80), 1, load_pair);
+}
+#endif
+
 int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
@@ -72,5 +90,8 @@ int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   }
   limn_products_int8_32(path, isa);
   path->unpack = LIMN_PICK(isa, unpack);
+#if defined(__x86_64__)
+  if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
+#endif
   return arithmetic == LIMN_INT8;
 }

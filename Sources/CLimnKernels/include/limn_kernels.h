@@ -63,7 +63,7 @@ enum {
   LIMN_PANEL_ROWS = 16,   // weight rows that are unpacked side by side
   LIMN_BLOCK = 256,       // columns that are multiplied between two visits to the float accumulators
   LIMN_TILE_TOKENS = 12,  // tokens that a multiply call takes at most
-  LIMN_ONE_SCRATCH = 256 + 192,  // bytes per block of `multiply_one`: activations laid anew, and sums
+  LIMN_ONE_SCRATCH = 1056,  // bytes per block of `multiply_one`: sums and scales of 16 rows, and what belongs to x
 };
 
 /// Whether this machine and its operating system can run an instruction set.
@@ -98,7 +98,7 @@ typedef struct limn_path {
   void (*unpack)(
     const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   limn_multiply *multiply;
-  /// y[r] = Σₖ x[k] · weight[r, k] for one prepared token and any number of rows, with the bits of `multiply`; NULL
+  /// y[r] = Σₖ x[k] · weight[r, k] for one prepared token, any number of rows and a multiple of 64 columns, with the bits of `multiply`; NULL
   /// where that is the way for one token, too. `scratch` has LIMN_ONE_SCRATCH bytes for each block of columns.
   void (*multiply_one)(
     const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch);
