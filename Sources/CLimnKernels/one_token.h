@@ -46,7 +46,7 @@ typedef struct {
   int32_t *d;      // the halves d, and dmin above it
 } limn_one_k;
 
-/// 16 blocks at a time have their place: `columns` + 192 bytes for each of them.
+/// Takes 192 bytes for each block, their number rounded up to whole 16s.
 LIMN_INLINE limn_one_k one_k(void *scratch, ptrdiff_t columns) {
   const ptrdiff_t wide = (columns / LIMN_BLOCK + 15) & ~15;
   int32_t *all = scratch;

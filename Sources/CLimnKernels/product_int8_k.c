@@ -1,4 +1,4 @@
-// Products of int8 panels with integer scales, in blocks of 256 columns (Q4_K, Q6_K):
+// Products of int8 panels with integer scales, in blocks of 256 columns (the K formats, IQ1 to IQ3, TQ):
 //
 //   Σₖ weight · x ≈ d · dx · Σ_g scale[g] · (Σ_{k in g} q · xq)  −  dmin · dx · Σ_g min[g] · (Σ_{k in g} xq)
 //
@@ -136,7 +136,7 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
   }
 }
 
-// MARK: AVX2: 8 rows in a register; u8 · s8 pairs stay within 16 bits, since q < 64
+// MARK: AVX2: 8 rows in a register; u8 · s8 pairs stay within 16 bits, since q ≤ 128
 
 LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   const limn_panel_k *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,

@@ -11,6 +11,7 @@
 //   weight = (d · scale) · q − (dmin · minimum)
 #include "kernels.h"
 #include "one_token.h"
+#include "scales_k.h"
 #include "simd.h"
 
 typedef struct {
@@ -21,21 +22,12 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == 144, "Q4_K block");
 
-LIMN_INLINE int scale_of(const block *b, int group) {
-  const uint8_t *s = b->scales;
-  return group < 4 ? s[group] & 63 : (s[group + 4] & 15) | (s[group - 4] >> 6) << 4;
-}
-LIMN_INLINE int min_of(const block *b, int group) {
-  const uint8_t *s = b->scales;
-  return group < 4 ? s[group + 4] & 63 : s[group + 4] >> 4 | (s[group] >> 6) << 4;
-}
-
 static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
   for (int start = 0; start < columns; start += LIMN_BLOCK, b++) {
     const float d = float_from_half(load_u16(b->d)), dmin = float_from_half(load_u16(b->dmin));
     for (int g = 0; g < 8; g++) {
-      const float scale = d * (float)scale_of(b, g), min = dmin * (float)min_of(b, g);
+      const float scale = d * (float)scale_of(b->scales, g), min = dmin * (float)min_of(b->scales, g);
       const uint8_t *q = b->q + g / 2 * 32;
       float *out = values + start + g * 32;
       for (int i = 0; i < 32; i++) out[i] = scale * (float)(q[i] >> g % 2 * 4 & 15) - min;
@@ -57,8 +49,8 @@ static void unpack_scalar(
     w->d[r] = float_from_half(load_u16(b->d));
     w->dmin[r] = float_from_half(load_u16(b->dmin));
     for (int g = 0; g < 8; g++) {
-      w->scale[g][r] = scale_of(b, g);
-      w->min[g / 2][r][g % 2] = (int16_t)min_of(b, g);
+      w->scale[g][r] = scale_of(b->scales, g);
+      w->min[g / 2][r][g % 2] = (int16_t)min_of(b->scales, g);
     }
     for (int k = 0; k < LIMN_BLOCK; k++)
       w->q[k / 4][r][k % 4] = b->q[k / 64 * 32 + k % 32] >> k / 32 % 2 * 4 & 15;
@@ -77,13 +69,7 @@ LIMN_INLINE void unpack_body(
   v_load_words(row, 0, head);
   v_store(w->d, v_float_from_half(head[0] & 0xffff));
   v_store(w->dmin, v_float_from_half(head[0] >> 16 & 0xffff));
-  const v16i scales[2] = {head[1] & 0x3f3f3f3f, (head[3] & 0x0f0f0f0f) | (head[1] >> 2 & 0x30303030)};
-  const v16i mins[2] = {head[2] & 0x3f3f3f3f, (head[3] >> 4 & 0x0f0f0f0f) | (head[2] >> 2 & 0x30303030)};
-  LIMN_UNROLL for (int g = 0; g < 8; g++) v_store_bytes(w->scale[g], scales[g / 4] >> g % 4 * 8 & 0xff);
-  LIMN_UNROLL for (int g = 0; g < 8; g += 2) {
-    const v16i pair = mins[g / 4] >> g % 4 * 8;
-    v_store_bytes(w->min[g / 2], (pair & 0xff) | (pair << 8 & 0xff0000));
-  }
+  v_store_scales(head + 1, w);
   for (int part = 0; part < 2; part++) {
     v16i q[16];
     LIMN_UNROLL for (int r = 0; r < 16; r++) q[r] = v_load_bytes(row[r] + offsetof(block, q) + part * 64);

@@ -191,8 +191,8 @@ package final class CPU: Backend, @unchecked Sendable {
         limn_attention_job(
           path: nil, unpack: nil, q: q.pointer, keys: cache.keys(layer: layer),
           values: cache.values(layer: layer), type: cache.storage.kernelType,
-          position_bytes: cache.positionBytes, head_bytes: cache.headBytes, causal: 1, tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
-          first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale,
+          position_bytes: cache.positionBytes, head_bytes: cache.headBytes, causal: 1, tokens: q.rows,
+          heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize, first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale,
           y: y.pointer),
         q, y)
     }
