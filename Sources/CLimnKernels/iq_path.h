@@ -79,7 +79,7 @@ LIMN_INLINE int path_of(limn_path *path, limn_isa isa, limn_arithmetic arithmeti
     limn_products_float32(path, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, GROUP);
+  limn_products_int8_k(path, isa, GROUP, 128);
   path->unpack = LIMN_PICK(isa, unpack);
   return arithmetic == LIMN_INT8;
 }

@@ -57,6 +57,24 @@ void limn_products_float32(limn_path *path, limn_isa isa);
 /// The same for bfloat16, from F32, F16 or BF16; returns 0 where the instruction set has no such product.
 int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type);
 
+// MARK: int16 with a float scale for every row and block: panels [column / 2][row][2]
+
+/// weight[r, k] ≈ d[r] · q, |q| ≤ 2047
+typedef struct {
+  int16_t q[LIMN_BLOCK / 2][LIMN_PANEL_ROWS][2];
+  float d[LIMN_PANEL_ROWS];
+} limn_panel_16;
+
+/// x[k] ≈ d · q, |q| ≤ 4095
+typedef struct {
+  int16_t q[LIMN_BLOCK];
+  float d;
+  float unused[15];
+} limn_x_16;
+
+/// The same as limn_products_float32; returns 0 where the instruction set has pairs of bfloat16, or no vectors for this.
+int limn_products_int16(limn_path *path, limn_isa isa);
+
 // MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4, bitsandbytes'
 
 /// weight[r, k] = d[k / 32][r] · (q − offset)
@@ -124,9 +142,9 @@ typedef struct {
 /// such product.
 int limn_products_requantized(limn_path *path, limn_isa isa, int group, int largest_q);
 
-/// `group` is 16 or 32. The integers are exact: |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, or scales of 5
-/// and q of 7. q ≤ 128, so that two products fit 16 bits.
-void limn_products_int8_k(limn_path *path, limn_isa isa, int group);
+/// `group` is 16 or 32, q ≤ largest_q ≤ 128, so that two products fit 16 bits. The integers are exact:
+/// |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, or scales of 5 and q of 7.
+void limn_products_int8_k(limn_path *path, limn_isa isa, int group, int largest_q);
 
 // MARK: Attention
 

@@ -53,31 +53,96 @@ LIMN_INLINE limn_one_k one_k(void *scratch, ptrdiff_t columns) {
   return (limn_one_k){wide, all, all + 16 * wide, all + 32 * wide};
 }
 
+LIMN_INLINE void v_load_columns(const int32_t *rows, ptrdiff_t wide, v16i columns[16]) {
+  LIMN_UNROLL for (int r = 0; r < 16; r++) columns[r] = v_load_bytes(rows + r * wide);
+  v_transpose(columns);
+}
+
 /// y[r] = Σ over blocks, in ascending order, of d · dx · total − dmin · dx · low.
-LIMN_TARGET_VNNI LIMN_INLINE void finish_one_k(
-  const limn_one_k *one, const limn_x_k *x, ptrdiff_t blocks, int rows, float *y) {
-  __m512 sum = _mm512_setzero_ps();
+LIMN_INLINE void finish_one_k(const limn_one_k *one, const limn_x_k *x, ptrdiff_t blocks, int rows, float *y) {
+  v16f sum = v_splat(0);
   for (ptrdiff_t first = 0; first < blocks; first += 16) {
     v16i total[16], low[16], d[16];
-    LIMN_UNROLL for (int r = 0; r < 16; r++) {
-      const ptrdiff_t at = r * one->wide + first;
-      total[r] = (v16i)_mm512_loadu_si512(one->total + at);
-      low[r] = (v16i)_mm512_loadu_si512(one->low + at);
-      d[r] = (v16i)_mm512_loadu_si512(one->d + at);
-    }
-    v_transpose(total);
-    v_transpose(low);
-    v_transpose(d);
+    v_load_columns(one->total + first, one->wide, total);
+    v_load_columns(one->low + first, one->wide, low);
+    v_load_columns(one->d + first, one->wide, d);
     const int count = blocks - first < 16 ? (int)(blocks - first) : 16;
     for (int i = 0; i < count; i++) {
-      const __m512 dx = _mm512_set1_ps(x[first + i].d);
-      const __m512i halves = (__m512i)d[i];
-      const __m512 dw = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves));
-      const __m512 dmin = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(halves, 16)));
-      sum = _mm512_fmadd_ps(_mm512_mul_ps(dw, dx), _mm512_cvtepi32_ps((__m512i)total[i]), sum);
-      sum = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), _mm512_cvtepi32_ps((__m512i)low[i]), sum);
+      const v16f dx = v_splat(x[first + i].d);
+      const v16f dw = v_float_from_half(d[i] & 0xffff), dmin = v_float_from_half(d[i] >> 16 & 0xffff);
+      sum = v_fma(dw * dx, __builtin_convertvector(total[i], v16f), sum);
+      sum = v_fma(-(dmin * dx), __builtin_convertvector(low[i], v16f), sum);
     }
   }
-  _mm512_mask_storeu_ps(y, (__mmask16)((1u << rows) - 1), sum);
+  v_store_part(y, sum, rows);
+}
+
+// MARK: AVX2
+
+/// The lanes of each of 8 vectors, added up.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_lanes_avx2(const __m256i v[8]) {
+  __m256i a[4], b[2];
+  LIMN_UNROLL for (int i = 0; i < 4; i++) a[i] = _mm256_hadd_epi32(v[2 * i], v[2 * i + 1]);
+  LIMN_UNROLL for (int i = 0; i < 2; i++) b[i] = _mm256_hadd_epi32(a[2 * i], a[2 * i + 1]);
+  return _mm256_add_epi32(_mm256_permute2x128_si256(b[0], b[1], 0x20), _mm256_permute2x128_si256(b[0], b[1], 0x31));
+}
+
+LIMN_TARGET_AVX2 LIMN_INLINE void fetch_avx2(const void *at, int bytes) {
+  LIMN_UNROLL for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)at + LIMN_FETCH_AHEAD + i, _MM_HINT_T0);
+}
+
+/// Lanes that add up to what a block comes to.
+typedef struct {
+  __m256i total, low;
+  uint32_t d;  // as in limn_one_k
+} limn_dots_k;
+
+/// `dots` are those of a format's blocks of `block_bytes`.
+LIMN_TARGET_AVX2 LIMN_INLINE void multiply_one_k_avx2(
+  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y, void *scratch,
+  const size_t block_bytes, limn_dots_k (*dots)(const void *block, const limn_x_k *x)) {
+  const limn_x_k *x = prepared;
+  const ptrdiff_t blocks = columns / LIMN_BLOCK;
+  const limn_one_k one = one_k(scratch, columns);
+  for (ptrdiff_t first = 0; first < rows; first += 16) {
+    const int count = rows - first < 16 ? (int)(rows - first) : 16;
+    for (int r = 0; r < count; r++) {
+      const char *b = (const char *)weight + (size_t)(first + r) * row_bytes;
+      for (ptrdiff_t start = 0; start < blocks; start += 8) {
+        __m256i total[8], low[8];
+        const ptrdiff_t place = r * one.wide + start;
+        const int part = blocks - start < 8 ? (int)(blocks - start) : 8;
+        LIMN_UNROLL for (int i = 0; i < 8; i++) total[i] = low[i] = _mm256_setzero_si256();
+        for (int i = 0; i < part; i++, b += block_bytes) {
+          fetch_avx2(b, (int)block_bytes);
+          const limn_dots_k found = dots(b, x + start + i);
+          total[i] = found.total;
+          low[i] = found.low;
+          one.d[place + i] = (int32_t)found.d;
+        }
+        _mm256_storeu_si256((__m256i *)(one.total + place), sum_lanes_avx2(total));
+        _mm256_storeu_si256((__m256i *)(one.low + place), sum_lanes_avx2(low));
+      }
+    }
+    finish_one_k(&one, x, blocks, count, y + first);
+  }
+}
+
+/// An instance of it.
+#define LIMN_ONE_K_AVX2(block, dots)                                                                               \
+  LIMN_TARGET_AVX2 static void multiply_one_avx2(                                                                  \
+    const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) { \
+    multiply_one_k_avx2(weight, row_bytes, rows, columns, x, y, scratch, sizeof(block), dots);                     \
+  }
+
+/// 16 signed bytes as words: those of even places in the lower half, of odd ones in the upper.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i even_odd_avx2(__m128i numbers) {
+  return _mm256_cvtepi8_epi16(
+    _mm_shuffle_epi8(numbers, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)));
+}
+
+/// In each half, word g in all places.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i spread_avx2(__m256i numbers, const int g) {
+  return _mm256_shuffle_epi8(numbers, _mm256_set1_epi16((int16_t)(2 * g | (2 * g + 1) << 8)));
 }
 #endif

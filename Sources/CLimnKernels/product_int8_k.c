@@ -136,76 +136,136 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
   }
 }
 
-// MARK: AVX2: 8 rows in a register; u8 · s8 pairs stay within 16 bits, since q ≤ 128
+// MARK: AVX2: 8 or 16 rows in one or two registers, up to 6 tokens
+//
+// u8 · s8 pairs are 16-bit sums of at most 2 · 127 · largest q. As many of them as 16 bits hold are added up before the
+// scale, multiplied in, widens them: 8 for the 4-bit numbers of Q4_K, 2 for Q6_K's 6 bits, 1 for q up to 128. Where
+// that is few, what they are added to has to stay in registers, too, which leaves room for 8 rows only.
 
-LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
-  const limn_panel_k *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,
+enum { WIDE_STEPS = 4 };
+
+/// Four columns, the first ones of a sum or more of them.
+LIMN_TARGET_AVX2 LIMN_INLINE void step_avx2(
+  const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][6], const int is_first, const int vectors,
   const int C) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  for (int half = 0; half < 2; half++) {
-    __m256i total[4];
-    LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = _mm256_setzero_si256();
-    for (int g = 0; g < LIMN_BLOCK / group; g++) {
-      __m256i sum[4];
-      LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
-      for (int k = 0; k < group / 4; k++) {
-        const __m256i q = _mm256_loadu_si256((const __m256i *)w->q[g * group / 4 + k][half * 8]);
-        LIMN_UNROLL for (int c = 0; c < C; c++) {
-          const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
-          int32_t four;
-          memcpy(&four, xt->q + g * group + k * 4, 4);
-          const __m256i pairs = _mm256_maddubs_epi16(q, _mm256_set1_epi32(four));
-          sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
-        }
-      }
-      const __m256i scale = _mm256_loadu_si256((const __m256i *)(w->scale[g] + half * 8));
-      LIMN_UNROLL for (int c = 0; c < C; c++)
-        total[c] = _mm256_add_epi32(total[c], _mm256_mullo_epi32(sum[c], scale));
+  const char *x3 = x + 3 * x_stride;
+  __asm__("" : "+r"(x3));
+  LIMN_UNROLL for (int c = 0; c < C; c++) {
+    int32_t four;
+    memcpy(&four, c < 3 ? x + c * x_stride : x3 + (c - 3) * x_stride, 4);
+    const __m256i xq = _mm256_set1_epi32(four);
+    LIMN_UNROLL for (int v = 0; v < vectors; v++) {
+      const __m256i pairs = _mm256_maddubs_epi16(_mm256_loadu_si256(q + v), xq);
+      sum[v][c] = is_first ? pairs : _mm256_add_epi16(sum[v][c], pairs);
     }
-    const __m256 d = _mm256_loadu_ps(w->d + half * 8), dmin = _mm256_loadu_ps(w->dmin + half * 8);
+  }
+}
+
+/// Rows from `row` on, 8 for each vector.
+LIMN_TARGET_AVX2 LIMN_INLINE void rows_avx2(
+  const limn_panel_k *w, const int row, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,
+  const int steps, const int vectors, const int C) {
+  __m256i total[2][6];
+  LIMN_UNROLL for (int c = 0; c < C; c++) total[0][c] = total[1][c] = _mm256_setzero_si256();
+  for (int g = 0; g < LIMN_BLOCK / group; g++) {
+    __m256i scale[2];
+    LIMN_UNROLL for (int v = 0; v < vectors; v++) {
+      const __m256i wide = _mm256_loadu_si256((const __m256i *)(w->scale[g] + row + v * 8));
+      scale[v] = _mm256_blend_epi16(wide, _mm256_slli_epi32(wide, 16), 0xaa);
+    }
+    for (int first = 0; first < group / 4; first += steps) {
+      __m256i sum[2][6];
+      const __m256i *q = (const __m256i *)w->q[g * group / 4 + first][row];
+      const char *xs = x + g * group + first * 4;
+      step_avx2(q, xs, x_stride, sum, 1, vectors, C);
+      // A loop, since steps side by side would need more registers than there are.
+      _Pragma("clang loop unroll(disable)") for (int k = 1; k < steps; k++)
+        step_avx2(q + 2 * k, xs + 4 * k, x_stride, sum, 0, vectors, C);
+      LIMN_UNROLL for (int c = 0; c < C; c++)
+        LIMN_UNROLL for (int v = 0; v < vectors; v++)
+          total[v][c] = _mm256_add_epi32(total[v][c], _mm256_madd_epi16(sum[v][c], scale[v]));
+    }
+  }
+  LIMN_UNROLL for (int v = 0; v < vectors; v++) {
+    const __m256 d = _mm256_loadu_ps(w->d + row + v * 8), dmin = _mm256_loadu_ps(w->dmin + row + v * 8);
     LIMN_UNROLL for (int c = 0; c < C; c++) {
       const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
       __m256i low = _mm256_setzero_si256();
-      for (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
+      LIMN_UNROLL for (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
         int32_t pair;
         memcpy(&pair, xt->sums + 2 * g, 4);
-        const __m256i min = _mm256_loadu_si256((const __m256i *)w->min[g][half * 8]);
+        const __m256i min = _mm256_loadu_si256((const __m256i *)w->min[g][row + v * 8]);
         low = _mm256_add_epi32(low, _mm256_madd_epi16(min, _mm256_set1_epi32(pair)));
       }
       const __m256 dx = _mm256_set1_ps(xt->d);
-      float *at = acc + c * acc_stride + half * 8;
+      float *at = acc + c * acc_stride + row + v * 8;
       __m256 a = _mm256_loadu_ps(at);
-      a = _mm256_fmadd_ps(_mm256_mul_ps(d, dx), _mm256_cvtepi32_ps(total[c]), a);
+      a = _mm256_fmadd_ps(_mm256_mul_ps(d, dx), _mm256_cvtepi32_ps(total[v][c]), a);
       a = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, dx), _mm256_cvtepi32_ps(low), a);
       _mm256_storeu_ps(at, a);
     }
   }
 }
 
-#define LIMN_TILES(isa, group, C)                                             \
+LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
+  const limn_panel_k *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,
+  const int steps, const int C) {
+  if (steps >= WIDE_STEPS) {
+    rows_avx2(w, 0, x, x_stride, acc, acc_stride, group, steps, 2, C);
+  } else {
+    rows_avx2(w, 0, x, x_stride, acc, acc_stride, group, steps, 1, C);
+    rows_avx2(w, 8, x, x_stride, acc, acc_stride, group, steps, 1, C);
+  }
+}
+
+#define LIMN_TILES(C, tile, ...)                                              \
   for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
-    tile_##isa(panel, xt, x_stride, acc, acc_stride, group, C);
-#define LIMN_MULTIPLY(group)                                                                                    \
+    tile(panel, xt, x_stride, acc, acc_stride, __VA_ARGS__, C);
+#define LIMN_MULTIPLY_VNNI(group)                                                                               \
   LIMN_TARGET_VNNI static void multiply_##group##_vnni(                                                         \
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
     (void)columns;                                                                                              \
     const char *xt = x;                                                                                         \
-    LIMN_TILES(vnni, group, 12) LIMN_TILES(vnni, group, 8) LIMN_TILES(vnni, group, 4) LIMN_TILES(vnni, group, 2) \
-    LIMN_TILES(vnni, group, 1)                                                                                  \
-  }                                                                                                             \
-  LIMN_TARGET_AVX2 static void multiply_##group##_avx2(                                                         \
+    LIMN_TILES(12, tile_vnni, group)                                                                            \
+    LIMN_TILES(8, tile_vnni, group)                                                                             \
+    LIMN_TILES(4, tile_vnni, group)                                                                             \
+    LIMN_TILES(2, tile_vnni, group)                                                                             \
+    LIMN_TILES(1, tile_vnni, group)                                                                             \
+  }
+LIMN_MULTIPLY_VNNI(16)
+LIMN_MULTIPLY_VNNI(32)
+#define LIMN_MULTIPLY_AVX2(group, steps)                                                                        \
+  LIMN_TARGET_AVX2 static void multiply_##group##_##steps##_avx2(                                               \
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
     (void)columns;                                                                                              \
     const char *xt = x;                                                                                         \
-    LIMN_TILES(avx2, group, 4) LIMN_TILES(avx2, group, 1)                                                       \
+    LIMN_TILES(6, tile_avx2, group, steps)                                                                      \
+    LIMN_TILES(4, tile_avx2, group, steps)                                                                      \
+    LIMN_TILES(2, tile_avx2, group, steps)                                                                      \
+    LIMN_TILES(1, tile_avx2, group, steps)                                                                      \
   }
-LIMN_MULTIPLY(16)
-LIMN_MULTIPLY(32)
+LIMN_MULTIPLY_AVX2(16, 1)
+LIMN_MULTIPLY_AVX2(16, 2)
+LIMN_MULTIPLY_AVX2(16, 4)
+LIMN_MULTIPLY_AVX2(32, 1)
+LIMN_MULTIPLY_AVX2(32, 2)
+LIMN_MULTIPLY_AVX2(32, 4)
+LIMN_MULTIPLY_AVX2(32, 8)
+
+/// By how many of the sums of two products 16 bits hold.
+static limn_multiply *multiply_avx2(int group, int largest_q) {
+  const int steps = INT16_MAX / (2 * 127 * largest_q);
+  if (group == 16) return steps >= 4 ? multiply_16_4_avx2 : steps >= 2 ? multiply_16_2_avx2 : multiply_16_1_avx2;
+  return steps >= 8   ? multiply_32_8_avx2
+         : steps >= 4 ? multiply_32_4_avx2
+         : steps >= 2 ? multiply_32_2_avx2
+                      : multiply_32_1_avx2;
+}
 #endif
 
 // MARK: The path
 
-void limn_products_int8_k(limn_path *path, limn_isa isa, int group) {
+void limn_products_int8_k(limn_path *path, limn_isa isa, int group, int largest_q) {
   path->panel_bytes = sizeof(limn_panel_k);
   path->x_bytes = sizeof(limn_x_k);
   path->prepare = group == 16 ? LIMN_PICK(isa, prepare_16) : LIMN_PICK(isa, prepare_32);
@@ -214,8 +274,9 @@ void limn_products_int8_k(limn_path *path, limn_isa isa, int group) {
   if (isa == LIMN_AVX512 && limn_has_vnni())
     path->multiply = group == 16 ? multiply_16_vnni : multiply_32_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
-    path->multiply = group == 16 ? multiply_16_avx2 : multiply_32_avx2;
+    path->multiply = multiply_avx2(group, largest_q);
 #elif defined(__aarch64__)
   if (isa == LIMN_NEON) path->multiply = group == 16 ? limn_multiply_k_16_neon : limn_multiply_k_32_neon;
 #endif
+  (void)largest_q;
 }

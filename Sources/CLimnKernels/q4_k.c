@@ -124,19 +124,13 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
         const int part = blocks - start < 16 ? (int)(blocks - start) : 16;
         for (int i = 0; i < part; i++, b++) {
           fetch(b, sizeof(block));
-          uint32_t d, s[3];
-          memcpy(&d, b->d, 4);
-          memcpy(s, b->scales, 12);
-          one.d[r * one.wide + start + i] = (int32_t)d;
-          const uint64_t scales =
-            (s[0] & 0x3f3f3f3f) | (uint64_t)((s[2] & 0x0f0f0f0f) | (s[0] >> 2 & 0x30303030)) << 32;
-          const uint64_t mins =
-            (s[1] & 0x3f3f3f3f) | (uint64_t)((s[2] >> 4 & 0x0f0f0f0f) | (s[1] >> 2 & 0x30303030)) << 32;
+          const limn_scales_k s = load_scales(b->scales);
+          one.d[r * one.wide + start + i] = (int32_t)load_u32(b->d);
           low[i] = _mm_madd_epi16(
-            _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)mins)),
+            _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins)),
             _mm_loadu_si128((const __m128i *)x[start + i].sums));
 
-          const __m512i all = _mm512_set1_epi64((long long)scales);
+          const __m512i all = _mm512_set1_epi64((long long)s.scales);
           __m512i sum[2] = {zero, zero};
           LIMN_UNROLL for (int half = 0; half < 2; half++) {
             const __m512i q = _mm512_loadu_si512(b->q + half * 64);
@@ -155,6 +149,29 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
     finish_one_k(&one, x, blocks, count, y + first);
   }
 }
+
+// MARK: One token, AVX2: a register is a group
+
+LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
+  const block *b = at;
+  const limn_scales_k s = load_scales(b->scales);
+  const __m256i nibble = _mm256_set1_epi8(15);
+  const __m256i scales = _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales)));
+  const __m128i low =
+    _mm_madd_epi16(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins)), _mm_loadu_si128((const __m128i *)x->sums));
+  __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  LIMN_UNROLL for (int run = 0; run < 4; run++) {
+    const __m256i q = _mm256_loadu_si256((const __m256i *)(b->q + 32 * run));
+    const __m256i parts[2] = {_mm256_and_si256(q, nibble), _mm256_and_si256(_mm256_srli_epi16(q, 4), nibble)};
+    LIMN_UNROLL for (int i = 0; i < 2; i++) {
+      const int g = 2 * run + i;
+      const __m256i pairs = _mm256_maddubs_epi16(parts[i], _mm256_loadu_si256((const __m256i *)(x->q + 32 * g)));
+      total[i] = _mm256_add_epi32(total[i], _mm256_madd_epi16(pairs, spread_avx2(scales, g)));
+    }
+  }
+  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_zextsi128_si256(low), load_u32(b->d)};
+}
+LIMN_ONE_K_AVX2(block, dots_avx2)
 #endif
 
 int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -164,10 +181,11 @@ int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
     limn_products_float32(path, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, 32);
+  limn_products_int8_k(path, isa, 32, 15);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
+  else if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, 15);
   return arithmetic == LIMN_INT8;

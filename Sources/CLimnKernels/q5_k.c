@@ -9,6 +9,7 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 #include "kernels.h"
+#include "one_token.h"
 #include "scales_k.h"
 #include "simd.h"
 
@@ -90,6 +91,35 @@ LIMN_INSTANCES(
   unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
   (path, weight, row_bytes, rows, columns, panel))
 
+#if defined(__x86_64__)
+// MARK: One token, AVX2: a register is a group
+
+LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
+  const block *b = at;
+  const limn_scales_k s = load_scales(b->scales);
+  const __m256i nibble = _mm256_set1_epi8(15), fifth = _mm256_set1_epi8(16);
+  const __m256i scales = _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales)));
+  const __m128i low =
+    _mm_madd_epi16(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins)), _mm_loadu_si128((const __m128i *)x->sums));
+  const __m256i high = _mm256_loadu_si256((const __m256i *)b->high);
+  __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  LIMN_UNROLL for (int run = 0; run < 4; run++) {
+    const __m256i q = _mm256_loadu_si256((const __m256i *)(b->low + 32 * run));
+    LIMN_UNROLL for (int i = 0; i < 2; i++) {
+      const int g = 2 * run + i;
+      // Bit g of a byte becomes its fifth; what is shifted in from the neighbour is masked away.
+      const __m256i bit = g < 4 ? _mm256_slli_epi16(high, g < 4 ? 4 - g : 0) : _mm256_srli_epi16(high, g < 4 ? 0 : g - 4);
+      const __m256i part = _mm256_or_si256(
+        _mm256_and_si256(i == 0 ? q : _mm256_srli_epi16(q, 4), nibble), _mm256_and_si256(bit, fifth));
+      const __m256i pairs = _mm256_maddubs_epi16(part, _mm256_loadu_si256((const __m256i *)(x->q + 32 * g)));
+      total[i] = _mm256_add_epi32(total[i], _mm256_madd_epi16(pairs, spread_avx2(scales, g)));
+    }
+  }
+  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_zextsi128_si256(low), load_u32(b->d)};
+}
+LIMN_ONE_K_AVX2(block, dots_avx2)
+#endif
+
 int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
@@ -97,8 +127,11 @@ int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
     limn_products_float32(path, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, 32);
+  limn_products_int8_k(path, isa, 32, 31);
   path->unpack = LIMN_PICK(isa, unpack);
+#if defined(__x86_64__)
+  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+#endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, 31);
   return arithmetic == LIMN_INT8;
 }

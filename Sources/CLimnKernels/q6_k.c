@@ -165,6 +165,37 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
     finish_one_k(&one, x, blocks, count, y + first);
   }
 }
+
+// MARK: One token, AVX2: a register is two groups
+
+LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
+  const block *b = at;
+  const __m128i scales = _mm_loadu_si128((const __m128i *)b->scales);
+  const __m256i halves = even_odd_avx2(scales);
+  const __m256i nibble = _mm256_set1_epi8(15), top = _mm256_set1_epi8(0x30);
+  __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  LIMN_UNROLL for (int run = 0; run < 2; run++) {
+    const __m256i a = _mm256_loadu_si256((const __m256i *)(b->low + 64 * run));
+    const __m256i c = _mm256_loadu_si256((const __m256i *)(b->low + 64 * run + 32));
+    const __m256i high = _mm256_loadu_si256((const __m256i *)(b->high + 32 * run));
+    const __m256i parts[4] = {
+      _mm256_or_si256(_mm256_and_si256(a, nibble), _mm256_and_si256(_mm256_slli_epi16(high, 4), top)),
+      _mm256_or_si256(_mm256_and_si256(c, nibble), _mm256_and_si256(_mm256_slli_epi16(high, 2), top)),
+      _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(a, 4), nibble), _mm256_and_si256(high, top)),
+      _mm256_or_si256(
+        _mm256_and_si256(_mm256_srli_epi16(c, 4), nibble), _mm256_and_si256(_mm256_srli_epi16(high, 2), top))};
+    LIMN_UNROLL for (int i = 0; i < 4; i++) {
+      const int at32 = 4 * run + i;
+      const __m256i pairs = _mm256_maddubs_epi16(parts[i], _mm256_loadu_si256((const __m256i *)(x->q + 32 * at32)));
+      total[i % 2] = _mm256_add_epi32(total[i % 2], _mm256_madd_epi16(pairs, spread_avx2(halves, at32)));
+    }
+  }
+  // The minimum is 32 · scale.
+  const __m256i low = _mm256_madd_epi16(_mm256_cvtepi8_epi16(scales), _mm256_loadu_si256((const __m256i *)x->sums));
+  const uint32_t d = load_u16(b->d);
+  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_slli_epi32(low, 5), d | d << 16};
+}
+LIMN_ONE_K_AVX2(block, dots_avx2)
 #endif
 
 int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -174,10 +205,11 @@ int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
     limn_products_float32(path, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, 16);
+  limn_products_int8_k(path, isa, 16, 63);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
+  else if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 63);
   return arithmetic == LIMN_INT8;

@@ -13,6 +13,17 @@ LIMN_INLINE int min_of(const uint8_t scales[12], int group) {
   return group < 4 ? scales[group + 4] & 63 : scales[group + 4] >> 4 | (scales[group] >> 6) << 4;
 }
 
+/// All of them, a byte each.
+typedef struct {
+  uint64_t scales, mins;
+} limn_scales_k;
+LIMN_INLINE limn_scales_k load_scales(const uint8_t scales[12]) {
+  const uint32_t a = load_u32(scales), b = load_u32(scales + 4), c = load_u32(scales + 8);
+  return (limn_scales_k){
+    (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 2 & 0x30303030)) << 32,
+    (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030)) << 32};
+}
+
 /// The same of 16 rows, from the three words of scales: into a panel's scales and minimums.
 LIMN_INLINE void v_store_scales(const v16i words[3], limn_panel_k *panel) {
   const v16i scales[2] = {words[0] & 0x3f3f3f3f, (words[2] & 0x0f0f0f0f) | (words[0] >> 2 & 0x30303030)};

@@ -99,7 +99,7 @@ int limn_path_tq1_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
     limn_products_float32(path, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, 32);
+  limn_products_int8_k(path, isa, 32, 2);
   path->unpack = LIMN_PICK(isa, unpack);
   return arithmetic == LIMN_INT8;
 }

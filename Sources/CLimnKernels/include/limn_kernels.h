@@ -46,14 +46,15 @@ typedef enum {
   LIMN_TYPES = 33
 } limn_type;
 
-/// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales, or (K
-/// formats, for prompts) 8-bit integers with one scale for each row and block.
+/// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales, or, for
+/// prompts, integers with one scale for each row and block: of 8 bits (K formats), or of 12 (what has no better).
 typedef enum {
   LIMN_FLOAT32 = 0,
   LIMN_BFLOAT16 = 1,
   LIMN_INT8 = 2,
   LIMN_REQUANTIZED = 3,
-  LIMN_ARITHMETICS = 4
+  LIMN_INT16 = 4,
+  LIMN_ARITHMETICS = 5
 } limn_arithmetic;
 
 /// Does items begin..<end of a job. `scratch` is the thread's own memory, aligned to 64 bytes.
