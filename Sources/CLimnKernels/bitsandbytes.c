@@ -255,6 +255,37 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i load_int8(const uint8_t *at, __m512i table,
 LIMN_ONE(nf4, limn_block_4bit, LIMN_TABLE(0), 1 / steps[0], load_4bit)
 LIMN_ONE(fp4, limn_block_4bit, LIMN_TABLE(1), 1 / steps[1], load_4bit)
 LIMN_ONE(int8, limn_block_int8, _mm512_set1_epi8((char)0x80), 1.0f / 127, load_int8)
+
+// MARK: One token, AVX2
+
+/// The table's bytes without their offset.
+LIMN_TARGET_AVX2 LIMN_INLINE void groups_4bit(const uint8_t *at, __m256i table, float d[2], __m256i groups[2]) {
+  const __m256i q = _mm256_loadu_si256((const __m256i *)(at + offsetof(limn_block_4bit, q)));
+  const __m256i nibble = _mm256_set1_epi8(15);
+  memcpy(d, at, sizeof(float));
+  d[1] = d[0];
+  groups[0] = _mm256_shuffle_epi8(table, _mm256_and_si256(q, nibble));
+  groups[1] = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(q, 4), nibble));
+}
+LIMN_TARGET_AVX2 LIMN_INLINE void groups_int8(const uint8_t *at, __m256i table, float d[2], __m256i groups[2]) {
+  (void)table;
+  memcpy(d, at, sizeof(float));
+  d[1] = d[0];
+  LIMN_UNROLL for (int i = 0; i < 2; i++)
+    groups[i] = _mm256_loadu_si256((const __m256i *)(at + offsetof(limn_block_int8, q) + 32 * i));
+}
+
+  #define LIMN_ONE_AVX2(name, block, table, step, load)                                                        \
+    LIMN_TARGET_AVX2 static void one_##name##_avx2(                                                            \
+      const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y,         \
+      void *scratch) {                                                                                         \
+      multiply_one_32_avx2(weight, row_bytes, rows, columns, x, y, scratch, sizeof(block), table, step, load); \
+    }
+  #define LIMN_SIGNED_TABLE(code) \
+    _mm256_broadcastsi128_si256(_mm_xor_si128(_mm_loadu_si128((const __m128i *)bytes[code]), _mm_set1_epi8((char)0x80)))
+LIMN_ONE_AVX2(nf4, limn_block_4bit, LIMN_SIGNED_TABLE(0), 1 / steps[0], groups_4bit)
+LIMN_ONE_AVX2(fp4, limn_block_4bit, LIMN_SIGNED_TABLE(1), 1 / steps[1], groups_4bit)
+LIMN_ONE_AVX2(int8, limn_block_int8, _mm256_setzero_si256(), 1.0f / 127, groups_int8)
 #endif
 
 // MARK: The paths
@@ -286,13 +317,14 @@ int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
     limn_products_float32(path, isa);
     return 1;
   }
-  limn_products_int8_32(path, isa);
+  limn_products_int8_32(path, isa, 255);
   const int is_nf4 = type == LIMN_NF4 || type == LIMN_NF4_F16 || type == LIMN_NF4_BF16;
   path->unpack = is_nf4 ? unpack_nf4_scalar : unpack_fp4_scalar;
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = is_nf4 ? unpack_nf4_avx2 : unpack_fp4_avx2;
   if (isa == LIMN_AVX512) path->unpack = is_nf4 ? unpack_nf4_avx512 : unpack_fp4_avx512;
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = is_nf4 ? one_nf4_vnni : one_fp4_vnni;
+  else if (isa != LIMN_SCALAR) path->multiply_one = is_nf4 ? one_nf4_avx2 : one_fp4_avx2;
 #endif
   return arithmetic == LIMN_INT8;
 }
@@ -304,10 +336,11 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
     limn_products_float32(path, isa);
     return 1;
   }
-  limn_products_int8_32(path, isa);
+  limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack_int8);
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = one_int8_vnni;
+  else if (isa != LIMN_SCALAR) path->multiply_one = one_int8_avx2;
 #endif
   return arithmetic == LIMN_INT8;
 }

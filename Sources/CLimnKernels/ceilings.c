@@ -27,7 +27,7 @@ LIMN_INLINE void read_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void
 }
 LIMN_KERNEL_INSTANCES(read)
 
-// MARK: Products of 16-bit floats, or of float32 where there are none: an item is STEPS steps of all chains
+// MARK: Products of 16-bit floats or integers, or of float32 where there are none: an item is STEPS steps of all chains
 
 // The factors come from memory or pass through an empty assembler statement, so that the compiler can neither skip nor
 // merge steps.
@@ -77,14 +77,27 @@ LIMN_TARGET_VNNI static void multiply_vnni(const void *job, ptrdiff_t begin, ptr
   }
   LIMN_UNROLL for (int c = 0; c < CHAINS; c++) _mm512_storeu_si512((char *)scratch + c * 64, sum[c]);
 }
+/// What the products of 4-bit weights do: sums of 16 bits. The product is behind a statement of its own, since it would be
+/// the same in every step.
 LIMN_TARGET_AVX2 static void multiply_int8_avx2(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   (void)job;
   __m256i sum[CHAINS], ones = _mm256_set1_epi8(1);
+  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm256_set1_epi16((int16_t)c);
+  for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)
+    LIMN_UNROLL for (int c = 0; c < CHAINS; c++) {
+      __asm__ volatile("" : "+x"(ones));
+      sum[c] = _mm256_add_epi16(sum[c], _mm256_maddubs_epi16(ones, ones));
+    }
+  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) _mm256_storeu_si256((__m256i *)((char *)scratch + c * 64), sum[c]);
+}
+LIMN_TARGET_AVX2 static void multiply_int16_avx2(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
+  (void)job;
+  __m256i sum[CHAINS], ones = _mm256_set1_epi16(1);
   LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm256_set1_epi32(c);
   for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)
     LIMN_UNROLL for (int c = 0; c < CHAINS; c++) {
-      __m256i pairs = _mm256_maddubs_epi16(ones, sum[c]);
-      sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
+      __asm__ volatile("" : "+x"(ones));
+      sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(ones, ones));
     }
   LIMN_UNROLL for (int c = 0; c < CHAINS; c++) _mm256_storeu_si256((__m256i *)((char *)scratch + c * 64), sum[c]);
 }
@@ -99,6 +112,9 @@ void limn_install_ceilings(limn_kernels *kernels) {
   if (isa == LIMN_AVX512 && limn_has_bf16()) {
     kernels->multiply_16 = multiply_bf16;
     kernels->operations_16 = 2.0 * STEPS * CHAINS * 32;
+  } else if (isa == LIMN_AVX512 || isa == LIMN_AVX2) {
+    kernels->multiply_16 = multiply_int16_avx2;
+    kernels->operations_16 = 2.0 * STEPS * CHAINS * 16;
   }
   if (isa == LIMN_AVX512 && limn_has_vnni()) {
     kernels->multiply_8 = multiply_vnni;

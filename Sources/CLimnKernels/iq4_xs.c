@@ -84,7 +84,7 @@ int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) 
     limn_products_float32(path, isa);
     return 1;
   }
-  limn_products_int8_32(path, isa);
+  limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
   return arithmetic == LIMN_INT8;
 }

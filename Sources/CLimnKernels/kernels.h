@@ -92,11 +92,12 @@ typedef struct {
   int32_t sums[LIMN_BLOCK / 32];
 } limn_x_32;
 
-void limn_products_int8_32(limn_path *path, limn_isa isa);
+/// q ≤ largest_q in the format's panels.
+void limn_products_int8_32(limn_path *path, limn_isa isa, int largest_q);
 
 // MARK: int8 with a float scale and minimum for every 32 columns: Q4_1, Q5_1
 
-/// weight[r, k] = d[k / 32][r] · q + m[k / 32][r], with q < 64; activations are limn_x_32.
+/// weight[r, k] = d[k / 32][r] · q + m[k / 32][r], with q < 32; activations are limn_x_32.
 typedef struct {
   uint8_t q[LIMN_BLOCK / 4][LIMN_PANEL_ROWS][4];
   float d[LIMN_BLOCK / 32][LIMN_PANEL_ROWS];

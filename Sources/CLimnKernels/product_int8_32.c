@@ -4,10 +4,8 @@
 //
 // The bracket is exact in int32, and the groups are added in ascending order: the same bits everywhere.
 #include "kernels.h"
+#include "product_avx2.h"
 #include "simd.h"
-#if defined(__x86_64__)
-  #include <immintrin.h>
-#endif
 
 _Static_assert(sizeof(limn_panel_32) == 4096 + 512 + 64, "panel of 256 columns");
 _Static_assert(sizeof(limn_x_32) == 320, "five cache lines of activations");
@@ -98,66 +96,104 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
 LIMN_TARGET_VNNI static void multiply_vnni(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
-#define LIMN_TILES(isa, C)                                                    \
+#define LIMN_TILES(C, tile, ...)                                              \
   for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
-    tile_##isa(panel, xt, x_stride, acc, acc_stride, columns, C);
-  LIMN_TILES(vnni, 12) LIMN_TILES(vnni, 8) LIMN_TILES(vnni, 4) LIMN_TILES(vnni, 2) LIMN_TILES(vnni, 1)
+    tile(panel, xt, x_stride, acc, acc_stride, columns __VA_OPT__(, ) __VA_ARGS__, C);
+  LIMN_TILES(12, tile_vnni)
+  LIMN_TILES(8, tile_vnni)
+  LIMN_TILES(4, tile_vnni)
+  LIMN_TILES(2, tile_vnni)
+  LIMN_TILES(1, tile_vnni)
 }
 
-// MARK: AVX2: |w| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32512)
+// MARK: AVX2: 8 rows, up to 6 tokens
 
-LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
-  const limn_panel_32 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns,
-  const int C) {
-  const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi8((char)w->offset);
-  for (int half = 0; half < 2; half++) {
-    __m256 a[4];
-    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + half * 8);
-    for (int g = 0; g < columns / 32; g++) {
-      __m256i sum[4];
-      LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
-      for (int k = 0; k < 8; k++) {
-        const __m256i q = _mm256_loadu_si256((const __m256i *)w->q[g * 8 + k][half * 8]);
-        const __m256i value = _mm256_sub_epi8(q, offset), magnitude = _mm256_abs_epi8(value);
-        LIMN_UNROLL for (int c = 0; c < C; c++) {
-          const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
-          int32_t four;
-          memcpy(&four, xt->q + g * 32 + k * 4, 4);
-          const __m256i pairs =
-            _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(_mm256_set1_epi32(four), value));
-          sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
-        }
-      }
-      const __m256 d = _mm256_loadu_ps(w->d[g] + half * 8);
-      LIMN_UNROLL for (int c = 0; c < C; c++) {
-        const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
-        a[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(xt->d[g])), _mm256_cvtepi32_ps(sum[c]), a[c]);
-      }
+/// Σ q · xq of a group, for q that lets 16 bits hold `steps` sums of two products.
+LIMN_TARGET_AVX2 LIMN_INLINE void sums_avx2(
+  const __m256i *q, const char *x, size_t x_stride, __m256i sum[LIMN_AVX2_TOKENS], const int steps, const int C) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int first = 0; first < 8; first += steps) {
+    __m256i part[2][LIMN_AVX2_TOKENS];
+    limn_steps_of_avx2(q + 2 * first, x + 4 * first, x_stride, part, steps, 1, C);
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      const __m256i wide = _mm256_madd_epi16(part[0][c], ones);
+      sum[c] = first == 0 ? wide : _mm256_add_epi32(sum[c], wide);
     }
-    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + half * 8, a[c]);
   }
 }
 
-LIMN_TARGET_AVX2 static void multiply_avx2(
-  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
-  const char *xt = x;
-  LIMN_TILES(avx2, 4) LIMN_TILES(avx2, 1)
+/// Σ (q − offset) · xq of a group: |w| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32,512).
+LIMN_TARGET_AVX2 LIMN_INLINE void signed_sums_avx2(
+  const __m256i *q, const char *x, size_t x_stride, __m256i sum[LIMN_AVX2_TOKENS], __m256i offset, const int C) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
+  _Pragma("clang loop unroll(disable)") for (int k = 0; k < 8; k++, q += 2, x += 4) {
+    const __m256i w = _mm256_sub_epi8(_mm256_loadu_si256(q), offset), magnitude = _mm256_abs_epi8(w);
+    const char *x3 = x + 3 * x_stride;
+    __asm__("" : "+r"(x3));
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      int32_t four;
+      memcpy(&four, c < 3 ? x + c * x_stride : x3 + (c - 3) * x_stride, 4);
+      const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(_mm256_set1_epi32(four), w));
+      sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
+    }
+  }
 }
+
+/// `steps` is 0 where q has all 8 bits.
+LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
+  const limn_panel_32 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int steps,
+  const int C) {
+  for (int row = 0; row < LIMN_PANEL_ROWS; row += 8) {
+    __m256 a[LIMN_AVX2_TOKENS];
+    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
+    for (int g = 0; g < columns / 32; g++) {
+      const __m256i *q = (const __m256i *)w->q[g * 8][row];
+      __m256i sum[LIMN_AVX2_TOKENS];
+      if (steps)
+        sums_avx2(q, x + g * 32, x_stride, sum, steps, C);
+      else
+        signed_sums_avx2(q, x + g * 32, x_stride, sum, _mm256_set1_epi8((char)w->offset), C);
+      const __m256 d = _mm256_loadu_ps(w->d[g] + row);
+      LIMN_UNROLL for (int c = 0; c < C; c++) {
+        const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
+        if (steps) sum[c] = _mm256_sub_epi32(sum[c], _mm256_set1_epi32(w->offset * xt->sums[g]));
+        a[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(xt->d[g])), _mm256_cvtepi32_ps(sum[c]), a[c]);
+      }
+    }
+    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + row, a[c]);
+  }
+}
+
+#define LIMN_MULTIPLY_AVX2(steps)                                                                               \
+  LIMN_TARGET_AVX2 static void multiply_##steps##_avx2(                                                         \
+    const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
+    const char *xt = x;                                                                                         \
+    LIMN_TILES(6, tile_avx2, steps)                                                                             \
+    LIMN_TILES(4, tile_avx2, steps)                                                                             \
+    LIMN_TILES(2, tile_avx2, steps)                                                                             \
+    LIMN_TILES(1, tile_avx2, steps)                                                                             \
+  }
+LIMN_MULTIPLY_AVX2(0)
+LIMN_MULTIPLY_AVX2(4)
+LIMN_MULTIPLY_AVX2(8)
 #endif
 
 // MARK: The path
 
-void limn_products_int8_32(limn_path *path, limn_isa isa) {
+void limn_products_int8_32(limn_path *path, limn_isa isa, int largest_q) {
   path->panel_bytes = sizeof(limn_panel_32);
   path->x_bytes = sizeof(limn_x_32);
   path->prepare = LIMN_PICK(isa, prepare);
   path->multiply = multiply_scalar;
 #if defined(__x86_64__)
+  const int steps = limn_steps_avx2(largest_q);
   if (isa == LIMN_AVX512 && limn_has_vnni())
     path->multiply = multiply_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
-    path->multiply = multiply_avx2;
+    path->multiply = steps >= 8 ? multiply_8_avx2 : steps >= 4 ? multiply_4_avx2 : multiply_0_avx2;
 #elif defined(__aarch64__)
   if (isa == LIMN_NEON) path->multiply = limn_multiply_32_neon;
 #endif
+  (void)largest_q;
 }

@@ -5,10 +5,8 @@
 // Both sums over g are exact in int32, and the groups are added in ascending order: the same bits everywhere.
 // Activations are those of product_int8_32.c.
 #include "kernels.h"
+#include "product_avx2.h"
 #include "simd.h"
-#if defined(__x86_64__)
-  #include <immintrin.h>
-#endif
 
 _Static_assert(sizeof(limn_panel_32_min) == 4096 + 512 + 512, "panel of 256 columns");
 
@@ -70,50 +68,42 @@ LIMN_TARGET_VNNI static void multiply_vnni(
   LIMN_TILES(vnni, 12) LIMN_TILES(vnni, 8) LIMN_TILES(vnni, 4) LIMN_TILES(vnni, 2) LIMN_TILES(vnni, 1)
 }
 
-// MARK: AVX2: u8 · s8 pairs stay within 16 bits, since q < 64
+// MARK: AVX2: 8 rows, up to 6 tokens; 16 bits hold 4 sums of two products, since q < 32
 
 LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   const limn_panel_32_min *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns,
   const int C) {
   const __m256i ones = _mm256_set1_epi16(1);
-  for (int half = 0; half < 2; half++) {
-    __m256 a[4];
-    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + half * 8);
+  for (int row = 0; row < LIMN_PANEL_ROWS; row += 8) {
+    __m256 a[LIMN_AVX2_TOKENS];
+    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
     for (int g = 0; g < columns / 32; g++) {
-      __m256i sum[4];
-      LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
-      for (int k = 0; k < 8; k++) {
-        const __m256i q = _mm256_loadu_si256((const __m256i *)w->q[g * 8 + k][half * 8]);
-        LIMN_UNROLL for (int c = 0; c < C; c++) {
-          const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
-          int32_t four;
-          memcpy(&four, xt->q + g * 32 + k * 4, 4);
-          const __m256i pairs = _mm256_maddubs_epi16(q, _mm256_set1_epi32(four));
-          sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
-        }
-      }
-      const __m256 d = _mm256_loadu_ps(w->d[g] + half * 8), m = _mm256_loadu_ps(w->m[g] + half * 8);
+      __m256i low[2][LIMN_AVX2_TOKENS], high[2][LIMN_AVX2_TOKENS];
+      limn_steps_of_avx2((const __m256i *)w->q[g * 8][row], x + g * 32, x_stride, low, 4, 1, C);
+      limn_steps_of_avx2((const __m256i *)w->q[g * 8 + 4][row], x + g * 32 + 16, x_stride, high, 4, 1, C);
+      const __m256 d = _mm256_loadu_ps(w->d[g] + row), m = _mm256_loadu_ps(w->m[g] + row);
       LIMN_UNROLL for (int c = 0; c < C; c++) {
         const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
-        a[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(xt->d[g])), _mm256_cvtepi32_ps(sum[c]), a[c]);
+        const __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(low[0][c], ones), _mm256_madd_epi16(high[0][c], ones));
+        a[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(xt->d[g])), _mm256_cvtepi32_ps(sum), a[c]);
         a[c] = _mm256_fmadd_ps(m, _mm256_set1_ps(xt->d[g] * (float)xt->sums[g]), a[c]);
       }
     }
-    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + half * 8, a[c]);
+    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + row, a[c]);
   }
 }
 
 LIMN_TARGET_AVX2 static void multiply_avx2(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
-  LIMN_TILES(avx2, 4) LIMN_TILES(avx2, 1)
+  LIMN_TILES(avx2, 6) LIMN_TILES(avx2, 4) LIMN_TILES(avx2, 2) LIMN_TILES(avx2, 1)
 }
 #endif
 
 // MARK: The path
 
 void limn_products_int8_32_min(limn_path *path, limn_isa isa) {
-  limn_products_int8_32(path, isa);
+  limn_products_int8_32(path, isa, 31);
   path->panel_bytes = sizeof(limn_panel_32_min);
   path->multiply = multiply_scalar;
 #if defined(__x86_64__)

@@ -4,10 +4,8 @@
 //
 // Both sums over g are exact in int32, and only the two products with floats round: the same bits everywhere.
 #include "kernels.h"
+#include "product_avx2.h"
 #include "simd.h"
-#if defined(__x86_64__)
-  #include <immintrin.h>
-#endif
 
 _Static_assert(sizeof(limn_panel_k) == 4096 + 1024 + 512 + 128, "panel of 256 columns");
 _Static_assert(sizeof(limn_x_k) == 320, "five cache lines of activations");
@@ -138,34 +136,16 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
 
 // MARK: AVX2: 8 or 16 rows in one or two registers, up to 6 tokens
 //
-// u8 · s8 pairs are 16-bit sums of at most 2 · 127 · largest q. As many of them as 16 bits hold are added up before the
-// scale, multiplied in, widens them: 8 for the 4-bit numbers of Q4_K, 2 for Q6_K's 6 bits, 1 for q up to 128. Where
-// that is few, what they are added to has to stay in registers, too, which leaves room for 8 rows only.
+// The sums of 16 bits are widened by the scale that is multiplied in. Where few steps make such a sum, what it is added
+// to has to stay in registers, too, which leaves room for 8 rows only.
 
 enum { WIDE_STEPS = 4 };
-
-/// Four columns, the first ones of a sum or more of them.
-LIMN_TARGET_AVX2 LIMN_INLINE void step_avx2(
-  const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][6], const int is_first, const int vectors,
-  const int C) {
-  const char *x3 = x + 3 * x_stride;
-  __asm__("" : "+r"(x3));
-  LIMN_UNROLL for (int c = 0; c < C; c++) {
-    int32_t four;
-    memcpy(&four, c < 3 ? x + c * x_stride : x3 + (c - 3) * x_stride, 4);
-    const __m256i xq = _mm256_set1_epi32(four);
-    LIMN_UNROLL for (int v = 0; v < vectors; v++) {
-      const __m256i pairs = _mm256_maddubs_epi16(_mm256_loadu_si256(q + v), xq);
-      sum[v][c] = is_first ? pairs : _mm256_add_epi16(sum[v][c], pairs);
-    }
-  }
-}
 
 /// Rows from `row` on, 8 for each vector.
 LIMN_TARGET_AVX2 LIMN_INLINE void rows_avx2(
   const limn_panel_k *w, const int row, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,
   const int steps, const int vectors, const int C) {
-  __m256i total[2][6];
+  __m256i total[2][LIMN_AVX2_TOKENS];
   LIMN_UNROLL for (int c = 0; c < C; c++) total[0][c] = total[1][c] = _mm256_setzero_si256();
   for (int g = 0; g < LIMN_BLOCK / group; g++) {
     __m256i scale[2];
@@ -174,13 +154,10 @@ LIMN_TARGET_AVX2 LIMN_INLINE void rows_avx2(
       scale[v] = _mm256_blend_epi16(wide, _mm256_slli_epi32(wide, 16), 0xaa);
     }
     for (int first = 0; first < group / 4; first += steps) {
-      __m256i sum[2][6];
+      __m256i sum[2][LIMN_AVX2_TOKENS];
       const __m256i *q = (const __m256i *)w->q[g * group / 4 + first][row];
       const char *xs = x + g * group + first * 4;
-      step_avx2(q, xs, x_stride, sum, 1, vectors, C);
-      // A loop, since steps side by side would need more registers than there are.
-      _Pragma("clang loop unroll(disable)") for (int k = 1; k < steps; k++)
-        step_avx2(q + 2 * k, xs + 4 * k, x_stride, sum, 0, vectors, C);
+      limn_steps_of_avx2(q, xs, x_stride, sum, steps, vectors, C);
       LIMN_UNROLL for (int c = 0; c < C; c++)
         LIMN_UNROLL for (int v = 0; v < vectors; v++)
           total[v][c] = _mm256_add_epi32(total[v][c], _mm256_madd_epi16(sum[v][c], scale[v]));
@@ -252,9 +229,8 @@ LIMN_MULTIPLY_AVX2(32, 2)
 LIMN_MULTIPLY_AVX2(32, 4)
 LIMN_MULTIPLY_AVX2(32, 8)
 
-/// By how many of the sums of two products 16 bits hold.
 static limn_multiply *multiply_avx2(int group, int largest_q) {
-  const int steps = INT16_MAX / (2 * 127 * largest_q);
+  const int steps = limn_steps_avx2(largest_q);
   if (group == 16) return steps >= 4 ? multiply_16_4_avx2 : steps >= 2 ? multiply_16_2_avx2 : multiply_16_1_avx2;
   return steps >= 8   ? multiply_32_8_avx2
          : steps >= 4 ? multiply_32_4_avx2

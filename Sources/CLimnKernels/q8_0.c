@@ -79,6 +79,22 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
   multiply_one_32(
     weight, row_bytes, rows, columns, x, y, scratch, 2 * sizeof(block), _mm512_set1_epi8((char)0x80), 1, load_pair);
 }
+
+// MARK: One token, AVX2
+
+LIMN_TARGET_AVX2 LIMN_INLINE void load_groups(const uint8_t *at, __m256i table, float d[2], __m256i groups[2]) {
+  (void)table;
+  const block *b = (const block *)at;
+  LIMN_UNROLL for (int i = 0; i < 2; i++) {
+    d[i] = _cvtsh_ss(load_u16(b[i].d));
+    groups[i] = _mm256_loadu_si256((const __m256i *)b[i].q);
+  }
+}
+LIMN_TARGET_AVX2 static void multiply_one_avx2(
+  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) {
+  multiply_one_32_avx2(
+    weight, row_bytes, rows, columns, x, y, scratch, 2 * sizeof(block), _mm256_setzero_si256(), 1, load_groups);
+}
 #endif
 
 int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -88,10 +104,11 @@ int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
     limn_products_float32(path, isa);
     return 1;
   }
-  limn_products_int8_32(path, isa);
+  limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
+  else if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
 #endif
   return arithmetic == LIMN_INT8;
 }

@@ -90,7 +90,7 @@ package final class Paths: @unchecked Sendable {
     precondition(type.isComputable, "\(type.rawValue) is not a type to compute with")
     let exact = self[type, LIMN_FLOAT32]!
     if compute == .exact { return exact }
-    if tokens == .prompt, let path = self[type, LIMN_REQUANTIZED] { return path }
+    if tokens == .prompt, let path = self[type, LIMN_REQUANTIZED] ?? self[type, LIMN_INT16] { return path }
     return self[type, LIMN_INT8] ?? self[type, LIMN_BFLOAT16] ?? exact
   }
 }

@@ -108,7 +108,8 @@ static void test_linear(
   const size_t row_bytes = path.weight_bytes * (size_t)columns / LIMN_BLOCK;
   uint8_t *weight = weights(type, row_bytes * (size_t)rows, kind);
   float *x = floats((size_t)(tokens * columns), 3), *bias = next() % 2 ? floats((size_t)rows, 1) : NULL;
-  for (ptrdiff_t k = 0; kind != RANDOM && k < columns; k++) x[k] = kind == ZEROS ? 0 : k % 2 ? 1 : -1;
+  // The largest sums, which need a sign for longer than any of them is.
+  for (ptrdiff_t k = 0; kind != RANDOM && k < tokens * columns; k++) x[k] = kind == ZEROS ? 0 : k / 64 % 2 ? 1 : -1;
   const int adding = (int)(next() % 2);
   char what[100];
   snprintf(

@@ -13,8 +13,16 @@ private enum Budget {
   /// Activations rounded to 127 steps per 32 or 256 values, weights as they are.
   static let int8 = 1e-4
 
+  /// Weights rounded to 2047 steps per 256 values, activations to 4095.
+  static let int16 = 5e-7
+
   static func angle(_ arithmetic: limn_arithmetic) -> Double {
-    arithmetic == LIMN_INT8 || arithmetic == LIMN_REQUANTIZED ? int8 : arithmetic == LIMN_BFLOAT16 ? bfloat16 : 1e-10
+    switch arithmetic {
+    case LIMN_INT8, LIMN_REQUANTIZED: int8
+    case LIMN_INT16: int16
+    case LIMN_BFLOAT16: bfloat16
+    default: 1e-10
+    }
   }
 }
 
@@ -30,7 +38,7 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
   }
 }
 
-private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTIZED]
+private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTIZED, LIMN_INT16]
 
 @Suite struct LinearTests {
   @Test("exact products agree with sums in double for every type and shape", arguments: isas)
@@ -67,11 +75,13 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
         var random = Random(8)
         let x = Rows(random.floats(5 * columns), width: columns)
         let y = Rows(rows: 5, width: 19)
-        cpu.linear(x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false, tokens: .answer)
         let expected = product(x.values, try dequantized(weight), nil, columns: columns)
-        #expect(
-          distance(y.values, expected) < (compute == .exact ? Budget.float32 : 0.03),
-          "\(type) \(columns) \(compute)")
+        for tokens in [TokenKind.answer, .prompt] {
+          cpu.linear(x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false, tokens: tokens)
+          #expect(
+            distance(y.values, expected) < (compute == .exact ? Budget.float32 : 0.03),
+            "\(type) \(columns) \(compute) \(tokens)")
+        }
       }
     }
   }
@@ -116,7 +126,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
   func sameBitsAsScalar(isa: ISA) throws {
     let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
     for type in computableTypes {
-      for arithmetic in [LIMN_FLOAT32, LIMN_INT8, LIMN_REQUANTIZED]
+      for arithmetic in [LIMN_FLOAT32, LIMN_INT8, LIMN_REQUANTIZED, LIMN_INT16]
       where Paths(isa: isa)[type, arithmetic] != nil {
         // 17 blocks are one more than are added up at a time when there is one token.
         for (tokens, columns) in [(1, 512), (4, 512), (13, 512), (1, 17 * 256)] {
@@ -124,7 +134,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
           let x = Rows(Random(12).copyFloats(tokens * columns), width: columns)
           // The largest magnitudes and a block of zeros.
           for k in 0..<256 { x.activations.pointer[k] = 0 }
-          for k in 256..<512 { x.activations.pointer[k] = k % 2 == 0 ? 1 : -1 }
+          for k in 256..<512 { x.activations.pointer[k] = k / 64 % 2 == 0 ? 1 : -1 }
           let a = Rows(rows: tokens, width: 21), b = Rows(rows: tokens, width: 21)
           scalar.linear(
             x.activations, Linear(weight: weight), into: a.activations, adding: false, arithmetic: arithmetic)

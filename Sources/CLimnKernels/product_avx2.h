@@ -1,0 +1,42 @@
+// What the integer products of AVX2 share.
+//
+// u8 · s8 pairs are 16-bit sums of at most 2 · 127 · largest q. As many of them as 16 bits hold are added up before they
+// are widened: 8 for numbers of 4 bits, 2 for 6 bits, 1 for q up to 128.
+#pragma once
+#include "simd.h"
+
+#if defined(__x86_64__)
+  #include <immintrin.h>
+
+enum { LIMN_AVX2_TOKENS = 6 };  // as many as 16 registers have room for
+
+/// How many.
+LIMN_INLINE int limn_steps_avx2(int largest_q) { return INT16_MAX / (2 * 127 * largest_q); }
+
+/// Four columns, the first ones of a sum or more of them: of 8 rows, or 16 in two vectors, and C tokens.
+LIMN_TARGET_AVX2 LIMN_INLINE void limn_step_avx2(
+  const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][LIMN_AVX2_TOKENS], const int is_first,
+  const int vectors, const int C) {
+  const char *x3 = x + 3 * x_stride;
+  __asm__("" : "+r"(x3));  // six addresses of two registers; the compiler would add up one after another
+  LIMN_UNROLL for (int c = 0; c < C; c++) {
+    int32_t four;
+    memcpy(&four, c < 3 ? x + c * x_stride : x3 + (c - 3) * x_stride, 4);
+    const __m256i xq = _mm256_set1_epi32(four);
+    LIMN_UNROLL for (int v = 0; v < vectors; v++) {
+      const __m256i pairs = _mm256_maddubs_epi16(_mm256_loadu_si256(q + v), xq);
+      sum[v][c] = is_first ? pairs : _mm256_add_epi16(sum[v][c], pairs);
+    }
+  }
+}
+
+/// `steps` of them; `q` and `x` of the first, panels of 16 rows.
+LIMN_TARGET_AVX2 LIMN_INLINE void limn_steps_of_avx2(
+  const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][LIMN_AVX2_TOKENS], const int steps,
+  const int vectors, const int C) {
+  limn_step_avx2(q, x, x_stride, sum, 1, vectors, C);
+  // A loop, since steps side by side would need more registers than there are.
+  _Pragma("clang loop unroll(disable)") for (int k = 1; k < steps; k++)
+    limn_step_avx2(q + 2 * k, x + 4 * k, x_stride, sum, 0, vectors, C);
+}
+#endif
