@@ -78,12 +78,15 @@ class Limn:
 
     def rows(self, image):
         b = self.bench(PROMPT, ANSWER, "--image", image, "--quoting")
+        short = self.bench(64, ANSWER, "--depth", 1)
+        eight = self.bench(64, ANSWER, "--parallel", 8)
         process = self.ask(image)
         figures = {
             "open": b["load_ms"] / 1e3, "encode": b["image_encode_ms"] / 1e3, "prefill": b["prompt_per_second"],
             "decode": b["predicted_per_second"], "first_word": process.seconds,
             "second_question": b["second_question_ms"] / 1e3, "peak": process.peak,
-            "quoting": b["quoting_predicted_per_second"],
+            "quoting": b["quoting_predicted_per_second"], "decode_short": short["predicted_per_second"],
+            "eight": eight["parallel_predicted_per_second"],
         }
         return figures, {"threads": b["threads"], "isa": b["isa"], **b["machine"]}
 
@@ -123,7 +126,7 @@ class Llama:
             "open": 60 * minutes + seconds + milliseconds / 1e3, "encode": int(encoded.group(1)) / 1e3,
             "prefill": self.bench(PROMPT, flash="off"),
             "prefill_flash": self.bench(PROMPT, flash="on"),
-            "decode": self.bench(generate=ANSWER, depth=PROMPT),
+            "decode": self.bench(generate=ANSWER, depth=PROMPT), "decode_short": self.bench(generate=ANSWER),
             "first_word": process.seconds, "peak": process.peak,
         }
 

@@ -150,7 +150,13 @@ LIMN_INLINE void attend(
   for (ptrdiff_t r = 0; r < rows; r++) {
     float *y = j->y + ((first_token + r / group) * j->heads + kv_head * group + r % group) * j->head_size;
     // A tile that changes nothing may turn −0 into 0, so that all become 0.
-    for (ptrdiff_t i = 0; i < j->head_size; i++) y[i] = p->y[(i / 16 * p->rows + r) * 16 + i % 16] / p->l[r] + 0.0f;
+    for (ptrdiff_t i = 0; i < j->head_size; i += 16) {
+      const v16f result = v_load(p->y + (i / 16 * p->rows + r) * 16) / p->l[r] + 0.0f;
+      if (i + 16 <= j->head_size)
+        v_store(y + i, result);
+      else
+        v_store_part(y + i, result, j->head_size - i);
+    }
   }
 }
 
