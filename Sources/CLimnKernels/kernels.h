@@ -72,7 +72,7 @@ typedef struct {
   float unused[15];
 } limn_x_16;
 
-/// The same as limn_products_float32; returns 0 where the instruction set has pairs of bfloat16, or no vectors for this.
+/// As limn_products_float32; returns 0 where the instruction set has no such product, or something as fast.
 int limn_products_int16(limn_path *path, limn_isa isa);
 
 // MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4, bitsandbytes'

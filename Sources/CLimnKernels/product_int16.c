@@ -1,10 +1,10 @@
-// Products for prompts where there is no instruction for pairs of bfloat16: weights and activations become integers of
+// Products for prompts on AVX2, which has no instruction for pairs of bfloat16: weights and activations become integers of
 // 12 and 13 bits with one scale for each row, or token, and block.
 //
 //   weight ≈ d · q,  |q| ≤ 2047;    x ≈ dx · xq,  |xq| ≤ 4095;      Σₖ weight · x ≈ d · dx · Σ q · xq
 //
-// A block's sum is exact: 256 · 2047 · 4095 < 2³¹. So the bits are the same on every instruction set. AVX2 multiplies
-// 16-bit integers 1.5 times as fast as float32. The rounding is finer than bfloat16's for all but the smallest values
+// A block's sum is exact: 256 · 2047 · 4095 < 2³¹, so the bits are those of the scalar reference. AVX2 multiplies 16-bit
+// integers 1.5 times as fast as float32. The rounding is finer than bfloat16's for all but the smallest values
 // of a block; activations have the more bits since they have outliers.
 #include "kernels.h"
 #include "simd.h"
@@ -69,12 +69,12 @@ static void unpack_scalar(
 #if defined(__x86_64__)
 // MARK: AVX2
 
-/// 16 values as words, the halves of two vectors beside each other.
+/// Integers of 16 bits, to nearest even.
 LIMN_INLINE v16s v_round_words(v16f x) {
   return __builtin_convertvector(__builtin_convertvector(__builtin_elementwise_roundeven(x), v16i), v16s);
 }
 
-/// By v_load, 16 columns at a time; `columns` is a multiple of 16, what is missing zeros.
+/// As round_scalar. `columns` is a multiple of 16; what is missing is zeros.
 LIMN_INLINE float round_vectors(const float *x, int columns, int most, int16_t *q) {
   v16f largest = v_splat(0), check = v_splat(0);
   for (int k = 0; k < columns; k += 16) {
@@ -137,7 +137,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile(
   _Pragma("clang loop unroll(disable)") for (int k = 0; k < (columns + 1) / 2; k++) {
     const __m256i *q = (const __m256i *)w->q[k];
     const char *x0 = x + 4 * k, *x3 = x0 + 3 * x_stride;
-    __asm__("" : "+r"(x3));
+    __asm__("" : "+r"(x3));  // as in product_avx2.h
     LIMN_UNROLL for (int c = 0; c < C; c++) {
       int32_t pair;
       memcpy(&pair, c < 3 ? x0 + c * x_stride : x3 + (c - 3) * x_stride, 4);
@@ -179,7 +179,7 @@ int limn_products_int16(limn_path *path, limn_isa isa) {
   path->multiply = multiply_scalar;
   if (isa == LIMN_SCALAR) return 1;
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX2 || (isa == LIMN_AVX512 && !limn_has_bf16())) {
+  if (isa == LIMN_AVX2) {  // float32 is as fast in the wider registers of AVX-512
     path->prepare = prepare_avx2;
     path->unpack = unpack_avx2;
     path->multiply = multiply_avx2;
