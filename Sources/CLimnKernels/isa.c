@@ -109,7 +109,8 @@ int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
   if (!limn_isa_supported(isa)) return 0;
   // Without the dot product, float32 vectors are faster than the scalar reference.
   if (isa == LIMN_NEON && arithmetic == LIMN_INT8 && !limn_has_dotprod()) return 0;
-  *path = (limn_path){0};
+  // AVX2 has 16 registers for two of rows and as many for each token.
+  *path = (limn_path){.pass_tokens = isa == LIMN_AVX2 ? 6 : LIMN_TILE_TOKENS};
   switch (type) {
     case LIMN_F32: return limn_path_f32(path, isa, arithmetic);
     case LIMN_F16: return limn_path_f16(path, isa, arithmetic);

@@ -55,14 +55,15 @@ static void unpack(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, voi
   j->path->unpack(j->path, weight, j->row_bytes, rows_of_panel(j, row), columns_of_block(j, block), panel);
 }
 
-/// Fetches one of `blocks` equal pieces of the panel that comes next. Its rows follow one another in memory: read in
-/// that order they arrive at full speed, which the sixteen places that unpacking reads from would not. Half a kilobyte
-/// of a row at a time (F16, F32) needs no help: the processor fetches long runs by itself.
-static void prefetch(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, ptrdiff_t blocks) {
+/// Fetches one of `pieces` equal pieces of the panel that comes next. Its rows follow one another in memory: read in
+/// that order they arrive at full speed, which the sixteen places that unpacking reads from would not. Pieces are small,
+/// since a core waits where more than some twenty lines are on their way. Half a kilobyte of a row at a time (F16, F32)
+/// needs no help: the processor fetches long runs by itself.
+static void prefetch(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t piece, ptrdiff_t pieces) {
   if (j->path->weight_bytes >= 512) return;
   const char *panel = (const char *)j->weight + (size_t)row * j->row_bytes;
-  const size_t bytes = LIMN_PANEL_ROWS * j->row_bytes, end = bytes * (size_t)(block + 1) / (size_t)blocks;
-  for (size_t at = bytes * (size_t)block / (size_t)blocks; at < end; at += 64) __builtin_prefetch(panel + at, 0, 2);
+  const size_t bytes = LIMN_PANEL_ROWS * j->row_bytes, end = bytes * (size_t)(piece + 1) / (size_t)pieces;
+  for (size_t at = bytes * (size_t)piece / (size_t)pieces; at < end; at += 64) __builtin_prefetch(panel + at, 0, 2);
 }
 
 /// Sums of `tokens` tokens and `rows` rows, `stride` floats apart, go to their places in y.
@@ -85,31 +86,45 @@ LIMN_INLINE void finish(
   }
 }
 
-/// One tile of tokens and all panels of an item; they are unpacked in `scratch`, or (`unpacked` is 0) are to be.
+/// One tile of tokens and all panels of an item, which are unpacked.
 LIMN_INLINE void multiply_tile(
-  const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, char *scratch,
-  int unpacked) {
+  const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, const char *panel) {
   const limn_path *path = j->path;
   const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride;
   for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS) {
     _Alignas(64) tile_sums tile = {0};
     // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
-    if (unpacked)
-      for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
-    for (ptrdiff_t b = 0; b < blocks; b++) {
-      char *panel = scratch;
-      if (unpacked) {
-        panel += (size_t)((row - first_row) / LIMN_PANEL_ROWS * blocks + b) * path->panel_bytes;
-      } else {
-        if (row + LIMN_PANEL_ROWS < last_row) prefetch(j, row + LIMN_PANEL_ROWS, b, blocks);
-        unpack(j, row, b, panel);
-      }
+    for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
+    for (ptrdiff_t b = 0; b < blocks; b++, panel += path->panel_bytes)
       path->multiply(
         panel, x + (size_t)b * path->x_bytes, j->prepared_stride, tokens, tile.sums[0], LIMN_PANEL_ROWS,
         columns_of_block(j, b));
-    }
     finish(j, row, rows_of_panel(j, row), token, tokens, tile.sums[0], LIMN_PANEL_ROWS);
+  }
+}
+
+/// The only tile: panels are unpacked in `panel`, one after another. A piece of the next one is fetched before unpacking
+/// and before each pass of the product.
+LIMN_INLINE void multiply_only_tile(const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, char *panel) {
+  const limn_path *path = j->path;
+  const int tokens = (int)j->tokens, pass = path->pass_tokens;
+  const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK, pieces = 1 + (tokens + pass - 1) / pass;
+  for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS) {
+    _Alignas(64) tile_sums tile = {0};
+    const ptrdiff_t next = row + LIMN_PANEL_ROWS;
+    for (ptrdiff_t b = 0, piece = 0; b < blocks; b++) {
+      const char *x = (const char *)j->prepared + (size_t)b * path->x_bytes;
+      if (next < last_row) prefetch(j, next, piece++, blocks * pieces);
+      unpack(j, row, b, panel);
+      for (int t = 0; t < tokens; t += pass) {
+        if (next < last_row) prefetch(j, next, piece++, blocks * pieces);
+        path->multiply(
+          panel, x + (size_t)t * j->prepared_stride, j->prepared_stride, tokens - t < pass ? tokens - t : pass,
+          tile.sums[t], LIMN_PANEL_ROWS, columns_of_block(j, b));
+      }
+    }
+    finish(j, row, rows_of_panel(j, row), 0, tokens, tile.sums[0], LIMN_PANEL_ROWS);
   }
 }
 
@@ -133,14 +148,17 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
       finish(j, first_row, last_row - first_row, 0, 1, sums, 0);
       continue;
     }
+    if (tiles == 1) {
+      if (first_tile < last_tile) multiply_only_tile(j, first_row, last_row, scratch);
+      continue;
+    }
     char *panel = scratch;
-    if (tiles > 1)
-      for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS)
-        for (ptrdiff_t b = 0; b < blocks; b++, panel += j->path->panel_bytes) unpack(j, row, b, panel);
+    for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS)
+      for (ptrdiff_t b = 0; b < blocks; b++, panel += j->path->panel_bytes) unpack(j, row, b, panel);
     for (ptrdiff_t tile = first_tile; tile < last_tile; tile++) {
       const ptrdiff_t token = tile * LIMN_TILE_TOKENS, left = j->tokens - token;
       const int tokens = left < LIMN_TILE_TOKENS ? (int)left : LIMN_TILE_TOKENS;
-      multiply_tile(j, first_row, last_row, token, tokens, scratch, tiles > 1);
+      multiply_tile(j, first_row, last_row, token, tokens, scratch);
     }
   }
 }

@@ -1,4 +1,4 @@
-// What the integer products of AVX2 share.
+// What unpacking for AVX2, and its integer products, share.
 //
 // u8 · s8 pairs are 16-bit sums of at most 2 · 127 · largest q. As many of them as 16 bits hold are added up before they
 // are widened: 8 for numbers of 4 bits, 2 for 6 bits, 1 for q up to 128.
@@ -7,6 +7,28 @@
 
 #if defined(__x86_64__)
   #include <immintrin.h>
+
+/// 32 bytes of each of 8 rows as 8 vectors of words, a row in each lane. The generic 16 rows of 64 bytes need twice the
+/// registers that there are.
+LIMN_TARGET_AVX2 LIMN_INLINE void limn_words_avx2(const uint8_t *const row[8], size_t offset, __m256i words[8]) {
+  __m256i a[8], b[8];
+  LIMN_UNROLL for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_si256((const __m256i *)(row[i] + offset));
+  LIMN_UNROLL for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_epi32(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_epi32(a[i], a[i + 1]);
+  }
+  LIMN_UNROLL for (int i = 0; i < 8; i += 4)
+    LIMN_UNROLL for (int k = 0; k < 2; k++) {
+      a[i + 2 * k] = _mm256_unpacklo_epi64(b[i + k], b[i + k + 2]);
+      a[i + 2 * k + 1] = _mm256_unpackhi_epi64(b[i + k], b[i + k + 2]);
+    }
+  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+    words[i] = _mm256_permute2x128_si256(a[i], a[i + 4], 0x20);
+    words[i + 4] = _mm256_permute2x128_si256(a[i], a[i + 4], 0x31);
+  }
+}
+
+LIMN_TARGET_AVX2 LIMN_INLINE void limn_store_avx2(void *to, __m256i v) { _mm256_storeu_si256((__m256i *)to, v); }
 
 enum { LIMN_AVX2_TOKENS = 6 };  // as many as 16 registers have room for
 

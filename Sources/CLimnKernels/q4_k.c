@@ -11,6 +11,7 @@
 //   weight = (d · scale) · q − (dmin · minimum)
 #include "kernels.h"
 #include "one_token.h"
+#include "product_avx2.h"
 #include "scales_k.h"
 #include "simd.h"
 
@@ -57,6 +58,14 @@ static void unpack_scalar(
   }
 }
 
+LIMN_INLINE void unpack_scales(const uint8_t *const row[LIMN_PANEL_ROWS], limn_panel_k *w) {
+  v16i head[4];  // d and dmin, then the three words of scales
+  v_load_words(row, 0, head);
+  v_store(w->d, v_float_from_half(head[0] & 0xffff));
+  v_store(w->dmin, v_float_from_half(head[0] >> 16 & 0xffff));
+  v_store_scales(head + 1, w);
+}
+
 /// Every step works on 16 rows: four bytes of each are a vector after a transposition.
 LIMN_INLINE void unpack_body(
   const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
@@ -64,12 +73,7 @@ LIMN_INLINE void unpack_body(
   limn_panel_k *w = panel;
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
-
-  v16i head[4];  // d and dmin, then the three words of scales
-  v_load_words(row, 0, head);
-  v_store(w->d, v_float_from_half(head[0] & 0xffff));
-  v_store(w->dmin, v_float_from_half(head[0] >> 16 & 0xffff));
-  v_store_scales(head + 1, w);
+  unpack_scales(row, w);
   for (int part = 0; part < 2; part++) {
     v16i q[16];
     LIMN_UNROLL for (int r = 0; r < 16; r++) q[r] = v_load_bytes(row[r] + offsetof(block, q) + part * 64);
@@ -86,6 +90,26 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
+/// Eight rows at a time.
+LIMN_TARGET_AVX2 static void unpack_eights_avx2(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  unpack_scales(row, w);
+  const __m256i nibble = _mm256_set1_epi8(15);
+  for (int r = 0; r < LIMN_PANEL_ROWS; r += 8)
+    for (int run = 0; run < 4; run++) {
+      __m256i q[8];
+      limn_words_avx2(row + r, offsetof(block, q) + (size_t)run * 32, q);
+      LIMN_UNROLL for (int i = 0; i < 8; i++) {
+        limn_store_avx2(w->q[run * 16 + i][r], _mm256_and_si256(q[i], nibble));
+        limn_store_avx2(w->q[run * 16 + 8 + i][r], _mm256_and_si256(_mm256_srli_epi16(q[i], 4), nibble));
+      }
+    }
+}
+
 // MARK: One token, AVX-512 VNNI
 //
 // A load of 64 bytes holds groups 4i and 4i + 2 in its low nibbles, 4i + 1 and 4i + 3 in its high ones; the
@@ -184,6 +208,7 @@ int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_k(path, isa, 32, 15);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
+  if (isa == LIMN_AVX2) path->unpack = unpack_eights_avx2;
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
   else if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
 #endif

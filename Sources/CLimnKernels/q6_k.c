@@ -10,6 +10,7 @@
 //   weight = (d · scale) · (q − 32)
 #include "kernels.h"
 #include "one_token.h"
+#include "product_avx2.h"
 #include "simd.h"
 
 typedef struct {
@@ -58,12 +59,7 @@ static void unpack_scalar(
   }
 }
 
-LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
-  limn_panel_k *w = panel;
-  const uint8_t *row[LIMN_PANEL_ROWS];
-  v_rows(weight, row_bytes, rows, row);
+LIMN_INLINE void unpack_scales(const uint8_t *const row[LIMN_PANEL_ROWS], limn_panel_k *w) {
   const v16f d = v_load_halves(row, offsetof(block, d));
   v_store(w->d, d);
   v_store(w->dmin, d);
@@ -76,6 +72,15 @@ LIMN_INLINE void unpack_body(
     v_store_bytes(w->scale[g + 1], odd);
     v_store_bytes(w->min[g / 2], (even << 5 & 0xffff) | odd << 21);
   }
+}
+
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  unpack_scales(row, w);
 
   // Bits 4 and 5 of all 256 weights: words 0–7 are the first run of 128, words 8–15 the second.
   v16i high[16];
@@ -100,6 +105,34 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
+/// Eight rows and half a run at a time.
+LIMN_TARGET_AVX2 static void unpack_eights_avx2(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)path, (void)columns;
+  limn_panel_k *w = panel;
+  const uint8_t *row[LIMN_PANEL_ROWS];
+  v_rows(weight, row_bytes, rows, row);
+  unpack_scales(row, w);
+  const __m256i nibble = _mm256_set1_epi8(15), two = _mm256_set1_epi8(0x30);
+  for (int r = 0; r < LIMN_PANEL_ROWS; r += 8)
+    for (int run = 0; run < 2; run++) {
+      __m256i top[8];
+      limn_words_avx2(row + r, offsetof(block, high) + (size_t)run * 32, top);
+      // Bits 4 and 5 move up by 4 and 0 places for the first half, by 2 and down by 2 for the second.
+      for (int half = 0; half < 2; half++) {
+        __m256i low[8];
+        uint8_t(*q)[LIMN_PANEL_ROWS][4] = w->q + run * 32 + half * 8;
+        limn_words_avx2(row + r, offsetof(block, low) + (size_t)run * 64 + (size_t)half * 32, low);
+        LIMN_UNROLL for (int i = 0; i < 8; i++) {
+          const __m256i a = _mm256_slli_epi16(top[i], 4), b = _mm256_srli_epi16(low[i], 4);
+          limn_store_avx2(q[i][r], _mm256_or_si256(_mm256_and_si256(low[i], nibble), _mm256_and_si256(a, two)));
+          limn_store_avx2(q[i + 16][r], _mm256_or_si256(_mm256_and_si256(b, nibble), _mm256_and_si256(top[i], two)));
+          top[i] = _mm256_srli_epi16(top[i], 2);
+        }
+      }
+    }
+}
+
 // MARK: One token, AVX-512 VNNI
 //
 // A load of 64 bytes of `low` holds weights 128i to 128i + 63 in its low nibbles and the next 64 in its high ones: the
@@ -208,6 +241,7 @@ int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_k(path, isa, 16, 63);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
+  if (isa == LIMN_AVX2) path->unpack = unpack_eights_avx2;
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
   else if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
 #endif

@@ -99,6 +99,8 @@ typedef struct limn_path {
   void (*unpack)(
     const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   limn_multiply *multiply;
+  /// How many tokens it takes through a panel at a time.
+  int pass_tokens;
   /// y[r] = Σₖ x[k] · weight[r, k] for one prepared token, any number of rows and a multiple of 64 columns, with the bits of `multiply`; NULL
   /// where that is the way for one token, too. `scratch` has LIMN_ONE_SCRATCH bytes for each block of columns.
   void (*multiply_one)(
