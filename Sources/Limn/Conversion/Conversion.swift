@@ -14,7 +14,8 @@ package struct Conversion: Sendable {
   /// What became of one tensor.
   package struct Report: Sendable {
     package let name: String
-    package let from: TensorType
+    /// The type in the source: "F16", "NF4".
+    package let from: String
     package let to: TensorType
     package let loss: EncodingLoss
   }
@@ -90,7 +91,7 @@ package struct Conversion: Sendable {
         for (tensor, padding) in zip(weight.tensors, weight.layout.padding) {
           let (name, type) = (tensor.header.name, tensor.header.type)
           var written = 0
-          let loss = try encoder.encode(tensor.source, order: tensor.order, as: type, name: name) {
+          let loss = try encoder.encode(try tensor.values(encoder), order: tensor.order, as: type, name: name) {
             bytes throws(LimnError) in
             guard !Task.isCancelled else { throw LimnError(.interrupted, "interrupted") }
             try file.write(bytes)
@@ -100,8 +101,8 @@ package struct Conversion: Sendable {
           precondition(written == tensor.header.byteCount, name)
           try file.write([UInt8](repeating: 0, count: padding))
           done += written + padding
-          tensor.source.memory.release(tensor.source.range)
-          reports.append(Report(name: name, from: tensor.source.type, to: type, loss: loss))
+          tensor.source.release()
+          reports.append(Report(name: name, from: tensor.source.typeName, to: type, loss: loss))
         }
       }
       for other in others {
