@@ -92,6 +92,8 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
       (["convert", textOnly, "--to", "hf", "--output", folder], 65),
       (["convert", fixtures + "/Models/checkpoints/projector-norms", "--to", "hf", "--output", folder], 65),
       (["convert", tinyModel, "--to", "gguf", "--output", "/proc/nowhere"], 69),
+      (["convert", tinyModel, "--to", "hf", "--output", textOnly], 2),
+      (["quantize", fixtures + "/Models/cases.json", "--to", "Q8_0", "--output", folder], 65),
     ] {
       let outcome = try limn(arguments)
       #expect(outcome.code == code && outcome.errorLines.count == 1 && outcome.out.isEmpty, "\(outcome.err)")

@@ -22,8 +22,8 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
 @Suite struct ConversionTests {
   /// Projectors with norms behind their layers, which transformers has no class for.
   private static let beyondHuggingFace = ["gguf-siglip", "gguf-yi", "projector-norms"]
-  /// Readers of GGUF ignore Mistral's and Phi-3's window, and the prompts here are longer than it.
-  private static let windowed = ["mistral-window", "next-mistral", "phi3"]
+  /// Readers of GGUF ignore Phi-3's window, and the prompt here is longer than it.
+  private static let windowed = ["phi3"]
 
   private static func checkpoint(_ testCase: ModelCase) -> String {
     testCase.model.split(separator: "/").last.map(String.init) ?? ""
@@ -168,13 +168,31 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     #expect(changed != text)
     try changed.write(toFile: config, atomically: true, encoding: .utf8)
     let out = folder.path + "/out"
-    for make in [
-      { () throws(LimnError) -> Conversion in try .gguf(source, format: .q8_0, vision: .f16, output: out) },
-      { () throws(LimnError) -> Conversion in try .huggingFace(source, type: .f16, output: out) },
-    ] {
-      let error = #expect(throws: LimnError.self) { try make() }
+    let errors = [
+      #expect(throws: LimnError.self) {
+        try Conversion.gguf(source, format: .q8_0, vision: .f16, output: out)
+      },
+      #expect(throws: LimnError.self) { try Conversion.huggingFace(source, type: .f16, output: out) },
+    ]
+    for error in errors {
       #expect(error?.kind == .badData && error?.description.contains("another shape") == true)
     }
+  }
+
+  @Test("tokenizers gives every added token its id: the vocabulary holds them all, in spite of ids that are missing")
+  func addedTokens() throws {
+    let folder = TemporaryFolder()
+    try run(try Conversion.huggingFace(ModelCase.root + "/checkpoints/mipha", type: .f16, output: folder.path))
+    let json = try JSON.parse(file: folder.path + "/tokenizer.json")
+    let added = try #require(json["added_tokens"]?.array)
+    let ids = added.compactMap { $0["id"]?.int }
+    #expect(ids.count > 2 && ids == ids.sorted())
+    for token in added {
+      let content = try #require(token["content"]?.string)
+      #expect(json["model"]?["vocab"]?[content]?.int == token["id"]?.int, "\(content)")
+    }
+    let config = try JSON.parse(file: folder.path + "/config.json")
+    #expect(config["image_token_index"]?.int == json["model"]?["vocab"]?["<image>"]?.int)
   }
 
   @Test("files that are there are replaced only if asked to")

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "Tools/fixtures"))
+sys.path[:0] = [str(ROOT / "Tools/fixtures"), str(ROOT / "Tools/checks")]
 CHECKPOINTS = ROOT / "Tests/Fixtures/Models/checkpoints"
 CASES = ROOT / "Tests/Fixtures/Models/cases"
 DEMO = ROOT / "Sources/Limn/Resources/limn-demo"
@@ -243,7 +243,8 @@ def towers(work):
         return subprocess.run(
             [options.llama + "/llama-mtmd-cli", "-m", work / "m.gguf", "--mmproj", mmproj, "--image", path,
              "-p", "hello", "-n", "2", "--temp", "0", "-t", "1", "-c", "512", "-fa", "off", "--chat-template", "vicuna"],
-            capture_output=True, text=True, env={**environment(), "MTMD_DEBUG_EMBEDDINGS": str(dump)}, timeout=120)
+            capture_output=True, text=True, errors="replace", timeout=120,
+            env={**environment(), "MTMD_DEBUG_EMBEDDINGS": str(dump)})
 
     for source in [*(CHECKPOINTS / n for n in ("llama-mha", "siglip", "mipha", "projector-norms", "bnb-nf4")), DEMO,
                    layers(work, [1, 2])]:

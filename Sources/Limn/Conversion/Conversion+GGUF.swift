@@ -56,7 +56,7 @@ extension Conversion {
     }
     notes += tokenizer.notes
     if language.slidingWindow != nil, language.architecture == .mistral {
-      notes.append("readers of GGUF ignore the sliding window: beyond it answers may differ")
+      notes.append("llama.cpp ignores the sliding window: beyond it answers differ there")
     }
 
     if case .dynamic = language.ropeScaling {

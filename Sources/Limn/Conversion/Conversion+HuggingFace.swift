@@ -164,7 +164,7 @@ extension Conversion {
     "chat_template.json", "generation_config.json",
   ]
 
-  /// From a folder of the same layout: everything but the weights stays, only the config's dtype changes.
+  /// From a folder of the same layout: everything but the weights stays; the config says what became of them.
   private mutating func copyFiles(
     from checkpoint: Checkpoint, _ type: TensorType, _ folder: String
   ) throws(LimnError) {
@@ -176,8 +176,16 @@ extension Conversion {
       defer { withExtendedLifetime(memory) {} }
       others.append(((folder as NSString).appendingPathComponent(name), Array(memory.bytes)))
     }
-    let config = try JSON.parse(file: source.appendingPathComponent("config.json"))
-    add("config.json", Self.retyped(config, type), folder)
+    var config = Self.retyped(try JSON.parse(file: source.appendingPathComponent("config.json")), type)
+    // What makes one vector of all patches is not written.
+    if checkpoint.config.vision?.family == .siglip, var object = config.object,
+      var vision = object["vision_config"]?.object
+    {
+      vision.set("vision_use_head", to: .bool(false))
+      object.set("vision_config", to: .object(vision))
+      config = .object(object)
+    }
+    add("config.json", config, folder)
   }
 
   private static func retyped(_ json: JSON, _ type: TensorType) -> JSON {

@@ -59,6 +59,10 @@ package struct Conversion: Sendable {
     let manager = FileManager.default
     for path in paths {
       var isFolder: ObjCBool = false
+      let folder = (path as NSString).deletingLastPathComponent
+      if manager.fileExists(atPath: folder, isDirectory: &isFolder), !isFolder.boolValue {
+        throw LimnError(.usage, "a file is in the way", in: folder, expected: "a folder", remedy: "choose another --output")
+      }
       guard manager.fileExists(atPath: path, isDirectory: &isFolder) else { continue }
       guard !isFolder.boolValue else {
         throw LimnError(.usage, "a folder is in the way", in: path, remedy: "choose another --output")

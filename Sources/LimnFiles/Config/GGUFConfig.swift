@@ -38,6 +38,10 @@ extension LanguageConfig {
       ropeAdjacent: architecture == .llama, tiedEmbeddings: file.tensor("output.weight") == nil,
       activation: architecture == .phi2 ? .gelu(.tanh) : .silu)
     ropeScaling = try Self.ropeScaling(keys, rotated: rotaryDimensions, maxPositions: maxPositions)
+    // A Mistral's, which llama.cpp does not look for under this architecture. Phi-3's is not obeyed, as there.
+    if architecture == .llama, let window = try keys.int("attention.sliding_window"), window > 0 {
+      (self.architecture, slidingWindow) = (.mistral, window)
+    }
     try check(file.path)
   }
 

@@ -50,9 +50,9 @@ extension ModelConfig {
     return featureLayers.map { $0 < 0 ? layers + 1 + $0 : $0 }
   }
 
-  /// Whether llama.cpp's own projector types, `mlp` and `mlp_norm`, compute what this model computes. They read the
-  /// patches of each layer in ascending order, with one epsilon for all norms; their GELU is the tanh one, which stands
-  /// for erf in all files of this kind.
+  /// Whether llama.cpp's projector `mlp` computes what this model computes. It reads the patches of each layer in
+  /// ascending order, with one epsilon for all norms; where there is a tensor mm.3 it takes the projector for Yi-VL's.
+  /// Its GELU is the tanh one, which stands for erf in all files of this kind.
   package var suitsLlamaCpp: Bool {
     guard let vision, let projector else { return true }
     let layers = absoluteFeatureLayers
@@ -70,9 +70,7 @@ extension ModelConfig {
     _ vision: VisionConfig, colours: (mean: [Double], std: [Double]), aspect: String?
   ) -> [(key: String, value: GGUFMetadata)] {
     let projector = projector ?? ProjectorConfig(activation: .erf)
-    let type =
-      !suitsLlamaCpp
-      ? GGUFProjector.ownType : projector.layerNorms == nil ? GGUFProjector.plainType : GGUFProjector.normedType
+    let type = suitsLlamaCpp ? GGUFProjector.plainType : GGUFProjector.ownType
     var metadata: [(key: String, value: GGUFMetadata)] = [
       ("clip.has_text_encoder", .bool(false)), ("clip.has_vision_encoder", .bool(true)),
       ("clip.has_llava_projector", .bool(true)), ("clip.projector_type", .string(type)),
@@ -127,6 +125,7 @@ extension ModelConfig {
 /// compute wrongly has a projector type of limn's own, which llama.cpp refuses.
 enum GGUFProjector {
   static let plainType = "mlp"
+  /// Yi-VL's, in files of other converters; llama.cpp has no such name, only the tensors tell it.
   static let normedType = "mlp_norm"
   static let ownType = "limn_mlp"
 
