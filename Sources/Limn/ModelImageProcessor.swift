@@ -35,9 +35,10 @@ extension ModelImageProcessor {
       return (.hf, "anyres tiles, as LLaVA-NeXT was trained")
     }
     switch (checkpoint.layout, checkpoint.config.aspectPolicy) {
-    case (.original, "pad"?): return (.pad, "image_aspect_ratio is pad")
-    case (_, nil) where configuration.kind == .siglip:
+    case (.original, "pad"?), (.gguf, "pad"?): return (.pad, "image_aspect_ratio is pad")
+    case (_, nil) where configuration.kind == .siglip, (.gguf, _) where configuration.kind == .siglip:
       return (.hf, "SigLIP takes pictures stretched to its square")
+    case (.gguf, "square"?): return (.crop, "image_aspect_ratio is square")
     case (.original, _) where configuration.kind == .siglip:
       return (.hf, "image_aspect_ratio is not pad")
     case (.original, let aspect?) where aspect != "pad":

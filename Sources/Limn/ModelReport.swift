@@ -102,7 +102,9 @@ struct ReportParts {
       // Only whether every tensor is there and fits: the shortest rotary tables will do.
       attempt { () throws(LimnError) -> Llava in 
         let cpu = try CPU(threads: options.threads, compute: .exact)
-        return try Llava(checkpoint, context: 1, quantization: options.quantization, cpu: cpu)
+        return try Llava(
+          checkpoint, context: 1, quantization: options.quantization, cpu: cpu,
+          checksOnly: options.quantization == nil)
       }
     }
     self.reference = reference

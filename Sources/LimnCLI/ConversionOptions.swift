@@ -8,6 +8,10 @@ struct ConversionOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The projector of a .gguf model, if it is not beside it.", valueName: "file"))
   var mmproj: String?
 
+  @Option(
+    help: ArgumentHelp("The model that an adapter (LoRA) or a projector belongs to.", valueName: "folder"))
+  var base: String?
+
   @Option(help: ArgumentHelp("Threads; default: all cores that this process may use.", valueName: "n"))
   var threads: Int?
 

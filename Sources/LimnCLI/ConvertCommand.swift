@@ -41,10 +41,10 @@ struct Convert: AsyncParsableCommand {
       switch to {
       case .gguf:
         try Conversion.gguf(
-          reference, mmproj: options.mmproj, format: format, vision: format, output: output)
+          reference, mmproj: options.mmproj, base: options.base, format: format, vision: format, output: output)
       case .hf:
         try Conversion.huggingFace(
-          reference, mmproj: options.mmproj, type: format.base, output: output)
+          reference, mmproj: options.mmproj, base: options.base, type: format.base, output: output)
       }
     _ = try await options.run(conversion)
   }

@@ -50,12 +50,12 @@ struct Quantize: AsyncParsableCommand {
   func run() async throws {
     let questions = try scenes.map(SceneQuestions.init)
     let conversion = try Conversion.gguf(
-      reference, mmproj: options.mmproj, format: to, vision: vision, output: output)
+      reference, mmproj: options.mmproj, base: options.base, format: to, vision: vision, output: output)
     let reports = try await options.run(conversion)
     guard report else { return }
     QuantizationReport.print(reports)
     guard let questions else { return }
-    let before = try await questions.right(reference, mmproj: options.mmproj)
+    let before = try await questions.right(reference, mmproj: options.mmproj, base: options.base)
     let after = try await questions.right(conversion.paths[0], mmproj: conversion.paths.dropFirst().first)
     func share(_ count: Int) -> String {
       String(format: "%.1f %%", 100 * Double(count) / Double(max(1, questions.count)))
@@ -71,7 +71,7 @@ enum QuantizationReport {
     let width = lossy.map(\.name.count).max() ?? 0
     for report in lossy {
       let name = report.name.padding(toLength: width, withPad: " ", startingAt: 0)
-      Terminal.print("\(name)  \(report.from.rawValue) → \(report.to.rawValue)  \(percent(report.loss))")
+      Terminal.print("\(name)  \(report.from) → \(report.to.rawValue)  \(percent(report.loss))")
     }
     guard let worst = lossy.max(by: { $0.loss.relative < $1.loss.relative }) else {
       return Terminal.print("no tensor lost anything")
@@ -108,9 +108,10 @@ struct SceneQuestions {
   }
 
   /// How many answers of a model are the expected ones.
-  func right(_ reference: String, mmproj: String?) async throws -> Int {
+  func right(_ reference: String, mmproj: String?, base: String? = nil) async throws -> Int {
     var options = LoadOptions()
     options.projectorFile = mmproj
+    options.base = base
     let model = try await VisionLanguageModel.load(reference, options: options)
     defer { Terminal.endProgress() }
     var right = 0

@@ -154,7 +154,8 @@ enum Bitsandbytes {
         throw reader.error(
           "has nested scales, but absmax is not quantised", expected: "U8", found: absmax.type.rawValue)
       }
-      return .plain(try reader.floats(absmax, "absmax", count: blocks))
+      try reader.require(absmax, "absmax", count: blocks)
+      return .plain(absmax)
     }
     guard absmax.count == blocks else {
       throw reader.error("has a wrong number of scales", expected: "\(blocks)", found: "\(absmax.count)")
@@ -187,12 +188,16 @@ enum Bitsandbytes {
 
     /// Few numbers, in float32.
     func floats(_ tensor: Tensor, _ what: String, count: Int) throws(LimnError) -> [Float] {
+      try require(tensor, what, count: count)
+      return try dequantized(tensor)
+    }
+
+    func require(_ tensor: Tensor, _ what: String, count: Int) throws(LimnError) {
       guard tensor.count == count, [.f32, .f16, .bf16].contains(tensor.type) else {
         throw error(
           "has a wrong \(what)", expected: "\(count) floats",
           found: "\(tensor.count) of type \(tensor.type.rawValue)")
       }
-      return try dequantized(tensor)
     }
 
     func error(_ what: String, expected: String? = nil, found: String? = nil) -> LimnError {

@@ -2,7 +2,7 @@ import LimnTensor
 
 /// The names in GGUF files, of language models and of projector files.
 package struct GGUFNames {
-  private let table: [String: String]
+  private var table: [String: String]
   private let layerTable: [String: String]
   private let layerPrefix: (file: String, model: String)
 
@@ -41,7 +41,9 @@ package struct GGUFNames {
 
   /// The names that limn writes: of a projector's file. Readers take fc1 and fc2 for swapped where the shapes
   /// leave both open.
-  package init(writing vision: VisionConfig) { self.init(isSwapped: vision.ffn == vision.hidden) }
+  package init(writing vision: VisionConfig, _ projector: ProjectorConfig?) {
+    self.init(isSwapped: vision.ffn == vision.hidden, hasNorms: projector?.layerNorms != nil)
+  }
 
   /// What a file calls the tensor with this canonical name; nil where it has no place for it.
   package func fileName(of canonical: String) -> String? {
@@ -90,7 +92,8 @@ package struct GGUFNames {
     self.init(isSwapped: file.tensor("v.blk.0.ffn_down.weight")?.shape.last == hidden)
   }
 
-  private init(isSwapped: Bool) {
+  /// - Parameter hasNorms: where norms take places, the second layer has another; nil: it is in one of them.
+  private init(isSwapped: Bool, hasNorms: Bool? = nil) {
     layerPrefix = ("v.blk.", "vision_tower.encoder.layers.")
     table = [
       "v.class_embd": "vision_tower.embeddings.class_embedding",
@@ -99,9 +102,10 @@ package struct GGUFNames {
       "v.pre_ln": "vision_tower.pre_layrnorm", "v.post_ln": "vision_tower.post_layernorm",
       "mm.0": "multi_modal_projector.linear_1", "mm.2": "multi_modal_projector.linear_2",
       "mm.1": "multi_modal_projector.norm_1", "mm.3": "multi_modal_projector.linear_2",
-      "mm.4": "multi_modal_projector.norm_2",
+      "mm.4": "multi_modal_projector.norm_2", "mm.input_norm": "multi_modal_projector.projector_layernorm",
       "model.image_newline": "image_newline", "v.image_newline": "image_newline",
     ]
+    if let hasNorms { table[hasNorms ? "mm.2" : "mm.3"] = nil }
     layerTable = [
       "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
       "attn_out": "self_attn.out_proj", "ln1": "layer_norm1", "ln2": "layer_norm2",

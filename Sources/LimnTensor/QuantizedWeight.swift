@@ -22,6 +22,16 @@ package enum QuantizedWeight: Sendable {
     }
   }
 
+  /// Nobody reads the bytes of the files again: see `Memory.release`.
+  package func release() {
+    let parts =
+      switch self {
+      case .fourBit(let weight): [weight.codes, weight.scales.tensor]
+      case .int8(let weight): [weight.codes]
+      }
+    for part in parts { part.memory.release(part.range) }
+  }
+
   /// The tensor to compute with, in memory of its own; the bytes of the files are not needed after that.
   package func packed(on cpu: CPU) throws(LimnError) -> Tensor {
     switch self {
@@ -48,9 +58,17 @@ package struct FourBitWeight: Sendable {
 
   /// The scales of the blocks.
   package enum Scales: Sendable {
-    case plain([Float])
+    /// F32, F16 or BF16. They stay in the file until they are needed: a model has as many as a 64th of its weights.
+    case plain(Tensor)
     /// absmax = map[code] · absmax of `blockSize` codes + offset: double quantisation.
     case nested(codes: Tensor, map: [Float], absmax: [Float], blockSize: Int, offset: Float)
+
+    /// What the file has one of for every block.
+    var tensor: Tensor {
+      switch self {
+      case .plain(let tensor), .nested(let tensor, _, _, _, _): tensor
+      }
+    }
   }
 
   package let shape: [Int]
@@ -95,7 +113,7 @@ package struct FourBitWeight: Sendable {
     }
     self.init(
       shape: tensor.shape, code: code, map: code.map, type: tensor.type, blockSize: 64, codes: codes,
-      scales: doubleQuantization && blocks > 0 ? try Self.nested(absmax) : .plain(absmax))
+      scales: doubleQuantization && blocks > 0 ? try Self.nested(absmax) : .plain(try Tensor(floats: absmax)))
   }
 
   private static func nested(_ absmax: [Float]) throws(LimnError) -> Scales {
@@ -110,14 +128,16 @@ package struct FourBitWeight: Sendable {
 
   /// One scale for every block.
   package var absmax: [Float] {
-    switch scales {
-    case .plain(let absmax): return absmax
-    case .nested(let codes, let map, let outer, let blockSize, let offset):
-      return [Float](unsafeUninitializedCapacity: codes.count) { absmax, count in
-        count = codes.count
-        withExtendedLifetime(codes.memory) {
-          limn_unnest_absmax(
-            codes.bytes.baseAddress, count, map, outer, blockSize, offset, absmax.baseAddress)
+    get throws(LimnError) {
+      switch scales {
+      case .plain(let absmax): return try dequantized(absmax)
+      case .nested(let codes, let map, let outer, let blockSize, let offset):
+        return [Float](unsafeUninitializedCapacity: codes.count) { absmax, count in
+          count = codes.count
+          withExtendedLifetime(codes.memory) {
+            limn_unnest_absmax(
+              codes.bytes.baseAddress, count, map, outer, blockSize, offset, absmax.baseAddress)
+          }
         }
       }
     }
@@ -125,7 +145,7 @@ package struct FourBitWeight: Sendable {
 
   /// In blocks of 64 where rows are made of whole ones; else, exactly as well, in the checkpoint's type.
   func packed(on cpu: CPU) throws(LimnError) -> Tensor {
-    let count = shape.reduce(1, *), absmax = absmax
+    let count = shape.reduce(1, *), absmax = try absmax
     let fills = shape.count == 2 && shape[1] % 64 == 0 && blockSize % 64 == 0 && map == code.map
     let type = fills ? packedType : type
     let memory = try Memory(count: type.byteCount(elements: count)!) { (buffer) throws(LimnError) in

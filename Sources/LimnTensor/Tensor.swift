@@ -16,6 +16,14 @@ package struct Tensor: Sendable {
     self.range = range
   }
 
+  /// Values of limn's own, along one axis.
+  package init(floats: [Float]) throws(LimnError) {
+    let memory = try Memory(count: floats.count * 4) { buffer throws(LimnError) in
+      floats.withUnsafeBytes { buffer.copyMemory(from: $0) }
+    }
+    self.init(type: .f32, shape: [floats.count], memory: memory, range: 0..<floats.count * 4)
+  }
+
   package var count: Int { shape.reduce(1, *) }
   package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory.bytes[range]) }
 }

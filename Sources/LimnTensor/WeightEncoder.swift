@@ -39,8 +39,7 @@ extension TensorType {
 
 /// Writes weights in another type, on all cores, some rows at a time: memory does not grow with the tensor.
 package final class WeightEncoder {
-  private let pool: ThreadPool
-  private let isa: ISA
+  private let cpu: CPU
   private var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 64)
 
   /// About so many bytes of a result are made between two writes.
@@ -50,15 +49,13 @@ package final class WeightEncoder {
   ///   - threads: nil for the physical cores that this process may use.
   ///   - isa: nil for the one that LIMN_ISA names, or the best that the machine has.
   package init(threads: Int? = nil, isa: ISA? = nil) throws(LimnError) {
-    let isa = if let isa { isa } else { try ISA.chosen() }
-    guard isa.isSupported else {
-      throw LimnError(.unavailable, "this machine lacks an instruction set", found: isa.rawValue)
-    }
-    self.isa = isa
-    pool = ThreadPool(threads: max(1, min(threads ?? Machine.defaultThreads, CPU.mostThreads)))
+    cpu = try CPU(threads: threads, compute: .exact, isa: isa)
   }
 
   deinit { buffer.deallocate() }
+
+  /// A weight of bitsandbytes with codes and scales put together, for `encode`; of all of it.
+  package func packed(_ weight: QuantizedWeight) throws(LimnError) -> Tensor { try weight.packed(on: cpu) }
 
   /// Writes a tensor's rows in another type. Where the type is the same, its bytes are passed on.
   /// - Parameters:
@@ -80,6 +77,7 @@ package final class WeightEncoder {
     }
     precondition(order?.allSatisfy { $0 >= 0 && $0 < rows } ?? true)
     if tensor.type == type { return try copy(tensor, order, rowBytes, write) }
+    let (pool, isa) = (cpu.pool, cpu.isa)
     var path = limn_path()
     guard let source = tensor.type.kernelType, limn_path_init(&path, isa.code, source, LIMN_FLOAT32) != 0 else {
       throw LimnError.badData(

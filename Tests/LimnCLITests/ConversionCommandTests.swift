@@ -33,6 +33,42 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     #expect(try limn("ask", "hello", "--model", folder, "--max-tokens", "2").code == 0)
   }
 
+  @Test("an adapter that does not lie beside its base is converted with --base")
+  func base() throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let adapter = folder + "/adapter"
+    try FileManager.default.copyItem(atPath: fixtures + "/Models/checkpoints/lora-whole", toPath: adapter)
+    for arguments in [
+      ["quantize", adapter, "--to", "Q8_0", "--output", folder + "/pair"],
+      ["convert", adapter, "--to", "gguf", "--output", folder + "/f16"],
+      ["convert", adapter, "--to", "hf", "--output", folder + "/hf"],
+    ] {
+      let alone = try limn(arguments)
+      #expect(alone.code == 66 && alone.errorLines.count == 1 && alone.err.contains("--base"), "\(alone.err)")
+      let outcome = try limn(arguments + ["--base", tinyModel])
+      #expect(outcome.code == 0, "\(outcome.err)")
+    }
+    for result in ["/pair/adapter-Q8_0.gguf", "/f16/adapter-f16.gguf", "/hf"] {
+      #expect(try limn("ask", "hello", "--model", folder + result, "--max-tokens", "2").code == 0)
+    }
+    let whole = try limn("quantize", tinyModel, "--to", "Q8_0", "--output", folder + "/x", "--base", tinyModel)
+    #expect(whole.code == 2 && whole.errorLines.count == 1 && whole.err.contains("--base"))
+  }
+
+  @Test("a checkpoint of bitsandbytes is quantised anew, and the report names its types")
+  func bitsandbytes() throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    for (model, type) in [("bnb-nf4", "NF4"), ("bnb-int8", "LLM.int8")] {
+      let outcome = try limn(
+        "quantize", fixtures + "/Models/checkpoints/" + model, "--to", "Q8_0", "--output", folder, "--report")
+      #expect(outcome.code == 0 && outcome.err.contains("quantised already"), "\(outcome.err)")
+      #expect(outcome.out.contains("\(type) → Q8_0"))
+      let answer = try limn("ask", "hello", "--model", "\(folder)/\(model)-Q8_0.gguf", "--max-tokens", "2")
+      #expect(answer.code == 0, "\(answer.err)")
+    }
+  }
+
   @Test(
     "wrong usage ends with 2 and says what is wrong",
     arguments: [
@@ -54,8 +90,10 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     for (arguments, code) in [
       (["quantize", "/nowhere/model", "--to", "Q8_0", "--output", folder], Int32(66)),
       (["convert", textOnly, "--to", "hf", "--output", folder], 65),
-      (["convert", fixtures + "/Models/checkpoints/llama-rope-linear", "--to", "gguf", "--output", folder], 65),
+      (["convert", fixtures + "/Models/checkpoints/projector-norms", "--to", "hf", "--output", folder], 65),
       (["convert", tinyModel, "--to", "gguf", "--output", "/proc/nowhere"], 69),
+      (["convert", tinyModel, "--to", "hf", "--output", textOnly], 2),
+      (["quantize", fixtures + "/Models/cases.json", "--to", "Q8_0", "--output", folder], 65),
     ] {
       let outcome = try limn(arguments)
       #expect(outcome.code == code && outcome.errorLines.count == 1 && outcome.out.isEmpty, "\(outcome.err)")

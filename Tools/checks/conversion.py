@@ -6,10 +6,12 @@ Needs Tools/requirements.txt. `--llama` names a folder with llama.cpp's librarie
 without it what needs them is left out. Every line ends in "ok" or "FAILED"; the exit code is the number of failures.
 
 1. → gguf: llama.cpp's tokens, logits and greedy text are those of transformers on the original (language models).
-2. → hf: transformers' logits on the result are those of transformers on the original, or of limn where transformers
-   cannot read the original.
+2. → hf: transformers' logits on the result, for text and for a picture, are those of transformers on the original, or
+   of limn where transformers cannot read the original; for every layout of docs/formats.md.
 3. quantize: every tensor has the type that llama-quantize gives it, and no larger error.
-4. llama-mtmd-cli opens the pair.
+4. towers: llama.cpp's features of a picture are those of projectors.py on the same projector file, and files that
+   llama.cpp would compute wrongly are refused by it.
+5. mtmd: llama-mtmd-cli opens the demo model's pair and answers.
 """
 import argparse
 import json
@@ -22,11 +24,17 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "Tools/fixtures"))
+sys.path[:0] = [str(ROOT / "Tools/fixtures"), str(ROOT / "Tools/checks")]
 CHECKPOINTS = ROOT / "Tests/Fixtures/Models/checkpoints"
 CASES = ROOT / "Tests/Fixtures/Models/cases"
 DEMO = ROOT / "Sources/Limn/Resources/limn-demo"
 TEXT = "USER: What colour is the house? Two dogs, 1234 cats!\nASSISTANT:"
+# Checkpoints that transformers reads itself, and those that it does not read.
+READABLE = ["phi3-longrope", "next-llama", "siglip", "siglip-default", "vipllava", "vipllava-layers"]
+OTHERS = ["original-mistral", "original-tuned-tower", "original-bin", "original-next", "bakllava", "mipha",
+          "llava-phi-fused", "llava-phi-split", "lora-original", "lora-whole", "projector-only", "xtuner-whole",
+          "xtuner-lora", "phi2", "bnb-nf4", "bnb-int8"]
+PROJECTORS = ["recent", "oldest", "complete", "next", "next-recent"]
 failures = 0
 
 
@@ -51,12 +59,12 @@ def distance(got, expected):
 
 def opened(folder):
     import torch
-    from transformers import AutoConfig, LlavaForConditionalGeneration, LlavaNextForConditionalGeneration
+    from transformers import AutoModelForImageTextToText
 
-    kind = AutoConfig.from_pretrained(folder).model_type
-    cls = LlavaNextForConditionalGeneration if kind == "llava_next" else LlavaForConditionalGeneration
-    model, info = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    strays = {k: v for k, v in info.items() if v and k != "error_msgs"}
+    model, info = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True, attn_implementation="eager")
+    strays = {k: [n for n in v if not str(n).endswith("lm_head.bias")] for k, v in info.items() if k != "error_msgs"}
+    strays = {k: v for k, v in strays.items() if v}
     say(f"{Path(folder).name}: transformers finds every tensor", not strays, str(strays) if strays else "")
     return model.eval()
 
@@ -108,43 +116,58 @@ def to_gguf(source, work):
     say(f"{name} → gguf: greedy text", llama.greedy(ids, 16) == greedy[len(ids):])
 
 
-def to_hf(source, work, reference=None):
-    name = source.name
+def head_bias(folder):
+    """Phi-2's, which transformers' LLaVA classes do not add."""
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "model.safetensors").get("language_model.lm_head.bias", np.float32(0))
+
+
+def to_hf(source, work, reference=None, mmproj=None):
+    """Text, then a picture through transformers' own processor on the result."""
+    name = source.name if mmproj is None else mmproj.name
+    parts = ["--mmproj", mmproj] if mmproj else []
     out = work / f"{name}-hf"
-    limn("convert", source, "--to", "hf", "--type", "f32", "--output", out)
+    limn("convert", source, "--to", "hf", "--type", "f32", "--output", out, *parts)
     ids = json.loads(limn("debug", "tokenize", "--model", source, TEXT))
     say(f"{name} → hf: tokens", tokens(out, TEXT) == ids, f"{len(ids)} tokens")
-    got = text_logits(opened(out), ids[:64])
+    model = opened(out)
+    got = text_logits(model, ids[:64]) + head_bias(out)
     if reference is None:
         expected = limn_logits(source, ids[:64], work)
     else:
         expected = text_logits(opened(reference), ids[:64])
-    got = got[:, : expected.shape[1]]
-    error = distance(got, expected)
+    error = distance(got[:, : expected.shape[1]], expected)
     say(f"{name} → hf: logits", error < 1e-3, f"{error:.1e}")
+    with_picture(name, source, parts, out, model, work)
     return out
 
 
-def with_picture(source, work):
-    """The whole way, picture and text, through transformers' own processor on the result."""
+def picture(side, work):
+    from PIL import Image
+
+    path = work / "picture.png"
+    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def with_picture(name, source, parts, out, model, work):
     import torch
     from PIL import Image
     from transformers import AutoProcessor
 
-    out = work / f"{source.stem}-hf"
-    picture = work / "picture.png"
-    side = json.loads((out / "config.json").read_text())["vision_config"]["image_size"]
-    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(picture)
+    path = picture(json.loads((out / "config.json").read_text())["vision_config"]["image_size"], work)
     prompt = "USER: <image>\nhello ASSISTANT:"
-    inputs = AutoProcessor.from_pretrained(out)(images=Image.open(picture), text=prompt, return_tensors="pt")
+    inputs = AutoProcessor.from_pretrained(out)(images=Image.open(path), text=prompt, return_tensors="pt")
     with torch.no_grad():
-        got = opened(out)(**inputs).logits[0].numpy()
-    limn("debug", "logits", "--model", source, "--image", picture, "--prompt", prompt, "--output", work / "limn.npy")
+        got = model(**inputs).logits[0].numpy() + head_bias(out)
+    limn("debug", "logits", "--model", source, *parts, "--image", path, "--prompt", prompt,
+         "--output", work / "limn.npy")
     expected = np.load(work / "limn.npy")
     same = got.shape[0] == expected.shape[0]
     error = distance(got[:, : expected.shape[1]], expected) if same else float("inf")
-    say(f"{source.name} → hf: logits with a picture", error < 2e-3, f"{error:.1e} {got.shape} {expected.shape}")
+    say(f"{name} → hf: logits with a picture", error < 2e-3, f"{error:.1e} {got.shape} {expected.shape}")
 
 
 def quantize(source, work):
@@ -193,14 +216,72 @@ def environment():
     return {**os.environ, "LD_LIBRARY_PATH": options.llama or ""}
 
 
+def layers(work, order):
+    """A LLaVA with features of several layers."""
+    import shutil
+
+    import torch
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+    source, out = CHECKPOINTS / "llama-mha", work / f"layers{''.join(map(str, order))}"
+    shutil.copytree(source, out)
+    config = LlavaConfig.from_pretrained(source)
+    config.vision_feature_layer = list(order)
+    torch.manual_seed(5)
+    LlavaForConditionalGeneration(config).save_pretrained(out)
+    return out
+
+
+def towers(work):
+    import projectors
+
+    def pair(source):
+        limn("convert", source, "--to", "gguf", "--type", "f32", "--output", work / "m.gguf", "--force")
+        return work / "m-mmproj-f32.gguf"
+
+    def answer(mmproj, path, dump):
+        return subprocess.run(
+            [options.llama + "/llama-mtmd-cli", "-m", work / "m.gguf", "--mmproj", mmproj, "--image", path,
+             "-p", "hello", "-n", "2", "--temp", "0", "-t", "1", "-c", "512", "-fa", "off", "--chat-template", "vicuna"],
+            capture_output=True, text=True, errors="replace", timeout=120,
+            env={**environment(), "MTMD_DEBUG_EMBEDDINGS": str(dump)})
+
+    for source in [*(CHECKPOINTS / n for n in ("llama-mha", "siglip", "mipha", "projector-norms", "bnb-nf4")), DEMO,
+                   layers(work, [1, 2])]:
+        mmproj = pair(source)
+        path, dump = picture(projectors.side(mmproj), work), work / "features.bin"
+        dump.unlink(missing_ok=True)
+        done = answer(mmproj, path, dump)
+        if not dump.exists():
+            say(f"{source.name}: llama-mtmd-cli opens the pair", False, done.stderr[-300:])
+            continue
+        rows, width = np.fromfile(dump, np.int32, 2)
+        got = np.fromfile(dump, np.float32, offset=8).reshape(rows, width)
+        limn("debug", "preprocess", "--model", source, "--image", path, "--output", work / "pixels.npy")
+        pixels = np.load(work / "pixels.npy")[0]
+        error = distance(got, projectors.features(mmproj, pixels, as_llama=True))
+        say(f"{source.name}: llama.cpp's features are the file's", error < 1e-2, f"{error:.1e} {got.shape}")
+        limn("debug", "embed", "--model", work / "m.gguf", "--image", path, "--output", work / "embed.npy")
+        error = distance(np.load(work / "embed.npy"), projectors.features(mmproj, pixels))
+        say(f"{source.name}: limn's features are the file's", error < 1e-3, f"{error:.1e}")
+    for source in [*(CHECKPOINTS / n for n in ("siglip-default", "vipllava", "llama-rope-linear")),
+                   layers(work, [2, 1])]:
+        mmproj = pair(source)
+        done = answer(mmproj, picture(projectors.side(mmproj), work), work / "none.bin")
+        refusal = "unknown projector type" in done.stdout + done.stderr
+        say(f"{source.name}: llama.cpp refuses what it would compute wrongly", refusal and done.returncode != 0)
+    limn("convert", CHECKPOINTS / "llama-rope-dynamic", "--to", "gguf", "--output", work / "m.gguf", "--force")
+    done = answer(work / "m-mmproj-f16.gguf", picture(28, work), work / "none.bin")
+    say("llama-rope-dynamic: llama.cpp refuses RoPE that it does not know", done.returncode != 0)
+
+
 def mtmd(work):
     limn("convert", DEMO, "--to", "gguf", "--output", work / "demo")
-    picture = ROOT / "Tests/Fixtures/Demo/1000001.webp"
     from PIL import Image
-    Image.open(picture).save(work / "picture.png")
+    Image.open(ROOT / "Tests/Fixtures/Demo/1000001.webp").save(work / "scene.png")
     done = subprocess.run(
         [options.llama + "/llama-mtmd-cli", "-m", work / "demo/limn-demo-f16.gguf", "--mmproj",
-         work / "demo/limn-demo-mmproj-f16.gguf", "--image", work / "picture.png", "-p", "What animals are there?",
+         work / "demo/limn-demo-mmproj-f16.gguf", "--image", work / "scene.png", "-p", "What animals are there?",
          "-n", "24", "--temp", "0", "-t", "1", "--jinja"],
         capture_output=True, text=True, env=environment(), timeout=120)
     say("llama-mtmd-cli opens the demo's pair and answers", done.returncode == 0 and done.stdout.strip() != "",
@@ -211,7 +292,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--limn", default=str(ROOT / ".build/release/limn"))
     parser.add_argument("--llama", help="folder with llama.cpp's libraries and programs")
-    parser.add_argument("--only", help="gguf, hf, quantize or mtmd")
+    parser.add_argument("--only", help="gguf, hf, quantize, towers or mtmd")
     options = parser.parse_args()
     if options.llama:
         os.environ["LLAMA_CPP_LIB_PATH"] = options.llama
@@ -223,21 +304,22 @@ if __name__ == "__main__":
                 to_gguf(CHECKPOINTS / name, work)
             to_gguf(DEMO, work)
         if options.only in (None, "hf"):
-            for source in [*(CHECKPOINTS / name for name in [*layouts, "phi3-longrope", "next-llama"]), DEMO]:
+            for source in [*(CHECKPOINTS / name for name in [*layouts, *READABLE]), DEMO]:
                 to_hf(source, work, reference=source)
                 pair = work / f"{source.name}.gguf"
                 limn("convert", source, "--to", "gguf", "--type", "f32", "--output", pair)
                 to_hf(pair, work)
-                os.rename(work / f"{source.name}.gguf-hf", work / f"{source.name}-hf2")
-                os.rename(work / f"{source.name}-hf", work / f"{source.name}-hf1")
-                os.rename(work / f"{source.name}-hf2", work / f"{source.name}-hf")
-                with_picture(pair, work)
-            for name in ("original-mistral", "original-tuned-tower"):
+            for name in OTHERS:
                 to_hf(CHECKPOINTS / name, work)
+            for name in PROJECTORS:
+                to_hf(CHECKPOINTS / "gguf/llama.gguf", work, mmproj=CHECKPOINTS / f"gguf/towers/mmproj-{name}.gguf")
+            to_hf(CHECKPOINTS / "gguf/pair/tiny-mixed.gguf", work)
         if options.llama and options.only in (None, "quantize"):
             quantize(DEMO, work)
             quantize(fused(work), work)
             quantize(CHECKPOINTS / "llama-gqa-odd", work)
+        if options.llama and options.only in (None, "towers"):
+            towers(work)
         if options.llama and options.only in (None, "mtmd"):
             mtmd(work)
     sys.exit(failures)

@@ -7,14 +7,15 @@ import LimnText
 extension Conversion {
   /// A GGUF pair: the language model, and the projector file with the vision tower where there is one.
   /// - Parameters:
-  ///   - mmproj: as for `Checkpoint.open`.
+  ///   - mmproj, base: as for `Checkpoint.open`.
   ///   - output: a folder, or the language model's file, which ends in .gguf.
   ///   - vision: the type of the projector's file.
   /// - Throws: bad data for what GGUF cannot say.
   package static func gguf(
-    _ reference: String, mmproj: String?, format: WeightFormat, vision: WeightFormat, output: String
+    _ reference: String, mmproj: String? = nil, base: String? = nil, format: WeightFormat, vision: WeightFormat,
+    output: String
   ) throws(LimnError) -> Conversion {
-    let checkpoint = try source(reference, mmproj)
+    let checkpoint = try source(reference, mmproj, base)
     let paths = GGUFPaths(checkpoint.name, format, vision, output)
     if checkpoint.layout == .gguf {
       return try gguf(try GGUFPair(reference, mmproj: mmproj), format, vision, paths)
@@ -22,20 +23,20 @@ extension Conversion {
     var conversion = Conversion()
     try conversion.addLanguage(checkpoint, format, paths)
     if let tower = checkpoint.config.vision { try conversion.addProjector(checkpoint, tower, vision, paths) }
+    if !checkpoint.quantized.isEmpty, format.isQuantized { conversion.notes.append(quantizedTwice) }
     return conversion
   }
 
-  /// The model to convert.
-  /// - Throws: bad data for weights that bitsandbytes quantised.
-  static func source(_ reference: String, _ mmproj: String?) throws(LimnError) -> Checkpoint {
-    let checkpoint = try Checkpoint.open(reference, mmproj: mmproj)
-    if let name = checkpoint.quantized.keys.min() {
-      throw LimnError.badData(
-        "the tensor \(name) is quantised by bitsandbytes, which limn does not convert", in: reference,
-        found: checkpoint.quantized[name]?.name, remedy: "convert the unquantised original")
-    }
+  /// The model to convert: all of its tensors are there and fit its config.
+  static func source(_ reference: String, _ mmproj: String?, _ base: String?) throws(LimnError) -> Checkpoint {
+    let checkpoint = try Checkpoint.open(reference, mmproj: mmproj, base: base)
+    let cpu = try CPU(threads: 1, compute: .exact)
+    _ = try Llava(checkpoint, context: 1, quantization: nil, cpu: cpu, checksOnly: true)
     return checkpoint
   }
+
+  private static let quantizedTwice =
+    "the weights were quantised already: quantising them again loses more than doing it once, from the original"
 
   // MARK: From other layouts
 
@@ -48,27 +49,31 @@ extension Conversion {
     let tokenizer = try TokenizerExport(
       try Tokenizer(checkpoint.tokenizer), rows: rows, place: checkpoint.reference)
     var metadata = general(language.ggufArchitecture, tokenizer.ggufName(paths.name), format)
-    metadata += try language.ggufMetadata()
+    metadata += language.ggufMetadata
     metadata += tokenizer.ggufMetadata
     if let template = try ChatTemplate.find(in: checkpoint.tokenizer) {
       metadata.append(("tokenizer.chat_template", .string(template.source)))
     }
     notes += tokenizer.notes
     if language.slidingWindow != nil, language.architecture == .mistral {
-      notes.append("readers of GGUF ignore the sliding window: beyond it answers may differ")
+      notes.append("llama.cpp ignores the sliding window: beyond it answers differ there")
+    }
+
+    if case .dynamic = language.ropeScaling {
+      notes.append("only limn opens this model: llama.cpp has no RoPE that grows with the length")
     }
 
     var tensors = try Self.ropeTensors(language)
     let permutes = language.architecture == .llama || language.architecture == .mistral
-    for (canonical, tensor) in checkpoint.tensors where !Self.isVision(canonical) {
+    for (canonical, source) in checkpoint.sources where !Self.isVision(canonical) {
       if canonical.hasPrefix("lm_head."), language.tiedEmbeddings { continue }
       guard let name = names.fileName(of: canonical) else { throw Self.noPlace(canonical, checkpoint) }
       let type = format.type(
-        of: name, shape: tensor.shape, layers: language.layers, isTied: language.tiedEmbeddings)
+        of: name, shape: source.shape, layers: language.layers, isTied: language.tiedEmbeddings)
       let order =
         permutes && !language.ropeAdjacent
         ? HeadOrder.order(of: canonical, language, HeadOrder.neighbours) : nil
-      tensors.append(try OutputTensor(name, tensor, as: type, order: order))
+      tensors.append(try OutputTensor(name, source, as: type, order: order))
     }
     try addFile(paths.language, metadata, tensors)
   }
@@ -90,19 +95,25 @@ extension Conversion {
   private mutating func addProjector(
     _ checkpoint: Checkpoint, _ tower: VisionConfig, _ format: WeightFormat, _ paths: GGUFPaths
   ) throws(LimnError) {
-    let names = GGUFNames(writing: tower)
-    let processor = try ModelImageProcessor(checkpoint, policy: .trained).processor.configuration
+    let names = GGUFNames(writing: tower, checkpoint.config.projector)
+    let image = try ModelImageProcessor(checkpoint, policy: .trained)
+    let processor = image.processor.configuration
+    let aspects: [PreprocessPolicy: String] = [.pad: "pad", .crop: "square"]
     var metadata = general("clip", paths.name, format)
-    metadata += try checkpoint.config.projectorMetadata(tower, colours: (processor.mean, processor.std))
+    metadata += checkpoint.config.projectorMetadata(
+      tower, colours: (processor.mean, processor.std), aspect: aspects[image.policy])
+    if !checkpoint.config.suitsLlamaCpp {
+      notes.append("only limn opens this projector file: llama.cpp has no projector that computes as this model does")
+    }
     let used = checkpoint.config.usedVisionLayers
     var tensors: [OutputTensor] = []
-    for (canonical, tensor) in checkpoint.tensors where Self.isVision(canonical) {
+    for (canonical, source) in checkpoint.sources where Self.isVision(canonical) {
       // Nothing reads the blocks behind the features, nor the last norm.
       if canonical.hasPrefix("vision_tower.post_layernorm") { continue }
       if let layer = Self.layer(of: canonical), layer >= used { continue }
       guard let name = names.fileName(of: canonical) else { throw Self.noPlace(canonical, checkpoint) }
-      let type = format.visionType(of: name, shape: tensor.shape)
-      tensors.append(try OutputTensor(name, tensor, as: type))
+      let type = format.visionType(of: name, shape: source.shape)
+      tensors.append(try OutputTensor(name, source, as: type))
     }
     try addFile(paths.projector, metadata, tensors)
   }
@@ -118,9 +129,7 @@ extension Conversion {
   }
 
   private static func noPlace(_ canonical: String, _ checkpoint: Checkpoint) -> LimnError {
-    .badData(
-      "GGUF has no place for the tensor \(canonical)", in: checkpoint.reference,
-      remedy: "weights that bitsandbytes quantised have to be converted from their unquantised originals")
+    .badData("GGUF has no place for the tensor \(canonical)", in: checkpoint.reference, remedy: "convert to hf")
   }
 
   // MARK: From another pair
@@ -142,10 +151,7 @@ extension Conversion {
       }
     }
     let wasQuantized = language.tensors.contains { $0.tensor.type.layout.elements > 1 }
-    if wasQuantized, format.isQuantized {
-      conversion.notes.append(
-        "the weights were quantised already: quantising them again loses more than doing it once, from the original")
-    }
+    if wasQuantized, format.isQuantized { conversion.notes.append(quantizedTwice) }
     return conversion
   }
 
@@ -160,7 +166,7 @@ extension Conversion {
     metadata += Self.fileType(format)
     var tensors: [OutputTensor] = []
     for entry in file.tensors {
-      tensors.append(try OutputTensor(entry.name, entry.tensor, as: type(entry.name, entry.tensor)))
+      tensors.append(try OutputTensor(entry.name, .tensor(entry.tensor), as: type(entry.name, entry.tensor)))
     }
     try addFile(path, metadata, tensors, sorts: false)
   }

@@ -7,14 +7,14 @@ import LimnText
 extension Conversion {
   /// A folder that transformers opens with `LlavaForConditionalGeneration.from_pretrained` (or LlavaNext…).
   /// - Parameters:
-  ///   - mmproj: as for `Checkpoint.open`.
+  ///   - mmproj, base: as for `Checkpoint.open`.
   ///   - type: F32, F16 or BF16.
   ///   - output: the folder.
   /// - Throws: bad data for a model without a vision tower, or a tokenizer that cannot be written.
   package static func huggingFace(
-    _ reference: String, mmproj: String?, type: TensorType, output: String
+    _ reference: String, mmproj: String? = nil, base: String? = nil, type: TensorType, output: String
   ) throws(LimnError) -> Conversion {
-    let checkpoint = try source(reference, mmproj)
+    let checkpoint = try source(reference, mmproj, base)
     guard checkpoint.config.vision != nil else {
       throw LimnError.badData(
         "the model has no vision tower", in: reference,
@@ -31,7 +31,7 @@ extension Conversion {
     if checkpoint.layout == .huggingFace, checkpoint.parts.isEmpty {
       try conversion.copyFiles(from: checkpoint, type, output)
     } else {
-      try checkpoint.config.requirePlainLlava(in: "the folder that limn writes")
+      try checkpoint.config.requireHuggingFaceClass(reference)
       try conversion.makeFiles(for: checkpoint, tokenizer, image.token, image.rows, type, output)
     }
     return conversion
@@ -55,39 +55,39 @@ extension Conversion {
   ) throws(LimnError) -> [OutputTensor] {
     let language = checkpoint.config.language
     var tensors: [OutputTensor] = []
-    for (canonical, tensor) in checkpoint.tensors {
+    for (canonical, source) in checkpoint.sources {
       if canonical.hasPrefix("lm_head."), language.tiedEmbeddings { continue }
       if canonical.contains("self_attn.qkv_proj"), language.architecture != .phi3 {
-        tensors += try split(canonical, tensor, language, type)
+        tensors += try split(canonical, source, language, type)
         continue
       }
       var order = language.ropeAdjacent ? HeadOrder.order(of: canonical, language, HeadOrder.halves) : nil
       let isTable = canonical == "language_model.embed_tokens.weight" || canonical.hasPrefix("lm_head.")
-      if isTable, tensor.shape[0] < rows {
-        let given = (0..<tensor.shape[0]).map(Int32.init)
+      if isTable, source.shape[0] < rows {
+        let given = (0..<source.shape[0]).map(Int32.init)
         order = given + repeatElement(Int32(filler), count: rows - given.count)
       }
-      tensors.append(try OutputTensor(name(of: canonical, language), tensor, as: type, order: order))
+      tensors.append(try OutputTensor(name(of: canonical, language), source, as: type, order: order))
     }
     return tensors + (try lastNorm(checkpoint, type))
   }
 
   /// Fused q, k and v, one by one.
   private static func split(
-    _ canonical: String, _ tensor: Tensor, _ language: LanguageConfig, _ type: TensorType
+    _ canonical: String, _ source: WeightSource, _ language: LanguageConfig, _ type: TensorType
   ) throws(LimnError) -> [OutputTensor] {
     let (queries, keys) = (language.heads * language.headSize, language.kvHeads * language.headSize)
-    guard tensor.shape.first == queries + 2 * keys else {
+    guard source.shape.first == queries + 2 * keys else {
       throw LimnError.badData(
         "the tensor \(canonical) has other rows than q, k and v together", expected: "\(queries + 2 * keys)",
-        found: "\(tensor.shape)")
+        found: "\(source.shape)")
     }
     var parts: [OutputTensor] = []
     var start = 0
     for (letter, count) in [("q", queries), ("k", keys), ("v", keys)] {
       let name = name(of: canonical.replacing("qkv_proj", with: "\(letter)_proj"), language)
       let rows = (start..<start + count).map(Int32.init)
-      parts.append(try OutputTensor(name, tensor, as: type, order: rows))
+      parts.append(try OutputTensor(name, source, as: type, order: rows))
       start += count
     }
     return parts
@@ -164,7 +164,7 @@ extension Conversion {
     "chat_template.json", "generation_config.json",
   ]
 
-  /// From a folder of the same layout: everything but the weights stays, only the config's dtype changes.
+  /// From a folder of the same layout: everything but the weights stays; the config says what became of them.
   private mutating func copyFiles(
     from checkpoint: Checkpoint, _ type: TensorType, _ folder: String
   ) throws(LimnError) {
@@ -176,8 +176,16 @@ extension Conversion {
       defer { withExtendedLifetime(memory) {} }
       others.append(((folder as NSString).appendingPathComponent(name), Array(memory.bytes)))
     }
-    let config = try JSON.parse(file: source.appendingPathComponent("config.json"))
-    add("config.json", Self.retyped(config, type), folder)
+    var config = Self.retyped(try JSON.parse(file: source.appendingPathComponent("config.json")), type)
+    // What makes one vector of all patches is not written.
+    if checkpoint.config.vision?.family == .siglip, var object = config.object,
+      var vision = object["vision_config"]?.object
+    {
+      vision.set("vision_use_head", to: .bool(false))
+      object.set("vision_config", to: .object(vision))
+      config = .object(object)
+    }
+    add("config.json", config, folder)
   }
 
   private static func retyped(_ json: JSON, _ type: TensorType) -> JSON {
@@ -218,7 +226,8 @@ extension Conversion {
       "processor_config.json",
       .object([
         "processor_class": .string(processor), "image_token": .string(TokenizerExport.imageToken),
-        "patch_size": .integer(vision?.patchSize ?? 14), "num_additional_image_tokens": .integer(1),
+        "patch_size": .integer(vision?.patchSize ?? 14),
+        "num_additional_image_tokens": .integer(vision?.hasClassToken == false ? 0 : 1),
         "vision_feature_select_strategy": .string(checkpoint.config.keepsClassToken ? "full" : "default"),
       ]), folder)
     var config = checkpoint.config
@@ -248,16 +257,22 @@ extension Conversion {
     let processor = image.processor.configuration
     let side = config.vision?.imageSize ?? 336
     let isNext = config.family == .llavaNext
-    let pads = image.policy == .pad
+    let pads = image.policy == .pad || image.policy == .hf && processor.kind == .llava && processor.doPad
+    let stretches = image.policy == .hf && processor.kind == .siglip && !processor.doCenterCrop
+    let kind = isNext ? "LlavaNext" : pads ? "Llava" : stretches ? "Siglip" : "CLIP"
     let square: JSON = .object(["height": .integer(side), "width": .integer(side)])
     var json: JSONObject = [
-      "image_processor_type": .string(
-        isNext ? "LlavaNextImageProcessor" : pads ? "LlavaImageProcessor" : "CLIPImageProcessor"),
-      "do_convert_rgb": .bool(true), "do_resize": .bool(true), "size": .object(["shortest_edge": .integer(side)]),
-      "resample": .integer(3), "do_center_crop": .bool(true), "crop_size": square, "do_rescale": .bool(true),
+      "image_processor_type": .string(kind + "ImageProcessor"),
+      "do_convert_rgb": .bool(true), "do_resize": .bool(true),
+      "size": stretches ? square : .object(["shortest_edge": .integer(side)]),
+      "resample": .integer(processor.resample.rawValue), "do_rescale": .bool(true),
       "rescale_factor": .number(1.0 / 255), "do_normalize": .bool(true),
       "image_mean": .array(processor.mean.map(JSON.number)), "image_std": .array(processor.std.map(JSON.number)),
     ]
+    if !stretches {
+      json.set("do_center_crop", to: .bool(true))
+      json.set("crop_size", to: square)
+    }
     if isNext || pads { json.set("do_pad", to: .bool(true)) }
     if isNext {
       json.set(

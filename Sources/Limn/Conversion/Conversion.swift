@@ -14,7 +14,8 @@ package struct Conversion: Sendable {
   /// What became of one tensor.
   package struct Report: Sendable {
     package let name: String
-    package let from: TensorType
+    /// The type in the source: "F16", "NF4".
+    package let from: String
     package let to: TensorType
     package let loss: EncodingLoss
   }
@@ -58,6 +59,10 @@ package struct Conversion: Sendable {
     let manager = FileManager.default
     for path in paths {
       var isFolder: ObjCBool = false
+      let folder = (path as NSString).deletingLastPathComponent
+      if manager.fileExists(atPath: folder, isDirectory: &isFolder), !isFolder.boolValue {
+        throw LimnError(.usage, "a file is in the way", in: folder, expected: "a folder", remedy: "choose another --output")
+      }
       guard manager.fileExists(atPath: path, isDirectory: &isFolder) else { continue }
       guard !isFolder.boolValue else {
         throw LimnError(.usage, "a folder is in the way", in: path, remedy: "choose another --output")
@@ -90,7 +95,7 @@ package struct Conversion: Sendable {
         for (tensor, padding) in zip(weight.tensors, weight.layout.padding) {
           let (name, type) = (tensor.header.name, tensor.header.type)
           var written = 0
-          let loss = try encoder.encode(tensor.source, order: tensor.order, as: type, name: name) {
+          let loss = try encoder.encode(try tensor.values(encoder), order: tensor.order, as: type, name: name) {
             bytes throws(LimnError) in
             guard !Task.isCancelled else { throw LimnError(.interrupted, "interrupted") }
             try file.write(bytes)
@@ -100,8 +105,8 @@ package struct Conversion: Sendable {
           precondition(written == tensor.header.byteCount, name)
           try file.write([UInt8](repeating: 0, count: padding))
           done += written + padding
-          tensor.source.memory.release(tensor.source.range)
-          reports.append(Report(name: name, from: tensor.source.type, to: type, loss: loss))
+          tensor.source.release()
+          reports.append(Report(name: name, from: tensor.source.typeName, to: type, loss: loss))
         }
       }
       for other in others {

@@ -5,25 +5,17 @@ import LimnTensor
 struct OutputTensor: Sendable {
   let header: TensorHeader
   /// [rows, …]
-  let source: Tensor
+  let source: WeightSource
   /// Which row of the source each row is; nil: as they come.
   let order: [Int32]?
 
   /// - Parameters:
   ///   - order: rows that are left out, repeated or in another order; along a single axis: values.
   init(
-    _ name: String, _ source: Tensor, as type: TensorType, order: [Int32]? = nil
+    _ name: String, _ source: WeightSource, as type: TensorType, order: [Int32]? = nil
   ) throws(LimnError) {
     var shape = source.shape
-    var source = source
-    if let order {
-      shape[0] = order.count
-      // Values that change places are rows of one column.
-      if shape.count == 1 {
-        source = Tensor(
-          type: source.type, shape: [source.shape[0], 1], memory: source.memory, range: source.range)
-      }
-    }
+    if let order { shape[0] = order.count }
     header = try TensorHeader(name: name, type: type, shape: shape)
     self.source = source
     self.order = order
@@ -31,11 +23,56 @@ struct OutputTensor: Sendable {
 
   /// A tensor of values that no file holds.
   init(_ name: String, values: [Float], as type: TensorType) throws(LimnError) {
-    let memory = try Memory(count: values.count * 4) { buffer throws(LimnError) in
-      values.withUnsafeBytes { buffer.copyMemory(from: $0) }
+    try self.init(name, .tensor(try Tensor(floats: values)), as: type)
+  }
+
+  /// The values, in an arrangement that `WeightEncoder` takes.
+  func values(_ encoder: WeightEncoder) throws(LimnError) -> Tensor {
+    let tensor =
+      switch source {
+      case .tensor(let tensor): tensor
+      case .quantized(let weight): try encoder.packed(weight)
+      }
+    guard order != nil, tensor.shape.count == 1 else { return tensor }
+    // Values that change places are rows of one column.
+    return Tensor(type: tensor.type, shape: [tensor.count, 1], memory: tensor.memory, range: tensor.range)
+  }
+}
+
+/// Where a tensor's values come from.
+enum WeightSource: Sendable {
+  case tensor(Tensor)
+  /// bitsandbytes' codes and scales, put together when they are written: one weight at a time lies in memory.
+  case quantized(QuantizedWeight)
+
+  var shape: [Int] {
+    switch self {
+    case .tensor(let tensor): tensor.shape
+    case .quantized(let weight): weight.shape
     }
-    let tensor = Tensor(type: .f32, shape: [values.count], memory: memory, range: 0..<values.count * 4)
-    try self.init(name, tensor, as: type)
+  }
+
+  /// For people.
+  var typeName: String {
+    switch self {
+    case .tensor(let tensor): tensor.type.rawValue
+    case .quantized(let weight): weight.name
+    }
+  }
+
+  /// Nobody reads the files' bytes again.
+  func release() {
+    switch self {
+    case .tensor(let tensor): tensor.memory.release(tensor.range)
+    case .quantized(let weight): weight.release()
+    }
+  }
+}
+
+extension Checkpoint {
+  /// All tensors by canonical name.
+  var sources: [String: WeightSource] {
+    tensors.mapValues(WeightSource.tensor).merging(quantized.mapValues(WeightSource.quantized)) { $1 }
   }
 }
 

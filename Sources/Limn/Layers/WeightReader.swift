@@ -9,9 +9,12 @@ package struct WeightReader {
   private let quantization: Quantization?
   /// Puts weights together that the files keep in parts.
   private let cpu: CPU
+  /// Whether weights only have to be there and of the right shape: nothing is put together or quantised.
+  private let checksOnly: Bool
   private(set) var taken: Set<String> = []
 
-  init(_ checkpoint: Checkpoint, quantization: Quantization?, cpu: CPU) {
+  init(_ checkpoint: Checkpoint, quantization: Quantization?, cpu: CPU, checksOnly: Bool = false) {
+    self.checksOnly = checksOnly
     self.checkpoint = checkpoint
     self.quantization = quantization
     self.cpu = cpu
@@ -32,7 +35,11 @@ package struct WeightReader {
         "tensor \(name) has another shape", in: checkpoint.reference, expected: "\(shape)", found: "\(found)",
         remedy: "the config and the weights are of different models; fetch both again")
     }
-    if let quantized { tensor = try quantized.packed(on: cpu) }
+    if let quantized, checksOnly {
+      tensor = try Tensor(emptyWithShape: shape)
+    } else if let quantized {
+      tensor = try quantized.packed(on: cpu)
+    }
     guard tensor.type.isComputable else {
       throw .badData(
         "tensor \(name) is of type \(tensor.type.rawValue), which limn cannot compute with",
@@ -54,7 +61,7 @@ package struct WeightReader {
     _ name: String, rows: Int, columns: Int, quantizing: Bool = false
   ) throws(LimnError) -> Matrix {
     var tensor = try tensor(name, shape: [rows, columns])
-    if quantizing, let quantization, quantization.applies(to: name) {
+    if quantizing, !checksOnly, let quantization, quantization.applies(to: name) {
       tensor = try quantization.quantized(tensor, name, in: checkpoint.reference, on: cpu).packed(on: cpu)
     }
     guard columns % tensor.type.layout.elements == 0 else {
@@ -96,5 +103,13 @@ package struct WeightReader {
     LayerNorm(
       weight: try vector(prefix + ".weight", count: width), bias: try vector(prefix + ".bias", count: width),
       epsilon: Float(epsilon))
+  }
+}
+
+extension Tensor {
+  /// What stands for a weight that nobody computes with: of its shape, without values.
+  fileprivate init(emptyWithShape shape: [Int]) throws(LimnError) {
+    let memory = try Memory(count: 0) { _ in }
+    self.init(type: .f32, shape: shape, memory: memory, range: 0..<0)
   }
 }

@@ -30,10 +30,11 @@ package struct Llava: Sendable {
   /// - Parameters:
   ///   - context: how many positions the rotary tables cover.
   ///   - quantization: of linear layers while they are read; nil: they stay as the checkpoint has them.
+  ///   - checksOnly: makes a model that says whether the checkpoint is whole, but may not be able to compute.
   package init(
-    _ checkpoint: Checkpoint, context: Int, quantization: Quantization?, cpu: CPU
+    _ checkpoint: Checkpoint, context: Int, quantization: Quantization?, cpu: CPU, checksOnly: Bool = false
   ) throws(LimnError) {
-    var weights = WeightReader(checkpoint, quantization: quantization, cpu: cpu)
+    var weights = WeightReader(checkpoint, quantization: quantization, cpu: cpu, checksOnly: checksOnly)
     config = checkpoint.config
     language = try ModelRegistry.languageModel(config.language, &weights, context: context)
     guard let visionConfig = config.vision, let projectorConfig = config.projector else {

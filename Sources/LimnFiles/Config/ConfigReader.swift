@@ -72,13 +72,11 @@ struct ConfigReader {
 
   /// A GELU by its name in transformers.
   func gelu(_ field: String) throws(LimnError) -> GELU? {
-    switch try string(field) {
-    case nil: return nil
-    case "gelu": return .erf
-    case "gelu_new", "gelu_pytorch_tanh", "gelu_fast": return .tanh
-    case "quick_gelu": return .quick
-    default: throw wrong(field, expected: "gelu, gelu_new or quick_gelu")
+    guard let name = try string(field) else { return nil }
+    guard let gelu = GELU(huggingFaceName: name) else {
+      throw wrong(field, expected: "gelu, gelu_new or quick_gelu")
     }
+    return gelu
   }
 
   func wrong(_ field: String, expected: String) -> LimnError {

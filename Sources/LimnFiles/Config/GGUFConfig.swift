@@ -38,6 +38,10 @@ extension LanguageConfig {
       ropeAdjacent: architecture == .llama, tiedEmbeddings: file.tensor("output.weight") == nil,
       activation: architecture == .phi2 ? .gelu(.tanh) : .silu)
     ropeScaling = try Self.ropeScaling(keys, rotated: rotaryDimensions, maxPositions: maxPositions)
+    // A Mistral's, which llama.cpp does not look for under this architecture. Phi-3's is not obeyed, as there.
+    if architecture == .llama, let window = try keys.int("attention.sliding_window"), window > 0 {
+      (self.architecture, slidingWindow) = (.mistral, window)
+    }
     try check(file.path)
   }
 
@@ -69,11 +73,11 @@ extension LanguageConfig {
     let olderFactor = try keys.double("rope.scale_linear")
     let factor = try keys.double("rope.scaling.factor") ?? olderFactor ?? 1
     guard factor != 1, factor != 0, type != "none" else { return .none }
-    guard type == "linear", factor.isFinite, factor > 0 else {
+    guard type == "linear" || type == "dynamic", factor.isFinite, factor > 0 else {
       throw LimnError.badData(
-        "the scaling of RoPE is none that limn knows", in: keys.file.path, expected: "linear", found: type)
+        "the scaling of RoPE is none that limn knows", in: keys.file.path, expected: "linear or dynamic", found: type)
     }
-    return .linear(factor)
+    return type == "linear" ? .linear(factor) : .dynamic(factor)
   }
 }
 
@@ -88,14 +92,16 @@ extension VisionConfig {
       let parts = tensor.name.split(separator: ".")
       return parts.count > 2 && parts[0] == "v" && parts[1] == "blk" ? Int(parts[2]) : nil
     }
-    // Only CLIP has a class token. "GELU" is SigLIP's tanh, but erf in the CLIPs that have it.
+    // Only CLIP has a class token.
     let family = file.tensor("v.class_embd") == nil ? Family.siglip : .clip
+    let usesGELU = keys.bool("use_gelu") ?? false
+    let usual = usesGELU ? GGUFProjector.usualGELU(family) : .quick
     self.init(
       family: family, hidden: try keys.required("vision.embedding_length"),
       ffn: try keys.required("vision.feed_forward_length"),
       layers: Set(blocks).count, heads: try keys.required("vision.attention.head_count"),
       imageSize: try keys.required("vision.image_size"), patchSize: try keys.required("vision.patch_size"),
-      activation: !(keys.bool("use_gelu") ?? false) ? .quick : family == .siglip ? .tanh : .erf,
+      activation: try keys.gelu(GGUFProjector.visionActivation) ?? usual,
       epsilon: try keys.double("vision.attention.layer_norm_epsilon") ?? 1e-5)
     try check(file.path)
   }
@@ -106,15 +112,18 @@ extension ProjectorConfig {
   init(projector file: GGUF) throws(LimnError) {
     let keys = GGUFKeys(file: file, prefix: "clip")
     let type = keys.string("projector_type") ?? keys.string("vision.projector_type") ?? "mlp"
-    guard type == "mlp" || type == "mlp_norm" else {
+    let known = [GGUFProjector.plainType, GGUFProjector.normedType, GGUFProjector.ownType]
+    guard known.contains(type) else {
       throw LimnError.badData(
-        "a projector that limn does not run", in: file.path, expected: "mlp or mlp_norm", found: type)
+        "a projector that limn does not run", in: file.path, expected: known.joined(separator: ", "), found: type)
     }
     // Yi-VL's, which converters call "mlp", too: two more tensors tell.
-    let hasNorms = type == "mlp_norm" || file.tensor("mm.4.weight") != nil
+    let hasNorms = type == GGUFProjector.normedType || file.tensor("mm.4.weight") != nil
+    let own = try keys.double(GGUFProjector.layerNorms)
+    let tower = try keys.double("vision.attention.layer_norm_epsilon")
     self.init(
-      activation: .erf,
-      layerNorms: hasNorms ? try keys.double("vision.attention.layer_norm_epsilon") ?? 1e-5 : nil)
+      activation: try keys.gelu(GGUFProjector.activation) ?? .erf,
+      inputNorm: try keys.double(GGUFProjector.inputNorm), layerNorms: hasNorms ? own ?? tower ?? 1e-5 : nil)
   }
 }
 
@@ -126,8 +135,9 @@ extension ModelConfig {
     let vision = try VisionConfig(projector: file)
     self.vision = vision
     projector = try ProjectorConfig(projector: file)
-    keepsClassToken = !vision.hasClassToken
     let keys = GGUFKeys(file: file, prefix: "clip")
+    keepsClassToken = keys.bool(GGUFProjector.keepsFirstFeature) ?? !vision.hasClassToken
+    aspectPolicy = keys.string("vision.image_aspect_ratio")
     // Converters leave the last block out, because nothing reads it: all that are there run, unless these are
     // the 24 of a complete CLIP-L. Of other sizes only a complete tower keeps its last norm, too.
     let keepsLastNorm = file.tensor("v.post_ln.weight") != nil
@@ -189,6 +199,15 @@ struct GGUFKeys {
       throw wrong(key, expected: "whole numbers")
     }
     return numbers
+  }
+
+  /// A GELU by transformers' name.
+  func gelu(_ key: String) throws(LimnError) -> GELU? {
+    guard let name = string(key) else { return nil }
+    if let gelu = GELU(huggingFaceName: name) { return gelu }
+    throw LimnError.badData(
+      "\(prefix).\(key) is no GELU that limn knows", in: file.path,
+      expected: "gelu, gelu_new or quick_gelu", found: name)
   }
 
   func string(_ key: String) -> String? { value(key)?.string }

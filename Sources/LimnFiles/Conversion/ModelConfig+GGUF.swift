@@ -11,8 +11,7 @@ extension LanguageConfig {
   }
 
   /// The metadata that says what this model is, for llama.cpp and for limn.
-  /// - Throws: bad data for what GGUF has no keys for.
-  package func ggufMetadata() throws(LimnError) -> [(key: String, value: GGUFMetadata)] {
+  package var ggufMetadata: [(key: String, value: GGUFMetadata)] {
     let prefix = ggufArchitecture
     let norm = architecture == .phi2 ? "layer_norm_epsilon" : "layer_norm_rms_epsilon"
     var metadata: [(key: String, value: GGUFMetadata)] = [
@@ -33,10 +32,9 @@ extension LanguageConfig {
         ("rope.scaling.original_context_length", .u32(min(original, maxPositions))),
         ("rope.scaling.attn_factor", .f32(amplitude)),
       ]
-    case .dynamic:
-      throw LimnError.badData(
-        "GGUF has no key for the dynamic scaling of RoPE that this model uses",
-        remedy: "convert to hf, or ask the model as it is")
+    // llama.cpp knows no such type and refuses the file.
+    case .dynamic(let factor):
+      metadata += [("rope.scaling.type", .string("dynamic")), ("rope.scaling.factor", .f32(factor))]
     }
     return metadata.map { ("\(prefix).\($0.key)", $0.value) }
   }
@@ -52,42 +50,31 @@ extension ModelConfig {
     return featureLayers.map { $0 < 0 ? layers + 1 + $0 : $0 }
   }
 
-  /// Refuses what `limn` reads but does not write: another tower than CLIP, projectors with norms.
-  /// - Parameter place: what is to be written.
-  package func requirePlainLlava(in place: String) throws(LimnError) {
-    if let vision, vision.family != .clip {
-      throw LimnError.badData(
-        "\(place) cannot hold this vision tower", expected: VisionConfig.Family.clip.rawValue,
-        found: vision.family.rawValue, remedy: "ask the model as it is")
-    }
-    guard projector?.inputNorm == nil, projector?.layerNorms == nil else {
-      throw LimnError.badData(
-        "\(place) cannot hold a projector with norms", expected: "two linear layers with a GELU between",
-        remedy: "ask the model as it is")
-    }
+  /// Whether llama.cpp's projector `mlp` computes what this model computes. It reads the patches of each layer in
+  /// ascending order, with one epsilon for all norms; where there is a tensor mm.3 it takes the projector for Yi-VL's.
+  /// Its GELU is the tanh one, which stands for erf in all files of this kind.
+  package var suitsLlamaCpp: Bool {
+    guard let vision, let projector else { return true }
+    let layers = absoluteFeatureLayers
+    return projector.inputNorm == nil && projector.layerNorms ?? vision.epsilon == vision.epsilon
+      && projector.activation != .quick && keepsClassToken == !vision.hasClassToken
+      && zip(layers, layers.dropFirst()).allSatisfy { $0 < $1 }
   }
 
-  /// The metadata of the projector's file, which limn and llama.cpp's mtmd read.
-  /// - Parameter colours: the mean and the deviation by which pictures are normalised.
-  /// - Throws: bad data for what such a file cannot say.
+  /// The metadata of the projector's file, which limn and, unless the projector's type is limn's own, llama.cpp's mtmd
+  /// read.
+  /// - Parameters:
+  ///   - colours: the mean and the deviation by which pictures are normalised.
+  ///   - aspect: `image_aspect_ratio` of the original layout, for readers that have a choice.
   package func projectorMetadata(
-    _ vision: VisionConfig, colours: (mean: [Double], std: [Double])
-  ) throws(LimnError) -> [(key: String, value: GGUFMetadata)] {
-    try requirePlainLlava(in: "a projector file of limn's")
-    guard !keepsClassToken else {
-      throw LimnError.badData(
-        "a projector file cannot say that the class token's feature stays",
-        expected: "vision_feature_select_strategy default", found: "full", remedy: "convert to hf")
-    }
-    guard projector?.activation == .erf, vision.activation != .tanh else {
-      throw LimnError.badData(
-        "a projector file cannot say which GELU this model has", expected: "gelu or quick_gelu",
-        remedy: "convert to hf")
-    }
+    _ vision: VisionConfig, colours: (mean: [Double], std: [Double]), aspect: String?
+  ) -> [(key: String, value: GGUFMetadata)] {
+    let projector = projector ?? ProjectorConfig(activation: .erf)
+    let type = suitsLlamaCpp ? GGUFProjector.plainType : GGUFProjector.ownType
     var metadata: [(key: String, value: GGUFMetadata)] = [
       ("clip.has_text_encoder", .bool(false)), ("clip.has_vision_encoder", .bool(true)),
-      ("clip.has_llava_projector", .bool(true)), ("clip.projector_type", .string("mlp")),
-      ("clip.use_gelu", .bool(vision.activation == .erf)), ("clip.use_silu", .bool(false)),
+      ("clip.has_llava_projector", .bool(true)), ("clip.projector_type", .string(type)),
+      ("clip.use_gelu", .bool(vision.activation != .quick)), ("clip.use_silu", .bool(false)),
       ("clip.vision.image_size", .u32(vision.imageSize)), ("clip.vision.patch_size", .u32(vision.patchSize)),
       ("clip.vision.embedding_length", .u32(vision.hidden)),
       ("clip.vision.feed_forward_length", .u32(vision.ffn)), ("clip.vision.projection_dim", .u32(language.hidden)),
@@ -106,7 +93,51 @@ extension ModelConfig {
         ("clip.vision.mm_patch_merge_type", .string("spatial_unpad")),
         ("clip.vision.image_crop_resolution", .u32(vision.imageSize)),
       ]
+    } else if let aspect {
+      metadata.append(("clip.vision.image_aspect_ratio", .string(aspect)))
     }
-    return metadata
+    return metadata + ownMetadata(vision, projector)
   }
+
+  /// What the usual keys leave open, where it is not what readers assume.
+  private func ownMetadata(
+    _ vision: VisionConfig, _ projector: ProjectorConfig
+  ) -> [(key: String, value: GGUFMetadata)] {
+    var metadata: [(key: String, value: GGUFMetadata)] = []
+    if vision.activation != .quick, vision.activation != GGUFProjector.usualGELU(vision.family) {
+      metadata.append((GGUFProjector.visionActivation, .string(vision.activation.huggingFaceName)))
+    }
+    if projector.activation != .erf {
+      metadata.append((GGUFProjector.activation, .string(projector.activation.huggingFaceName)))
+    }
+    if let epsilon = projector.inputNorm { metadata.append((GGUFProjector.inputNorm, .f32(epsilon))) }
+    if let epsilon = projector.layerNorms, epsilon != vision.epsilon {
+      metadata.append((GGUFProjector.layerNorms, .f32(epsilon)))
+    }
+    if keepsClassToken == vision.hasClassToken {
+      metadata.append((GGUFProjector.keepsFirstFeature, .bool(keepsClassToken)))
+    }
+    return metadata.map { ("clip.\($0.key)", $0.value) }
+  }
+}
+
+/// What limn adds to the metadata of projector files, under `clip.`. llama.cpp knows none of it: a file that it would
+/// compute wrongly has a projector type of limn's own, which llama.cpp refuses.
+enum GGUFProjector {
+  static let plainType = "mlp"
+  /// Yi-VL's, in files of other converters; llama.cpp has no such name, only the tensors tell it.
+  static let normedType = "mlp_norm"
+  static let ownType = "limn_mlp"
+
+  /// GELUs by transformers' names.
+  static let visionActivation = "limn.vision.activation"
+  static let activation = "limn.projector.activation"
+  /// Epsilons: of the norm before the projector, of those behind its layers.
+  static let inputNorm = "limn.projector.input_norm_epsilon"
+  static let layerNorms = "limn.projector.layer_norm_epsilon"
+  /// Whether the first feature stays: the class token's, or where there is none the first patch's.
+  static let keepsFirstFeature = "limn.vision.keeps_first_feature"
+
+  /// What `use_gelu` means: SigLIP's is the tanh one, but erf in the CLIPs that have one.
+  static func usualGELU(_ family: VisionConfig.Family) -> GELU { family == .siglip ? .tanh : .erf }
 }

@@ -1,7 +1,41 @@
-import LimnTensor
+package import LimnTensor
 
 extension ModelConfig {
-  /// The config.json of LlavaForConditionalGeneration or LlavaNextForConditionalGeneration.
+  /// The class of transformers that computes this model.
+  private enum HuggingFaceClass: String {
+    case llava = "Llava"
+    case llavaNext = "LlavaNext"
+    case vipLlava = "VipLlava"
+
+    var modelType: String {
+      switch self {
+      case .llava: "llava"
+      case .llavaNext: "llava_next"
+      case .vipLlava: "vipllava"
+      }
+    }
+  }
+
+  /// nil where transformers has none: for norms behind the projector's layers, and a norm before it in other company
+  /// than VipLLaVA's, which leaves the first feature out and knows no tiles.
+  private var huggingFaceClass: HuggingFaceClass? {
+    guard projector?.layerNorms == nil else { return nil }
+    guard projector?.inputNorm != nil else { return family == .llavaNext ? .llavaNext : .llava }
+    return keepsClassToken || family == .llavaNext ? nil : .vipLlava
+  }
+
+  /// Refuses what transformers has no class for.
+  package func requireHuggingFaceClass(_ reference: String) throws(LimnError) {
+    guard huggingFaceClass == nil else { return }
+    throw LimnError.badData(
+      "transformers has no class for this model's projector", in: reference,
+      expected: "two linear layers with a GELU between, or VipLLaVA's",
+      found: projector?.layerNorms == nil ? "a norm before them" : "a norm behind each of them",
+      remedy: "convert to gguf, or ask the model as it is")
+  }
+
+  /// The config.json of LlavaForConditionalGeneration, LlavaNextForConditionalGeneration or
+  /// VipLlavaForConditionalGeneration.
   /// - Parameters:
   ///   - imageToken: the id that stands for a picture.
   ///   - dtype: as PyTorch calls it: "float16".
@@ -12,14 +46,13 @@ extension ModelConfig {
     ids: [(key: String, id: Int)]
   ) -> JSON {
     let vision = vision ?? .llavaDefault
-    let isNext = family == .llavaNext
+    let kind = huggingFaceClass ?? .llava
+    let isNext = kind == .llavaNext
     var text = language.huggingFaceJSON(hasAttentionBias: hasAttentionBias, hasMLPBias: hasMLPBias)
     for (key, id) in ids { text.set(key, to: .integer(id)) }
     var json: JSONObject = [
-      "architectures": .array([
-        .string(isNext ? "LlavaNextForConditionalGeneration" : "LlavaForConditionalGeneration")
-      ]),
-      "model_type": .string(isNext ? "llava_next" : "llava"), "dtype": .string(dtype), "torch_dtype": .string(dtype),
+      "architectures": .array([.string("\(kind.rawValue)ForConditionalGeneration")]),
+      "model_type": .string(kind.modelType), "dtype": .string(dtype), "torch_dtype": .string(dtype),
       "image_token_index": .integer(imageToken), "image_token_id": .integer(imageToken),
       "projector_hidden_act": .string((projector?.activation ?? .erf).huggingFaceName),
       "multimodal_projector_bias": .bool(true),
@@ -28,8 +61,13 @@ extension ModelConfig {
       "vision_feature_select_strategy": .string(keepsClassToken ? "full" : "default"),
       "tie_word_embeddings": .bool(language.tiedEmbeddings),
     ]
-    let side = vision.imageSize / vision.patchSize
-    json.set("image_seq_length", to: .integer(side * side + (keepsClassToken ? 1 : 0)))
+    if kind == .vipLlava, let epsilon = projector?.inputNorm {
+      json.set("projector_layernorm_eps", to: .number(epsilon))
+      // Its name before transformers 5.
+      json.set("vision_feature_layers", to: json["vision_feature_layer"] ?? .null)
+    }
+    let all = vision.patchesPerSide * vision.patchesPerSide + (vision.hasClassToken ? 1 : 0)
+    json.set("image_seq_length", to: .integer(keepsClassToken ? all : all - 1))
     if isNext {
       json.set("use_image_newline_parameter", to: .bool(true))
       json.set(
@@ -97,14 +135,19 @@ extension LanguageConfig {
 
 extension VisionConfig {
   fileprivate var huggingFaceJSON: JSONObject {
-    [
-      "model_type": .string("clip_vision_model"), "hidden_size": .integer(hidden),
-      "intermediate_size": .integer(ffn), "num_hidden_layers": .integer(layers),
+    var json: JSONObject = [
+      "model_type": .string(family == .clip ? "clip_vision_model" : "siglip_vision_model"),
+      "hidden_size": .integer(hidden), "intermediate_size": .integer(ffn), "num_hidden_layers": .integer(layers),
       "num_attention_heads": .integer(heads), "image_size": .integer(imageSize),
       "patch_size": .integer(patchSize), "num_channels": .integer(3),
       "hidden_act": .string(activation.huggingFaceName), "layer_norm_eps": .number(epsilon),
-      "projection_dim": .integer(768),
     ]
+    switch family {
+    case .clip: json.set("projection_dim", to: .integer(768))
+    // What makes one vector of all patches is not there.
+    case .siglip: json.set("vision_use_head", to: .bool(false))
+    }
+    return json
   }
 }
 
@@ -115,6 +158,16 @@ extension GELU {
     case .erf: "gelu"
     case .tanh: "gelu_new"
     case .quick: "quick_gelu"
+    }
+  }
+
+  /// By one of transformers' names.
+  init?(huggingFaceName name: String) {
+    switch name {
+    case "gelu": self = .erf
+    case "gelu_new", "gelu_pytorch_tanh", "gelu_fast": self = .tanh
+    case "quick_gelu": self = .quick
+    default: return nil
     }
   }
 }

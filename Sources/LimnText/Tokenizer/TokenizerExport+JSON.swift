@@ -12,6 +12,11 @@ extension TokenizerExport {
     // Whatever else swallows white space: behind a picture it is part of the prompt.
     added.removeAll { $0.id == imageToken }
     added.append(AddedToken(id: imageToken, content: Self.imageToken, isSpecial: true))
+    added.sort { $0.id < $1.id }
+    // `tokenizers` numbers added tokens one after the other, whatever their ids, unless the vocabulary has them.
+    for token in added where vocabulary[token.content] == nil {
+      vocabulary.set(token.content, to: .integer(token.id))
+    }
     var isByteLevel = false
     if case .byteLevel = kind { isByteLevel = true }
     let unknown = isByteLevel ? nil : tokenizer.unknownID.flatMap(tokenizer.piece)

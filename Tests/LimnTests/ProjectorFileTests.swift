@@ -1,0 +1,91 @@
+import Foundation
+import Limn
+import LimnFiles
+import LimnImage
+import LimnTensor
+import Testing
+
+private let checkpoints = ModelCase.root + "/checkpoints"
+
+@Suite struct ProjectorFileTests {
+  private let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+
+  private func run(_ conversion: Conversion) throws {
+    _ = try conversion.run(try WeightEncoder(threads: 2), replaces: false) { _, _ in }
+  }
+
+  private func convert(_ name: String) throws -> GGUF {
+    let conversion = try Conversion.gguf(
+      "\(checkpoints)/\(name)", format: .f16, vision: .f16, output: folder + "/m.gguf")
+    try run(conversion)
+    return try GGUF(path: conversion.paths[1])
+  }
+
+  /// What llama.cpp's clip.cpp asks a file of the type for.
+  private static let plain = ["mm.0.bias", "mm.0.weight", "mm.2.bias", "mm.2.weight"]
+  private static let normed = [0, 1, 3, 4].flatMap { ["mm.\($0).bias", "mm.\($0).weight"] }
+  private static let before = ["mm.input_norm.bias", "mm.input_norm.weight"]
+
+  @Test("a projector that llama.cpp computes has its type and names there, another one a type that llama.cpp refuses")
+  func types() throws {
+    let all = [
+      ("llama-mha", "mlp", Self.plain), ("siglip", "mlp", Self.plain), ("mipha", "mlp", Self.plain),
+      ("projector-norms", "mlp", Self.normed),
+      // The first patch left out, a norm before the projector, the class token kept.
+      ("siglip-default", "limn_mlp", Self.plain), ("vipllava", "limn_mlp", Self.plain + Self.before),
+      ("llama-rope-linear", "limn_mlp", Self.plain),
+    ]
+    for (name, type, names) in all {
+      defer { try? FileManager.default.removeItem(atPath: folder) }
+      let file = try convert(name)
+      #expect(file["clip.projector_type"]?.string == type, "\(name)")
+      #expect(file.tensors.map(\.name).filter { $0.hasPrefix("mm.") }.sorted() == names, "\(name)")
+      let isSigLIP = name.hasPrefix("siglip") || name == "mipha"
+      #expect(file.tensors.contains { $0.name == "v.class_embd" } == !isSigLIP, "\(name)")
+    }
+  }
+
+  @Test("limn's own keys are there only where the usual ones say something else")
+  func ownKeys() throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    func keys(_ name: String) throws -> [String] {
+      defer { try? FileManager.default.removeItem(atPath: folder) }
+      return try convert(name).metadata.map(\.key).filter { $0.hasPrefix("clip.limn.") }
+    }
+    for name in ["llama-mha", "siglip", "mipha", "projector-norms"] { #expect(try keys(name) == []) }
+    #expect(try keys("vipllava-layers") == ["clip.limn.projector.input_norm_epsilon"])
+    #expect(try keys("llama-rope-linear") == ["clip.limn.vision.keeps_first_feature"])
+  }
+
+  @Test("a pair says whether pictures are padded, cropped or stretched", arguments: ["llama-mha", "mipha", "siglip"])
+  func aspect(_ name: String) throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    func policy(_ reference: String) throws -> PreprocessPolicy {
+      try ModelImageProcessor(try Checkpoint.open(reference), policy: .trained).policy
+    }
+    _ = try convert(name)
+    let before = try policy("\(checkpoints)/\(name)")
+    #expect(try policy(folder + "/m.gguf") == before)
+    #expect(before == (name == "siglip" ? .hf : .pad))
+  }
+
+  @Test("of a checkpoint of bitsandbytes its own values are written", arguments: ["bnb-nf4", "bnb-int8"])
+  func bitsandbytes(_ name: String) throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let source = try RawWeights.open("\(checkpoints)/\(name)")
+    try run(try Conversion.huggingFace("\(checkpoints)/\(name)", type: .f32, output: folder))
+    let written = try Checkpoint.open(folder)
+    #expect(written.quantized.isEmpty && written.unused.isEmpty)
+    var count = 0
+    for entry in source.tensors {
+      guard let canonical = entry.modelName, let tensor = written.tensors[canonical] else { continue }
+      let (values, shape) = try source.values(of: entry)
+      #expect(try tensor.shape == shape && dequantized(tensor) == values, "\(canonical)")
+      if entry.tensor.type == .u8 || entry.tensor.type == .i8 { count += 1 }
+    }
+    let quantized = try Checkpoint.open("\(checkpoints)/\(name)").quantized
+    #expect(count == quantized.count && count > 10)
+    let config = try JSON.parse(file: folder + "/config.json")
+    #expect(config["quantization_config"] == nil)
+  }
+}
