@@ -35,10 +35,8 @@ package struct WeightReader {
         "tensor \(name) has another shape", in: checkpoint.reference, expected: "\(shape)", found: "\(found)",
         remedy: "the config and the weights are of different models; fetch both again")
     }
-    if let quantized, checksOnly {
-      tensor = try Tensor(emptyWithShape: shape)
-    } else if let quantized {
-      tensor = try quantized.packed(on: cpu)
+    if let quantized {
+      tensor = checksOnly ? try Tensor(emptyWithShape: shape) : try quantized.packed(on: cpu)
     }
     guard tensor.type.isComputable else {
       throw .badData(

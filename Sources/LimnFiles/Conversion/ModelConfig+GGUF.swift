@@ -1,4 +1,4 @@
-package import LimnTensor
+import LimnTensor
 
 extension LanguageConfig {
   /// What GGUF calls the architecture: Mistral is a Llama there.
