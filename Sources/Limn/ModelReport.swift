@@ -76,7 +76,7 @@ struct ReportParts {
     }
     let survey = try CheckpointSurvey(reference, mmproj: options.projectorFile)
     let checkpoint = attempt { () throws(LimnError) -> Checkpoint in
-      try Checkpoint.open(reference, mmproj: options.projectorFile, base: options.base)
+      try Checkpoint.open(reference, mmproj: options.projectorFile, base: options.base, merges: false)
     }
     let config = checkpoint?.config ?? survey.config
     let tokenizer = attempt { () throws(LimnError) -> Tokenizer in

@@ -58,7 +58,7 @@ struct Adapter {
     }
   }
 
-  /// Merges the adapter into the tensors of its base. Only what it changes is copied: the rest stays mapped.
+  /// Notes what the adapter adds to the tensors of its base, and replaces those that it has whole.
   /// - Parameter place: where a tensor of the base model belongs.
   func apply(to names: inout CanonicalTensors, _ place: (String) -> TensorPlace) throws(LimnError) {
     var pairs: [String: Pair] = [:]
@@ -73,8 +73,6 @@ struct Adapter {
       }
       pairs[target, default: Pair(module: part.module)].set(half, entry.tensor)
     }
-    guard !pairs.isEmpty else { return }
-    let cpu = try CPU(compute: .exact)
     for (target, pair) in pairs.sorted(by: { $0.key < $1.key }) {
       let update = try update(pair)
       guard let weight = names.tensors[target] else {
@@ -93,11 +91,11 @@ struct Adapter {
           "the adapter's part for \(target) is of another shape than the base model's", in: path,
           expected: "\(weight.shape)", found: "\(expected)", remedy: "name the right base model with --base")
       }
-      names.set(target, try cpu.merged(weight, update))
+      names.add(update, to: target)
     }
   }
 
-  private func update(_ pair: Pair) throws(LimnError) -> LowRankUpdate {
+  private func update(_ pair: Pair) throws(LimnError) -> AdapterUpdate {
     guard let a = pair.a, let b = pair.b, a.shape.count == 2, b.shape.count == 2, a.shape[0] == b.shape[1]
     else {
       throw LimnError.badData(
@@ -118,8 +116,8 @@ struct Adapter {
     guard alpha.isFinite else { throw config.wrong("lora_alpha", expected: "a number") }
     let isRankStabilised = try config.bool("use_rslora") ?? false
     let isFanInFanOut = try config.bool("fan_in_fan_out") ?? false
-    return LowRankUpdate(
-      a: try dequantized(a), b: try dequantized(b), rank: rank,
+    return AdapterUpdate(
+      a: a, b: b, rank: rank,
       scale: Float(alpha / (isRankStabilised ? Double(rank).squareRoot() : Double(rank))),
       isTransposed: pair.isEmbedding || isFanInFanOut)
   }

@@ -17,6 +17,8 @@ package struct Checkpoint: Sendable {
   package let tensors: [String: Tensor]
   /// Those of `tensors` that are bitsandbytes' codes, with what the files keep beside them.
   package let quantized: [String: QuantizedWeight]
+  /// What adapters add to some of `tensors`, in this order; none where they were merged while opening.
+  package let updates: [String: [AdapterUpdate]]
   /// Names in the files of tensors that nothing in the model has a place for.
   package let unused: [String]
   /// Folders beside `reference` that the model was put together from: an adapter's base, a vision tower.
@@ -32,8 +34,9 @@ package struct Checkpoint: Sendable {
   ///   - reference: a folder in any of the layouts of docs/formats.md, or a .gguf file.
   ///   - mmproj: the projector's file of a .gguf model; nil: the one beside it.
   ///   - base: the folder of the model that an adapter or a projector belongs to; nil: the one that its files name.
+  ///   - merges: whether `tensors` already hold what adapters add to them. Only these are copied, the rest stays mapped.
   package static func open(
-    _ reference: String, mmproj: String? = nil, base: String? = nil
+    _ reference: String, mmproj: String? = nil, base: String? = nil, merges: Bool = true
   ) throws(LimnError) -> Checkpoint {
     guard Folder.exists(reference) else { throw RawWeights.notFound(reference) }
     guard Folder.isDirectory(reference) else {
@@ -45,7 +48,7 @@ package struct Checkpoint: Sendable {
     guard mmproj == nil else {
       throw LimnError(.usage, "--mmproj goes with a .gguf model, not with a folder", in: reference)
     }
-    return try Checkpoint(Folder(path: reference), base: base)
+    return try Checkpoint(Folder(path: reference), base: base, merges: merges)
   }
 
   /// A tensor by its canonical name.
@@ -85,6 +88,7 @@ extension Checkpoint {
     config = try ModelConfig(pair)
     tensors = names.tensors
     quantized = [:]
+    updates = [:]
     unused = names.unused
     parts = []
     tokenizer = .gguf(pair.language)
@@ -104,9 +108,11 @@ extension Checkpoint {
   }
 
   /// From a folder and those that belong to it.
-  fileprivate init(_ folder: Folder, base: String?) throws(LimnError) {
+  fileprivate init(_ folder: Folder, base: String?, merges: Bool) throws(LimnError) {
     let model = try ModelAssembly(folder, base: base)
     var names = model.names
+    // Rows of fused heads change their places, and what is added would have to follow.
+    if merges || model.layout == .llavaPhi { try names.merge() }
     try names.regroupFusedHeads(model.config.language, folder.path)
     reference = folder.path
     name = Self.lastComponent(folder.path)
@@ -115,6 +121,7 @@ extension Checkpoint {
     var tensors = names.tensors
     quantized = try Bitsandbytes.gather(&tensors, place: folder.path)
     self.tensors = tensors
+    updates = names.updates
     unused = names.unused
     parts = model.parts
     tokenizer = .folder(path: model.tokenizer.path)
@@ -132,6 +139,8 @@ extension Checkpoint {
 struct CanonicalTensors {
   private(set) var tensors: [String: Tensor] = [:]
   private(set) var unused: [String] = []
+  /// What adapters add to some of them, in this order.
+  private(set) var updates: [String: [AdapterUpdate]] = [:]
 
   mutating func add(
     _ entries: [NamedTensor], _ place: (String) -> TensorPlace, _ source: String
@@ -156,18 +165,39 @@ struct CanonicalTensors {
       }
     }
     unused += other.unused
+    updates.merge(other.updates) { $0 + $1 }
   }
 
-  mutating func set(_ name: String, _ tensor: Tensor) { tensors[name] = tensor }
+  mutating func add(_ update: AdapterUpdate, to name: String) { updates[name, default: []].append(update) }
 
-  mutating func remove(_ name: String) { tensors[name] = nil }
+  /// Puts what adapters add into the tensors.
+  mutating func merge() throws(LimnError) {
+    if updates.isEmpty { return }
+    let cpu = try CPU(compute: .exact)
+    for (name, parts) in updates.sorted(by: { $0.key < $1.key }) {
+      for part in parts {
+        if let tensor = tensors[name] { tensors[name] = try part.merged(into: tensor, on: cpu) }
+      }
+    }
+    updates = [:]
+  }
+
+  mutating func set(_ name: String, _ tensor: Tensor) {
+    tensors[name] = tensor
+    updates[name] = nil
+  }
+
+  mutating func remove(_ name: String) {
+    tensors[name] = nil
+    updates[name] = nil
+  }
 
   /// A tensor that takes the place of the one that is there, if there is one.
   mutating func replace(
     _ tensor: Tensor, named name: String, _ place: (String) -> TensorPlace
   ) {
     switch place(name) {
-    case .named(let name): tensors[name] = tensor
+    case .named(let name): set(name, tensor)
     case .leftover: break
     case .unknown: unused.append(name)
     }

@@ -39,7 +39,8 @@ extension TensorType {
 
 /// Writes weights in another type, on all cores, some rows at a time: memory does not grow with the tensor.
 package final class WeightEncoder {
-  private let cpu: CPU
+  /// What else there is to do with weights on the same threads.
+  package let cpu: CPU
   private var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 64)
 
   /// About so many bytes of a result are made between two writes.
@@ -53,9 +54,6 @@ package final class WeightEncoder {
   }
 
   deinit { buffer.deallocate() }
-
-  /// A weight of bitsandbytes with codes and scales put together, for `encode`; of all of it.
-  package func packed(_ weight: QuantizedWeight) throws(LimnError) -> Tensor { try weight.packed(on: cpu) }
 
   /// Writes a tensor's rows in another type. Where the type is the same, its bytes are passed on.
   /// - Parameters:

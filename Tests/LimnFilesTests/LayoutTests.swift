@@ -50,6 +50,22 @@ import Testing
     #expect(checkpoint.tensors.values.allSatisfy { $0.type == .f16 }, "merged weights keep the base's type")
   }
 
+  @Test("without merging nothing is copied, and every weight becomes later what merging makes of it")
+  func mergedLater() throws {
+    let cpu = try CPU(threads: 1, compute: .exact)
+    for name in ["lora-original", "lora-whole", "xtuner-lora"] {
+      let path = checkpoints.appending(path: name).path()
+      let merged = try Checkpoint.open(path).tensors, later = try Checkpoint.open(path, merges: false)
+      #expect(!later.updates.isEmpty && later.updates.keys.allSatisfy { later.tensors[$0]?.memory.path != nil })
+      #expect(later.tensors.keys == merged.keys)
+      for (name, tensor) in merged {
+        var weight = try #require(later.tensors[name])
+        for update in later.updates[name] ?? [] { weight = try update.merged(into: weight, on: cpu) }
+        #expect(Data(weight.bytes) == Data(tensor.bytes), "\(name)")
+      }
+    }
+  }
+
   @Test("the base is found beside the adapter, or named; where it is not there, the error says how to name it")
   func base() throws {
     try withCopies("lora-original", "layout-base", "layout-clip") { root in

@@ -28,11 +28,7 @@ struct OutputTensor: Sendable {
 
   /// The values, in an arrangement that `WeightEncoder` takes.
   func values(_ encoder: WeightEncoder) throws(LimnError) -> Tensor {
-    let tensor =
-      switch source {
-      case .tensor(let tensor): tensor
-      case .quantized(let weight): try encoder.packed(weight)
-      }
+    let tensor = try source.values(encoder.cpu)
     guard order != nil, tensor.shape.count == 1 else { return tensor }
     // Values that change places are rows of one column.
     return Tensor(type: tensor.type, shape: [tensor.count, 1], memory: tensor.memory, range: tensor.range)
@@ -44,10 +40,22 @@ enum WeightSource: Sendable {
   case tensor(Tensor)
   /// bitsandbytes' codes and scales, put together when they are written: one weight at a time lies in memory.
   case quantized(QuantizedWeight)
+  /// What adapters add is put in when it is written.
+  case updated(Tensor, [AdapterUpdate])
+
+  func values(_ cpu: CPU) throws(LimnError) -> Tensor {
+    switch self {
+    case .tensor(let tensor): return tensor
+    case .quantized(let weight): return try weight.packed(on: cpu)
+    case .updated(var tensor, let updates):
+      for update in updates { tensor = try update.merged(into: tensor, on: cpu) }
+      return tensor
+    }
+  }
 
   var shape: [Int] {
     switch self {
-    case .tensor(let tensor): tensor.shape
+    case .tensor(let tensor), .updated(let tensor, _): tensor.shape
     case .quantized(let weight): weight.shape
     }
   }
@@ -55,7 +63,7 @@ enum WeightSource: Sendable {
   /// For people.
   var typeName: String {
     switch self {
-    case .tensor(let tensor): tensor.type.rawValue
+    case .tensor(let tensor), .updated(let tensor, _): tensor.type.rawValue
     case .quantized(let weight): weight.name
     }
   }
@@ -65,6 +73,9 @@ enum WeightSource: Sendable {
     switch self {
     case .tensor(let tensor): tensor.memory.release(tensor.range)
     case .quantized(let weight): weight.release()
+    case .updated(let tensor, let updates):
+      tensor.memory.release(tensor.range)
+      for update in updates { update.release() }
     }
   }
 }
@@ -72,7 +83,10 @@ enum WeightSource: Sendable {
 extension Checkpoint {
   /// All tensors by canonical name.
   var sources: [String: WeightSource] {
-    tensors.mapValues(WeightSource.tensor).merging(quantized.mapValues(WeightSource.quantized)) { $1 }
+    var sources = tensors.mapValues(WeightSource.tensor)
+    for (name, weight) in quantized { sources[name] = .quantized(weight) }
+    for (name, updates) in updates { sources[name] = tensors[name].map { .updated($0, updates) } }
+    return sources
   }
 }
 
