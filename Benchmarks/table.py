@@ -24,7 +24,7 @@ def number(value):
 
 
 def ceilings(machine):
-    return (f"{machine['read_gb_s']:.0f} GB/s read, {machine['bf16_gflop_s']:.0f} GFLOP/s bf16, "
+    return (f"{machine['read_gb_s']:.0f} GB/s read, {machine['bf16_gflop_s']:.0f} GFLOP/s in 16 bits, "
             f"{machine['int8_gop_s']:.0f} GOP/s int8")
 
 

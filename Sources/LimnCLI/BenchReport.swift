@@ -105,7 +105,7 @@ struct BenchReport {
       ("look at a picture", median(\.encode).duration, ""),
       (
         "read \(promptTokens) tokens", speed(\.promptPerSecond),
-        "\(percent(prefillShare)) of what the machine computes in \(work.isInteger ? "int8" : "bf16")"
+        "\(percent(prefillShare)) of what the machine computes in \(work.isInteger ? 8 : 16) bits"
       ),
       (
         "answer after \(depth)", speed(\.predictedPerSecond),
@@ -128,7 +128,7 @@ struct BenchReport {
       ("peak memory", "\(peakMemory >> 20) MB", "the model's file included, as far as it was read"),
       (
         "this machine", "\(machine.readGBs.rounded(to: 1)) GB/s read",
-        "\(Int(machine.bf16GFlops)) GFLOP/s in bf16, \(Int(machine.int8GOps)) GOP/s in int8"
+        "\(Int(machine.bf16GFlops)) GFLOP/s in 16 bits, \(Int(machine.int8GOps)) GOP/s in 8 bits"
       ),
     ]
     return rows.map { name, value, remark in
