@@ -32,7 +32,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void limn_store_avx2(void *to, __m256i v) { _mm256_
 
 enum { LIMN_AVX2_TOKENS = 6 };  // as many as 16 registers have room for
 
-/// How many.
+/// How many of them, for q ≤ largest_q.
 LIMN_INLINE int limn_steps_avx2(int largest_q) { return INT16_MAX / (2 * 127 * largest_q); }
 
 /// Four columns, the first ones of a sum or more of them: of 8 rows, or 16 in two vectors, and C tokens.
