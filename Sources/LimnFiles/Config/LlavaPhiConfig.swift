@@ -61,6 +61,12 @@ extension CanonicalTensors {
   mutating func regroupFusedHeads(_ config: LanguageConfig, _ source: String) throws(LimnError) {
     for name in tensors.keys where name.contains(".query_key_value.") {
       guard let fused = tensors[name] else { continue }
+      guard fused.type != .u8, fused.type != .i8 else {
+        throw LimnError.badData(
+          "tensor \(name) stacks q, k and v head by head, and is quantised", in: source,
+          expected: "F32, F16 or BF16", found: fused.type.rawValue,
+          remedy: "open the unquantised original, with --quantize")
+      }
       guard config.kvHeads == config.heads, fused.shape.first == 3 * config.heads * config.headSize,
         fused.type.layout.elements == 1
       else {
