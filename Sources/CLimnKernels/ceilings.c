@@ -112,7 +112,7 @@ void limn_install_ceilings(limn_kernels *kernels) {
   if (isa == LIMN_AVX512 && limn_has_bf16()) {
     kernels->multiply_16 = multiply_bf16;
     kernels->operations_16 = 2.0 * STEPS * CHAINS * 32;
-  } else if (isa == LIMN_AVX512 || isa == LIMN_AVX2) {
+  } else if (isa == LIMN_AVX2) {
     kernels->multiply_16 = multiply_int16_avx2;
     kernels->operations_16 = 2.0 * STEPS * CHAINS * 16;
   }

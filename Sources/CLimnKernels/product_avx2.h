@@ -35,16 +35,26 @@ enum { LIMN_AVX2_TOKENS = 6 };  // as many as 16 registers have room for
 /// How many of them, for q ≤ largest_q.
 LIMN_INLINE int limn_steps_avx2(int largest_q) { return INT16_MAX / (2 * 127 * largest_q); }
 
+/// Four bytes of token c in every lane. `x3` is token 3's place, which the compiler must not know to be that: six addresses
+/// of two registers take no instructions, and it would add up one after another.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i limn_token_avx2(const char *x, const char *x3, size_t x_stride, const int c) {
+  int32_t four;
+  memcpy(&four, c < 3 ? x + c * x_stride : x3 + (c - 3) * x_stride, 4);
+  return _mm256_set1_epi32(four);
+}
+LIMN_TARGET_AVX2 LIMN_INLINE const char *limn_token_3_avx2(const char *x, size_t x_stride) {
+  const char *x3 = x + 3 * x_stride;
+  __asm__("" : "+r"(x3));
+  return x3;
+}
+
 /// Four columns, the first ones of a sum or more of them: of 8 rows, or 16 in two vectors, and C tokens.
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_step_avx2(
   const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][LIMN_AVX2_TOKENS], const int is_first,
   const int vectors, const int C) {
-  const char *x3 = x + 3 * x_stride;
-  __asm__("" : "+r"(x3));  // six addresses of two registers; the compiler would add up one after another
+  const char *x3 = limn_token_3_avx2(x, x_stride);
   LIMN_UNROLL for (int c = 0; c < C; c++) {
-    int32_t four;
-    memcpy(&four, c < 3 ? x + c * x_stride : x3 + (c - 3) * x_stride, 4);
-    const __m256i xq = _mm256_set1_epi32(four);
+    const __m256i xq = limn_token_avx2(x, x3, x_stride, c);
     LIMN_UNROLL for (int v = 0; v < vectors; v++) {
       const __m256i pairs = _mm256_maddubs_epi16(_mm256_loadu_si256(q + v), xq);
       sum[v][c] = is_first ? pairs : _mm256_add_epi16(sum[v][c], pairs);

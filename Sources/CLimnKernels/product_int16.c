@@ -7,10 +7,8 @@
 // integers 1.5 times as fast as float32. The rounding is finer than bfloat16's for all but the smallest values
 // of a block; activations have the more bits since they have outliers.
 #include "kernels.h"
+#include "product_avx2.h"
 #include "simd.h"
-#if defined(__x86_64__)
-  #include <immintrin.h>
-#endif
 
 _Static_assert(sizeof(limn_panel_16) == 8192 + 64, "panel of 256 columns");
 _Static_assert(sizeof(limn_x_16) == 576, "nine cache lines of activations");
@@ -87,8 +85,10 @@ LIMN_INLINE float round_vectors(const float *x, int columns, int most, int16_t *
   const float inverse = any ? (float)most / high : 0;
   for (int k = 0; k < columns; k += 16) {
     const v16s words = v_round_words(v_load(x + k) * inverse);
-    if (any) memcpy(q + k, &words, sizeof words);
-    else memset(q + k, 0, sizeof words);
+    if (any)
+      memcpy(q + k, &words, sizeof words);
+    else
+      memset(q + k, 0, sizeof words);
   }
   return any ? high / (float)most : wrong;
 }
@@ -132,16 +132,13 @@ LIMN_TARGET_AVX2 static void unpack_avx2(
 /// 16 rows in two registers, up to 6 tokens.
 LIMN_TARGET_AVX2 LIMN_INLINE void tile(
   const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
-  __m256i sum[2][6];
+  __m256i sum[2][LIMN_AVX2_TOKENS];
   LIMN_UNROLL for (int c = 0; c < C; c++) sum[0][c] = sum[1][c] = _mm256_setzero_si256();
   _Pragma("clang loop unroll(disable)") for (int k = 0; k < (columns + 1) / 2; k++) {
     const __m256i *q = (const __m256i *)w->q[k];
-    const char *x0 = x + 4 * k, *x3 = x0 + 3 * x_stride;
-    __asm__("" : "+r"(x3));  // as in product_avx2.h
+    const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);
     LIMN_UNROLL for (int c = 0; c < C; c++) {
-      int32_t pair;
-      memcpy(&pair, c < 3 ? x0 + c * x_stride : x3 + (c - 3) * x_stride, 4);
-      const __m256i xq = _mm256_set1_epi32(pair);
+      const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);
       LIMN_UNROLL for (int v = 0; v < 2; v++)
         sum[v][c] = _mm256_add_epi32(sum[v][c], _mm256_madd_epi16(_mm256_loadu_si256(q + v), xq));
     }

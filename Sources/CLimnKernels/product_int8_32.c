@@ -129,12 +129,10 @@ LIMN_TARGET_AVX2 LIMN_INLINE void signed_sums_avx2(
   LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
   _Pragma("clang loop unroll(disable)") for (int k = 0; k < 8; k++, q += 2, x += 4) {
     const __m256i w = _mm256_sub_epi8(_mm256_loadu_si256(q), offset), magnitude = _mm256_abs_epi8(w);
-    const char *x3 = x + 3 * x_stride;
-    __asm__("" : "+r"(x3));
+    const char *x3 = limn_token_3_avx2(x, x_stride);
     LIMN_UNROLL for (int c = 0; c < C; c++) {
-      int32_t four;
-      memcpy(&four, c < 3 ? x + c * x_stride : x3 + (c - 3) * x_stride, 4);
-      const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(_mm256_set1_epi32(four), w));
+      const __m256i signs = _mm256_sign_epi8(limn_token_avx2(x, x3, x_stride, c), w);
+      const __m256i pairs = _mm256_maddubs_epi16(magnitude, signs);
       sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
     }
   }
