@@ -10,6 +10,7 @@
 // In bfloat16, q, k, p and v are rounded before they are multiplied; sums and softmax stay in float32.
 #include "kernels.h"
 #include "simd.h"
+#include "softmax.h"
 
 #include <float.h>
 
@@ -57,49 +58,11 @@ size_t limn_attention_scratch(const limn_attention_job *job) {
   return lay_out(job, NULL, &p);
 }
 
-/// Turns a row's scores into weights, in place, of which positions low...high (counted in the tile) are seen; returns
-/// the factor that what was summed so far has to be multiplied with.
-typedef float soften_row(float *s, float scale, ptrdiff_t low, ptrdiff_t high, float *m, float *l);
-
-static float soften_scalar(float *s, float scale, ptrdiff_t low, ptrdiff_t high, float *m, float *l) {
-  float largest = *m, sum = 0;
-  for (ptrdiff_t i = 0; i < TILE; i++) {
-    s[i] = i >= low && i <= high ? s[i] * scale : -INFINITY;
-    if (s[i] > largest) largest = s[i];
-  }
-  for (ptrdiff_t i = 0; i < TILE; i++) sum += s[i] = expf(s[i] - largest);
-  const float factor = expf(*m - largest);
-  *l = *l * factor + sum;
-  *m = largest;
-  return factor;
-}
-LIMN_INLINE float soften_body(float *s, float scale, ptrdiff_t low, ptrdiff_t high, float *m, float *l) {
-  const v16i lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  v16f score[PANELS], largest = v_splat(*m), sum = v_splat(0);
-  LIMN_UNROLL for (int i = 0; i < PANELS; i++) score[i] = v_load(s + 16 * i) * scale;
-  if (low > 0 || high < TILE - 1)
-    LIMN_UNROLL for (int i = 0; i < PANELS; i++) {
-      const v16i at = lanes + 16 * i;
-      score[i] = v_select((at >= (int)low) & (at <= (int)high), score[i], v_splat(-INFINITY));
-    }
-  LIMN_UNROLL for (int i = 0; i < PANELS; i++) largest = v_max(largest, score[i]);
-  const float most = v_largest(largest);
-  LIMN_UNROLL for (int i = 0; i < PANELS; i++) {
-    const v16f p = v_exp_below(score[i] - most);
-    v_store(s + 16 * i, p);
-    sum += p;
-  }
-  const float factor = *m == most ? 1 : v_exp_below(v_splat(*m - most))[0];
-  *l = *l * factor + v_sum(sum);
-  *m = most;
-  return factor;
-}
-
 /// One item: the queries of some tokens and of the heads that share a key/value head. Row r of them is token
 /// r / group, head r % group.
 LIMN_INLINE void attend(
   const limn_attention_job *j, const parts *p, ptrdiff_t kv_head, ptrdiff_t first_token, ptrdiff_t tokens,
-  soften_row *soften) {
+  limn_soften *soften) {
   const ptrdiff_t group = j->heads / j->kv_heads, rows = tokens * group, strips = (j->head_size + 15) / 16;
   const ptrdiff_t first_position = j->first_position + first_token;
   const size_t key_panel = (size_t)(p->width * LIMN_PANEL_ROWS * p->size), strip_bytes = (size_t)(TILE * 16 * p->size);
@@ -161,7 +124,7 @@ LIMN_INLINE void attend(
 }
 
 LIMN_INLINE void attention_with(
-  const limn_attention_job *j, ptrdiff_t begin, ptrdiff_t end, void *scratch, soften_row *soften) {
+  const limn_attention_job *j, ptrdiff_t begin, ptrdiff_t end, void *scratch, limn_soften *soften) {
   const ptrdiff_t blocks = (j->tokens + j->block_tokens - 1) / j->block_tokens;
   parts p;
   lay_out(j, scratch, &p);
@@ -173,10 +136,10 @@ LIMN_INLINE void attention_with(
   }
 }
 static void attention_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
-  attention_with(job, begin, end, scratch, soften_scalar);
+  attention_with(job, begin, end, scratch, limn_soften_scalar);
 }
 LIMN_INLINE void attention_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
-  attention_with(job, begin, end, scratch, soften_body);
+  attention_with(job, begin, end, scratch, limn_soften_vectors);
 }
 LIMN_KERNEL_INSTANCES(attention)
 

@@ -98,6 +98,7 @@ int limn_kernels_init(limn_kernels *kernels, limn_isa isa) {
   limn_install_rope(kernels);
   limn_install_kv(kernels);
   limn_install_attention(kernels);
+  limn_install_attention_in_place(kernels);
   limn_install_activation(kernels);
   limn_install_ceilings(kernels);
   limn_install_low_rank(kernels);

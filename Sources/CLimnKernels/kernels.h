@@ -12,6 +12,7 @@ void limn_install_norm(limn_kernels *kernels);
 void limn_install_rope(limn_kernels *kernels);
 void limn_install_kv(limn_kernels *kernels);
 void limn_install_attention(limn_kernels *kernels);
+void limn_install_attention_in_place(limn_kernels *kernels);
 void limn_install_activation(limn_kernels *kernels);
 void limn_install_ceilings(limn_kernels *kernels);
 void limn_install_low_rank(limn_kernels *kernels);

@@ -1,30 +1,15 @@
-// Keys and values of one position and head: how a cache keeps them, and how they become panels.
-//
-//   F32, F16   head_size values
-//   Q8_0       blocks of 32 values as in q8_0.c; the last one is filled up with zeros, so any head size will do
+// Keys and values: how they are stored in a cache, and how they become panels.
 //
 // A tile of positions is unpacked into the panels that `limn_multiply` reads: keys as [panel of positions][column][16],
 // values as [strip of 16 columns][position][16]; in bfloat16 two columns, or two positions, lie beside each other.
-#include "kernels.h"
-#include "simd.h"
+#include "kv.h"
 #if defined(__x86_64__)
   #include <immintrin.h>
 #endif
 
-enum { TILE = LIMN_ATTENTION_TILE, PANEL = LIMN_PANEL_ROWS, Q8_VALUES = 32, Q8_BYTES = 34 };
+enum { TILE = LIMN_ATTENTION_TILE, PANEL = LIMN_PANEL_ROWS };
 
 // MARK: The scalar reference
-
-static float value_scalar(const char *head, limn_type type, ptrdiff_t column) {
-  if (type == LIMN_F16) return float_from_half(load_u16(head + 2 * column));
-  if (type == LIMN_Q8_0) {
-    const char *block = head + column / Q8_VALUES * Q8_BYTES;
-    return (float)(int8_t)block[2 + column % Q8_VALUES] * float_from_half(load_u16(block));
-  }
-  float value;
-  memcpy(&value, head + 4 * column, 4);
-  return value;
-}
 
 LIMN_INLINE void unpack_tile_with_scalars(
   const limn_attention_job *j, ptrdiff_t kv_head, ptrdiff_t first, ptrdiff_t count, void *keys, void *values,
@@ -34,8 +19,8 @@ LIMN_INLINE void unpack_tile_with_scalars(
     const size_t place = (size_t)kv_head * j->head_bytes + (size_t)(first + i) * j->position_bytes;
     for (ptrdiff_t k = 0; k < width; k++) {
       const int there = i < count && k < j->head_size;
-      const float key = there ? value_scalar((const char *)j->keys + place, j->type, k) : 0;
-      const float value = there ? value_scalar((const char *)j->values + place, j->type, k) : 0;
+      const float key = there ? limn_kv_value((const char *)j->keys + place, j->type, k) : 0;
+      const float value = there ? limn_kv_value((const char *)j->values + place, j->type, k) : 0;
       const ptrdiff_t key_panel = i / PANEL * width * PANEL, strip = k / 16 * TILE * 16;
       if (bfloat16) {
         ((uint16_t *)keys)[key_panel + (k / 2 * PANEL + i % PANEL) * 2 + k % 2] = bfloat_from_float(key);
@@ -63,12 +48,12 @@ static void store_q8_scalar(const float *x, ptrdiff_t count, char *block) {
   const float inverse = largest > 0 ? 127 / largest : 0;
   const uint16_t d = half_from_float(largest / 127);
   memcpy(block, &d, 2);
-  for (ptrdiff_t i = 0; i < Q8_VALUES; i++) block[2 + i] = i < count ? (char)(int8_t)rintf(x[i] * inverse) : 0;
+  for (ptrdiff_t i = 0; i < LIMN_Q8_VALUES; i++) block[2 + i] = i < count ? (char)(int8_t)rintf(x[i] * inverse) : 0;
 }
 static void store_head_scalar(const float *x, ptrdiff_t count, limn_type type, char *to) {
   if (type == LIMN_Q8_0)
-    for (ptrdiff_t i = 0; i < count; i += Q8_VALUES, to += Q8_BYTES)
-      store_q8_scalar(x + i, count - i < Q8_VALUES ? count - i : Q8_VALUES, to);
+    for (ptrdiff_t i = 0; i < count; i += LIMN_Q8_VALUES, to += LIMN_Q8_BYTES)
+      store_q8_scalar(x + i, count - i < LIMN_Q8_VALUES ? count - i : LIMN_Q8_VALUES, to);
   else if (type == LIMN_F16)
     for (ptrdiff_t i = 0; i < count; i++) {
       const uint16_t h = half_from_float(x[i]);
@@ -80,54 +65,27 @@ static void store_head_scalar(const float *x, ptrdiff_t count, limn_type type, c
 
 // MARK: Vectors
 
-/// 16 values from `column` on. Only `count` of them may be touched, but for Q8_0, whose blocks are whole.
-LIMN_INLINE v16f load(const char *head, const limn_type type, ptrdiff_t column, ptrdiff_t count) {
-  if (type == LIMN_Q8_0) {
-    const char *block = head + column / Q8_VALUES * Q8_BYTES;
-    _Float16 d;
-    memcpy(&d, block, 2);
-    const v16b_unaligned q = *(const v16b_unaligned *)(block + 2 + column % Q8_VALUES);
-    return __builtin_convertvector(q, v16f) * (float)d;
-  }
-  const ptrdiff_t size = type == LIMN_F16 ? 2 : 4;
-  const char *from = head + column * size;
-  char part[64] = {0};
-  if (count < 16) {
-    memcpy(part, from, (size_t)(count * size));
-    from = part;
-  }
-  return type == LIMN_F16 ? v_load_half(from) : v_load((const float *)from);
-}
-
 /// Rounds two vectors to bfloat16; 0 where panels are float32.
 typedef v16i pair_of(v16f low, v16f high);
-
-/// Fetches what lies a tile ahead into the second-level cache: waiting for memory would take longer than unpacking, and
-/// a tower's positions are pages apart, where the processor does not look ahead by itself.
-LIMN_INLINE void fetch_later(const limn_attention_job *j, const char *head) {
-  const char *later = head + TILE * j->position_bytes;
-  const size_t bytes = j->type == LIMN_Q8_0 ? j->position_bytes : (size_t)j->head_size * (j->type == LIMN_F16 ? 2 : 4);
-  for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(later + at, 0, 2);
-}
 
 /// 16 positions of keys from `head` on, `left` of them there.
 LIMN_INLINE void unpack_keys(
   const limn_attention_job *j, const limn_type type, const char *head, ptrdiff_t left, v16i *out, pair_of *pair) {
   const ptrdiff_t step = pair ? 32 : 16;
-  for (ptrdiff_t i = 0; i < PANEL && i < left; i++) fetch_later(j, head + (size_t)i * j->position_bytes);
+  for (ptrdiff_t i = 0; i < PANEL && i < left; i++) limn_kv_fetch(j, head + (size_t)i * j->position_bytes);
   for (ptrdiff_t k = 0; k < j->head_size; k += step, out += 16) {
     v16i r[PANEL];
     const ptrdiff_t n = j->head_size - k;
     if (n >= step && left >= PANEL) {
       LIMN_UNROLL for (int i = 0; i < PANEL; i++) {
         const char *row = head + (size_t)i * j->position_bytes;
-        r[i] = pair ? pair(load(row, type, k, 16), load(row, type, k + 16, 16)) : (v16i)load(row, type, k, 16);
+        r[i] = pair ? pair(limn_kv_load(row, type, k, 16), limn_kv_load(row, type, k + 16, 16)) : (v16i)limn_kv_load(row, type, k, 16);
       }
     } else {
       for (ptrdiff_t i = 0; i < PANEL; i++) {
         const char *row = head + (size_t)i * j->position_bytes;
-        const v16f low = i < left ? load(row, type, k, n < 16 ? n : 16) : v_splat(0);
-        const v16f high = i < left && pair && n > 16 ? load(row, type, k + 16, n < 32 ? n - 16 : 16) : v_splat(0);
+        const v16f low = i < left ? limn_kv_load(row, type, k, n < 16 ? n : 16) : v_splat(0);
+        const v16f high = i < left && pair && n > 16 ? limn_kv_load(row, type, k + 16, n < 32 ? n - 16 : 16) : v_splat(0);
         r[i] = pair ? pair(low, high) : (v16i)low;
       }
     }
@@ -142,11 +100,11 @@ LIMN_INLINE void unpack_values(
   const ptrdiff_t step = pair ? 2 : 1, strip = TILE / step, size = j->head_size;
   for (ptrdiff_t i = 0; i < TILE; i += step, out++, head += (size_t)step * j->position_bytes) {
     if (i + step <= left)
-      for (ptrdiff_t p = 0; p < step; p++) fetch_later(j, head + (size_t)p * j->position_bytes);
+      for (ptrdiff_t p = 0; p < step; p++) limn_kv_fetch(j, head + (size_t)p * j->position_bytes);
     for (ptrdiff_t k = 0; k < size; k += 16) {
       const ptrdiff_t n = size - k < 16 ? size - k : 16;
-      const v16f low = i < left ? load(head, type, k, n) : v_splat(0);
-      const v16f high = pair && i + 1 < left ? load(head + j->position_bytes, type, k, n) : v_splat(0);
+      const v16f low = i < left ? limn_kv_load(head, type, k, n) : v_splat(0);
+      const v16f high = pair && i + 1 < left ? limn_kv_load(head + j->position_bytes, type, k, n) : v_splat(0);
       out[k / 16 * strip] = pair ? pair(low, high) : (v16i)low;
     }
   }
@@ -184,7 +142,7 @@ LIMN_INSTANCES(
   (j, kv_head, first, count, keys, values))
 
 LIMN_INLINE void store_q8(const float *x, ptrdiff_t count, char *block) {
-  if (count < Q8_VALUES) {
+  if (count < LIMN_Q8_VALUES) {
     store_q8_scalar(x, count, block);
     return;
   }
@@ -204,8 +162,8 @@ LIMN_INLINE void store_q8(const float *x, ptrdiff_t count, char *block) {
 LIMN_INLINE void store_head(const float *x, ptrdiff_t count, limn_type type, char *to) {
   ptrdiff_t i = 0;
   if (type == LIMN_Q8_0) {
-    for (; i < count; i += Q8_VALUES, to += Q8_BYTES)
-      store_q8(x + i, count - i < Q8_VALUES ? count - i : Q8_VALUES, to);
+    for (; i < count; i += LIMN_Q8_VALUES, to += LIMN_Q8_BYTES)
+      store_q8(x + i, count - i < LIMN_Q8_VALUES ? count - i : LIMN_Q8_VALUES, to);
     return;
   }
   if (type == LIMN_F16)

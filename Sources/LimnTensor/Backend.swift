@@ -28,7 +28,7 @@ package protocol Backend: Sendable {
   /// Query head h reads key/value head h / (heads / kvHeads). Scores are multiplied by `scale`.
   func attention(
     _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
-    into y: Activations)
+    into y: Activations, tokens: TokenKind)
 
   /// Attention of every row over all rows, as a vision tower does: q, k, v [patches, heads · headSize].
   func fullAttention(
@@ -44,7 +44,7 @@ package protocol Backend: Sendable {
   func add(_ x: Activations, into y: Activations)
 }
 
-/// What the rows of a matrix product are.
+/// What the rows of a matrix product, or the queries of attention, are.
 ///
 /// Prompts come many at a time, answers token by token: each has its fastest arithmetic. Which of the two a row
 /// is depends on its own sequence only, never on what else a step computes.

@@ -181,20 +181,18 @@ package final class CPU: Backend, @unchecked Sendable {
 
   package func attention(
     _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
-    into y: Activations
+    into y: Activations, tokens: TokenKind
   ) {
     precondition(q.width == heads * cache.headSize && heads % cache.kvHeads == 0)
     precondition(firstPosition >= 0 && firstPosition + q.rows <= cache.capacity)
     precondition(window == nil || window! > 0)
     withExtendedLifetime(cache) {
-      attend(
-        limn_attention_job(
-          path: nil, unpack: nil, q: q.pointer, keys: cache.keys(layer: layer),
-          values: cache.values(layer: layer), type: cache.storage.kernelType,
-          position_bytes: cache.positionBytes, head_bytes: cache.headBytes, causal: 1, tokens: q.rows,
-          heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize, first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale,
-          y: y.pointer),
-        q, y)
+      let job = limn_attention_job(
+        path: nil, unpack: nil, q: q.pointer, keys: cache.keys(layer: layer), values: cache.values(layer: layer),
+        type: cache.storage.kernelType, position_bytes: cache.positionBytes, head_bytes: cache.headBytes, causal: 1,
+        tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
+        first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale, y: y.pointer)
+      if compute == .fast && tokens == .answer { attendInPlace(job, q, y) } else { attend(job, q, y) }
     }
   }
 
@@ -210,6 +208,17 @@ package final class CPU: Backend, @unchecked Sendable {
         head_size: headSize, first_position: 0, positions: k.rows, window: 0, block_tokens: 1, scale: scale,
         y: y.pointer),
       q, y)
+  }
+
+  /// For the few queries of an answer.
+  private func attendInPlace(_ attention: limn_attention_job, _ q: Activations, _ y: Activations) {
+    precondition(y.rows == q.rows && y.width == q.width)
+    if q.rows == 0 { return }
+    var job = attention
+    pool.exclusively {
+      pool.run(
+        kernels.attention_in_place, &job, count: job.kv_heads, scratch: limn_attention_in_place_scratch(&job))
+    }
   }
 
   private func attend(_ attention: limn_attention_job, _ q: Activations, _ y: Activations) {

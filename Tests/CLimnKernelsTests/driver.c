@@ -183,10 +183,12 @@ static void test_rope(const limn_kernels *scalar, const limn_kernels *vector) {
     }
 }
 
-/// Keys and values go through a cache, so that storing is seen as well.
+/// Keys and values go through a cache, so that storing is seen as well. `in_place`: so many of the last queries, as those
+/// of an answer; otherwise 0.
 static float *attention(
   const limn_kernels *kernels, limn_arithmetic arithmetic, const float *q, float *k, float *v, ptrdiff_t tokens,
-  ptrdiff_t heads, ptrdiff_t kv_heads, ptrdiff_t size, limn_type type, ptrdiff_t window, int causal) {
+  ptrdiff_t heads, ptrdiff_t kv_heads, ptrdiff_t size, limn_type type, ptrdiff_t window, int causal,
+  ptrdiff_t in_place) {
   const size_t position = type == LIMN_Q8_0 ? (size_t)(size + 31) / 32 * 34 : (size_t)size * (type == LIMN_F16 ? 2 : 4);
   limn_path path;
   if (!limn_path_init(&path, kernels->isa, LIMN_F32, arithmetic)) abort();
@@ -203,7 +205,14 @@ static float *attention(
     .causal = causal, .tokens = tokens, .heads = heads, .kv_heads = kv_heads, .head_size = size,
     .positions = causal ? 0 : tokens, .window = window, .block_tokens = 12, .scale = 1 / sqrtf((float)size),
     .y = memory((size_t)(tokens * heads * size) * sizeof(float))};
-  run(kernels->attention, &job, (tokens + 11) / 12 * kv_heads, limn_attention_scratch(&job));
+  if (in_place) {
+    job.tokens = in_place;
+    job.first_position = tokens - in_place;
+    job.q += job.first_position * heads * size;
+    run(kernels->attention_in_place, &job, kv_heads, limn_attention_in_place_scratch(&job));
+  } else {
+    run(kernels->attention, &job, (tokens + 11) / 12 * kv_heads, limn_attention_scratch(&job));
+  }
   free(keys), free(values);
   return job.y;
 }
@@ -220,15 +229,25 @@ static void test_attention(const limn_kernels *scalar, const limn_kernels *vecto
         const ptrdiff_t window = shapes[i][4];
         float *q = floats((size_t)(tokens * heads * size), 2);
         float *k = floats((size_t)(tokens * kv_heads * size), 2), *v = floats((size_t)(tokens * kv_heads * size), 2);
-        float *b = attention(scalar, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal);
-        float *a = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal);
+        float *b = attention(scalar, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal, 0);
+        float *a = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal, 0);
         compare(causal ? "causal attention" : "attention", vector->isa, a, b, (size_t)(tokens * heads * size), 1e-5);
         free(a);
         if (vector->unpack_bfloat16) {
           // q, k, p and v have 8 bits of fraction each.
-          a = attention(vector, LIMN_BFLOAT16, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal);
+          a = attention(vector, LIMN_BFLOAT16, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal, 0);
           compare("attention in bfloat16", vector->isa, a, b, (size_t)(tokens * heads * size), 0.1);
           free(a);
+        }
+        // As an answer's: the scalar reference of the other way is the measure, for its own scalar loops as well.
+        for (ptrdiff_t in_place = 1; causal && in_place <= 9 && in_place <= tokens; in_place += 4) {
+          const size_t count = (size_t)(in_place * heads * size), before = (size_t)((tokens - in_place) * heads * size);
+          a = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, 1, in_place);
+          compare("attention in place", vector->isa, a, b + before, count, 1e-5);
+          float *alone = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, 1, 1);
+          const size_t last = (size_t)(heads * size);
+          compare("attention in place, alone", vector->isa, alone, a + count - last, last, 0);
+          free(a), free(alone);
         }
         free(q), free(k), free(v), free(b);
       }

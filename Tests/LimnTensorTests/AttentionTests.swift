@@ -49,13 +49,15 @@ import Testing
       let cache = Self.cache(size, storage)
       cpu.store(keys: k.activations, values: v.activations, in: cache, layer: 1, position: 0)
       for (window, name) in [(nil, "causal"), (9, "window")] as [(Int?, String)] {
-        let y = Rows(rows: 70, width: 4 * size)
-        cpu.attention(
-          q.activations, heads: 4, cache: cache, layer: 1, firstPosition: 0, window: window,
-          scale: 1 / Float(size).squareRoot(), into: y.activations)
         let expected = try Fixture.doubles(floats: "attention.\(size).\(name)")
-        let error = largestError(y.values, expected, values: v)
-        #expect(error < Budget.of(compute, storage), "\(size) \(name) \(storage)")
+        for tokens in [TokenKind.prompt, .answer] {
+          let y = Rows(rows: 70, width: 4 * size)
+          cpu.attention(
+            q.activations, heads: 4, cache: cache, layer: 1, firstPosition: 0, window: window,
+            scale: 1 / Float(size).squareRoot(), into: y.activations, tokens: tokens)
+          let error = largestError(y.values, expected, values: v)
+          #expect(error < Budget.of(compute, storage), "\(size) \(name) \(storage) \(tokens)")
+        }
       }
     }
   }
@@ -91,7 +93,7 @@ import Testing
   func chunks(isa: ISA, compute: Compute) throws {
     let (q, k, v) = try Self.inputs(64)
     for window in [nil, 9] as [Int?] {
-      for storage in KVType.allCases {
+      for (storage, tokens) in KVType.allCases.flatMap({ [($0, TokenKind.prompt), ($0, .answer)] }) {
         var results: [[UInt32]] = []
         for (threads, chunk) in [(1, 70), (2, 70), (2, 33), (1, 1)] {
           let cpu = try CPU(threads: threads, compute: compute, isa: isa)
@@ -104,12 +106,11 @@ import Testing
               position: start)
             cpu.attention(
               q.activations.rows(range), heads: 4, cache: cache, layer: 0, firstPosition: start,
-              window: window,
-              scale: 0.125, into: y.activations.rows(range))
+              window: window, scale: 0.125, into: y.activations.rows(range), tokens: tokens)
           }
           results.append(y.values.map(\.bitPattern))
         }
-        #expect(results.allSatisfy { $0 == results[0] }, "window \(window ?? 0), \(storage)")
+        #expect(results.allSatisfy { $0 == results[0] }, "window \(window ?? 0), \(storage), \(tokens)")
       }
     }
   }
@@ -122,19 +123,21 @@ import Testing
       let k = Rows(random.floats(positions * 2 * size, 2), width: 2 * size)
       let v = Rows(random.floats(positions * 2 * size, 2), width: 2 * size)
       for (compute, storage) in Compute.allCases.flatMap({ compute in KVType.allCases.map { (compute, $0) } }) {
-        let results = try [ISA.scalar, isa].map { isa in
+        let results = try [(ISA.scalar, TokenKind.prompt), (isa, .prompt), (isa, .answer)].map { isa, tokens in
           let cpu = try CPU(threads: 2, compute: compute, isa: isa)
           let cache = KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: positions, storage: storage)
           cpu.store(keys: k.activations, values: v.activations, in: cache, layer: 0, position: 0)
           let y = Rows(rows: queries, width: 6 * size)
           cpu.attention(
             q.activations, heads: 6, cache: cache, layer: 0, firstPosition: positions - queries, window: nil,
-            scale: 1 / Float(size).squareRoot(), into: y.activations)
+            scale: 1 / Float(size).squareRoot(), into: y.activations, tokens: tokens)
           return y.values
         }
         // The same cache on both sides: what storing rounds away does not count.
-        let error = largestError(results[1], results[0].map(Double.init), values: v)
-        #expect(error < Budget.of(compute), "\(size) \(compute) \(storage)")
+        for result in results[1...] {
+          let error = largestError(result, results[0].map(Double.init), values: v)
+          #expect(error < Budget.of(compute), "\(size) \(compute) \(storage)")
+        }
       }
     }
   }
@@ -154,7 +157,7 @@ import Testing
       let y = Rows(rows: 1, width: 2 * size)
       cpu.attention(
         q.activations, heads: 2, cache: cache, layer: 0, firstPosition: 0, window: nil, scale: 1,
-        into: y.activations)
+        into: y.activations, tokens: .prompt)
       return y.values
     }
     #expect(results[0].map(\.bitPattern) == results[1].map(\.bitPattern))

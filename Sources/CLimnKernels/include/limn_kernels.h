@@ -207,6 +207,8 @@ struct limn_attention_job {
 enum { LIMN_ATTENTION_TILE = 64 };  // positions that are unpacked side by side
 
 size_t limn_attention_scratch(const limn_attention_job *job);
+/// For `attention_in_place`: causal, few tokens; items: key/value heads. `path`, `unpack` and `block_tokens` are not used.
+size_t limn_attention_in_place_scratch(const limn_attention_job *job);
 
 /// x = f(x), or x = silu(x) · other, or x = x + other; items: elements.
 typedef struct {
@@ -280,7 +282,7 @@ extern const float limn_4bit_tables[2][16];
 typedef struct {
   limn_isa isa;
   limn_kernel *prepare, *linear, *gather;
-  limn_kernel *rms_norm, *layer_norm, *rope, *store, *attention;
+  limn_kernel *rms_norm, *layer_norm, *rope, *store, *attention, *attention_in_place;
   /// For attention; the second is NULL where the instruction set has no products of bfloat16.
   limn_unpack_tile *unpack_float32, *unpack_bfloat16;
   limn_kernel *gelu_erf, *gelu_tanh, *gelu_quick, *silu_multiply, *add;

@@ -32,7 +32,8 @@ struct Attention: Sendable {
         backend.store(keys: k, values: v, in: segment.cache, layer: layer, position: segment.position)
         backend.attention(
           q, heads: heads, cache: segment.cache, layer: layer, firstPosition: segment.position,
-          window: window, scale: 1 / Float(headSize).squareRoot(), into: mixed.rows(segment.rows))
+          window: window, scale: 1 / Float(headSize).squareRoot(), into: mixed.rows(segment.rows),
+          tokens: step.kind(of: segment))
       }
       step.linear(mixed, o, into: y, adding: true)
     }

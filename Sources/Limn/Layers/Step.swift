@@ -44,4 +44,9 @@ package struct Step {
       backend.linear(x.rows(prompts), layer, into: y.rows(prompts), adding: adding, tokens: .prompt)
     }
   }
+
+  /// A sequence either reads or answers.
+  package func kind(of segment: Segment) -> TokenKind {
+    segment.rows.upperBound <= answerRows ? .answer : .prompt
+  }
 }
