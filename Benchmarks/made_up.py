@@ -32,8 +32,11 @@ def model(name, layers=None):
         if hasattr(module, "position_ids"):
             module.position_ids = torch.arange(module.position_ids.shape[-1])[None]
     noise = 0.02 * torch.randn(1 << 22, generator=torch.Generator().manual_seed(0))
+    # Each weight, and each piece of one, differs: OpenVINO stores equal ones once and would read them from caches.
+    place = 0
     for parameter in result.parameters():
         flat = parameter.data.view(-1)
         for at in range(0, flat.numel(), noise.numel()):
-            flat[at:at + noise.numel()] = noise[:flat.numel() - at]
+            place += 4099
+            flat[at:at + noise.numel()] = noise.roll(place)[:flat.numel() - at]
     return result
