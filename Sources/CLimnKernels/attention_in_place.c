@@ -37,10 +37,11 @@ size_t limn_attention_in_place_scratch(const limn_attention_job *job) {
   return lay_out(job, NULL, &p);
 }
 
-/// Scores of `rows` queries, `width` floats apart, with `count` positions from `keys` on; and y = y · factor + Σ s · value.
+/// Scores of `rows` queries, `width` floats apart, with `count` positions from `keys` on.
 typedef void score_rows(
   const limn_attention_job *j, const char *keys, ptrdiff_t count, const float *q, ptrdiff_t width, float (*s)[TILE],
   int rows);
+/// y = y · factor + Σ s · value, for each of `rows` rows.
 typedef void add_values(
   const limn_attention_job *j, const char *values, ptrdiff_t count, const float (*s)[TILE], const float *factor,
   float *y, ptrdiff_t width, int rows);
@@ -160,30 +161,30 @@ LIMN_INLINE void add(
 }
 
 /// A loop of its own for every type and number of rows.
-#define LIMN_OF_TYPE(type, function, ...)                        \
-  if (rows == 4)                                                  \
-    function(j, type, __VA_ARGS__, 4);                            \
-  else if (rows == 2)                                             \
-    function(j, type, __VA_ARGS__, 2);                            \
-  else                                                            \
+#define LIMN_FOR_ROWS(function, type, ...)     \
+  if (rows == 4)                               \
+    function(j, type, __VA_ARGS__, 4);         \
+  else if (rows == 2)                          \
+    function(j, type, __VA_ARGS__, 2);         \
+  else                                         \
     function(j, type, __VA_ARGS__, 1);
-#define LIMN_OF_ALL(function, ...)              \
-  if (j->type == LIMN_F16) {                    \
-    LIMN_OF_TYPE(LIMN_F16, function, __VA_ARGS__)  \
-  } else if (j->type == LIMN_Q8_0) {            \
-    LIMN_OF_TYPE(LIMN_Q8_0, function, __VA_ARGS__) \
-  } else {                                      \
-    LIMN_OF_TYPE(LIMN_F32, function, __VA_ARGS__)  \
+#define LIMN_FOR_TYPES(function, ...)                  \
+  if (j->type == LIMN_F16) {                           \
+    LIMN_FOR_ROWS(function, LIMN_F16, __VA_ARGS__)     \
+  } else if (j->type == LIMN_Q8_0) {                   \
+    LIMN_FOR_ROWS(function, LIMN_Q8_0, __VA_ARGS__)    \
+  } else {                                             \
+    LIMN_FOR_ROWS(function, LIMN_F32, __VA_ARGS__)     \
   }
 LIMN_INLINE void score_body(
   const limn_attention_job *j, const char *keys, ptrdiff_t count, const float *q, ptrdiff_t width, float (*s)[TILE],
   int rows) {
-  LIMN_OF_ALL(score, keys, count, q, width, s)
+  LIMN_FOR_TYPES(score, keys, count, q, width, s)
 }
 LIMN_INLINE void add_body(
   const limn_attention_job *j, const char *values, ptrdiff_t count, const float (*s)[TILE], const float *factor,
   float *y, ptrdiff_t width, int rows) {
-  LIMN_OF_ALL(add, values, count, s, factor, y, width)
+  LIMN_FOR_TYPES(add, values, count, s, factor, y, width)
 }
 LIMN_INSTANCES(
   score,
