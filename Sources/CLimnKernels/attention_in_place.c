@@ -60,9 +60,10 @@ static void score_scalar(
   int rows) {
   for (int r = 0; r < rows; r++)
     for (ptrdiff_t i = 0; i < count; i++) {
+      const char *head = keys + (size_t)i * j->position_bytes;
       float lanes[16] = {0};
       for (ptrdiff_t k = 0; k < j->head_size; k++)
-        lanes[k % 16] = fmaf(limn_kv_value(keys + (size_t)i * j->position_bytes, j->type, k), q[r * width + k], lanes[k % 16]);
+        lanes[k % 16] = fmaf(limn_kv_value(head, j->type, k), q[r * width + k], lanes[k % 16]);
       s[r][i] = sum_lanes_scalar(lanes);
     }
 }
