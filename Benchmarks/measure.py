@@ -78,9 +78,8 @@ class Limn:
 
     def rows(self, image):
         b = self.bench(PROMPT, ANSWER, "--image", image, "--quoting")
-        text = Limn(self.binary, self.model[1], None, self.threads)  # without a tower, no picture is waited for
-        short = text.bench(64, ANSWER, "--depth", 1)
-        eight = text.bench(64, ANSWER, "--parallel", 8)
+        short = self.bench(64, ANSWER, "--depth", 1)
+        eight = self.bench(64, ANSWER, "--parallel", 8)
         process = self.ask(image)
         figures = {
             "open": b["load_ms"] / 1e3, "encode": b["image_encode_ms"] / 1e3, "prefill": b["prompt_per_second"],

@@ -79,13 +79,15 @@ LIMN_INLINE void unpack_keys(
     if (n >= step && left >= PANEL) {
       LIMN_UNROLL for (int i = 0; i < PANEL; i++) {
         const char *row = head + (size_t)i * j->position_bytes;
-        r[i] = pair ? pair(limn_kv_load(row, type, k, 16), limn_kv_load(row, type, k + 16, 16)) : (v16i)limn_kv_load(row, type, k, 16);
+        const v16f low = limn_kv_load(row, type, k, 16);
+        r[i] = pair ? pair(low, limn_kv_load(row, type, k + 16, 16)) : (v16i)low;
       }
     } else {
       for (ptrdiff_t i = 0; i < PANEL; i++) {
         const char *row = head + (size_t)i * j->position_bytes;
         const v16f low = i < left ? limn_kv_load(row, type, k, n < 16 ? n : 16) : v_splat(0);
-        const v16f high = i < left && pair && n > 16 ? limn_kv_load(row, type, k + 16, n < 32 ? n - 16 : 16) : v_splat(0);
+        const int has_high = i < left && pair && n > 16;
+        const v16f high = has_high ? limn_kv_load(row, type, k + 16, n < 32 ? n - 16 : 16) : v_splat(0);
         r[i] = pair ? pair(low, high) : (v16i)low;
       }
     }

@@ -8,6 +8,7 @@
 
 enum { LIMN_Q8_VALUES = 32, LIMN_Q8_BYTES = 34 };
 
+/// One value, for the scalar references.
 LIMN_INLINE float limn_kv_value(const char *head, const limn_type type, ptrdiff_t column) {
   if (type == LIMN_F16) return float_from_half(load_u16(head + 2 * column));
   if (type == LIMN_Q8_0) {
@@ -38,8 +39,8 @@ LIMN_INLINE v16f limn_kv_load(const char *head, const limn_type type, ptrdiff_t 
   return type == LIMN_F16 ? v_load_half(from) : v_load((const float *)from);
 }
 
-/// Fetches what lies a tile ahead into the second-level cache: waiting for memory would take longer than unpacking, and
-/// a tower's positions are pages apart, where the processor does not look ahead by itself.
+/// Fetches what lies a tile ahead into the second-level cache: waiting for memory would take longer than what is done
+/// with it, and a tower's positions are pages apart, where the processor does not look ahead by itself.
 LIMN_INLINE void limn_kv_fetch(const limn_attention_job *j, const char *head) {
   const char *later = head + LIMN_ATTENTION_TILE * j->position_bytes;
   const size_t bytes = j->type == LIMN_Q8_0 ? j->position_bytes : (size_t)j->head_size * (j->type == LIMN_F16 ? 2 : 4);
