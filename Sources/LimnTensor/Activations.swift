@@ -19,6 +19,12 @@ package struct Activations {
     return Activations(pointer: pointer + range.lowerBound * width, rows: range.count, width: width)
   }
 
+  /// Takes over the values of as many rows of the same width.
+  package func copy(_ other: Activations) {
+    precondition(rows == other.rows && width == other.width)
+    pointer.update(from: other.pointer, count: rows * width)
+  }
+
   /// The same memory with another width: [rows · width / newWidth, newWidth].
   package func reshaped(width newWidth: Int) -> Activations {
     precondition(rows * width % newWidth == 0)

@@ -213,23 +213,17 @@ package actor Engine {
         }
         segments.append(
           Segment(
-            cache: chunk.cache, rows: rows, position: chunk.cache.count, expectedLength: chunk.expectedLength)
-        )
+            cache: chunk.cache, rows: rows, wanted: chunk.wanted, position: chunk.cache.count,
+            expectedLength: chunk.expectedLength))
         row = rows.upperBound
       }
       let step = Step(backend: backend, scratch: scratch, segments: segments, answerRows: answerRows)
-      language.forward(x, step)
-      for chunk in chunks { chunk.cache.count += chunk.count }
-
       let wanted = chunks.reduce(0) { $0 + $1.wanted }
       let hidden = scratch.take(rows: wanted, width: x.width)
+      language.forward(x, into: hidden, step)
+      for chunk in chunks { chunk.cache.count += chunk.count }
+
       let logits = scratch.take(rows: wanted, width: language.config.vocabulary)
-      var target = hidden.pointer
-      for (chunk, segment) in zip(chunks, segments) {
-        let count = chunk.wanted * x.width
-        target.update(from: x.pointer + segment.rows.upperBound * x.width - count, count: count)
-        target += count
-      }
       if wanted > 0 { language.logits(hidden, into: logits, step) }
       body(logits)
     }

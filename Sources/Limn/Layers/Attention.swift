@@ -13,29 +13,40 @@ struct Attention: Sendable {
   /// How many positions a token sees, itself included; nil: all before it.
   let window: Int?
 
-  /// y += o(attention(x)); x and y [tokens, hidden].
-  func forward(_ x: Activations, addingTo y: Activations, layer: Int, _ step: Step) {
-    let backend = step.backend
+  /// Writes keys and values of x [tokens, hidden] to the caches of the step's segments.
+  func store(_ x: Activations, layer: Int, _ step: Step) {
     step.scratch.frame {
-      let q = step.scratch.take(rows: x.rows, width: heads * headSize)
       let k = step.scratch.take(rows: x.rows, width: kvHeads * headSize)
       let v = step.scratch.take(rows: x.rows, width: kvHeads * headSize)
-      step.linear(x, self.q, into: q)
       step.linear(x, self.k, into: k)
       step.linear(x, self.v, into: v)
-      let mixed = step.scratch.take(rows: x.rows, width: heads * headSize)
       for segment in step.segments {
-        let (q, k, v) = (q.rows(segment.rows), k.rows(segment.rows), v.rows(segment.rows))
-        let table = rope.table(forLength: segment.expectedLength)
-        backend.rope(q, heads: heads, firstPosition: segment.position, table: table)
-        backend.rope(k, heads: kvHeads, firstPosition: segment.position, table: table)
-        backend.store(keys: k, values: v, in: segment.cache, layer: layer, position: segment.position)
-        backend.attention(
-          q, heads: heads, cache: segment.cache, layer: layer, firstPosition: segment.position,
+        let (k, v) = (k.rows(segment.rows), v.rows(segment.rows))
+        rotate(k, heads: kvHeads, segment, step)
+        step.backend.store(keys: k, values: v, in: segment.cache, layer: layer, position: segment.position)
+      }
+    }
+  }
+
+  /// y += o(attention(x)) over what is stored, x's own keys and values included; x and y [tokens, hidden].
+  func forward(_ x: Activations, addingTo y: Activations, layer: Int, _ step: Step) {
+    step.scratch.frame {
+      let q = step.scratch.take(rows: x.rows, width: heads * headSize)
+      let mixed = step.scratch.take(rows: x.rows, width: heads * headSize)
+      step.linear(x, self.q, into: q)
+      for segment in step.segments {
+        rotate(q.rows(segment.rows), heads: heads, segment, step)
+        step.backend.attention(
+          q.rows(segment.rows), heads: heads, cache: segment.cache, layer: layer, firstPosition: segment.position,
           window: window, scale: 1 / Float(headSize).squareRoot(), into: mixed.rows(segment.rows),
           tokens: step.kind(of: segment))
       }
       step.linear(mixed, o, into: y, adding: true)
     }
+  }
+
+  private func rotate(_ x: Activations, heads: Int, _ segment: Segment, _ step: Step) {
+    step.backend.rope(
+      x, heads: heads, firstPosition: segment.position, table: rope.table(forLength: segment.expectedLength))
   }
 }

@@ -5,14 +5,17 @@ package struct Segment {
   package let cache: KVCache
   /// Rows of the step's activations.
   package let rows: Range<Int>
+  /// Of how many of them, the last ones, what comes out of the last layer is wanted.
+  package let wanted: Int
   /// Position of the first of those rows; also how many positions the cache holds before the step.
   package let position: Int
   /// Positions that the whole sequence will need as far as known, for models whose rotary embedding depends on it.
   package let expectedLength: Int
 
-  package init(cache: KVCache, rows: Range<Int>, position: Int, expectedLength: Int) {
+  package init(cache: KVCache, rows: Range<Int>, wanted: Int, position: Int, expectedLength: Int) {
     self.cache = cache
     self.rows = rows
+    self.wanted = wanted
     self.position = position
     self.expectedLength = expectedLength
   }
@@ -43,6 +46,32 @@ package struct Step {
     if !prompts.isEmpty {
       backend.linear(x.rows(prompts), layer, into: y.rows(prompts), adding: adding, tokens: .prompt)
     }
+  }
+
+  /// What the last layer does once keys and values are stored: `body` works on the wanted rows of x, which are copied to
+  /// `wanted`, of `normed`, and on a step for them alone. Other layers (nil) need all rows.
+  package func narrowed(
+    _ x: Activations, _ normed: Activations, to wanted: Activations?,
+    _ body: (_ x: Activations, _ normed: Activations, _ step: Step) -> Void
+  ) {
+    guard let wanted else { return body(x, normed, self) }
+    guard wanted.rows > 0 else { return }
+    let wantedNormed = scratch.take(rows: wanted.rows, width: normed.width)
+    var row = 0, answers = 0
+    var narrow: [Segment] = []
+    for segment in segments where segment.wanted > 0 {
+      let last = segment.rows.suffix(segment.wanted), rows = row..<row + segment.wanted
+      wanted.rows(rows).copy(x.rows(last))
+      wantedNormed.rows(rows).copy(normed.rows(last))
+      row = rows.upperBound
+      if kind(of: segment) == .answer { answers = row }
+      narrow.append(
+        Segment(
+          cache: segment.cache, rows: rows, wanted: segment.wanted,
+          position: segment.position + segment.rows.count - segment.wanted,
+          expectedLength: segment.expectedLength))
+    }
+    body(wanted, wantedNormed, Step(backend: backend, scratch: scratch, segments: narrow, answerRows: answers))
   }
 
   /// A sequence either reads or answers.

@@ -12,8 +12,9 @@ package protocol LanguageModel: Sendable {
   /// The token table, [vocabulary, hidden].
   var embeddings: Matrix { get }
 
-  /// Runs all layers over x [tokens, hidden], in place; writes keys and values of the step's segments.
-  func forward(_ x: Activations, _ step: Step)
+  /// Runs all layers over x [tokens, hidden], which is overwritten; writes keys and values of the step's segments, and the
+  /// hidden states of the rows that are wanted, [wanted rows, hidden].
+  func forward(_ x: Activations, into hidden: Activations, _ step: Step)
 
   /// Final norm and output head: hidden states [rows, hidden] → logits [rows, vocabulary].
   func logits(_ hidden: Activations, into logits: Activations, _ step: Step)

@@ -21,8 +21,9 @@ struct Llama: LanguageModel {
 
   var embeddings: Matrix { tables.embeddings }
 
-  func forward(_ x: Activations, _ step: Step) {
-    for (index, layer) in layers.enumerated() { layer.forward(x, layer: index, step) }
+  func forward(_ x: Activations, into hidden: Activations, _ step: Step) {
+    for (index, layer) in layers.dropLast().enumerated() { layer.forward(x, layer: index, step) }
+    layers.last?.forward(x, layer: layers.count - 1, step, wanted: hidden)
   }
 
   func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
@@ -36,14 +37,17 @@ struct LlamaDecoderLayer: Sendable {
   let postNorm: RMSNorm  // post_attention_layernorm
   let mlp: GatedMLP
 
-  /// x += attention(norm(x)); x += mlp(norm(x)), in place.
-  func forward(_ x: Activations, layer: Int, _ step: Step) {
+  /// x += attention(norm(x)); x += mlp(norm(x)), in place; the last layer, only of the rows that are wanted.
+  func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations? = nil) {
     step.scratch.frame {
       let normed = step.scratch.take(rows: x.rows, width: x.width)
       inputNorm.forward(x, into: normed, step)
-      attention.forward(normed, addingTo: x, layer: layer, step)
-      postNorm.forward(x, into: normed, step)
-      mlp.forward(normed, addingTo: x, step)
+      attention.store(normed, layer: layer, step)
+      step.narrowed(x, normed, to: wanted) { x, normed, step in
+        attention.forward(normed, addingTo: x, layer: layer, step)
+        postNorm.forward(x, into: normed, step)
+        mlp.forward(normed, addingTo: x, step)
+      }
     }
   }
 }

@@ -19,8 +19,9 @@ struct Phi2: LanguageModel {
 
   var embeddings: Matrix { tables.embeddings }
 
-  func forward(_ x: Activations, _ step: Step) {
-    for (index, layer) in layers.enumerated() { layer.forward(x, layer: index, step) }
+  func forward(_ x: Activations, into hidden: Activations, _ step: Step) {
+    for (index, layer) in layers.dropLast().enumerated() { layer.forward(x, layer: index, step) }
+    layers.last?.forward(x, layer: layers.count - 1, step, wanted: hidden)
   }
 
   func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
@@ -33,13 +34,16 @@ struct Phi2DecoderLayer: Sendable {
   let attention: Attention  // self_attn
   let mlp: MLP
 
-  /// n = norm(x); x += attention(n) + mlp(n), in place.
-  func forward(_ x: Activations, layer: Int, _ step: Step) {
+  /// n = norm(x); x += attention(n) + mlp(n), in place; the last layer, only of the rows that are wanted.
+  func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations? = nil) {
     step.scratch.frame {
       let normed = step.scratch.take(rows: x.rows, width: x.width)
       norm.forward(x, into: normed, step)
-      attention.forward(normed, addingTo: x, layer: layer, step)
-      mlp.forward(normed, into: x, adding: true, step)
+      attention.store(normed, layer: layer, step)
+      step.narrowed(x, normed, to: wanted) { x, normed, step in
+        attention.forward(normed, addingTo: x, layer: layer, step)
+        mlp.forward(normed, into: x, adding: true, step)
+      }
     }
   }
 }
