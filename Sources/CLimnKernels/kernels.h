@@ -118,12 +118,14 @@ typedef struct {
   float dmin[LIMN_PANEL_ROWS];
 } limn_panel_k;
 
-/// x[k] ≈ d · q; sums are those of q over each group of G columns.
+/// x[k] ≈ d · q; sums are those of q over each group of G columns. `start`, for limn_products_centred_avx2 only: −32 times
+/// the sums over the first two and the last two of each four columns of a group.
 typedef struct {
   int8_t q[LIMN_BLOCK];
   int16_t sums[16];
   float d;
   float unused[7];
+  int16_t start[16][2];
 } limn_x_k;
 
 /// weight[r, k] ≈ d[r] · q; bias is −128 · Σₖ q.
@@ -147,6 +149,13 @@ int limn_products_requantized(limn_path *path, limn_isa isa, int group, int larg
 /// `group` is 16 or 32, q ≤ largest_q ≤ 128, so that two products fit 16 bits. The integers are exact:
 /// |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, or scales of 5 and q of 7.
 void limn_products_int8_k(limn_path *path, limn_isa isa, int group, int largest_q);
+
+#if defined(__x86_64__)
+/// Instead of what limn_products_int8_k takes for Q6_K, whose panels have q − 32 = q − min / scale in groups of 16.
+void limn_products_centred_avx2(limn_path *path);
+/// limn_products_int8_k's activations, for groups of 16.
+void limn_prepare_k_16_avx2(const float *x, limn_x_k *prepared, int columns);
+#endif
 
 // MARK: Attention
 

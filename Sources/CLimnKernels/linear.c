@@ -1,7 +1,8 @@
 // The loops around the products, the same for every weight format: prepare tokens, unpack panels, multiply tiles.
 //
 // Panels of weight rows are unpacked once and multiplied with all tokens, tile by tile; when there is one tile only
-// (decoding), each block is multiplied as soon as it is unpacked and never leaves the nearest cache.
+// (decoding), each block is multiplied as soon as it is unpacked and never leaves the nearest cache. Long rows are cut into
+// parts, so that as many panels share a pass over the tokens as of short rows.
 #include "kernels.h"
 #include "simd.h"
 
@@ -33,12 +34,21 @@ static int takes_one(const limn_linear_job *j) {
   return j->tokens == 1 && j->path->multiply_one && j->columns % 64 == 0;
 }
 
+static ptrdiff_t tiles_of(const limn_linear_job *j) { return (j->tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS; }
+
+/// Blocks of the longest part of the columns.
+static size_t part_blocks(const limn_linear_job *j) {
+  const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
+  return (size_t)((blocks + j->column_parts - 1) / j->column_parts);
+}
+
 size_t limn_linear_scratch(const limn_linear_job *job) {
   const size_t blocks = (size_t)(job->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   if (takes_one(job))
     return ((blocks + 15) & ~(size_t)15) * LIMN_ONE_SCRATCH + (size_t)job->panels * LIMN_PANEL_ROWS * sizeof(float);
-  const size_t panels = job->tokens <= LIMN_TILE_TOKENS ? 1 : blocks * (size_t)job->panels;
-  return panels * job->path->panel_bytes;
+  if (tiles_of(job) == 1) return job->path->panel_bytes;
+  const size_t sums = job->column_parts > 1 ? (size_t)(tiles_of(job) * job->panels) * sizeof(tile_sums) : 0;
+  return sums + part_blocks(job) * (size_t)job->panels * job->path->panel_bytes;
 }
 
 static int columns_of_block(const limn_linear_job *j, ptrdiff_t block) {
@@ -86,21 +96,26 @@ LIMN_INLINE void finish(
   }
 }
 
-/// One tile of tokens and all panels of an item, which are unpacked.
+/// One tile of tokens, all panels of an item, and the blocks of one part of the columns, which are unpacked. `sums`, a tile
+/// for each panel, carries what the parts before it came to; NULL where there is one part only.
 LIMN_INLINE void multiply_tile(
-  const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, const char *panel) {
+  const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, ptrdiff_t first_block,
+  ptrdiff_t last_block, const char *panel, tile_sums *sums) {
   const limn_path *path = j->path;
-  const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
+  const int is_last = last_block * LIMN_BLOCK >= j->columns;
   const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride;
   for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS) {
-    _Alignas(64) tile_sums tile = {0};
+    _Alignas(64) tile_sums own;
+    tile_sums *tile = sums ? sums++ : &own;
+    if (first_block == 0) memset(tile, 0, sizeof *tile);
     // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
-    for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
-    for (ptrdiff_t b = 0; b < blocks; b++, panel += path->panel_bytes)
+    if (is_last)
+      for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
+    for (ptrdiff_t b = first_block; b < last_block; b++, panel += path->panel_bytes)
       path->multiply(
-        panel, x + (size_t)b * path->x_bytes, j->prepared_stride, tokens, tile.sums[0], LIMN_PANEL_ROWS,
+        panel, x + (size_t)b * path->x_bytes, j->prepared_stride, tokens, tile->sums[0], LIMN_PANEL_ROWS,
         columns_of_block(j, b));
-    finish(j, row, rows_of_panel(j, row), token, tokens, tile.sums[0], LIMN_PANEL_ROWS);
+    if (is_last) finish(j, row, rows_of_panel(j, row), token, tokens, tile->sums[0], LIMN_PANEL_ROWS);
   }
 }
 
@@ -131,7 +146,7 @@ LIMN_INLINE void multiply_only_tile(const limn_linear_job *j, ptrdiff_t first_ro
 LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   const limn_linear_job *j = job;
   const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
-  const ptrdiff_t tiles = (j->tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS;
+  const ptrdiff_t tiles = tiles_of(j);
   for (ptrdiff_t item = begin; item < end; item++) {
     const ptrdiff_t part = item % j->token_parts, first_tile = part * tiles / j->token_parts;
     const ptrdiff_t last_tile = (part + 1) * tiles / j->token_parts;
@@ -152,13 +167,19 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
       if (first_tile < last_tile) multiply_only_tile(j, first_row, last_row, scratch);
       continue;
     }
-    char *panel = scratch;
-    for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS)
-      for (ptrdiff_t b = 0; b < blocks; b++, panel += j->path->panel_bytes) unpack(j, row, b, panel);
-    for (ptrdiff_t tile = first_tile; tile < last_tile; tile++) {
-      const ptrdiff_t token = tile * LIMN_TILE_TOKENS, left = j->tokens - token;
-      const int tokens = left < LIMN_TILE_TOKENS ? (int)left : LIMN_TILE_TOKENS;
-      multiply_tile(j, first_row, last_row, token, tokens, scratch);
+    tile_sums *sums = j->column_parts > 1 ? scratch : NULL;
+    char *const panels = (char *)scratch + (sums ? (size_t)(tiles * j->panels) * sizeof(tile_sums) : 0);
+    for (ptrdiff_t c = 0; c < j->column_parts; c++) {
+      const ptrdiff_t first_block = c * blocks / j->column_parts, last_block = (c + 1) * blocks / j->column_parts;
+      char *panel = panels;
+      for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS)
+        for (ptrdiff_t b = first_block; b < last_block; b++, panel += j->path->panel_bytes) unpack(j, row, b, panel);
+      for (ptrdiff_t tile = first_tile; tile < last_tile; tile++) {
+        const ptrdiff_t token = tile * LIMN_TILE_TOKENS, left = j->tokens - token;
+        const int tokens = left < LIMN_TILE_TOKENS ? (int)left : LIMN_TILE_TOKENS;
+        multiply_tile(
+          j, first_row, last_row, token, tokens, first_block, last_block, panels, sums ? sums + tile * j->panels : NULL);
+      }
     }
   }
 }

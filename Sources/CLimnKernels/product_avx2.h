@@ -48,27 +48,43 @@ LIMN_TARGET_AVX2 LIMN_INLINE const char *limn_token_3_avx2(const char *x, size_t
   return x3;
 }
 
-/// Four columns, the first ones of a sum or more of them: of 8 rows, or 16 in two vectors, and C tokens.
-LIMN_TARGET_AVX2 LIMN_INLINE void limn_step_avx2(
-  const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][LIMN_AVX2_TOKENS], const int is_first,
-  const int vectors, const int C) {
-  const char *x3 = limn_token_3_avx2(x, x_stride);
-  LIMN_UNROLL for (int c = 0; c < C; c++) {
-    const __m256i xq = limn_token_avx2(x, x3, x_stride, c);
-    LIMN_UNROLL for (int v = 0; v < vectors; v++) {
-      const __m256i pairs = _mm256_maddubs_epi16(_mm256_loadu_si256(q + v), xq);
-      sum[v][c] = is_first ? pairs : _mm256_add_epi16(sum[v][c], pairs);
-    }
-  }
+// What keeps a compiler from ordering and adding up as it likes, which costs it more registers than there are.
+
+/// `v`, in a register from here on and of unknown origin.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i limn_kept_avx2(__m256i v) {
+  __asm__ volatile("" : "+x"(v));
+  return v;
 }
 
-/// `steps` of them; `q` and `x` of the first, panels of 16 rows.
+/// Loads stay before or behind this.
+LIMN_INLINE void limn_in_order(void) { __asm__ volatile("" ::: "memory"); }
+
+/// Vectors whose address it is are in memory, and leave the registers to others.
+LIMN_INLINE void limn_in_memory(void *vectors) { __asm__ volatile("" ::"r"(vectors) : "memory"); }
+
+/// Scales of 8 rows, to multiply both sums of a row with.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i limn_scale_words_avx2(const int32_t *scales) {
+  const __m256i wide = _mm256_loadu_si256((const __m256i *)scales);
+  return _mm256_blend_epi16(wide, _mm256_slli_epi32(wide, 16), 0xaa);
+}
+
+/// A new sum, or what is added to one: `steps` steps of four columns each, one after another, of 8 rows, or 16 in two
+/// vectors (`q` of the first step, panels of 16 rows), and C tokens.
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_steps_of_avx2(
-  const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][LIMN_AVX2_TOKENS], const int steps,
-  const int vectors, const int C) {
-  limn_step_avx2(q, x, x_stride, sum, 1, vectors, C);
-  // A loop, since steps side by side would need more registers than there are.
-  _Pragma("clang loop unroll(disable)") for (int k = 1; k < steps; k++)
-    limn_step_avx2(q + 2 * k, x + 4 * k, x_stride, sum, 0, vectors, C);
+  const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][LIMN_AVX2_TOKENS], const int adding,
+  const int steps, const int vectors, const int C) {
+  const char *x3 = limn_token_3_avx2(x, x_stride);
+  LIMN_UNROLL for (int k = 0; k < steps; k++) {
+    __m256i w[2];
+    LIMN_UNROLL for (int v = 0; v < vectors; v++) w[v] = limn_kept_avx2(_mm256_loadu_si256(q + 2 * k + v));
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      const __m256i xq = limn_token_avx2(x + 4 * k, x3 + 4 * k, x_stride, c);
+      LIMN_UNROLL for (int v = 0; v < vectors; v++) {
+        const __m256i pairs = _mm256_maddubs_epi16(w[v], xq);
+        sum[v][c] = limn_kept_avx2(k == 0 && !adding ? pairs : _mm256_add_epi16(sum[v][c], pairs));
+      }
+    }
+    limn_in_order();
+  }
 }
 #endif

@@ -114,7 +114,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void sums_avx2(
   const __m256i ones = _mm256_set1_epi16(1);
   for (int first = 0; first < 8; first += steps) {
     __m256i part[2][LIMN_AVX2_TOKENS];
-    limn_steps_of_avx2(q + 2 * first, x + 4 * first, x_stride, part, steps, 1, C);
+    limn_steps_of_avx2(q + 2 * first, x + 4 * first, x_stride, part, 0, steps, 1, C);
     LIMN_UNROLL for (int c = 0; c < C; c++) {
       const __m256i wide = _mm256_madd_epi16(part[0][c], ones);
       sum[c] = first == 0 ? wide : _mm256_add_epi32(sum[c], wide);

@@ -79,8 +79,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
     LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
     for (int g = 0; g < columns / 32; g++) {
       __m256i low[2][LIMN_AVX2_TOKENS], high[2][LIMN_AVX2_TOKENS];
-      limn_steps_of_avx2((const __m256i *)w->q[g * 8][row], x + g * 32, x_stride, low, 4, 1, C);
-      limn_steps_of_avx2((const __m256i *)w->q[g * 8 + 4][row], x + g * 32 + 16, x_stride, high, 4, 1, C);
+      limn_steps_of_avx2((const __m256i *)w->q[g * 8][row], x + g * 32, x_stride, low, 0, 4, 1, C);
+      limn_steps_of_avx2((const __m256i *)w->q[g * 8 + 4][row], x + g * 32 + 16, x_stride, high, 0, 4, 1, C);
       const __m256 d = _mm256_loadu_ps(w->d[g] + row), m = _mm256_loadu_ps(w->m[g] + row);
       LIMN_UNROLL for (int c = 0; c < C; c++) {
         const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);

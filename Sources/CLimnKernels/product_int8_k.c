@@ -8,7 +8,7 @@
 #include "simd.h"
 
 _Static_assert(sizeof(limn_panel_k) == 4096 + 1024 + 512 + 128, "panel of 256 columns");
-_Static_assert(sizeof(limn_x_k) == 320, "five cache lines of activations");
+_Static_assert(sizeof(limn_x_k) == 384, "six cache lines of activations");
 
 // MARK: The scalar reference
 
@@ -94,6 +94,10 @@ LIMN_INSTANCES(prepare_16, (const float *x, void *prepared, int columns), (x, pr
 LIMN_INSTANCES(prepare_32, (const float *x, void *prepared, int columns), (x, prepared, columns))
 
 #if defined(__x86_64__)
+LIMN_TARGET_AVX2 void limn_prepare_k_16_avx2(const float *x, limn_x_k *prepared, int columns) {
+  prepare_16_body(x, prepared, columns);
+}
+
 // MARK: AVX-512 VNNI: 16 rows in a register, up to 12 tokens
 
 LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
@@ -149,36 +153,37 @@ LIMN_TARGET_AVX2 LIMN_INLINE void rows_avx2(
   LIMN_UNROLL for (int c = 0; c < C; c++) total[0][c] = total[1][c] = _mm256_setzero_si256();
   for (int g = 0; g < LIMN_BLOCK / group; g++) {
     __m256i scale[2];
-    LIMN_UNROLL for (int v = 0; v < vectors; v++) {
-      const __m256i wide = _mm256_loadu_si256((const __m256i *)(w->scale[g] + row + v * 8));
-      scale[v] = _mm256_blend_epi16(wide, _mm256_slli_epi32(wide, 16), 0xaa);
-    }
+    LIMN_UNROLL for (int v = 0; v < vectors; v++) scale[v] = limn_scale_words_avx2(w->scale[g] + row + v * 8);
     for (int first = 0; first < group / 4; first += steps) {
       __m256i sum[2][LIMN_AVX2_TOKENS];
       const __m256i *q = (const __m256i *)w->q[g * group / 4 + first][row];
       const char *xs = x + g * group + first * 4;
-      limn_steps_of_avx2(q, xs, x_stride, sum, steps, vectors, C);
+      limn_steps_of_avx2(q, xs, x_stride, sum, 0, steps, vectors, C);
       LIMN_UNROLL for (int c = 0; c < C; c++)
         LIMN_UNROLL for (int v = 0; v < vectors; v++)
           total[v][c] = _mm256_add_epi32(total[v][c], _mm256_madd_epi16(sum[v][c], scale[v]));
+      if (vectors == 2) limn_in_memory(total);
     }
   }
-  LIMN_UNROLL for (int v = 0; v < vectors; v++) {
-    const __m256 d = _mm256_loadu_ps(w->d + row + v * 8), dmin = _mm256_loadu_ps(w->dmin + row + v * 8);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
-      const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
-      __m256i low = _mm256_setzero_si256();
-      LIMN_UNROLL for (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
-        int32_t pair;
-        memcpy(&pair, xt->sums + 2 * g, 4);
+  LIMN_UNROLL for (int c = 0; c < C; c++) {
+    const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
+    __m256i low[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    LIMN_UNROLL for (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
+      int32_t pair;
+      memcpy(&pair, xt->sums + 2 * g, 4);
+      const __m256i sums = _mm256_set1_epi32(pair);
+      LIMN_UNROLL for (int v = 0; v < vectors; v++) {
         const __m256i min = _mm256_loadu_si256((const __m256i *)w->min[g][row + v * 8]);
-        low = _mm256_add_epi32(low, _mm256_madd_epi16(min, _mm256_set1_epi32(pair)));
+        low[v] = _mm256_add_epi32(low[v], _mm256_madd_epi16(min, sums));
       }
-      const __m256 dx = _mm256_set1_ps(xt->d);
+    }
+    const __m256 dx = _mm256_set1_ps(xt->d);
+    LIMN_UNROLL for (int v = 0; v < vectors; v++) {
+      const __m256 d = _mm256_loadu_ps(w->d + row + v * 8), dmin = _mm256_loadu_ps(w->dmin + row + v * 8);
       float *at = acc + c * acc_stride + row + v * 8;
       __m256 a = _mm256_loadu_ps(at);
       a = _mm256_fmadd_ps(_mm256_mul_ps(d, dx), _mm256_cvtepi32_ps(total[v][c]), a);
-      a = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, dx), _mm256_cvtepi32_ps(low), a);
+      a = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, dx), _mm256_cvtepi32_ps(low[v]), a);
       _mm256_storeu_ps(at, a);
     }
   }
@@ -222,20 +227,15 @@ LIMN_MULTIPLY_VNNI(32)
     LIMN_TILES(1, tile_avx2, group, steps)                                                                      \
   }
 LIMN_MULTIPLY_AVX2(16, 1)
-LIMN_MULTIPLY_AVX2(16, 2)
 LIMN_MULTIPLY_AVX2(16, 4)
 LIMN_MULTIPLY_AVX2(32, 1)
-LIMN_MULTIPLY_AVX2(32, 2)
 LIMN_MULTIPLY_AVX2(32, 4)
 LIMN_MULTIPLY_AVX2(32, 8)
 
 static limn_multiply *multiply_avx2(int group, int largest_q) {
   const int steps = limn_steps_avx2(largest_q);
-  if (group == 16) return steps >= 4 ? multiply_16_4_avx2 : steps >= 2 ? multiply_16_2_avx2 : multiply_16_1_avx2;
-  return steps >= 8   ? multiply_32_8_avx2
-         : steps >= 4 ? multiply_32_4_avx2
-         : steps >= 2 ? multiply_32_2_avx2
-                      : multiply_32_1_avx2;
+  if (group == 16) return steps >= 4 ? multiply_16_4_avx2 : multiply_16_1_avx2;
+  return steps >= 8 ? multiply_32_8_avx2 : steps >= 4 ? multiply_32_4_avx2 : multiply_32_1_avx2;
 }
 #endif
 

@@ -223,10 +223,10 @@ LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_
       total[i % 2] = _mm256_add_epi32(total[i % 2], _mm256_madd_epi16(pairs, spread_avx2(halves, at32)));
     }
   }
-  // The minimum is 32 · scale.
+  // The offset of 32, taken from the integers: one product with floats, as where there are more tokens.
   const __m256i low = _mm256_madd_epi16(_mm256_cvtepi8_epi16(scales), _mm256_loadu_si256((const __m256i *)x->sums));
-  const uint32_t d = load_u16(b->d);
-  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_slli_epi32(low, 5), d | d << 16};
+  total[0] = _mm256_sub_epi32(total[0], _mm256_slli_epi32(low, 5));
+  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_setzero_si256(), load_u16(b->d)};
 }
 LIMN_ONE_K_AVX2(block, dots_avx2)
 #endif
@@ -242,8 +242,12 @@ int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = unpack_eights_avx2;
-  if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
-  else if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa == LIMN_AVX512 && limn_has_vnni()) {
+    path->multiply_one = multiply_one_vnni;
+  } else if (isa != LIMN_SCALAR) {
+    path->multiply_one = multiply_one_avx2;
+    limn_products_centred_avx2(path);
+  }
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 63);
   return arithmetic == LIMN_INT8;

@@ -71,7 +71,7 @@ package final class CPU: Backend, @unchecked Sendable {
         var job = limn_linear_job(
           path: path, weight: weight.start, row_bytes: weight.rowBytes, rows: weight.rows,
           columns: weight.columns, prepared: workspace.baseAddress, prepared_stride: stride, tokens: x.rows,
-          panels: 1, token_parts: 1, bias: layer.bias?.values.baseAddress, y: y.pointer,
+          panels: 1, token_parts: 1, column_parts: 1, bias: layer.bias?.values.baseAddress, y: y.pointer,
           adding: adding ? 1 : 0)
         let items = divide(&job, blocks: blocks)
         pool.run(kernels.linear, &job, count: items, scratch: limn_linear_scratch(&job))
@@ -79,16 +79,19 @@ package final class CPU: Backend, @unchecked Sendable {
     }
   }
 
-  /// Decides how many panels share one pass over the tokens, and how many parts the tokens are cut into;
-  /// returns the number of items.
+  /// Decides how many panels share one pass over the tokens, and how many parts the tokens and the columns are cut
+  /// into; returns the number of items.
   private func divide(_ job: inout limn_linear_job, blocks: Int) -> Int {
     let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
     let tiles = (job.tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS
     // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less
-    // often. Of one tile: all the same, only that the next panel is fetched ahead within an item. Of one token: a
+    // often; of long rows one part after another, so that these are many panels, too. Of one tile: all the same, only that the next panel is fetched ahead within an item. Of one token: a
     // run of memory that takes some microseconds, so that threads finish together.
     let run = job.tokens == 1 ? max(1, (128 << 10) / (Int(LIMN_PANEL_ROWS) * job.row_bytes)) : 64
-    let cached = tiles == 1 ? run : max(1, (384 << 10) / (blocks * job.path.pointee.panel_bytes))
+    // (With AVX-512, where caches are twice as large, parts are not measured yet.)
+    let (partBlocks, cache) = kernels.isa == LIMN_AVX512 ? (blocks, 384 << 10) : (4, 256 << 10)
+    if tiles > 1 { job.column_parts = (blocks + partBlocks - 1) / partBlocks }
+    let cached = tiles == 1 ? run : max(1, cache / (min(blocks, partBlocks) * job.path.pointee.panel_bytes))
     let enough = 4 * pool.threads
     job.panels = max(1, min(cached, panels / enough))
     let groups = (panels + job.panels - 1) / job.panels

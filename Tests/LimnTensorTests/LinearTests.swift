@@ -140,7 +140,12 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
             x.activations, Linear(weight: weight), into: a.activations, adding: false, arithmetic: arithmetic)
           vector.linear(
             x.activations, Linear(weight: weight), into: b.activations, adding: false, arithmetic: arithmetic)
-          #expect(a.values.map(\.bitPattern) == b.values.map(\.bitPattern), "\(type) \(arithmetic) \(tokens)")
+          if type == .q6_K, arithmetic == LIMN_INT8 {
+            // With AVX2 its offset is taken off before the product with floats, not behind it.
+            #expect(distance(b.values, a.values.map(Double.init)) < Budget.float32, "\(tokens)")
+          } else {
+            #expect(a.values.map(\.bitPattern) == b.values.map(\.bitPattern), "\(type) \(arithmetic) \(tokens)")
+          }
         }
       }
     }
@@ -174,7 +179,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
       for arithmetic in arithmetics
       where Paths(isa: isa)[type, arithmetic] != nil {
         let rows = Int.random(in: 1...70, using: &random),
-          columns = 256 * Int.random(in: 1...2, using: &random)
+          columns = 256 * [1, 2, 19].randomElement(using: &random)!  // long rows are cut into parts
         let layer = Linear(
           weight: Matrix(randomWeight(type, rows: rows, columns: columns, seed: random.next())))
         let x = Rows(random.floats(40 * columns), width: columns)

@@ -123,7 +123,8 @@ typedef struct {
   size_t prepared_stride;  // bytes from token to token
 } limn_prepare_job;
 
-/// y = x · weightᵀ + bias, or y += that; items: groups of `panels` panels, times `token_parts` (parts vary fastest).
+/// y = x · weightᵀ + bias, or y += that; items: groups of `panels` panels, times `token_parts` (parts vary fastest). Of more
+/// than a tile of tokens, `column_parts` parts of the columns are multiplied one after another.
 typedef struct {
   const limn_path *path;
   const void *weight;
@@ -132,7 +133,7 @@ typedef struct {
   const void *prepared;
   size_t prepared_stride;
   ptrdiff_t tokens;
-  ptrdiff_t panels, token_parts;
+  ptrdiff_t panels, token_parts, column_parts;
   const float *bias;  // [rows] or NULL
   float *y;           // [tokens, rows]
   int adding;
