@@ -134,7 +134,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile(
   const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   __m256i sum[2][LIMN_AVX2_TOKENS];
   LIMN_UNROLL for (int c = 0; c < C; c++) sum[0][c] = sum[1][c] = _mm256_setzero_si256();
-  _Pragma("clang loop unroll(disable)") for (int k = 0; k < (columns + 1) / 2; k++) {
+  _Pragma("clang loop unroll(disable)") LIMN_ALIGNED_LOOP for (int k = 0; k < (columns + 1) / 2; k++) {
     const __m256i *q = (const __m256i *)w->q[k];
     const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);
     LIMN_UNROLL for (int c = 0; c < C; c++) {

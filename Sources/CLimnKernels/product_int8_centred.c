@@ -2,8 +2,8 @@
 //
 //   Σₖ weight · x ≈ d · dx · Σ_g scale[g] · Σ_{k in g} (q − 32) · xq
 //
-// A lane of 16 bits adds up 8 columns of a group. The sum itself fits, since 8 · 32 · 127 < 2¹⁵; without the 32 it would not,
-// but sums that leave 16 bits and come back are right. So a lane begins with −32 times its activations, and one sum a
+// A lane of 16 bits adds up 8 columns of a group. The sum itself fits, since 8 · 32 · 127 < 2¹⁵; without the 32 it would
+// not, but sums that leave 16 bits and come back are right. So a lane begins with −32 times its activations, and one sum a
 // group is widened instead of two sums and a minimum.
 #include "kernels.h"
 #include "product_avx2.h"

@@ -85,11 +85,12 @@ package final class CPU: Backend, @unchecked Sendable {
     let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
     let tiles = (job.tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS
     // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less
-    // often; of long rows one part after another, so that these are many panels, too. Of one tile: all the same, only that the next panel is fetched ahead within an item. Of one token: a
+    // often; of long quantised rows one part after another, so that these are many panels, too. Of one tile: all the same, only that the next panel is fetched ahead within an item. Of one token: a
     // run of memory that takes some microseconds, so that threads finish together.
     let run = job.tokens == 1 ? max(1, (128 << 10) / (Int(LIMN_PANEL_ROWS) * job.row_bytes)) : 64
-    // (With AVX-512, where caches are twice as large, parts are not measured yet.)
-    let (partBlocks, cache) = kernels.isa == LIMN_AVX512 ? (blocks, 384 << 10) : (4, 256 << 10)
+    // (With AVX-512, where caches are twice as large, parts are not measured yet; of F16 they are slower.)
+    let inParts = kernels.isa != LIMN_AVX512 && job.path.pointee.weight_bytes < 2 * Int(LIMN_BLOCK)
+    let (partBlocks, cache) = inParts ? (4, 256 << 10) : (blocks, 384 << 10)
     if tiles > 1 { job.column_parts = (blocks + partBlocks - 1) / partBlocks }
     let cached = tiles == 1 ? run : max(1, cache / (min(blocks, partBlocks) * job.path.pointee.panel_bytes))
     let enough = 4 * pool.threads
