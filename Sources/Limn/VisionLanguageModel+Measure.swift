@@ -13,10 +13,20 @@ extension VisionLanguageModel {
     return layerTensors.reduce(head?.range.count ?? 0) { $0 + $1.range.count }
   }
 
-  /// Multiplications and additions for one token of a prompt: two for each weight of the layers. Attention's own,
-  /// which grow with the length, are not counted.
+  /// Multiplications and additions for one token of a prompt: two for each weight of the layers; of the last one, for
+  /// keys and values only. Attention's own, which grow with the length, are not counted.
   package var operationsPerToken: Int {
-    layerTensors.filter { $0.shape.count > 1 }.reduce(0) { $0 + 2 * $1.count }
+    let language = checkpoint.config.language
+    let last = "language_model.layers.\(language.layers - 1)."
+    return checkpoint.tensors.reduce(0) { sum, entry in
+      let (name, tensor) = entry
+      guard name.hasPrefix("language_model.layers."), tensor.shape.count > 1 else { return sum }
+      if !name.hasPrefix(last) || name.contains(".k_proj.") || name.contains(".v_proj.") {
+        return sum + 2 * tensor.count
+      }
+      guard name.contains(".qkv_proj.") else { return sum }
+      return sum + 2 * tensor.count * 2 * language.kvHeads / (language.heads + 2 * language.kvHeads)
+    }
   }
 
   /// Whether most weights are integers in blocks, which `fast` multiplies as 8-bit integers.
