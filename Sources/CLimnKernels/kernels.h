@@ -48,6 +48,13 @@ int limn_path_nvfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic);
 int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
 
+// MARK: Tiles
+
+/// As many tiles of C tokens as are left; the rest of the arguments, then C, go to `tile`.
+#define LIMN_TILES(C, tile, ...)                                              \
+  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
+    tile(panel, xt, x_stride, acc, acc_stride __VA_OPT__(, ) __VA_ARGS__, C);
+
 // MARK: float32: panels [column][row]
 
 /// Sets panel size, prepare and multiply, and an unpack that works for every format by way of `dequantize`.

@@ -1,7 +1,7 @@
 // What unpacking for AVX2, and its integer products, share.
 //
 // u8 · s8 pairs are 16-bit sums of at most 2 · 127 · largest q. As many of them as 16 bits hold are added up before they
-// are widened: 8 for numbers of 4 bits, 2 for 6 bits, 1 for q up to 128.
+// are widened: 8 for numbers of 4 bits, 4 for 5 bits, 1 for q up to 128.
 #pragma once
 #include "simd.h"
 

@@ -162,14 +162,11 @@ LIMN_TARGET_BF16 static void multiply_bf16(
     return;
   }
   const char *xt = x;
-#define LIMN_TILES(C)                                                         \
-  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
-    tile(panel, xt, x_stride, acc, acc_stride, columns, C);
-  LIMN_TILES(12)
-  LIMN_TILES(6)
-  LIMN_TILES(4)
-  LIMN_TILES(2)
-  LIMN_TILES(1)
+  LIMN_TILES(12, tile, columns)
+  LIMN_TILES(6, tile, columns)
+  LIMN_TILES(4, tile, columns)
+  LIMN_TILES(2, tile, columns)
+  LIMN_TILES(1, tile, columns)
 }
 #endif
 

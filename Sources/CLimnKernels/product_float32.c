@@ -70,16 +70,13 @@ LIMN_INLINE void multiply_body(
     return;
   }
   const char *xt = x;
-#define LIMN_TILES(C)                                                                           \
-  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride)                   \
-    tile(panel, xt, x_stride, acc, acc_stride, columns, C);
 #if defined(__x86_64__)
-  LIMN_TILES(6)
+  LIMN_TILES(6, tile, columns)
 #else
-  LIMN_TILES(4)
+  LIMN_TILES(4, tile, columns)
 #endif
-  LIMN_TILES(3)
-  LIMN_TILES(1)
+  LIMN_TILES(3, tile, columns)
+  LIMN_TILES(1, tile, columns)
 }
 LIMN_INSTANCES(
   multiply,

@@ -157,13 +157,10 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile(
 LIMN_TARGET_AVX2 static void multiply_avx2(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
-#define LIMN_TILES(C)                                                         \
-  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
-    tile(panel, xt, x_stride, acc, acc_stride, columns, C);
-  LIMN_TILES(6)
-  LIMN_TILES(4)
-  LIMN_TILES(2)
-  LIMN_TILES(1)
+  LIMN_TILES(6, tile, columns)
+  LIMN_TILES(4, tile, columns)
+  LIMN_TILES(2, tile, columns)
+  LIMN_TILES(1, tile, columns)
 }
 #endif
 

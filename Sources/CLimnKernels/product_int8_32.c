@@ -96,14 +96,11 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
 LIMN_TARGET_VNNI static void multiply_vnni(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
-#define LIMN_TILES(C, tile, ...)                                              \
-  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
-    tile(panel, xt, x_stride, acc, acc_stride, columns __VA_OPT__(, ) __VA_ARGS__, C);
-  LIMN_TILES(12, tile_vnni)
-  LIMN_TILES(8, tile_vnni)
-  LIMN_TILES(4, tile_vnni)
-  LIMN_TILES(2, tile_vnni)
-  LIMN_TILES(1, tile_vnni)
+  LIMN_TILES(12, tile_vnni, columns)
+  LIMN_TILES(8, tile_vnni, columns)
+  LIMN_TILES(4, tile_vnni, columns)
+  LIMN_TILES(2, tile_vnni, columns)
+  LIMN_TILES(1, tile_vnni, columns)
 }
 
 // MARK: AVX2: 8 rows, up to 6 tokens
@@ -167,10 +164,10 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   LIMN_TARGET_AVX2 static void multiply_##steps##_avx2(                                                         \
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
     const char *xt = x;                                                                                         \
-    LIMN_TILES(6, tile_avx2, steps)                                                                             \
-    LIMN_TILES(4, tile_avx2, steps)                                                                             \
-    LIMN_TILES(2, tile_avx2, steps)                                                                             \
-    LIMN_TILES(1, tile_avx2, steps)                                                                             \
+    LIMN_TILES(6, tile_avx2, columns, steps)                                                                    \
+    LIMN_TILES(4, tile_avx2, columns, steps)                                                                    \
+    LIMN_TILES(2, tile_avx2, columns, steps)                                                                    \
+    LIMN_TILES(1, tile_avx2, columns, steps)                                                                    \
   }
 LIMN_MULTIPLY_AVX2(0)
 LIMN_MULTIPLY_AVX2(4)

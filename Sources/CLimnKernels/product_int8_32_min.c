@@ -62,10 +62,7 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
 LIMN_TARGET_VNNI static void multiply_vnni(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
-#define LIMN_TILES(isa, C)                                                    \
-  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
-    tile_##isa(panel, xt, x_stride, acc, acc_stride, columns, C);
-  LIMN_TILES(vnni, 12) LIMN_TILES(vnni, 8) LIMN_TILES(vnni, 4) LIMN_TILES(vnni, 2) LIMN_TILES(vnni, 1)
+  LIMN_TILES(12, tile_vnni, columns) LIMN_TILES(8, tile_vnni, columns) LIMN_TILES(4, tile_vnni, columns) LIMN_TILES(2, tile_vnni, columns) LIMN_TILES(1, tile_vnni, columns)
 }
 
 // MARK: AVX2: 8 rows, up to 6 tokens; 16 bits hold 4 sums of two products, since q < 32
@@ -96,7 +93,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
 LIMN_TARGET_AVX2 static void multiply_avx2(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
-  LIMN_TILES(avx2, 6) LIMN_TILES(avx2, 4) LIMN_TILES(avx2, 2) LIMN_TILES(avx2, 1)
+  LIMN_TILES(6, tile_avx2, columns) LIMN_TILES(4, tile_avx2, columns) LIMN_TILES(2, tile_avx2, columns) LIMN_TILES(1, tile_avx2, columns)
 }
 #endif
 

@@ -1,4 +1,4 @@
-// Products of prompts on AVX2 for weights of 6 bits around 32 in groups of 16 columns (Q6_K).
+// Products on AVX2 for weights of 6 bits around 32 in groups of 16 columns (Q6_K).
 //
 //   Σₖ weight · x ≈ d · dx · Σ_g scale[g] · Σ_{k in g} (q − 32) · xq
 //
@@ -61,13 +61,10 @@ LIMN_TARGET_AVX2 static void multiply(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   (void)columns;
   const char *xt = x;
-#define LIMN_TILES(C)                                                         \
-  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
-    tile(panel, xt, x_stride, acc, acc_stride, C);
-  LIMN_TILES(6)
-  LIMN_TILES(4)
-  LIMN_TILES(2)
-  LIMN_TILES(1)
+  LIMN_TILES(6, tile)
+  LIMN_TILES(4, tile)
+  LIMN_TILES(2, tile)
+  LIMN_TILES(1, tile)
 }
 
 void limn_products_centred_avx2(limn_path *path) {

@@ -200,9 +200,6 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   }
 }
 
-#define LIMN_TILES(C, tile, ...)                                              \
-  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
-    tile(panel, xt, x_stride, acc, acc_stride, __VA_ARGS__, C);
 #define LIMN_MULTIPLY_VNNI(group)                                                                               \
   LIMN_TARGET_VNNI static void multiply_##group##_vnni(                                                         \
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \

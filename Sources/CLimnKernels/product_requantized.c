@@ -153,13 +153,10 @@ LIMN_TARGET_VNNI static void multiply_vnni(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   (void)columns;
   const char *xt = x;
-#define LIMN_TILES(C)                                                         \
-  for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
-    tile(panel, xt, x_stride, acc, acc_stride, C);
-  LIMN_TILES(12)
-  LIMN_TILES(6)
-  LIMN_TILES(3)
-  LIMN_TILES(1)
+  LIMN_TILES(12, tile)
+  LIMN_TILES(6, tile)
+  LIMN_TILES(3, tile)
+  LIMN_TILES(1, tile)
 }
 #endif
 
