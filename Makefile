@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all that a newcomer needs; both install the libraries that are missing.
-.PHONY: setup build demo test sanitize test-arm format clean
+.PHONY: setup build demo test sanitize test-avx512 test-arm format clean
 
 setup:
 	@Tools/setup.sh
@@ -20,6 +20,10 @@ test: setup
 # The kernels alone, under the address and undefined-behaviour sanitizers.
 sanitize:
 	@Tools/sanitize.sh
+
+# The kernels alone, as processors with AVX-512 run them, on one that has AVX2 only.
+test-avx512:
+	@Tools/test-avx512.sh
 
 # The kernels alone, as an ARM processor runs them, under an emulator.
 test-arm:

@@ -4,6 +4,11 @@
 #if defined(__x86_64__)
   #include <immintrin.h>
 #endif
+#if defined(LIMN_EMULATED_AVX512)
+  #define IN_REGISTER "+m"  // there are no such registers
+#else
+  #define IN_REGISTER "+v"
+#endif
 
 enum { STEPS = 4096, CHAINS = 12 };
 
@@ -57,7 +62,7 @@ LIMN_TARGET_BF16 static void multiply_bf16(const void *job, ptrdiff_t begin, ptr
   LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm512_set1_ps((float)c);
   __m512i ones = _mm512_set1_epi16(0x3f80);
   for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++) {
-    __asm__ volatile("" : "+v"(ones));
+    __asm__ volatile("" : IN_REGISTER(ones));
     LIMN_UNROLL for (int c = 0; c < CHAINS; c++)
       sum[c] = _mm512_dpbf16_ps(sum[c], (__m512bh)ones, (__m512bh)ones);
   }
@@ -72,7 +77,7 @@ LIMN_TARGET_VNNI static void multiply_vnni(const void *job, ptrdiff_t begin, ptr
   LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm512_set1_epi32(c);
   __m512i ones = _mm512_set1_epi8(1);
   for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++) {
-    __asm__ volatile("" : "+v"(ones));
+    __asm__ volatile("" : IN_REGISTER(ones));
     LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm512_dpbusd_epi32(sum[c], ones, ones);
   }
   LIMN_UNROLL for (int c = 0; c < CHAINS; c++) _mm512_storeu_si512((char *)scratch + c * 64, sum[c]);

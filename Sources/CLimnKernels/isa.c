@@ -34,6 +34,9 @@ static features detect(void) {
   found.avx512 = found.avx2 && (state & 0xe6) == 0xe6 && (b7 & wanted) == wanted;
   found.vnni = found.avx512 && (c7 >> 11 & 1);
   if (found.avx512 && leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.bf16 = a >> 5 & 1;
+#if defined(LIMN_EMULATED_AVX512)  // 1: without VNNI and BF16, 2: with VNNI, 3: with both
+  found.avx512 = found.avx2, found.vnni = LIMN_EMULATED_AVX512 > 1, found.bf16 = LIMN_EMULATED_AVX512 > 2;
+#endif
   return found;
 }
 #endif

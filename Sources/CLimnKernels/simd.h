@@ -28,11 +28,18 @@ typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
 
 #if defined(__x86_64__)
   #define LIMN_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
-  #define LIMN_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
-  #define LIMN_TARGET_VNNI \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")))
-  #define LIMN_TARGET_BF16 \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c")))
+  #if defined(LIMN_EMULATED_AVX512)
+    // `make test-avx512`: the instructions are computed in C, so that a processor without them runs their kernels.
+    #define LIMN_TARGET_AVX512 LIMN_TARGET_AVX2
+    #define LIMN_TARGET_VNNI LIMN_TARGET_AVX2
+    #define LIMN_TARGET_BF16 LIMN_TARGET_AVX2
+  #else
+    #define LIMN_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
+    #define LIMN_TARGET_VNNI \
+      __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")))
+    #define LIMN_TARGET_BF16 \
+      __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c")))
+  #endif
   // Instances of name_body for every vector instruction set of this architecture.
   #define LIMN_VALUE_INSTANCES(type, name, parameters, arguments)                            \
     LIMN_TARGET_AVX2 static type name##_avx2 parameters { return name##_body arguments; }     \

@@ -1,0 +1,93 @@
+// The instructions of AVX-512 that the kernels use, computed by SIMDe (https://github.com/simd-everywhere/simde) for a
+// processor that has AVX2 only: `make test-avx512` puts this in the place of the compiler's header. What that library does not
+// have is here.
+#pragma once
+#pragma clang diagnostic ignored "-Wpsabi"
+#pragma clang diagnostic ignored "-Wgnu-include-next"
+#include_next <immintrin.h>
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#include <string.h>
+
+#define EMULATED static inline __attribute__((always_inline, target("avx2,fma,f16c")))
+
+#undef _mm512_cvtepi32_ps
+#define _mm512_cvtepi32_ps emulated_cvtepi32_ps
+EMULATED __m512 emulated_cvtepi32_ps(__m512i whole) {
+  typedef int32_t v16i __attribute__((vector_size(64)));
+  return (__m512)__builtin_convertvector((v16i)whole, __m512);
+}
+
+#undef _mm512_cvtph_ps
+#define _mm512_cvtph_ps emulated_cvtph_ps
+EMULATED __m512 emulated_cvtph_ps(__m256i halves) {
+  __m512 out;
+  const __m256 parts[2] = {
+    _mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+  memcpy(&out, parts, sizeof out);
+  return out;
+}
+
+/// Rounded to nearest even; numbers that are too small for a normal float are zero, and what is no number stays none.
+EMULATED uint16_t emulated_bfloat16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  const uint32_t size = bits & 0x7fffffff;
+  if (size > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
+  if (size < 0x00800000) return (uint16_t)(bits >> 16 & 0x8000);
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+// Vectors of bfloat16 are bits here: compilers compute with them in float32 where the processor has none.
+#define __m512bh __m512i
+#undef _mm512_cvtneps_pbh
+#define _mm512_cvtneps_pbh emulated_cvtneps_pbh
+EMULATED __m256i emulated_cvtneps_pbh(__m512 values) {
+  __m256i out;
+  uint16_t rounded[16];
+  for (int i = 0; i < 16; i++) rounded[i] = emulated_bfloat16(values[i]);
+  memcpy(&out, rounded, sizeof out);
+  return out;
+}
+
+#undef _mm512_cvtne2ps_pbh
+#define _mm512_cvtne2ps_pbh emulated_cvtne2ps_pbh
+EMULATED __m512i emulated_cvtne2ps_pbh(__m512 high, __m512 low) {
+  __m512i out;
+  const __m256i parts[2] = {emulated_cvtneps_pbh(low), emulated_cvtneps_pbh(high)};
+  memcpy(&out, parts, sizeof out);
+  return out;
+}
+
+#undef _mm512_dpbf16_ps
+#define _mm512_dpbf16_ps emulated_dpbf16_ps
+EMULATED __m512 emulated_dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
+  typedef uint32_t v16u __attribute__((vector_size(64)));
+  const v16u x = (v16u)a, y = (v16u)b;
+  sum += (__m512)(x & 0xffff0000) * (__m512)(y & 0xffff0000);
+  return sum + (__m512)(x << 16) * (__m512)(y << 16);
+}
+
+/// Only what the mask names is read.
+EMULATED __m512 emulated_masked(__mmask16 mask, const void *from) {
+  float values[16] = {0};
+  for (int i = 0; i < 16; i++)
+    if (mask >> i & 1) memcpy(values + i, (const char *)from + i * sizeof(float), sizeof(float));
+  __m512 out;
+  memcpy(&out, values, sizeof out);
+  return out;
+}
+#undef _mm512_maskz_loadu_ps
+#define _mm512_maskz_loadu_ps(mask, from) emulated_masked(mask, from)
+#undef _mm512_maskz_loadu_epi32
+#define _mm512_maskz_loadu_epi32(mask, from) ((__m512i)emulated_masked(mask, from))
+
+/// Two quarters of a, and two of b.
+#undef _mm512_shuffle_i64x2
+#define _mm512_shuffle_i64x2(a, b, which)                                                                   \
+  ((__m512i)__builtin_shufflevector((__m512i)(a), (__m512i)(b), 2 * ((which) & 3), 2 * ((which) & 3) + 1,   \
+    2 * ((which) >> 2 & 3), 2 * ((which) >> 2 & 3) + 1, 8 + 2 * ((which) >> 4 & 3), 9 + 2 * ((which) >> 4 & 3), \
+    8 + 2 * ((which) >> 6 & 3), 9 + 2 * ((which) >> 6 & 3)))
+
+#undef _mm512_zextsi256_si512
+#define _mm512_zextsi256_si512(low) ((__m512i)__builtin_shufflevector((__m256i)(low), (__m256i){0}, 0, 1, 2, 3, 4, 5, 6, 7))

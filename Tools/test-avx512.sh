@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs every kernel for AVX-512 on a processor that has AVX2 only, beside the scalar reference: with the plain instructions,
+# with VNNI, and with BF16, too. SIMDe computes what they do; it is installed from Debian where it is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if [ ! -e /usr/include/simde/x86/avx512.h ]; then
+  echo "limn: installing libsimde-dev" >&2
+  sudo=(); [ "$(id -u)" = 0 ] || sudo=(sudo)
+  install() { "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libsimde-dev; }
+  install >/dev/null 2>&1 || { "${sudo[@]}" apt-get update -q >/dev/null && install >/dev/null; }
+fi
+
+clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+kernels=Sources/CLimnKernels instructions=Tests/CLimnKernelsTests/avx512/immintrin.h
+for level in 1 2 3; do
+  out=.build/avx512-$level objects=()
+  mkdir -p "$out"
+  for file in "$kernels"/*.c Tests/CLimnKernelsTests/driver.c; do
+    object=$out/$(basename "$file").o
+    objects+=("$object")
+    newest=$(ls -t "$file" "$instructions" "$kernels"/*.h "$kernels"/include/*.h | head -n 1)
+    [ "$object" -nt "$newest" ] || "$clang" -std=c17 -O1 -mavx2 -mfma -mf16c -Wall -Wextra \
+      -I"$(dirname "$instructions")" -I"$kernels/include" -DLIMN_EMULATED_AVX512=$level -c "$file" -o "$object"
+  done
+  "$clang" "${objects[@]}" -lm -o "$out/driver"
+  echo "AVX-512$([ $level -lt 2 ] || echo ', VNNI')$([ $level -lt 3 ] || echo ', BF16'):"
+  "$out/driver" all
+done
