@@ -1,10 +1,10 @@
-// Products for prompts on AVX2, which has no instruction for pairs of bfloat16: weights and activations become integers of
-// 12 and 13 bits with one scale for each row, or token, and block.
+// Products for prompts where there is no instruction for pairs of bfloat16, on AVX2 and with VNNI: weights and activations
+// become integers of 12 and 13 bits with one scale for each row, or token, and block.
 //
 //   weight ≈ d · q,  |q| ≤ 2047;    x ≈ dx · xq,  |xq| ≤ 4095;      Σₖ weight · x ≈ d · dx · Σ q · xq
 //
 // A block's sum is exact: 256 · 2047 · 4095 < 2³¹, so the bits are those of the scalar reference. AVX2 multiplies 16-bit
-// integers 1.5 times as fast as float32. The rounding is finer than bfloat16's for all but the smallest values
+// integers 1.5 times as fast as float32, VNNI twice as fast. The rounding is finer than bfloat16's for all but the smallest values
 // of a block; activations have the more bits since they have outliers.
 #include "kernels.h"
 #include "product_avx2.h"
@@ -65,7 +65,7 @@ static void unpack_scalar(
 }
 
 #if defined(__x86_64__)
-// MARK: AVX2
+// MARK: Preparing and unpacking in vectors
 
 /// Integers of 16 bits, to nearest even.
 LIMN_INLINE v16s v_round_words(v16f x) {
@@ -93,7 +93,7 @@ LIMN_INLINE float round_vectors(const float *x, int columns, int most, int16_t *
   return any ? high / (float)most : wrong;
 }
 
-LIMN_TARGET_AVX2 static void prepare_avx2(const float *x, void *prepared, int columns) {
+LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
   limn_x_16 *out = prepared;
   _Alignas(64) float part[LIMN_BLOCK];
   const int whole = (columns + 15) & ~15;
@@ -103,9 +103,10 @@ LIMN_TARGET_AVX2 static void prepare_avx2(const float *x, void *prepared, int co
   }
   out->d = round_vectors(x, whole, MOST_X, out->q);
 }
+LIMN_INSTANCES(prepare, (const float *x, void *prepared, int columns), (x, prepared, columns))
 
 /// Rows one after another, then 32 columns of all of them.
-LIMN_TARGET_AVX2 static void unpack_avx2(
+LIMN_INLINE void unpack_body(
   const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   limn_panel_16 *w = panel;
   _Alignas(64) float values[LIMN_BLOCK];
@@ -128,9 +129,13 @@ LIMN_TARGET_AVX2 static void unpack_avx2(
     LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(w->q[k / 2 + i], r[i]);
   }
 }
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
 
-/// 16 rows in two registers, up to 6 tokens.
-LIMN_TARGET_AVX2 LIMN_INLINE void tile(
+// MARK: AVX2: 16 rows in two registers, up to 6 tokens
+
+LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   __m256i sum[2][LIMN_AVX2_TOKENS];
   LIMN_UNROLL for (int c = 0; c < C; c++) sum[0][c] = sum[1][c] = _mm256_setzero_si256();
@@ -157,10 +162,41 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile(
 LIMN_TARGET_AVX2 static void multiply_avx2(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
-  LIMN_TILES(6, tile, columns)
-  LIMN_TILES(4, tile, columns)
-  LIMN_TILES(2, tile, columns)
-  LIMN_TILES(1, tile, columns)
+  LIMN_TILES(6, tile_avx2, columns)
+  LIMN_TILES(4, tile_avx2, columns)
+  LIMN_TILES(2, tile_avx2, columns)
+  LIMN_TILES(1, tile_avx2, columns)
+}
+
+// MARK: AVX-512 VNNI: 16 rows in a register, up to 12 tokens
+
+LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
+  const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
+  __m512i sum[LIMN_TILE_TOKENS];
+  LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_setzero_si512();
+  for (int k = 0; k < (columns + 1) / 2; k++) {
+    const __m512i q = _mm512_loadu_si512(w->q[k]);
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      int32_t two;
+      memcpy(&two, x + c * x_stride + 4 * k, sizeof two);
+      sum[c] = _mm512_dpwssd_epi32(sum[c], q, _mm512_set1_epi32(two));
+    }
+  }
+  const __m512 d = _mm512_loadu_ps(w->d);
+  LIMN_UNROLL for (int c = 0; c < C; c++) {
+    const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(((const limn_x_16 *)(x + c * x_stride))->d));
+    float *a = acc + c * acc_stride;
+    _mm512_storeu_ps(a, _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum[c]), _mm512_loadu_ps(a)));
+  }
+}
+
+LIMN_TARGET_VNNI static void multiply_vnni(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  const char *xt = x;
+  LIMN_TILES(12, tile_vnni, columns)
+  LIMN_TILES(6, tile_vnni, columns)
+  LIMN_TILES(3, tile_vnni, columns)
+  LIMN_TILES(1, tile_vnni, columns)
 }
 #endif
 
@@ -173,10 +209,17 @@ int limn_products_int16(limn_path *path, limn_isa isa) {
   path->multiply = multiply_scalar;
   if (isa == LIMN_SCALAR) return 1;
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX2) {  // float32 is as fast in the wider registers of AVX-512
+  if (isa == LIMN_AVX2) {
     path->prepare = prepare_avx2;
     path->unpack = unpack_avx2;
     path->multiply = multiply_avx2;
+    return 1;
+  }
+  // Without VNNI, float32 is as fast in the wider registers of AVX-512.
+  if (isa == LIMN_AVX512 && limn_has_vnni() && !limn_has_bf16()) {
+    path->prepare = prepare_avx512;
+    path->unpack = unpack_avx512;
+    path->multiply = multiply_vnni;
     return 1;
   }
 #endif
