@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all that a newcomer needs; both install the libraries that are missing.
-.PHONY: setup build demo test sanitize test-avx512 test-arm format clean
+.PHONY: setup build demo test sanitize test-x86 test-arm format clean
 
 setup:
 	@Tools/setup.sh
@@ -21,9 +21,9 @@ test: setup
 sanitize:
 	@Tools/sanitize.sh
 
-# The kernels alone, as processors with AVX-512 run them, on one that has AVX2 only.
-test-avx512:
-	@Tools/test-avx512.sh
+# The kernels alone, as processors with AVX-512 or AVX-VNNI run them, on one that has AVX2 only.
+test-x86:
+	@Tools/test-x86.sh
 
 # The kernels alone, as an ARM processor runs them, under an emulator.
 test-arm:

@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
   #include <immintrin.h>
 #endif
-#if defined(LIMN_EMULATED_AVX512)
+#if defined(LIMN_EMULATED)
   #define IN_REGISTER "+m"  // there are no such registers
 #else
   #define IN_REGISTER "+v"
@@ -56,56 +56,27 @@ LIMN_INLINE void multiply_body(const void *job, ptrdiff_t begin, ptrdiff_t end, 
 LIMN_KERNEL_INSTANCES(multiply)
 
 #if defined(__x86_64__)
-LIMN_TARGET_BF16 static void multiply_bf16(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
-  (void)job;
-  __m512 sum[CHAINS];
-  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm512_set1_ps((float)c);
-  __m512i ones = _mm512_set1_epi16(0x3f80);
-  for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++) {
-    __asm__ volatile("" : IN_REGISTER(ones));
-    LIMN_UNROLL for (int c = 0; c < CHAINS; c++)
-      sum[c] = _mm512_dpbf16_ps(sum[c], (__m512bh)ones, (__m512bh)ones);
-  }
-  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) _mm512_storeu_ps((float *)scratch + c * 16, sum[c]);
-}
-
-// MARK: Products of 8-bit integers
-
-LIMN_TARGET_VNNI static void multiply_vnni(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
-  (void)job;
-  __m512i sum[CHAINS];
-  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm512_set1_epi32(c);
-  __m512i ones = _mm512_set1_epi8(1);
-  for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++) {
-    __asm__ volatile("" : IN_REGISTER(ones));
-    LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm512_dpbusd_epi32(sum[c], ones, ones);
-  }
-  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) _mm512_storeu_si512((char *)scratch + c * 64, sum[c]);
-}
-/// What the products of 4-bit weights do: sums of 16 bits. The product is behind a statement of its own, since it would be
-/// the same in every step.
-LIMN_TARGET_AVX2 static void multiply_int8_avx2(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
-  (void)job;
-  __m256i sum[CHAINS], ones = _mm256_set1_epi8(1);
-  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm256_set1_epi16((int16_t)c);
-  for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)
-    LIMN_UNROLL for (int c = 0; c < CHAINS; c++) {
-      __asm__ volatile("" : "+x"(ones));
-      sum[c] = _mm256_add_epi16(sum[c], _mm256_maddubs_epi16(ones, ones));
+/// All chains add up products of one number, which is of unknown origin in every step: ordinary as bytes, words and bfloat16.
+  #define LIMN_CHAINS(name, target, vector, place, add)                                                 \
+    target static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {            \
+      (void)job;                                                                                        \
+      vector sums[CHAINS] = {0}, same;                                                                  \
+      memset(&same, 0x3f, sizeof same);                                                                 \
+      for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)                                    \
+        LIMN_UNROLL for (int c = 0; c < CHAINS; c++) {                                                  \
+          __asm__ volatile("" : place(same));                                                           \
+          const vector sum = sums[c];                                                                   \
+          sums[c] = (vector)(add);                                                                      \
+        }                                                                                               \
+      memcpy(scratch, sums, sizeof sums);                                                               \
     }
-  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) _mm256_storeu_si256((__m256i *)((char *)scratch + c * 64), sum[c]);
-}
-LIMN_TARGET_AVX2 static void multiply_int16_avx2(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
-  (void)job;
-  __m256i sum[CHAINS], ones = _mm256_set1_epi16(1);
-  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = _mm256_set1_epi32(c);
-  for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)
-    LIMN_UNROLL for (int c = 0; c < CHAINS; c++) {
-      __asm__ volatile("" : "+x"(ones));
-      sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(ones, ones));
-    }
-  LIMN_UNROLL for (int c = 0; c < CHAINS; c++) _mm256_storeu_si256((__m256i *)((char *)scratch + c * 64), sum[c]);
-}
+LIMN_CHAINS(multiply_bf16, LIMN_TARGET_BF16, __m512i, IN_REGISTER, _mm512_dpbf16_ps((__m512)sum, (__m512bh)same, (__m512bh)same))
+LIMN_CHAINS(multiply_int16_vnni, LIMN_TARGET_VNNI, __m512i, IN_REGISTER, _mm512_dpwssd_epi32(sum, same, same))
+LIMN_CHAINS(multiply_int8_vnni, LIMN_TARGET_VNNI, __m512i, IN_REGISTER, _mm512_dpbusd_epi32(sum, same, same))
+LIMN_CHAINS(multiply_int16_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi32(sum, _mm256_madd_epi16(same, same)))
+LIMN_CHAINS(multiply_int8_avx_vnni, LIMN_TARGET_AVX_VNNI, __m256i, "+x", _mm256_dpbusd_avx_epi32(sum, same, same))
+// What the products of 4-bit weights do: sums of 16 bits.
+LIMN_CHAINS(multiply_int8_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi16(sum, _mm256_maddubs_epi16(same, same)))
 #endif
 
 void limn_install_ceilings(limn_kernels *kernels) {
@@ -114,19 +85,20 @@ void limn_install_ceilings(limn_kernels *kernels) {
   kernels->multiply_16 = kernels->multiply_8 = LIMN_PICK(isa, multiply);
   kernels->operations_16 = kernels->operations_8 = 2.0 * STEPS * (isa == LIMN_SCALAR ? 4 : CHAINS / 2 * 16);
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX512 && limn_has_bf16()) {
-    kernels->multiply_16 = multiply_bf16;
-    kernels->operations_16 = 2.0 * STEPS * CHAINS * 32;
+  const double two = 2.0 * STEPS * CHAINS;  // a product and a sum
+  if (isa == LIMN_AVX512 && (limn_has_bf16() || limn_has_vnni())) {
+    kernels->multiply_16 = limn_has_bf16() ? multiply_bf16 : multiply_int16_vnni;
+    kernels->operations_16 = two * 32;
   } else if (isa == LIMN_AVX2) {
     kernels->multiply_16 = multiply_int16_avx2;
-    kernels->operations_16 = 2.0 * STEPS * CHAINS * 16;
+    kernels->operations_16 = two * 16;
   }
   if (isa == LIMN_AVX512 && limn_has_vnni()) {
-    kernels->multiply_8 = multiply_vnni;
-    kernels->operations_8 = 2.0 * STEPS * CHAINS * 64;
+    kernels->multiply_8 = multiply_int8_vnni;
+    kernels->operations_8 = two * 64;
   } else if (isa == LIMN_AVX512 || isa == LIMN_AVX2) {
-    kernels->multiply_8 = multiply_int8_avx2;
-    kernels->operations_8 = 2.0 * STEPS * CHAINS * 32;
+    kernels->multiply_8 = isa == LIMN_AVX2 && limn_has_avx_vnni() ? multiply_int8_avx_vnni : multiply_int8_avx2;
+    kernels->operations_8 = two * 32;
   }
 #endif
 }

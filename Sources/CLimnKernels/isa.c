@@ -16,7 +16,7 @@ static uint64_t saved_state(void) {
 }
 
 typedef struct {
-  int avx2, avx512, vnni, bf16;
+  int avx2, avx_vnni, avx512, vnni, bf16;
 } features;
 
 static features detect(void) {
@@ -33,9 +33,12 @@ static features detect(void) {
   const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
   found.avx512 = found.avx2 && (state & 0xe6) == 0xe6 && (b7 & wanted) == wanted;
   found.vnni = found.avx512 && (c7 >> 11 & 1);
-  if (found.avx512 && leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.bf16 = a >> 5 & 1;
-#if defined(LIMN_EMULATED_AVX512)  // 1: without VNNI and BF16, 2: with VNNI, 3: with both
-  found.avx512 = found.avx2, found.vnni = LIMN_EMULATED_AVX512 > 1, found.bf16 = LIMN_EMULATED_AVX512 > 2;
+  if (leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+    found.avx_vnni = found.avx2 && (a >> 4 & 1);
+    found.bf16 = found.avx512 && (a >> 5 & 1);
+  }
+#if defined(LIMN_EMULATED)  // 1: without VNNI and BF16, 2: with VNNI, 3: with both
+  found.avx512 = found.avx2, found.avx_vnni = found.vnni = LIMN_EMULATED > 1, found.bf16 = LIMN_EMULATED > 2;
 #endif
   return found;
 }
@@ -57,6 +60,14 @@ int limn_isa_supported(limn_isa isa) {
 int limn_has_vnni(void) {
 #if defined(__x86_64__)
   return detect().vnni;
+#else
+  return 0;
+#endif
+}
+
+int limn_has_avx_vnni(void) {
+#if defined(__x86_64__)
+  return detect().avx_vnni;
 #else
   return 0;
 #endif

@@ -3,6 +3,7 @@
 #pragma once
 #include "limn_kernels.h"
 
+int limn_has_avx_vnni(void);  // in the registers of AVX2
 int limn_has_vnni(void);
 int limn_has_bf16(void);
 int limn_has_dotprod(void);

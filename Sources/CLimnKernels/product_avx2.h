@@ -90,4 +90,18 @@ LIMN_TARGET_AVX2 LIMN_INLINE void limn_steps_of_avx2(
     limn_in_order();
   }
 }
+
+/// acc += d · dx · sum for 16 rows and C tokens; `dx` is the first token's.
+LIMN_TARGET_AVX2 LIMN_INLINE void limn_add_scaled_avx2(
+  const __m256i sum[2][LIMN_AVX2_TOKENS], const float *d, const float *dx, size_t x_stride, float *acc,
+  size_t acc_stride, const int C) {
+  LIMN_UNROLL for (int c = 0; c < C; c++) {
+    const __m256 token = _mm256_set1_ps(*(const float *)((const char *)dx + c * x_stride));
+    LIMN_UNROLL for (int v = 0; v < 2; v++) {
+      float *at = acc + c * acc_stride + v * 8;
+      const __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(d + v * 8), token);
+      _mm256_storeu_ps(at, _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[v][c]), _mm256_loadu_ps(at)));
+    }
+  }
+}
 #endif

@@ -148,15 +148,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
         sum[v][c] = _mm256_add_epi32(sum[v][c], _mm256_madd_epi16(_mm256_loadu_si256(q + v), xq));
     }
   }
-  LIMN_UNROLL for (int v = 0; v < 2; v++) {
-    const __m256 d = _mm256_loadu_ps(w->d + v * 8);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
-      const limn_x_16 *xt = (const limn_x_16 *)(x + c * x_stride);
-      float *a = acc + c * acc_stride + v * 8;
-      const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(xt->d));
-      _mm256_storeu_ps(a, _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[v][c]), _mm256_loadu_ps(a)));
-    }
-  }
+  limn_add_scaled_avx2(sum, w->d, &((const limn_x_16 *)x)->d, x_stride, acc, acc_stride, C);
 }
 
 LIMN_TARGET_AVX2 static void multiply_avx2(
@@ -166,6 +158,33 @@ LIMN_TARGET_AVX2 static void multiply_avx2(
   LIMN_TILES(4, tile_avx2, columns)
   LIMN_TILES(2, tile_avx2, columns)
   LIMN_TILES(1, tile_avx2, columns)
+}
+
+// MARK: AVX-VNNI: the same, with products and sums in one instruction
+
+LIMN_TARGET_AVX_VNNI LIMN_INLINE void tile_avx_vnni(
+  const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
+  __m256i sum[2][LIMN_AVX2_TOKENS];
+  LIMN_UNROLL for (int c = 0; c < C; c++) sum[0][c] = sum[1][c] = _mm256_setzero_si256();
+  _Pragma("clang loop unroll(disable)") for (int k = 0; k < (columns + 1) / 2; k++) {
+    const __m256i *q = (const __m256i *)w->q[k];
+    const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);
+      LIMN_UNROLL for (int v = 0; v < 2; v++)
+        sum[v][c] = _mm256_dpwssd_avx_epi32(sum[v][c], _mm256_loadu_si256(q + v), xq);
+    }
+  }
+  limn_add_scaled_avx2(sum, w->d, &((const limn_x_16 *)x)->d, x_stride, acc, acc_stride, C);
+}
+
+LIMN_TARGET_AVX_VNNI static void multiply_avx_vnni(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  const char *xt = x;
+  LIMN_TILES(6, tile_avx_vnni, columns)
+  LIMN_TILES(4, tile_avx_vnni, columns)
+  LIMN_TILES(2, tile_avx_vnni, columns)
+  LIMN_TILES(1, tile_avx_vnni, columns)
 }
 
 // MARK: AVX-512 VNNI: 16 rows in a register, up to 12 tokens
@@ -212,7 +231,7 @@ int limn_products_int16(limn_path *path, limn_isa isa) {
   if (isa == LIMN_AVX2) {
     path->prepare = prepare_avx2;
     path->unpack = unpack_avx2;
-    path->multiply = multiply_avx2;
+    path->multiply = limn_has_avx_vnni() ? multiply_avx_vnni : multiply_avx2;
     return 1;
   }
   // Without VNNI, float32 is as fast in the wider registers of AVX-512.

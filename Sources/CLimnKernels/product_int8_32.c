@@ -172,6 +172,42 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
 LIMN_MULTIPLY_AVX2(0)
 LIMN_MULTIPLY_AVX2(4)
 LIMN_MULTIPLY_AVX2(8)
+
+// MARK: AVX-VNNI: the same tile, whatever q
+
+LIMN_TARGET_AVX_VNNI LIMN_INLINE void tile_avx_vnni(
+  const limn_panel_32 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
+  for (int row = 0; row < LIMN_PANEL_ROWS; row += 8) {
+    __m256 a[LIMN_AVX2_TOKENS];
+    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
+    for (int g = 0; g < columns / 32; g++) {
+      __m256i sum[LIMN_AVX2_TOKENS];
+      LIMN_UNROLL for (int c = 0; c < C; c++)
+        sum[c] = _mm256_set1_epi32(-w->offset * ((const limn_x_32 *)(x + c * x_stride))->sums[g]);
+      const char *x0 = x + g * 32, *x3 = limn_token_3_avx2(x0, x_stride);
+      LIMN_UNROLL for (int k = 0; k < 8; k++) {
+        const __m256i q = _mm256_loadu_si256((const __m256i *)w->q[g * 8 + k][row]);
+        LIMN_UNROLL for (int c = 0; c < C; c++)
+          sum[c] = _mm256_dpbusd_avx_epi32(sum[c], q, limn_token_avx2(x0 + 4 * k, x3 + 4 * k, x_stride, c));
+      }
+      const __m256 d = _mm256_loadu_ps(w->d[g] + row);
+      LIMN_UNROLL for (int c = 0; c < C; c++) {
+        const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(((const limn_x_32 *)(x + c * x_stride))->d[g]));
+        a[c] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[c]), a[c]);
+      }
+    }
+    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + row, a[c]);
+  }
+}
+
+LIMN_TARGET_AVX_VNNI static void multiply_avx_vnni(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  const char *xt = x;
+  LIMN_TILES(6, tile_avx_vnni, columns)
+  LIMN_TILES(4, tile_avx_vnni, columns)
+  LIMN_TILES(2, tile_avx_vnni, columns)
+  LIMN_TILES(1, tile_avx_vnni, columns)
+}
 #endif
 
 // MARK: The path
@@ -185,6 +221,8 @@ void limn_products_int8_32(limn_path *path, limn_isa isa, int largest_q) {
   const int steps = limn_steps_avx2(largest_q);
   if (isa == LIMN_AVX512 && limn_has_vnni())
     path->multiply = multiply_vnni;
+  else if (isa == LIMN_AVX2 && limn_has_avx_vnni())
+    path->multiply = multiply_avx_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
     path->multiply = steps >= 8 ? multiply_8_avx2 : steps >= 4 ? multiply_4_avx2 : multiply_0_avx2;
 #elif defined(__aarch64__)

@@ -47,14 +47,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile(
     }
     limn_in_memory(total);
   }
-  LIMN_UNROLL for (int c = 0; c < C; c++) {
-    const __m256 dx = _mm256_set1_ps(((const limn_x_k *)(x + c * x_stride))->d);
-    LIMN_UNROLL for (int v = 0; v < 2; v++) {
-      float *at = acc + c * acc_stride + v * 8;
-      const __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(w->d + v * 8), dx);
-      _mm256_storeu_ps(at, _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(total[v][c]), _mm256_loadu_ps(at)));
-    }
-  }
+  limn_add_scaled_avx2(total, w->d, &((const limn_x_k *)x)->d, x_stride, acc, acc_stride, C);
 }
 
 LIMN_TARGET_AVX2 static void multiply(

@@ -7,10 +7,8 @@
 // nothing but integer products. The price is a rounding of the weights to 1/127 of a block's largest, as fine as that
 // of the activations. Decoding keeps the exact integers: to requantise for one token would cost more than it saves.
 #include "kernels.h"
+#include "product_avx2.h"
 #include "simd.h"
-#if defined(__x86_64__)
-  #include <immintrin.h>
-#endif
 
 _Static_assert(sizeof(limn_panel_r) == 4096 + 128, "panel of 256 columns");
 _Static_assert(sizeof(limn_x_r) == 272, "activations stay aligned to 16 bytes");
@@ -71,7 +69,7 @@ static void requantize_scalar(const limn_panel_k *k, limn_panel_r *w, int group,
 }
 
 #if defined(__x86_64__)
-// MARK: AVX-512 VNNI: a lane is a row
+// MARK: Preparing and requantising in vectors: a lane is a row
 
 LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
   (void)columns;
@@ -86,9 +84,7 @@ LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
     *(v16b_unaligned *)(out->q + k) = __builtin_convertvector(q + 128, v16b_unaligned);
   }
 }
-LIMN_TARGET_AVX512 static void prepare_avx512(const float *x, void *prepared, int columns) {
-  prepare_body(x, prepared, columns);
-}
+LIMN_INSTANCES(prepare, (const float *x, void *prepared, int columns), (x, prepared, columns))
 
 LIMN_INLINE void requantize_body(const limn_panel_k *k, limn_panel_r *w, int group, int largest_q) {
   const v16f d = v_load(k->d), dmin = v_load(k->dmin);
@@ -123,9 +119,10 @@ LIMN_INLINE void requantize_body(const limn_panel_k *k, limn_panel_r *w, int gro
   }
   v_store_bytes(w->bias, -128 * (sum - LIMN_BLOCK * (v16i)v_splat(12582912.0f)));
 }
-LIMN_TARGET_AVX512 static void requantize_avx512(const limn_panel_k *k, limn_panel_r *w, int group, int largest_q) {
-  requantize_body(k, w, group, largest_q);
-}
+LIMN_INSTANCES(
+  requantize, (const limn_panel_k *k, limn_panel_r *w, int group, int largest_q), (k, w, group, largest_q))
+
+// MARK: AVX-512 VNNI: 16 rows in a register, up to 12 tokens
 
 LIMN_TARGET_VNNI LIMN_INLINE void tile(
   const limn_panel_r *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int C) {
@@ -158,6 +155,36 @@ LIMN_TARGET_VNNI static void multiply_vnni(
   LIMN_TILES(3, tile)
   LIMN_TILES(1, tile)
 }
+
+// MARK: AVX-VNNI: 16 rows in two registers, up to 6 tokens
+
+LIMN_TARGET_AVX_VNNI LIMN_INLINE void tile_avx(
+  const limn_panel_r *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int C) {
+  __m256i sum[2][LIMN_AVX2_TOKENS];
+  LIMN_UNROLL for (int v = 0; v < 2; v++)
+    LIMN_UNROLL for (int c = 0; c < C; c++) sum[v][c] = _mm256_loadu_si256((const __m256i *)w->bias + v);
+  _Pragma("clang loop unroll(disable)") for (int k = 0; k < LIMN_BLOCK / 4; k++) {
+    const __m256i *q = (const __m256i *)w->q[k];
+    const __m256i w0 = _mm256_loadu_si256(q), w1 = _mm256_loadu_si256(q + 1);
+    const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);
+    LIMN_UNROLL for (int c = 0; c < C; c++) {
+      const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);
+      sum[0][c] = _mm256_dpbusd_avx_epi32(sum[0][c], xq, w0);
+      sum[1][c] = _mm256_dpbusd_avx_epi32(sum[1][c], xq, w1);
+    }
+  }
+  limn_add_scaled_avx2(sum, w->d, &((const limn_x_r *)x)->d, x_stride, acc, acc_stride, C);
+}
+
+LIMN_TARGET_AVX_VNNI static void multiply_avx_vnni(
+  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
+  (void)columns;
+  const char *xt = x;
+  LIMN_TILES(6, tile_avx)
+  LIMN_TILES(4, tile_avx)
+  LIMN_TILES(2, tile_avx)
+  LIMN_TILES(1, tile_avx)
+}
 #endif
 
 // MARK: The path
@@ -175,6 +202,7 @@ LIMN_TARGET_VNNI static void multiply_vnni(
   }
 LIMN_UNPACK(scalar)
 #if defined(__x86_64__)
+LIMN_UNPACK(avx2)
 LIMN_UNPACK(avx512)
 #endif
 
@@ -196,6 +224,12 @@ int limn_products_requantized(limn_path *path, limn_isa isa, int group, int larg
     path->prepare = prepare_avx512;
     path->unpack = unpack_avx512;
     path->multiply = multiply_vnni;
+    return 1;
+  }
+  if (isa == LIMN_AVX2 && limn_has_avx_vnni()) {
+    path->prepare = prepare_avx2;
+    path->unpack = unpack_avx2;
+    path->multiply = multiply_avx_vnni;
     return 1;
   }
 #endif

@@ -28,12 +28,14 @@ typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
 
 #if defined(__x86_64__)
   #define LIMN_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
-  #if defined(LIMN_EMULATED_AVX512)
-    // `make test-avx512`: the instructions are computed in C, so that a processor without them runs their kernels.
+  #if defined(LIMN_EMULATED)
+    // `make test-x86`: the instructions are computed in C, so that a processor without them runs their kernels.
+    #define LIMN_TARGET_AVX_VNNI LIMN_TARGET_AVX2
     #define LIMN_TARGET_AVX512 LIMN_TARGET_AVX2
     #define LIMN_TARGET_VNNI LIMN_TARGET_AVX2
     #define LIMN_TARGET_BF16 LIMN_TARGET_AVX2
   #else
+    #define LIMN_TARGET_AVX_VNNI __attribute__((target("avxvnni,avx2,fma,f16c")))
     #define LIMN_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
     #define LIMN_TARGET_VNNI \
       __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")))

@@ -1,7 +1,7 @@
 // Runs every kernel of this machine's instruction sets beside the scalar reference, on random and on edge-case shapes.
 //
 // It is a program of its own, so that it can be built with sanitizers (`make sanitize`) and for other processors
-// (`make test-avx512`, `make test-arm`). Each array has exactly the size that its shape asks for and memory of its own: the address
+// (`make test-x86`, `make test-arm`). Each array has exactly the size that its shape asks for and memory of its own: the address
 // sanitizer sees every access beyond. What the library promises to be the same to the bit is compared so.
 #define _POSIX_C_SOURCE 200809L  // posix_memalign
 #include "limn_kernels.h"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs every kernel for AVX-512 on a processor that has AVX2 only, beside the scalar reference: with the plain instructions,
-# with VNNI, and with BF16, too. SIMDe computes what they do; it is installed from Debian where it is missing.
+# Runs every kernel of x86 processors on one that has AVX2 only, beside the scalar reference: with the plain instructions of
+# AVX-512, with VNNI (and AVX-VNNI), and with BF16, too. SIMDe computes what they do; it is installed from Debian where it
+# is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ ! -e /usr/include/simde/x86/avx512.h ]; then
@@ -11,18 +12,18 @@ if [ ! -e /usr/include/simde/x86/avx512.h ]; then
 fi
 
 clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
-kernels=Sources/CLimnKernels instructions=Tests/CLimnKernelsTests/avx512/immintrin.h
+kernels=Sources/CLimnKernels instructions=Tests/CLimnKernelsTests/emulated/immintrin.h
 for level in 1 2 3; do
-  out=.build/avx512-$level objects=()
+  out=.build/x86-$level objects=()
   mkdir -p "$out"
   for file in "$kernels"/*.c Tests/CLimnKernelsTests/driver.c; do
     object=$out/$(basename "$file").o
     objects+=("$object")
     newest=$(ls -t "$file" "$instructions" "$kernels"/*.h "$kernels"/include/*.h | head -n 1)
     [ "$object" -nt "$newest" ] || "$clang" -std=c17 -O1 -mavx2 -mfma -mf16c -Wall -Wextra \
-      -I"$(dirname "$instructions")" -I"$kernels/include" -DLIMN_EMULATED_AVX512=$level -c "$file" -o "$object"
+      -I"$(dirname "$instructions")" -I"$kernels/include" -DLIMN_EMULATED=$level -c "$file" -o "$object"
   done
   "$clang" "${objects[@]}" -lm -o "$out/driver"
-  echo "AVX-512$([ $level -lt 2 ] || echo ', VNNI')$([ $level -lt 3 ] || echo ', BF16'):"
+  echo "AVX2 and AVX-512$([ $level -lt 2 ] || echo ', VNNI')$([ $level -lt 3 ] || echo ', BF16'):"
   "$out/driver" all
 done

@@ -1,5 +1,5 @@
-// The instructions of AVX-512 that the kernels use, computed by SIMDe (https://github.com/simd-everywhere/simde) for a
-// processor that has AVX2 only: `make test-avx512` puts this in the place of the compiler's header. What that library does not
+// The instructions beyond AVX2 that the kernels use, computed by SIMDe (https://github.com/simd-everywhere/simde) for a
+// processor that has AVX2 only: `make test-x86` puts this in the place of the compiler's header. What that library does not
 // have is here.
 #pragma once
 #pragma clang diagnostic ignored "-Wpsabi"
@@ -8,6 +8,12 @@
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
 #include <string.h>
+
+// AVX-VNNI has the same products in the registers of AVX2.
+#undef _mm256_dpbusd_avx_epi32
+#define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32
+#undef _mm256_dpwssd_avx_epi32
+#define _mm256_dpwssd_avx_epi32 simde_mm256_dpwssd_epi32
 
 #define EMULATED static inline __attribute__((always_inline, target("avx2,fma,f16c")))
 
