@@ -8,6 +8,8 @@
 #if defined(__x86_64__)
   #include <cpuid.h>
 
+enum { KNOWN = 1, AVX2 = 2, AVX_VNNI = 4, AVX512 = 8, VNNI = 16, BF16 = 32 };
+
 /// The register-state bits that the operating system saves and restores.
 static uint64_t saved_state(void) {
   uint32_t low, high;
@@ -15,32 +17,32 @@ static uint64_t saved_state(void) {
   return (uint64_t)high << 32 | low;
 }
 
-typedef struct {
-  int avx2, avx_vnni, avx512, vnni, bf16;
-} features;
-
-static features detect(void) {
-  features found = {0};
+static int detect(void) {
   uint32_t a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d)) return found;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
   const int osxsave = c >> 27 & 1, avx = c >> 28 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
-  if (!osxsave || !avx) return found;
+  if (!osxsave || !avx) return 0;
   const uint64_t state = saved_state();
-  uint32_t b7, c7;
-  if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d)) return found;
-  const uint32_t leaves = a;
-  found.avx2 = (state & 0x6) == 0x6 && fma && f16c && (b7 >> 5 & 1);
-  const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
-  found.avx512 = found.avx2 && (state & 0xe6) == 0xe6 && (b7 & wanted) == wanted;
-  found.vnni = found.avx512 && (c7 >> 11 & 1);
-  if (leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
-    found.avx_vnni = found.avx2 && (a >> 4 & 1);
-    found.bf16 = found.avx512 && (a >> 5 & 1);
-  }
+  uint32_t leaves, b7, c7, a71 = 0;
+  if (!__get_cpuid_count(7, 0, &leaves, &b7, &c7, &d)) return 0;
+  if (leaves >= 1 && !__get_cpuid_count(7, 1, &a71, &b, &c, &d)) a71 = 0;
+  if ((state & 0x6) != 0x6 || !fma || !f16c || !(b7 >> 5 & 1)) return 0;
 #if defined(LIMN_EMULATED)  // 1: without VNNI and BF16, 2: with VNNI, 3: with both
-  found.avx512 = found.avx2, found.avx_vnni = found.vnni = LIMN_EMULATED > 1, found.bf16 = LIMN_EMULATED > 2;
+  return AVX2 | AVX512 | (LIMN_EMULATED > 1 ? VNNI | AVX_VNNI : 0) | (LIMN_EMULATED > 2 ? BF16 : 0);
+#else
+  const int found = AVX2 | (a71 >> 4 & 1 ? AVX_VNNI : 0);
+  const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
+  if ((state & 0xe6) != 0xe6 || (b7 & wanted) != wanted) return found;
+  return found | AVX512 | (c7 >> 11 & 1 ? VNNI : 0) | (a71 >> 5 & 1 ? BF16 : 0);
 #endif
-  return found;
+}
+
+/// Asked of the processor once: in a virtual machine each question is an interruption.
+static int has(int feature) {
+  static _Atomic int known;
+  int found = known;
+  if (!found) known = found = detect() | KNOWN;
+  return (found & feature) != 0;
 }
 #endif
 
@@ -48,8 +50,8 @@ int limn_isa_supported(limn_isa isa) {
   switch (isa) {
     case LIMN_SCALAR: return 1;
 #if defined(__x86_64__)
-    case LIMN_AVX2: return detect().avx2;
-    case LIMN_AVX512: return detect().avx512;
+    case LIMN_AVX2: return has(AVX2);
+    case LIMN_AVX512: return has(AVX512);
 #elif defined(__aarch64__)
     case LIMN_NEON: return 1;
 #endif
@@ -59,7 +61,7 @@ int limn_isa_supported(limn_isa isa) {
 
 int limn_has_vnni(void) {
 #if defined(__x86_64__)
-  return detect().vnni;
+  return has(VNNI);
 #else
   return 0;
 #endif
@@ -67,7 +69,7 @@ int limn_has_vnni(void) {
 
 int limn_has_avx_vnni(void) {
 #if defined(__x86_64__)
-  return detect().avx_vnni;
+  return has(AVX_VNNI);
 #else
   return 0;
 #endif
@@ -75,7 +77,7 @@ int limn_has_avx_vnni(void) {
 
 int limn_has_bf16(void) {
 #if defined(__x86_64__)
-  return detect().bf16;
+  return has(BF16);
 #else
   return 0;
 #endif

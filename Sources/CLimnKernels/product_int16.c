@@ -4,8 +4,8 @@
 //   weight ≈ d · q,  |q| ≤ 2047;    x ≈ dx · xq,  |xq| ≤ 4095;      Σₖ weight · x ≈ d · dx · Σ q · xq
 //
 // A block's sum is exact: 256 · 2047 · 4095 < 2³¹, so the bits are those of the scalar reference. AVX2 multiplies 16-bit
-// integers 1.5 times as fast as float32, VNNI twice as fast. The rounding is finer than bfloat16's for all but the smallest values
-// of a block; activations have the more bits since they have outliers.
+// integers 1.5 times as fast as float32, VNNI twice as fast. The rounding is finer than bfloat16's for all but the smallest
+// values of a block; activations have the more bits since they have outliers.
 #include "kernels.h"
 #include "product_avx2.h"
 #include "simd.h"

@@ -4,8 +4,8 @@ internal import CLimnKernels
 package struct Ceilings: Sendable {
   /// Bytes read from memory, in 10⁹ per second.
   package let readGBs: Double
-  /// Products and sums of bfloat16 numbers (with AVX2 of 16-bit integers, else of float32, where there are no
-  /// instructions for them), 10⁹ per second.
+  /// Products and sums of bfloat16 numbers; where there are no instructions for them, of 16-bit integers with
+  /// AVX2 or VNNI, else of float32; 10⁹ per second.
   package let bf16GFlops: Double
   /// Products and sums of 8-bit integers (of float32, where there are no instructions for them), 10⁹ per
   /// second.
