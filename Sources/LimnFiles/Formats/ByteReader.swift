@@ -1,7 +1,7 @@
 import LimnTensor
 
 /// Reads little-endian numbers and lengths from bytes that may lie about themselves: every step is checked
-/// against what is left, and the error says where it stopped.
+/// against what is left, and the error says where it stopped. What is read is named for that error, and only then.
 struct ByteReader {
   let bytes: UnsafeRawBufferPointer
   /// What the bytes are, for messages.
@@ -22,25 +22,25 @@ struct ByteReader {
     self.position = position
   }
 
-  mutating func integer<T: FixedWidthInteger>(_ what: String) throws(LimnError) -> T {
-    let range = try take(MemoryLayout<T>.size, what)
+  mutating func integer<T: FixedWidthInteger>(_ what: @autoclosure () -> String) throws(LimnError) -> T {
+    let range = try take(MemoryLayout<T>.size, what())
     return T(littleEndian: bytes.loadUnaligned(fromByteOffset: range.lowerBound, as: T.self))
   }
 
   /// A u64 that counts bytes or things, none of which can be more than what is left divided by `each` bytes.
-  mutating func count(each: Int = 1, _ what: String) throws(LimnError) -> Int {
-    let value: UInt64 = try integer(what)
+  mutating func count(each: Int = 1, _ what: @autoclosure () -> String) throws(LimnError) -> Int {
+    let value: UInt64 = try integer(what())
     guard value <= UInt64(remaining / each) else {
-      throw error("\(what) \(value) is more than the file can hold", at: position - 8)
+      throw error("\(what()) \(value) is more than the file can hold", at: position - 8)
     }
     return Int(value)
   }
 
   /// Steps over `count` bytes and says where they are.
-  mutating func take(_ count: Int, _ what: String) throws(LimnError) -> Range<Int> {
+  mutating func take(_ count: Int, _ what: @autoclosure () -> String) throws(LimnError) -> Range<Int> {
     guard count >= 0, count <= remaining else {
       throw LimnError.badData(
-        "the file ends inside \(what)", in: "\(place), byte \(position)", expected: "\(count) bytes",
+        "the file ends inside \(what())", in: "\(place), byte \(position)", expected: "\(count) bytes",
         found: "\(remaining)", remedy: "fetch the file again if its download was cut")
     }
     defer { position += count }

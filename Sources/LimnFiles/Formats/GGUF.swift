@@ -215,10 +215,10 @@ private struct GGUFHeader {
 
   // MARK: Strings
 
-  private mutating func string(_ what: String) throws(LimnError) -> Range<Int> {
-    let length = try reader.count("length of \(what)")
-    guard length <= Self.longestString else { throw reader.error("\(what) is too long") }
-    return try reader.take(length, what)
+  private mutating func string(_ what: @autoclosure () -> String) throws(LimnError) -> Range<Int> {
+    let length = try reader.count("length of \(what())")
+    guard length <= Self.longestString else { throw reader.error("\(what()) is too long") }
+    return try reader.take(length, what())
   }
 
   /// A key or a tensor's name, which has to be UTF-8.

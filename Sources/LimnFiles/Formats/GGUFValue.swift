@@ -60,6 +60,22 @@ package struct GGUFValue: Sendable {
     }
   }
 
+  /// Calls back with the bytes of each element of an array of strings, in order and mended like those: vocabularies
+  /// are not worth an object for every piece. Nothing where this is none.
+  package func visitTexts(_ visit: (_ index: Int, _ text: UnsafeBufferPointer<UInt8>) -> Void) {
+    guard type == .string, let arrayCount else { return }
+    var position = range.lowerBound
+    for index in 0..<arrayCount {
+      let length = Int(memory.bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+      memory.bytes[position + 8..<position + 8 + length].withMemoryRebound(to: UInt8.self) { bytes in
+        if bytes.allSatisfy({ $0 < 0x80 }) { return visit(index, bytes) }
+        var text = String(decoding: bytes, as: UTF8.self)
+        text.withUTF8 { visit(index, $0) }
+      }
+      position += 8 + length
+    }
+  }
+
   private func elements<T>(_ read: (Int) -> T?) -> [T]? {
     guard let arrayCount, let size = type.size else { return nil }
     var result: [T] = []

@@ -11,7 +11,9 @@ enum GGUFTokenType: Int, Sendable {
 struct GGUFVocabulary {
   private let file: GGUF
   private let kind: Kind
-  private let pieces: [String]
+  /// Pieces that are empty in the file have a name of their own here, under which no text finds them.
+  private let vocabulary: Vocabulary
+  private let emptyIDs: Set<Int>
   private var types: [GGUFTokenType]
 
   /// `tokenizer.ggml.model`
@@ -32,40 +34,52 @@ struct GGUFVocabulary {
         found: model)
     }
     self.kind = kind
-    guard let pieces = file["tokenizer.ggml.tokens"]?.strings, !pieces.isEmpty,
-      pieces.count <= Vocabulary.idLimit
+    guard let pieces = file["tokenizer.ggml.tokens"], pieces.type == .string, let count = pieces.arrayCount,
+      count > 0, count <= Vocabulary.idLimit
     else { throw .badData("no vocabulary in the file", in: file.path, expected: "tokenizer.ggml.tokens") }
-    self.pieces = pieces
-    types = Array(repeating: .normal, count: pieces.count)
+    var vocabulary = Vocabulary(expected: count)
+    var emptyIDs: Set<Int> = []
+    pieces.visitTexts { id, piece in
+      if piece.isEmpty {
+        emptyIDs.insert(id)
+        vocabulary.set("[EMPTY_\(id)]", id: id)
+      } else {
+        vocabulary.set(piece, id: id)
+      }
+    }
+    self.vocabulary = vocabulary
+    self.emptyIDs = emptyIDs
+    types = Array(repeating: .normal, count: count)
     if let numbers = file["tokenizer.ggml.token_type"] {
-      guard let numbers = numbers.ints, numbers.count >= pieces.count else {
+      guard let numbers = numbers.ints, numbers.count >= count else {
         throw .badData(
-          "tokenizer.ggml.token_type is too short", in: file.path, expected: "\(pieces.count) integers")
+          "tokenizer.ggml.token_type is too short", in: file.path, expected: "\(count) integers")
       }
       for id in types.indices { types[id] = GGUFTokenType(rawValue: numbers[id]) ?? .undefined }
     }
   }
 
+  /// As the file has it.
+  private func piece(_ id: Int) -> String {
+    emptyIDs.contains(id) ? "" : vocabulary.piece(id).map { String(decoding: $0, as: UTF8.self) } ?? ""
+  }
+
   func parts() throws(LimnError) -> Tokenizer.Parts {
-    var vocabulary = Vocabulary(expected: pieces.count)
-    for (id, piece) in pieces.enumerated() {
-      vocabulary.set(piece.isEmpty ? "[EMPTY_\(id)]" : piece, id: id)
-    }
-    let types = typesWithEnds(vocabulary)
+    let types = typesWithEnds()
     var parts: Tokenizer.Parts
     switch kind {
-    case .sentencePiece: parts = try sentencePiece(vocabulary)
-    case .byteLevel: parts = try byteLevel(vocabulary)
+    case .sentencePiece: parts = try sentencePiece()
+    case .byteLevel: parts = try byteLevel()
     }
     parts.precedence = .longest
     parts.pieceText = .gguf(types: types, isByteLevel: kind == .byteLevel)
     addTokens(types, to: &parts)
-    nameTokens(vocabulary, &parts)
+    nameTokens(&parts)
     return parts
   }
 
   /// Tokens that end an answer are control tokens even where the file forgets it, as for llama.cpp.
-  private func typesWithEnds(_ vocabulary: Vocabulary) -> [GGUFTokenType] {
+  private func typesWithEnds() -> [GGUFTokenType] {
     var types = types
     for name in Tokenizer.endOfGenerationNames {
       if let id = vocabulary.id(of: name) { types[id] = .control }
@@ -78,7 +92,8 @@ struct GGUFVocabulary {
   private func addTokens(_ types: [GGUFTokenType], to parts: inout Tokenizer.Parts) {
     let name = (file["general.name"]?.string ?? "").lowercased()
     let isPhi3 = name.contains("phi-3") || name.contains("phi3")
-    for (id, piece) in pieces.enumerated() where [.control, .userDefined, .unknown].contains(types[id]) {
+    for id in types.indices where [.control, .userDefined, .unknown].contains(types[id]) {
+      let piece = piece(id)
       let strips = isPhi3 && !["<unk>", "<s>", "<|endoftext|>"].contains(piece)
       parts.addedTokens.append(
         AddedToken(id: id, content: piece, isSpecial: types[id] != .userDefined, stripsRight: strips))
@@ -87,10 +102,10 @@ struct GGUFVocabulary {
   }
 
   /// The tokens with a role, BOS and EOS where they are added.
-  private func nameTokens(_ vocabulary: Vocabulary, _ parts: inout Tokenizer.Parts) {
+  private func nameTokens(_ parts: inout Tokenizer.Parts) {
     func id(_ role: String, default fallback: Int? = nil) -> Int? {
       let ids = [file["tokenizer.ggml.\(role)_token_id"]?.int, fallback]
-      return ids.lazy.compactMap { $0 }.first { pieces.indices.contains($0) }
+      return ids.lazy.compactMap { $0 }.first { types.indices.contains($0) }
     }
     let isSentencePiece = kind == .sentencePiece
     parts.bosID = id("bos", default: isSentencePiece ? 1 : nil)
@@ -104,21 +119,21 @@ struct GGUFVocabulary {
       ("bos_token", parts.bosID), ("eos_token", parts.eosID), ("unk_token", parts.unknownID),
       ("pad_token", parts.padID),
     ]
-    for (name, id) in roles { parts.specialTokens[name] = id.map { pieces[$0] } }
+    for (name, id) in roles { parts.specialTokens[name] = id.map(piece) }
     let addsBOS =
-      file["tokenizer.ggml.add_bos_token"]?.bool ?? (isSentencePiece || preset(vocabulary)?.addsBOS == true)
+      file["tokenizer.ggml.add_bos_token"]?.bool ?? (isSentencePiece || preset?.addsBOS == true)
     if addsBOS, let bos = parts.bosID { parts.prefix = [bos] }
     if file["tokenizer.ggml.add_eos_token"]?.bool == true, let eos = parts.eosID { parts.suffix = [eos] }
   }
 
   // MARK: SentencePiece
 
-  private func sentencePiece(_ vocabulary: Vocabulary) throws(LimnError) -> Tokenizer.Parts {
-    var scores = [Float](repeating: 0, count: pieces.count)
+  private func sentencePiece() throws(LimnError) -> Tokenizer.Parts {
+    var scores = [Float](repeating: 0, count: types.count)
     if let stored = file["tokenizer.ggml.scores"] {
-      guard let values = stored.floats ?? stored.ints?.map(Float.init), values.count >= pieces.count else {
+      guard let values = stored.floats ?? stored.ints?.map(Float.init), values.count >= types.count else {
         throw .badData(
-          "tokenizer.ggml.scores is too short", in: file.path, expected: "\(pieces.count) numbers")
+          "tokenizer.ggml.scores is too short", in: file.path, expected: "\(types.count) numbers")
       }
       scores = values
     }
@@ -131,7 +146,7 @@ struct GGUFVocabulary {
     var parts = Tokenizer.Parts(
       model: BPE(
         vocabulary: vocabulary, order: .scores(scores),
-        fallback: .bytes(pieces: bytes, unknown: pieces.indices.contains(unknown) ? unknown : nil)))
+        fallback: .bytes(pieces: bytes, unknown: types.indices.contains(unknown) ? unknown : nil)))
     // The space goes in front of every piece of text between special tokens.
     if file["tokenizer.ggml.add_space_prefix"]?.bool ?? true {
       parts.normalizers = [.prepend(metaspace)]
@@ -150,31 +165,30 @@ struct GGUFVocabulary {
     var addsBOS = false
   }
 
-  private func byteLevel(_ vocabulary: Vocabulary) throws(LimnError) -> Tokenizer.Parts {
-    guard let preset = preset(vocabulary) else {
+  private func byteLevel() throws(LimnError) -> Tokenizer.Parts {
+    guard let preset else {
       throw .badData(
         "a pre-tokenizer that is not known", in: file.path,
         found: "tokenizer.ggml.pre " + (file["tokenizer.ggml.pre"]?.string ?? ""),
         remedy: "convert the model anew, or use one of the LLaVA family")
     }
-    guard let lines = file["tokenizer.ggml.merges"]?.strings else {
+    guard let lines = file["tokenizer.ggml.merges"], lines.type == .string, let count = lines.arrayCount
+    else {
       throw .badData("no merges in the file", in: file.path, expected: "tokenizer.ggml.merges")
     }
-    var table = MergeTable(count: lines.count)
-    for (rank, line) in lines.enumerated() {
-      var line = line
-      line.withUTF8 { line in
-        // The first piece is never empty, and may be a space itself.
-        guard let space = line.dropFirst().firstIndex(of: 0x20) else { return }
-        let (left, right) = (Bytes(rebasing: line[..<space]), Bytes(rebasing: line[(space + 1)...]))
-        var joined = Array(left)
-        joined.append(contentsOf: right)
-        // Merges to or from pieces that do not exist cannot end in a token.
-        guard let leftID = vocabulary.id(of: left), let rightID = vocabulary.id(of: right),
-          let id = joined.withUnsafeBufferPointer(vocabulary.id(of:))
-        else { return }
-        table.add(left: leftID, right: rightID, rank: rank, id: id, keepsFirst: true)
-      }
+    var table = MergeTable(count: count)
+    var joined: [UInt8] = []
+    lines.visitTexts { rank, line in
+      // The first piece is never empty, and may be a space itself.
+      guard let space = line.dropFirst().firstIndex(of: 0x20) else { return }
+      let (left, right) = (Bytes(rebasing: line[..<space]), Bytes(rebasing: line[(space + 1)...]))
+      // Merges to or from pieces that do not exist cannot end in a token.
+      guard let leftID = vocabulary.id(of: left), let rightID = vocabulary.id(of: right) else { return }
+      joined.removeAll(keepingCapacity: true)
+      joined.append(contentsOf: left)
+      joined.append(contentsOf: right)
+      guard let id = joined.withUnsafeBufferPointer(vocabulary.id(of:)) else { return }
+      table.add(left: leftID, right: rightID, rank: rank, id: id, keepsFirst: true)
     }
     var parts = Tokenizer.Parts(
       model: BPE(
@@ -186,7 +200,8 @@ struct GGUFVocabulary {
     return parts
   }
 
-  private func preset(_ vocabulary: Vocabulary) -> Preset? {
+  /// nil for one that is not known.
+  private var preset: Preset? {
     let digits = Pattern.known(#"\p{N}"#)
     let gpt2 = PreTokenizer.Divider.words(.gpt2)
     func llama3(digits: Int) -> PreTokenizer.Divider { .words(.llama3(digits: digits, longS: false)) }

@@ -11,7 +11,7 @@ struct MergeTable: Sendable {
 
   init(count: Int) {
     var size = 16
-    while size < count * 2 { size *= 2 }
+    while size * 2 < count * 3 { size *= 2 }  // at most two thirds full
     entries = Array(repeating: Entry(), count: size)
   }
 

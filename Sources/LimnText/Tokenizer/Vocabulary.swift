@@ -4,12 +4,22 @@
 /// loads without an object per entry. Pieces are equal if their bytes are: a vocabulary may hold "é" twice,
 /// composed and decomposed.
 struct Vocabulary: Sendable {
+  /// Where a piece lies in `bytes`; a count below 0 for ids without one.
+  private struct Extent {
+    var start: Int32 = 0
+    var count: Int32 = -1
+  }
+
+  /// An id at the place of its piece's hash, −1 where free. Most other pieces are told by the hash alone.
+  private struct Slot {
+    var id: Int32 = -1
+    var hash: UInt32 = 0
+  }
+
   private var bytes: [UInt8] = []
-  /// Where each id's piece is; empty for ids without one.
-  private var starts: [Int32] = []
-  private var counts: [Int32] = []
-  /// Ids at the places of their hashes, −1 where free; never more than half full.
-  private var table: [Int32]
+  private var extents: [Extent] = []
+  /// Never more than half full.
+  private var table: [Slot]
   private(set) var longest = 0
   /// How many ids have a piece.
   private(set) var count = 0
@@ -20,18 +30,18 @@ struct Vocabulary: Sendable {
   init(expected: Int = 0) {
     var size = 16
     while size < expected * 2 { size *= 2 }
-    table = Array(repeating: -1, count: size)
-    starts.reserveCapacity(expected)
-    counts.reserveCapacity(expected)
+    table = Array(repeating: Slot(), count: size)
+    extents.reserveCapacity(expected)
   }
 
   /// One more than the highest id.
-  var idCount: Int { starts.count }
+  var idCount: Int { extents.count }
 
   /// The piece of an id, nil for an id without one.
   func piece(_ id: Int) -> ArraySlice<UInt8>? {
-    guard id >= 0 && id < starts.count && counts[id] >= 0 else { return nil }
-    return bytes[Int(starts[id])..<Int(starts[id] + counts[id])]
+    guard extents.indices.contains(id), extents[id].count >= 0 else { return nil }
+    let start = Int(extents[id].start)
+    return bytes[start..<start + Int(extents[id].count)]
   }
 
   func id(of piece: String) -> Int? {
@@ -42,7 +52,7 @@ struct Vocabulary: Sendable {
   @inline(__always)
   func id(of piece: Bytes) -> Int? {
     guard piece.count <= longest else { return nil }
-    let id = table[place(of: piece)]
+    let id = table[place(of: piece, hash: Self.hash(piece))].id
     return id < 0 ? nil : Int(id)
   }
 
@@ -55,47 +65,72 @@ struct Vocabulary: Sendable {
   /// - Parameter isFound: false for pieces that only lead from id to text.
   mutating func set(_ piece: Bytes, id: Int, isFound: Bool = true) {
     precondition(id >= 0 && id < Self.idLimit && bytes.count + piece.count < Int(Int32.max))
-    if id >= starts.count {
-      let missing = id + 1 - starts.count
-      starts.append(contentsOf: repeatElement(0, count: missing))
-      counts.append(contentsOf: repeatElement(-1, count: missing))
+    if id >= extents.count {
+      extents.append(contentsOf: repeatElement(Extent(), count: id + 1 - extents.count))
     }
-    if counts[id] < 0 { count += 1 }
-    starts[id] = Int32(bytes.count)
-    counts[id] = Int32(piece.count)
+    if extents[id].count < 0 { count += 1 }
+    extents[id] = Extent(start: Int32(bytes.count), count: Int32(piece.count))
     bytes.append(contentsOf: piece)
     guard isFound else { return }
     longest = max(longest, piece.count)
     if count * 2 > table.count { grow() }
-    table[place(of: piece)] = Int32(id)
+    let hash = Self.hash(piece)
+    table[place(of: piece, hash: hash)] = Slot(id: Int32(id), hash: hash)
   }
 
   private mutating func grow() {
-    let ids = table.filter { $0 >= 0 }
-    table = Array(repeating: -1, count: table.count * 2)
-    for id in ids {
-      let free = bytes.withUnsafeBufferPointer { place(of: slice($0, Int(id))) }
-      table[free] = id
+    let slots = table.filter { $0.id >= 0 }
+    table = Array(repeating: Slot(), count: table.count * 2)
+    for slot in slots {
+      let free = bytes.withUnsafeBufferPointer {
+        place(of: self.piece(Int(slot.id), in: $0), hash: slot.hash)
+      }
+      table[free] = slot
     }
   }
 
-  private func slice(_ bytes: Bytes, _ id: Int) -> Bytes {
-    Bytes(rebasing: bytes[Int(starts[id])..<Int(starts[id] + counts[id])])
+  private func piece(_ id: Int, in bytes: Bytes) -> Bytes {
+    let start = Int(extents[id].start)
+    return Bytes(rebasing: bytes[start..<start + Int(extents[id].count)])
+  }
+
+  /// Eight bytes at a time, multiplied and folded; the last ones by themselves.
+  private static func hash(_ piece: Bytes) -> UInt32 {
+    let factor: UInt64 = 0x9E37_79B9_7F4A_7C15
+    let words = UnsafeRawBufferPointer(piece)
+    var hash = UInt64(piece.count) &* factor
+    var index = 0
+    while index + 8 <= piece.count {
+      hash = (hash ^ hash >> 32 ^ words.loadUnaligned(fromByteOffset: index, as: UInt64.self)) &* factor
+      index += 8
+    }
+    var rest: UInt64 = 0
+    while index < piece.count {
+      rest = rest << 8 | UInt64(piece[index])
+      index += 1
+    }
+    hash = (hash ^ hash >> 32 ^ rest) &* factor
+    return UInt32(truncatingIfNeeded: hash >> 32)
   }
 
   /// Where the table has this piece, or where it would go.
-  private func place(of piece: Bytes) -> Int {
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325  // FNV-1a
-    for byte in piece { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
+  private func place(of piece: Bytes, hash: UInt32) -> Int {
     let mask = table.count - 1
-    var place = Int(truncatingIfNeeded: hash ^ hash >> 32) & mask
+    var place = Int(hash) & mask
     return bytes.withUnsafeBufferPointer { bytes -> Int in
-      while table[place] >= 0 {
-        let candidate = slice(bytes, Int(table[place]))
-        if candidate.count == piece.count && candidate.elementsEqual(piece) { break }
+      while table[place].id >= 0 {
+        if table[place].hash == hash && isSame(self.piece(Int(table[place].id), in: bytes), piece) { break }
         place = (place + 1) & mask
       }
       return place
     }
+  }
+
+  /// Pieces are too short for a call.
+  @inline(__always)
+  private func isSame(_ a: Bytes, _ b: Bytes) -> Bool {
+    guard a.count == b.count else { return false }
+    for index in a.indices where a[index] != b[index] { return false }
+    return true
   }
 }
