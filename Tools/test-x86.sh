@@ -4,6 +4,10 @@
 # is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+if [ "$(uname -m)" != x86_64 ]; then
+  echo "limn: make test-x86 needs an x86 processor with AVX2; this one is $(uname -m)" >&2
+  exit 69
+fi
 if [ ! -e /usr/include/simde/x86/avx512.h ]; then
   echo "limn: installing libsimde-dev" >&2
   sudo=(); [ "$(id -u)" = 0 ] || sudo=(sudo)

@@ -11,7 +11,7 @@ enum GGUFTokenType: Int, Sendable {
 struct GGUFVocabulary {
   private let file: GGUF
   private let kind: Kind
-  /// Pieces that are empty in the file have a name of their own here, under which no text finds them.
+  /// Pieces that are empty in the file have the name here that llama.cpp gives them.
   private let vocabulary: Vocabulary
   private let emptyIDs: Set<Int>
   private var types: [GGUFTokenType]
