@@ -5,10 +5,10 @@
   #include <sys/auxv.h>
 #endif
 
+enum { KNOWN = 1, AVX2 = 2, AVX_VNNI = 4, AVX512 = 8, VNNI = 16, BF16 = 32 };
+
 #if defined(__x86_64__)
   #include <cpuid.h>
-
-enum { KNOWN = 1, AVX2 = 2, AVX_VNNI = 4, AVX512 = 8, VNNI = 16, BF16 = 32 };
 
 /// The register-state bits that the operating system saves and restores.
 static uint64_t saved_state(void) {
@@ -36,6 +36,9 @@ static int detect(void) {
   return found | AVX512 | (c7 >> 11 & 1 ? VNNI : 0) | (a71 >> 5 & 1 ? BF16 : 0);
 #endif
 }
+#else
+static int detect(void) { return 0; }
+#endif
 
 /// Asked of the processor once: in a virtual machine each question is an interruption.
 static int has(int feature) {
@@ -44,7 +47,6 @@ static int has(int feature) {
   if (!found) known = found = detect() | KNOWN;
   return (found & feature) != 0;
 }
-#endif
 
 int limn_isa_supported(limn_isa isa) {
   switch (isa) {
@@ -59,29 +61,9 @@ int limn_isa_supported(limn_isa isa) {
   }
 }
 
-int limn_has_vnni(void) {
-#if defined(__x86_64__)
-  return has(VNNI);
-#else
-  return 0;
-#endif
-}
-
-int limn_has_avx_vnni(void) {
-#if defined(__x86_64__)
-  return has(AVX_VNNI);
-#else
-  return 0;
-#endif
-}
-
-int limn_has_bf16(void) {
-#if defined(__x86_64__)
-  return has(BF16);
-#else
-  return 0;
-#endif
-}
+int limn_has_vnni(void) { return has(VNNI); }
+int limn_has_avx_vnni(void) { return has(AVX_VNNI); }
+int limn_has_bf16(void) { return has(BF16); }
 
 int limn_has_dotprod(void) {
 #if defined(__aarch64__) && defined(__linux__)

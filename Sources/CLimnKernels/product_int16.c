@@ -133,59 +133,36 @@ LIMN_INSTANCES(
   unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
   (path, weight, row_bytes, rows, columns, panel))
 
-// MARK: AVX2: 16 rows in two registers, up to 6 tokens
+// MARK: AVX2 and AVX-VNNI: 16 rows in two registers, up to 6 tokens
 
-LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
-  const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
-  __m256i sum[2][LIMN_AVX2_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) sum[0][c] = sum[1][c] = _mm256_setzero_si256();
-  _Pragma("clang loop unroll(disable)") LIMN_ALIGNED_LOOP for (int k = 0; k < (columns + 1) / 2; k++) {
-    const __m256i *q = (const __m256i *)w->q[k];
-    const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
-      const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);
-      LIMN_UNROLL for (int v = 0; v < 2; v++)
-        sum[v][c] = _mm256_add_epi32(sum[v][c], _mm256_madd_epi16(_mm256_loadu_si256(q + v), xq));
-    }
+/// `add` makes a new sum of `sum`, the weights `q` and the activations `xq`.
+#define LIMN_MULTIPLY(name, target, add)                                                                           \
+  target LIMN_INLINE void tile_##name(                                                                             \
+    const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) { \
+    __m256i sums[2][LIMN_AVX2_TOKENS];                                                                             \
+    LIMN_UNROLL for (int c = 0; c < C; c++) sums[0][c] = sums[1][c] = _mm256_setzero_si256();                      \
+    _Pragma("clang loop unroll(disable)") LIMN_ALIGNED_LOOP for (int k = 0; k < (columns + 1) / 2; k++) {          \
+      const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);                                           \
+      LIMN_UNROLL for (int c = 0; c < C; c++) {                                                                    \
+        const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);                                                   \
+        LIMN_UNROLL for (int v = 0; v < 2; v++) {                                                                  \
+          const __m256i sum = sums[v][c], q = _mm256_loadu_si256((const __m256i *)w->q[k] + v);                    \
+          sums[v][c] = add;                                                                                        \
+        }                                                                                                          \
+      }                                                                                                            \
+    }                                                                                                              \
+    limn_add_scaled_avx2(sums, w->d, &((const limn_x_16 *)x)->d, x_stride, acc, acc_stride, C);                    \
+  }                                                                                                                \
+  target static void multiply_##name(                                                                              \
+    const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {   \
+    const char *xt = x;                                                                                            \
+    LIMN_TILES(6, tile_##name, columns)                                                                            \
+    LIMN_TILES(4, tile_##name, columns)                                                                            \
+    LIMN_TILES(2, tile_##name, columns)                                                                            \
+    LIMN_TILES(1, tile_##name, columns)                                                                            \
   }
-  limn_add_scaled_avx2(sum, w->d, &((const limn_x_16 *)x)->d, x_stride, acc, acc_stride, C);
-}
-
-LIMN_TARGET_AVX2 static void multiply_avx2(
-  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
-  const char *xt = x;
-  LIMN_TILES(6, tile_avx2, columns)
-  LIMN_TILES(4, tile_avx2, columns)
-  LIMN_TILES(2, tile_avx2, columns)
-  LIMN_TILES(1, tile_avx2, columns)
-}
-
-// MARK: AVX-VNNI: the same, with products and sums in one instruction
-
-LIMN_TARGET_AVX_VNNI LIMN_INLINE void tile_avx_vnni(
-  const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
-  __m256i sum[2][LIMN_AVX2_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) sum[0][c] = sum[1][c] = _mm256_setzero_si256();
-  _Pragma("clang loop unroll(disable)") for (int k = 0; k < (columns + 1) / 2; k++) {
-    const __m256i *q = (const __m256i *)w->q[k];
-    const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
-      const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);
-      LIMN_UNROLL for (int v = 0; v < 2; v++)
-        sum[v][c] = _mm256_dpwssd_avx_epi32(sum[v][c], _mm256_loadu_si256(q + v), xq);
-    }
-  }
-  limn_add_scaled_avx2(sum, w->d, &((const limn_x_16 *)x)->d, x_stride, acc, acc_stride, C);
-}
-
-LIMN_TARGET_AVX_VNNI static void multiply_avx_vnni(
-  const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
-  const char *xt = x;
-  LIMN_TILES(6, tile_avx_vnni, columns)
-  LIMN_TILES(4, tile_avx_vnni, columns)
-  LIMN_TILES(2, tile_avx_vnni, columns)
-  LIMN_TILES(1, tile_avx_vnni, columns)
-}
+LIMN_MULTIPLY(avx2, LIMN_TARGET_AVX2, _mm256_add_epi32(sum, _mm256_madd_epi16(q, xq)))
+LIMN_MULTIPLY(avx_vnni, LIMN_TARGET_AVX_VNNI, _mm256_dpwssd_avx_epi32(sum, q, xq))
 
 // MARK: AVX-512 VNNI: 16 rows in a register, up to 12 tokens
 
