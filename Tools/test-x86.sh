@@ -17,7 +17,7 @@ fi
 
 clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
 kernels=Sources/CLimnKernels instructions=Tests/CLimnKernelsTests/emulated/immintrin.h
-for level in 1 2 3; do
+for level in ${LEVELS:-1 2 3 4}; do
   out=.build/x86-$level objects=()
   mkdir -p "$out"
   for file in "$kernels"/*.c Tests/CLimnKernelsTests/driver.c; do
@@ -28,6 +28,6 @@ for level in 1 2 3; do
       -I"$(dirname "$instructions")" -I"$kernels/include" -DLIMN_EMULATED=$level -c "$file" -o "$object"
   done
   "$clang" "${objects[@]}" -lm -o "$out/driver"
-  echo "AVX2 and AVX-512$([ $level -lt 2 ] || echo ', VNNI')$([ $level -lt 3 ] || echo ', BF16'):"
+  echo "AVX2 and AVX-512$([ $level -lt 2 ] || echo ', VNNI')$([ $level -lt 3 ] || echo ', BF16')$([ $level -lt 4 ] || echo ', AMX'):"
   "$out/driver" all
 done

@@ -22,8 +22,8 @@ typedef struct {
   char *keys, *values;      // as limn_unpack_tile says
   char *q;                  // [rows] q_bytes apart, an odd number of cache lines most of the time
   size_t q_bytes;
-  float (*s)[TILE];         // [LIMN_TILE_TOKENS][TILE]
-  char *p;                  // [LIMN_TILE_TOKENS][TILE]
+  float (*s)[TILE];         // [tile_tokens][TILE]
+  char *p;                  // [tile_tokens][TILE]
   float *y;                 // [width / 16][rows][16]
   float *m, *l;             // [rows]
 } parts;
@@ -39,14 +39,14 @@ static void *part(char *scratch, size_t *used, ptrdiff_t bytes) {
 static size_t lay_out(const limn_attention_job *j, char *scratch, parts *p) {
   const ptrdiff_t rows = j->block_tokens * (j->heads / j->kv_heads), width = limn_attention_width(j);
   const ptrdiff_t size = (ptrdiff_t)j->path->x_bytes / LIMN_BLOCK, padded_rows = (rows + 15) & ~(ptrdiff_t)15;
-  const ptrdiff_t number = sizeof(float);
+  const ptrdiff_t number = sizeof(float), tile_tokens = (j->path->tile_tokens + 15) & ~15;
   size_t used = 0;
   *p = (parts){.rows = rows, .width = width, .size = size, .q_bytes = (size_t)(width * size + 64)};
   p->keys = part(scratch, &used, TILE * width * size);
   p->values = part(scratch, &used, TILE * width * size);
-  p->q = part(scratch, &used, rows * (ptrdiff_t)p->q_bytes);
-  p->s = part(scratch, &used, LIMN_TILE_TOKENS * TILE * number);
-  p->p = part(scratch, &used, LIMN_TILE_TOKENS * TILE * size);
+  p->q = part(scratch, &used, padded_rows * (ptrdiff_t)p->q_bytes);
+  p->s = part(scratch, &used, tile_tokens * TILE * number);
+  p->p = part(scratch, &used, tile_tokens * TILE * size);
   p->y = part(scratch, &used, rows * width * number);
   p->m = part(scratch, &used, padded_rows * number);
   p->l = part(scratch, &used, padded_rows * number);
@@ -67,6 +67,7 @@ LIMN_INLINE void attend(
   const ptrdiff_t first_position = j->first_position + first_token;
   const size_t key_panel = (size_t)(p->width * LIMN_PANEL_ROWS * p->size), strip_bytes = (size_t)(TILE * 16 * p->size);
   limn_multiply *multiply = j->path->multiply;
+  const int most = j->path->tile_tokens;
   for (ptrdiff_t r = 0; r < rows; r++) {
     const ptrdiff_t head = kv_head * group + r % group;
     const float *q = j->q + ((first_token + r / group) * j->heads + head) * j->head_size;
@@ -80,8 +81,8 @@ LIMN_INLINE void attend(
   const ptrdiff_t first_seen = j->causal && j->window ? first_position - j->window + 1 : 0;
   for (ptrdiff_t start = first_seen > 0 ? first_seen / TILE * TILE : 0; start < end; start += TILE) {
     j->unpack(j, kv_head, start, end - start < TILE ? end - start : TILE, p->keys, p->values);
-    for (ptrdiff_t row = 0; row < rows; row += LIMN_TILE_TOKENS) {
-      const int n = rows - row < LIMN_TILE_TOKENS ? (int)(rows - row) : LIMN_TILE_TOKENS;
+    for (ptrdiff_t row = 0; row < rows; row += most) {
+      const int n = rows - row < most ? (int)(rows - row) : most;
       // Rows that see nothing of the tile: those before it, and those whose window is past it.
       const ptrdiff_t first = first_position + row / group, last = first_position + (row + n - 1) / group;
       if (j->causal && (last < start || (j->window && first - j->window + 1 >= start + TILE))) continue;
@@ -128,12 +129,14 @@ LIMN_INLINE void attention_with(
   const ptrdiff_t blocks = (j->tokens + j->block_tokens - 1) / j->block_tokens;
   parts p;
   lay_out(j, scratch, &p);
+  if (j->path->multiply_two) limn_amx_begin();
   for (ptrdiff_t item = begin; item < end; item++) {
     // The last blocks see the most positions and go first, so that threads finish together.
     const ptrdiff_t first_token = (blocks - 1 - item / j->kv_heads) * j->block_tokens;
     const ptrdiff_t left = j->tokens - first_token;
     attend(j, &p, item % j->kv_heads, first_token, left < j->block_tokens ? left : j->block_tokens, soften);
   }
+  if (j->path->multiply_two) limn_amx_end();
 }
 static void attention_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   attention_with(job, begin, end, scratch, limn_soften_scalar);

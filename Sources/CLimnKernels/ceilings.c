@@ -1,4 +1,5 @@
 // What this machine can do at most: how fast it reads memory and multiplies, to set measured speeds against.
+#include "amx.h"
 #include "kernels.h"
 #include "simd.h"
 #if defined(__x86_64__)
@@ -10,7 +11,7 @@
   #define IN_REGISTER "+v"
 #endif
 
-enum { STEPS = 4096, CHAINS = 12 };
+enum { STEPS = 4096, CHAINS = 12, TILE_STEPS = 512 };
 
 // MARK: Reading: an item is LIMN_READ_ITEM bytes
 
@@ -26,7 +27,7 @@ LIMN_INLINE void read_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void
   for (ptrdiff_t at = begin * LIMN_READ_ITEM; at < end * LIMN_READ_ITEM; at += 256) {
     const char *p = (const char *)job + at;
     LIMN_UNROLL for (int i = 0; i < 4; i++) sum[i] += v_load_bytes(p + i * 64);
-    __builtin_prefetch(p + 4096);
+    LIMN_UNROLL for (int i = 0; i < 4; i++) __builtin_prefetch(p + 4096 + i * 64);
   }
   v_store_bytes(scratch, sum[0] + sum[1] + sum[2] + sum[3]);
 }
@@ -77,6 +78,24 @@ LIMN_CHAINS(multiply_int16_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi
 LIMN_CHAINS(multiply_int8_avx_vnni, LIMN_TARGET_AVX_VNNI, __m256i, "+x", _mm256_dpbusd_avx_epi32(sum, same, same))
 // What the products of 4-bit weights do: sums of 16 bits.
 LIMN_CHAINS(multiply_int8_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi16(sum, _mm256_maddubs_epi16(same, same)))
+/// Four sums of tiles take turns.
+  #define LIMN_TILE_CHAINS(name, product)                                                        \
+    LIMN_TARGET_AMX static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
+      (void)job, (void)scratch;                                                                  \
+      limn_amx_begin();                                                                          \
+      limn_amx_zero();                                                                           \
+      _tile_zero(4);                                                                             \
+      _tile_zero(6);                                                                             \
+      for (ptrdiff_t step = 0; step < (end - begin) * TILE_STEPS; step++) {                      \
+        product(0, 4, 6);                                                                        \
+        product(1, 4, 6);                                                                        \
+        product(2, 4, 6);                                                                        \
+        product(3, 4, 6);                                                                        \
+      }                                                                                          \
+      limn_amx_end();                                                                            \
+    }
+LIMN_TILE_CHAINS(multiply_bf16_amx, _tile_dpbf16ps)
+LIMN_TILE_CHAINS(multiply_int8_amx, _tile_dpbusd)
 #endif
 
 void limn_install_ceilings(limn_kernels *kernels) {
@@ -99,6 +118,12 @@ void limn_install_ceilings(limn_kernels *kernels) {
   } else if (isa == LIMN_AVX512 || isa == LIMN_AVX2) {
     kernels->multiply_8 = isa == LIMN_AVX2 && limn_has_avx_vnni() ? multiply_int8_avx_vnni : multiply_int8_avx2;
     kernels->operations_8 = two * 32;
+  }
+  if (isa == LIMN_AVX512 && limn_has_amx()) {
+    kernels->multiply_16 = multiply_bf16_amx;
+    kernels->operations_16 = 2.0 * TILE_STEPS * 4 * 16 * 16 * 32;
+    kernels->multiply_8 = multiply_int8_amx;
+    kernels->operations_8 = 2 * kernels->operations_16;
   }
 #endif
 }

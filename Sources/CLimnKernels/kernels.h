@@ -6,7 +6,14 @@
 int limn_has_avx_vnni(void);  // in the registers of AVX2
 int limn_has_vnni(void);
 int limn_has_bf16(void);
+int limn_has_amx(void);
 int limn_has_dotprod(void);
+
+/// Whether the system lets this process have AMX's registers.
+int limn_amx_allowed(void);
+/// Before a thread's first product of a path with `multiply_two`, and behind its last: a core with tiles in use rests less deeply.
+void limn_amx_begin(void);
+void limn_amx_end(void);
 
 void limn_install_linear(limn_kernels *kernels);
 void limn_install_norm(limn_kernels *kernels);
@@ -55,6 +62,13 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
 #define LIMN_TILES(C, tile, ...)                                              \
   for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
     tile(panel, xt, x_stride, acc, acc_stride __VA_OPT__(, ) __VA_ARGS__, C);
+
+/// A path's products become AMX's.
+static inline void limn_take_amx(limn_path *path, limn_multiply *multiply, limn_multiply_two *multiply_two) {
+  path->multiply = multiply;
+  path->multiply_two = multiply_two;
+  path->tile_tokens = path->pass_tokens = LIMN_MOST_TOKENS;
+}
 
 // MARK: float32: panels [column][row]
 

@@ -25,16 +25,20 @@ static void gather(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratc
       (const char *)j->table + (size_t)j->ids[i] * j->row_bytes, j->y + i * j->columns, (int)j->columns);
 }
 
-typedef struct {
-  float sums[LIMN_TILE_TOKENS][LIMN_PANEL_ROWS];
-} tile_sums;
-
 /// Rows are taken 64 columns at a time then.
 static int takes_one(const limn_linear_job *j) {
   return j->tokens == 1 && j->path->multiply_one && j->columns % 64 == 0;
 }
 
-static ptrdiff_t tiles_of(const limn_linear_job *j) { return (j->tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS; }
+static ptrdiff_t tiles_of(const limn_linear_job *j) {
+  return (j->tokens + j->path->tile_tokens - 1) / j->path->tile_tokens;
+}
+
+/// Sums of a tile of tokens and the rows of a panel.
+static size_t tile_sums(const limn_linear_job *j) { return (size_t)j->path->tile_tokens * LIMN_PANEL_ROWS; }
+
+/// How many tiles' sums wait for the next part of the columns.
+static size_t kept_tiles(const limn_linear_job *j) { return j->column_parts > 1 ? (size_t)tiles_of(j) : 1; }
 
 /// Blocks of the longest part of the columns.
 static size_t part_blocks(const limn_linear_job *j) {
@@ -47,8 +51,8 @@ size_t limn_linear_scratch(const limn_linear_job *job) {
   if (takes_one(job))
     return ((blocks + 15) & ~(size_t)15) * LIMN_ONE_SCRATCH + (size_t)job->panels * LIMN_PANEL_ROWS * sizeof(float);
   if (tiles_of(job) == 1) return job->path->panel_bytes;
-  const size_t sums = job->column_parts > 1 ? (size_t)(tiles_of(job) * job->panels) * sizeof(tile_sums) : 0;
-  return sums + part_blocks(job) * (size_t)job->panels * job->path->panel_bytes;
+  return (size_t)job->panels
+    * (kept_tiles(job) * tile_sums(job) * sizeof(float) + part_blocks(job) * job->path->panel_bytes);
 }
 
 static int columns_of_block(const limn_linear_job *j, ptrdiff_t block) {
@@ -96,26 +100,45 @@ LIMN_INLINE void finish(
   }
 }
 
+/// Which of the unpacked panels of an item has row panel `p` of `rows` and block `b` of `blocks`.
+static ptrdiff_t place(const limn_linear_job *j, ptrdiff_t p, ptrdiff_t rows, ptrdiff_t b, ptrdiff_t blocks) {
+  return j->path->multiply_two ? b * rows + p : p * blocks + b;
+}
+
 /// One tile of tokens, all panels of an item, and the blocks of one part of the columns, which are unpacked. `sums`, a tile
-/// for each panel, carries what the parts before it came to; NULL where there is one part only.
+/// for each panel, carries what the parts before it came to.
+///
+/// A panel meets all its blocks before the next one does. AMX goes the other way: its products are so fast that it waits for
+/// everything that is not in the nearest cache, where a block's activations and the sums are then.
 LIMN_INLINE void multiply_tile(
   const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, ptrdiff_t first_block,
-  ptrdiff_t last_block, const char *panel, tile_sums *sums) {
+  ptrdiff_t last_block, const char *panels, float *sums) {
   const limn_path *path = j->path;
+  const ptrdiff_t blocks = last_block - first_block, rows = (last_row - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
   const int is_last = last_block * LIMN_BLOCK >= j->columns;
-  const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride;
-  for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS) {
-    _Alignas(64) tile_sums own;
-    tile_sums *tile = sums ? sums++ : &own;
-    if (first_block == 0) memset(tile, 0, sizeof *tile);
-    // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
-    if (is_last)
-      for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
-    for (ptrdiff_t b = first_block; b < last_block; b++, panel += path->panel_bytes)
-      path->multiply(
-        panel, x + (size_t)b * path->x_bytes, j->prepared_stride, tokens, tile->sums[0], LIMN_PANEL_ROWS,
-        columns_of_block(j, b));
-    if (is_last) finish(j, row, rows_of_panel(j, row), token, tokens, tile->sums[0], LIMN_PANEL_ROWS);
+  const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride + (size_t)first_block * path->x_bytes;
+  if (first_block == 0) memset(sums, 0, (size_t)rows * tile_sums(j) * sizeof *sums);
+  const ptrdiff_t outer = path->multiply_two ? blocks : rows, inner = path->multiply_two ? rows : blocks;
+  for (ptrdiff_t o = 0; o < outer; o++) {
+    for (ptrdiff_t i = 0, taken; i < inner; i += taken, panels += taken * (ptrdiff_t)path->panel_bytes) {
+      const ptrdiff_t p = path->multiply_two ? i : o, b = path->multiply_two ? o : i;
+      const ptrdiff_t row = first_row + p * LIMN_PANEL_ROWS, last = first_block + b;
+      const char *xb = x + (size_t)b * path->x_bytes;
+      float *tile = sums + (size_t)p * tile_sums(j);
+      taken = path->multiply_two && i + 1 < inner ? 2 : 1;
+      // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
+      if (is_last && b == 0)
+        for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
+      if (taken == 2)
+        path->multiply_two(
+          panels, xb, j->prepared_stride, tokens, tile, LIMN_PANEL_ROWS, tile_sums(j), columns_of_block(j, last));
+      else
+        path->multiply(panels, xb, j->prepared_stride, tokens, tile, LIMN_PANEL_ROWS, columns_of_block(j, last));
+      for (ptrdiff_t q = 0; is_last && b == blocks - 1 && q < taken; q++)
+        finish(
+          j, row + q * LIMN_PANEL_ROWS, rows_of_panel(j, row + q * LIMN_PANEL_ROWS), token, tokens,
+          tile + (size_t)q * tile_sums(j), LIMN_PANEL_ROWS);
+    }
   }
 }
 
@@ -126,7 +149,8 @@ LIMN_INLINE void multiply_only_tile(const limn_linear_job *j, ptrdiff_t first_ro
   const int tokens = (int)j->tokens, pass = path->pass_tokens;
   const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK, pieces = 1 + (tokens + pass - 1) / pass;
   for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS) {
-    _Alignas(64) tile_sums tile = {0};
+    _Alignas(64) float tile[LIMN_MOST_TOKENS * LIMN_PANEL_ROWS];
+    memset(tile, 0, (size_t)tokens * LIMN_PANEL_ROWS * sizeof *tile);
     const ptrdiff_t next = row + LIMN_PANEL_ROWS;
     for (ptrdiff_t b = 0, piece = 0; b < blocks; b++) {
       const char *x = (const char *)j->prepared + (size_t)b * path->x_bytes;
@@ -136,10 +160,10 @@ LIMN_INLINE void multiply_only_tile(const limn_linear_job *j, ptrdiff_t first_ro
         if (next < last_row) prefetch(j, next, piece++, blocks * pieces);
         path->multiply(
           panel, x + (size_t)t * j->prepared_stride, j->prepared_stride, tokens - t < pass ? tokens - t : pass,
-          tile.sums[t], LIMN_PANEL_ROWS, columns_of_block(j, b));
+          tile + t * LIMN_PANEL_ROWS, LIMN_PANEL_ROWS, columns_of_block(j, b));
       }
     }
-    finish(j, row, rows_of_panel(j, row), 0, tokens, tile.sums[0], LIMN_PANEL_ROWS);
+    finish(j, row, rows_of_panel(j, row), 0, tokens, tile, LIMN_PANEL_ROWS);
   }
 }
 
@@ -147,6 +171,7 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
   const limn_linear_job *j = job;
   const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const ptrdiff_t tiles = tiles_of(j);
+  if (j->path->multiply_two) limn_amx_begin();
   for (ptrdiff_t item = begin; item < end; item++) {
     const ptrdiff_t part = item % j->token_parts, first_tile = part * tiles / j->token_parts;
     const ptrdiff_t last_tile = (part + 1) * tiles / j->token_parts;
@@ -167,21 +192,26 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
       if (first_tile < last_tile) multiply_only_tile(j, first_row, last_row, scratch);
       continue;
     }
-    tile_sums *sums = j->column_parts > 1 ? scratch : NULL;
-    char *const panels = (char *)scratch + (sums ? (size_t)(tiles * j->panels) * sizeof(tile_sums) : 0);
+    float *const sums = scratch;
+    char *const panels = (char *)(sums + kept_tiles(j) * (size_t)j->panels * tile_sums(j));
+    const ptrdiff_t rows = (last_row - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
     for (ptrdiff_t c = 0; c < j->column_parts; c++) {
       const ptrdiff_t first_block = c * blocks / j->column_parts, last_block = (c + 1) * blocks / j->column_parts;
-      char *panel = panels;
-      for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS)
-        for (ptrdiff_t b = first_block; b < last_block; b++, panel += j->path->panel_bytes) unpack(j, row, b, panel);
+      for (ptrdiff_t p = 0; p < rows; p++)
+        for (ptrdiff_t b = 0; b < last_block - first_block; b++)
+          unpack(
+            j, first_row + p * LIMN_PANEL_ROWS, first_block + b,
+            panels + (size_t)place(j, p, rows, b, last_block - first_block) * j->path->panel_bytes);
       for (ptrdiff_t tile = first_tile; tile < last_tile; tile++) {
-        const ptrdiff_t token = tile * LIMN_TILE_TOKENS, left = j->tokens - token;
-        const int tokens = left < LIMN_TILE_TOKENS ? (int)left : LIMN_TILE_TOKENS;
+        const ptrdiff_t token = tile * j->path->tile_tokens, left = j->tokens - token;
+        const int tokens = left < j->path->tile_tokens ? (int)left : j->path->tile_tokens;
         multiply_tile(
-          j, first_row, last_row, token, tokens, first_block, last_block, panels, sums ? sums + tile * j->panels : NULL);
+          j, first_row, last_row, token, tokens, first_block, last_block, panels,
+          sums + (kept_tiles(j) > 1 ? (size_t)(tile * j->panels) * tile_sums(j) : 0));
       }
     }
   }
+  if (j->path->multiply_two) limn_amx_end();
 }
 
 static void linear_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {

@@ -4,6 +4,7 @@
   #include <sched.h>
 #endif
 #include "limn_kernels.h"
+#include <unistd.h>
 
 int limn_allowed_processors(uint8_t *allowed, size_t count) {
   int found = 0;
@@ -18,4 +19,13 @@ int limn_allowed_processors(uint8_t *allowed, size_t count) {
   CPU_FREE(set);
 #endif
   return found;
+}
+
+size_t limn_last_cache_bytes(void) {
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  const long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return bytes > 0 ? (size_t)bytes : 0;
+#else
+  return 0;
+#endif
 }

@@ -8,7 +8,7 @@
 #if defined(__x86_64__)
   #include <immintrin.h>
 
-enum { LIMN_FETCH_AHEAD = 2048 };  // bytes between what is computed and what is fetched
+enum { LIMN_FETCH_AHEAD = 4096 };  // bytes between what is computed and what is fetched
 
 /// The lanes of each of 16 vectors, added up.
 LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_lanes(const __m512i v[16]) {

@@ -63,7 +63,7 @@ package final class CPU: Backend, @unchecked Sendable {
     let stride = ((blocks * path.pointee.x_bytes + 63) / 64 | 1) * 64
     withExtendedLifetime(weight.memory) {
       pool.exclusively {
-        reserve(x.rows * stride)
+        reserve(((x.rows + 15) & ~15) * stride)
         var prepare = limn_prepare_job(
           path: path, x: x.pointer, columns: x.width, prepared: workspace.baseAddress,
           prepared_stride: stride)
@@ -83,15 +83,18 @@ package final class CPU: Backend, @unchecked Sendable {
   /// into; returns the number of items.
   private func divide(_ job: inout limn_linear_job, blocks: Int) -> Int {
     let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
-    let tiles = (job.tokens + LIMN_TILE_TOKENS - 1) / LIMN_TILE_TOKENS
+    let tileTokens = Int(job.path.pointee.tile_tokens)
+    let tiles = (job.tokens + tileTokens - 1) / tileTokens
     // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less often; of
     // long quantised rows one part after another, so that these are many panels, too. Of one tile: all the same,
     // only that the next panel is fetched ahead within an item. Of one token: a run of memory that takes some
     // microseconds, so that threads finish together.
     let run = job.tokens == 1 ? max(1, (128 << 10) / (Int(LIMN_PANEL_ROWS) * job.row_bytes)) : 64
-    // (With AVX-512, where caches are twice as large, parts are not measured yet; of F16 they are slower.)
+    // (With AVX-512, where caches are twice as large, parts are not measured yet; of F16 they are slower. Processors
+    // with AMX have second-level caches of 2 MB.)
     let inParts = kernels.isa != LIMN_AVX512 && job.path.pointee.weight_bytes < 2 * Int(LIMN_BLOCK)
-    let (partBlocks, cache) = inParts ? (4, 256 << 10) : (blocks, 384 << 10)
+    let whole = job.path.pointee.multiply_two == nil ? 384 << 10 : 768 << 10
+    let (partBlocks, cache) = inParts ? (4, 256 << 10) : (blocks, whole)
     if tiles > 1 { job.column_parts = (blocks + partBlocks - 1) / partBlocks }
     let cached = tiles == 1 ? run : max(1, cache / (min(blocks, partBlocks) * job.path.pointee.panel_bytes))
     let enough = 4 * pool.threads
@@ -237,7 +240,7 @@ package final class CPU: Backend, @unchecked Sendable {
     }
     // As many query rows as fit the second-level cache share the unpacking of keys and values, as long as
     // there are items enough to occupy all threads.
-    let tile = Int(LIMN_TILE_TOKENS)
+    let tile = Int(job.path.pointee.tile_tokens)
     let most = max(1, 192 / (job.heads / job.kv_heads))
     let wanted = (4 * threads + job.kv_heads - 1) / job.kv_heads
     let blocks = max((q.rows + most - 1) / most, min(wanted, (q.rows + tile - 1) / tile))

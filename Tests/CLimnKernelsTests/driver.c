@@ -104,7 +104,7 @@ static float *linear(
   const size_t blocks = (size_t)(columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const ptrdiff_t panels = (rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS, group = 1 + (ptrdiff_t)(next() % 3);
   limn_prepare_job prepare = {
-    .path = path, .x = x, .columns = columns, .prepared = memory((size_t)tokens * blocks * path->x_bytes),
+    .path = path, .x = x, .columns = columns, .prepared = memory((size_t)(tokens + 15 & ~15) * blocks * path->x_bytes),
     .prepared_stride = blocks * path->x_bytes};
   run(kernels->prepare, &prepare, tokens, 0);
   limn_linear_job job = {
@@ -159,7 +159,7 @@ static void test_linear(
 }
 
 static void test_weights(const limn_kernels *scalar, const limn_kernels *vector, int thorough) {
-  static const ptrdiff_t rows[] = {1, 16, 37, 5, 48}, tokens[] = {1, 13, 3, 12, 25, 6, 2};
+  static const ptrdiff_t rows[] = {1, 16, 37, 5, 48}, tokens[] = {1, 13, 3, 12, 70, 6, 2};
   for (limn_type type = 0; type < LIMN_TYPES; type++)
     for (limn_arithmetic arithmetic = 0; arithmetic < LIMN_ARITHMETICS; arithmetic++)
       for (int kind = 0; kind < KINDS; kind++)

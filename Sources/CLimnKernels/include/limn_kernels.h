@@ -63,7 +63,8 @@ typedef void limn_kernel(const void *job, ptrdiff_t begin, ptrdiff_t end, void *
 enum {
   LIMN_PANEL_ROWS = 16,   // weight rows that are unpacked side by side
   LIMN_BLOCK = 256,       // columns that are multiplied between two visits to the float accumulators
-  LIMN_TILE_TOKENS = 12,  // tokens that a multiply call takes at most
+  LIMN_TILE_TOKENS = 12,  // tokens that a multiply call takes at most, but with AMX
+  LIMN_MOST_TOKENS = 32,  // and with AMX
   LIMN_ONE_SCRATCH = 1056,  // bytes per block of `multiply_one`: sums and scales of 16 rows, and what belongs to x
 };
 
@@ -73,15 +74,23 @@ int limn_isa_supported(limn_isa isa);
 const char *limn_isa_name(limn_isa isa);
 /// Marks the processors that this process may run on, and returns how many; 0 where the system does not tell.
 int limn_allowed_processors(uint8_t *allowed, size_t count);
+/// The size of the third-level cache; 0 where the system does not tell.
+size_t limn_last_cache_bytes(void);
 /// A hint to the core that this thread waits for another.
 void limn_pause(void);
 
 // MARK: Matrix products
 
-/// acc[t · acc_stride + r] += Σₖ x[t, k] · panel[r, k], over one block of columns, for `tokens` ≤ LIMN_TILE_TOKENS
-/// prepared tokens that are `x_stride` bytes apart. An output's bits depend on its row and its token only.
+/// acc[t · acc_stride + r] += Σₖ x[t, k] · panel[r, k], over one block of columns, for `tokens` ≤ `tile_tokens`
+/// prepared tokens that are `x_stride` bytes apart. An output's bits depend on its row and its token only. With AMX, whole
+/// 16 tokens are read, whatever those past the last are.
 typedef void limn_multiply(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns);
+
+/// The same for two panels; the second one's sums are `acc_step` floats behind the first one's.
+typedef void limn_multiply_two(
+  const void *panels, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, size_t acc_step,
+  int columns);
 
 /// How a weight format is multiplied with one arithmetic on one instruction set.
 typedef struct limn_path {
@@ -99,8 +108,10 @@ typedef struct limn_path {
   void (*unpack)(
     const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   limn_multiply *multiply;
-  /// How many tokens it takes through a panel at a time.
-  int pass_tokens;
+  /// How many tokens it takes at most, and through a panel at a time.
+  int tile_tokens, pass_tokens;
+  /// With AMX only: two panels that lie one after another.
+  limn_multiply_two *multiply_two;
   /// y[r] = Σₖ x[k] · weight[r, k] for one prepared token, any number of rows and a multiple of 64 columns, with the bits of `multiply`; NULL
   /// where that is the way for one token, too. `scratch` has LIMN_ONE_SCRATCH bytes for each block of columns.
   void (*multiply_one)(

@@ -97,3 +97,68 @@ EMULATED __m512 emulated_masked(__mmask16 mask, const void *from) {
 
 #undef _mm512_zextsi256_si512
 #define _mm512_zextsi256_si512(low) ((__m512i)__builtin_shufflevector((__m256i)(low), (__m256i){0}, 0, 1, 2, 3, 4, 5, 6, 7))
+
+// AMX, for one thread. Tiles are whole, as the kernels set them up; all files of a program have the same ones.
+__attribute__((weak)) struct {
+  int is_set_up;
+  char rows[8][16][64];
+} emulated_tiles;
+EMULATED void emulated_tile_check(void) {
+  if (!emulated_tiles.is_set_up) __builtin_trap();
+}
+EMULATED void emulated_tile_load(int tile, const char *from, size_t stride) {
+  emulated_tile_check();
+  for (int row = 0; row < 16; row++) memcpy(emulated_tiles.rows[tile][row], from + row * stride, 64);
+}
+EMULATED void emulated_tile_store(int tile, char *to, size_t stride) {
+  emulated_tile_check();
+  for (int row = 0; row < 16; row++) memcpy(to + row * stride, emulated_tiles.rows[tile][row], 64);
+}
+/// sums[m][n] += Σ a[m][4k + i] · b[k][4n + i], unsigned times signed.
+EMULATED void emulated_tile_dpbusd(int sums, int a, int b) {
+  emulated_tile_check();
+  for (int m = 0; m < 16; m++)
+    for (int n = 0; n < 16; n++) {
+      int32_t sum;
+      memcpy(&sum, emulated_tiles.rows[sums][m] + 4 * n, 4);
+      for (int k = 0; k < 64; k++)
+        sum += (uint8_t)emulated_tiles.rows[a][m][k] * (int8_t)emulated_tiles.rows[b][k / 4][4 * n + k % 4];
+      memcpy(emulated_tiles.rows[sums][m] + 4 * n, &sum, 4);
+    }
+}
+EMULATED float emulated_from_bfloat16(const char *at) {
+  uint16_t half;
+  memcpy(&half, at, 2);
+  const uint32_t bits = (uint32_t)half << 16;
+  float value;
+  memcpy(&value, &bits, 4);
+  return value;
+}
+/// The even and the odd columns are summed apart.
+EMULATED void emulated_tile_dpbf16ps(int sums, int a, int b) {
+  emulated_tile_check();
+  for (int m = 0; m < 16; m++)
+    for (int n = 0; n < 16; n++) {
+      float sum, parts[2] = {0, 0};
+      memcpy(&sum, emulated_tiles.rows[sums][m] + 4 * n, 4);
+      for (int k = 0; k < 32; k++)
+        parts[k % 2] += emulated_from_bfloat16(emulated_tiles.rows[a][m] + 2 * k)
+          * emulated_from_bfloat16(emulated_tiles.rows[b][k / 2] + 4 * n + k % 2 * 2);
+      sum += parts[0] + parts[1];
+      memcpy(emulated_tiles.rows[sums][m] + 4 * n, &sum, 4);
+    }
+}
+#undef _tile_loadconfig
+#undef _tile_release
+#undef _tile_zero
+#undef _tile_loadd
+#undef _tile_stored
+#undef _tile_dpbusd
+#undef _tile_dpbf16ps
+#define _tile_loadconfig(config) (void)(config), emulated_tiles.is_set_up = 1
+#define _tile_release() (emulated_tiles.is_set_up = 0)
+#define _tile_zero(tile) memset(emulated_tiles.rows[tile], 0, sizeof emulated_tiles.rows[tile])
+#define _tile_loadd(tile, from, stride) emulated_tile_load(tile, (const char *)(from), stride)
+#define _tile_stored(tile, to, stride) emulated_tile_store(tile, (char *)(to), stride)
+#define _tile_dpbusd(sums, a, b) emulated_tile_dpbusd(sums, a, b)
+#define _tile_dpbf16ps(sums, a, b) emulated_tile_dpbf16ps(sums, a, b)

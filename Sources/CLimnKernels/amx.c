@@ -1,0 +1,37 @@
+// Asking for AMX's registers, and setting them up.
+#define _GNU_SOURCE  // syscall
+#include "amx.h"
+
+#if defined(__x86_64__) && defined(__linux__) && !defined(LIMN_EMULATED)
+  #include <sys/syscall.h>
+  #include <unistd.h>
+
+/// Tiles are 8 KB for the system to save, so that a process has to ask for them, once and for all its threads.
+int limn_amx_allowed(void) {
+  enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };  // of arch_prctl
+  return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#else
+int limn_amx_allowed(void) { return 0; }
+#endif
+
+#if defined(__x86_64__)
+/// All eight tiles are whole: 16 rows of 64 bytes.
+LIMN_TARGET_AMX void limn_amx_begin(void) {
+  static const struct {
+    uint8_t palette, start_row, unused[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+  } whole = {
+    .palette = 1,
+    .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+    .rows = {16, 16, 16, 16, 16, 16, 16, 16},
+  };
+  _Static_assert(sizeof whole == 64, "what LDTILECFG reads");
+  _tile_loadconfig(&whole);
+}
+LIMN_TARGET_AMX void limn_amx_end(void) { _tile_release(); }
+#else
+void limn_amx_begin(void) {}
+void limn_amx_end(void) {}
+#endif
