@@ -129,14 +129,14 @@ LIMN_INLINE void attention_with(
   const ptrdiff_t blocks = (j->tokens + j->block_tokens - 1) / j->block_tokens;
   parts p;
   lay_out(j, scratch, &p);
-  if (j->path->multiply_two) limn_amx_begin();
+  if (j->path->uses_amx) limn_amx_begin();
   for (ptrdiff_t item = begin; item < end; item++) {
     // The last blocks see the most positions and go first, so that threads finish together.
     const ptrdiff_t first_token = (blocks - 1 - item / j->kv_heads) * j->block_tokens;
     const ptrdiff_t left = j->tokens - first_token;
     attend(j, &p, item % j->kv_heads, first_token, left < j->block_tokens ? left : j->block_tokens, soften);
   }
-  if (j->path->multiply_two) limn_amx_end();
+  if (j->path->uses_amx) limn_amx_end();
 }
 static void attention_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   attention_with(job, begin, end, scratch, limn_soften_scalar);

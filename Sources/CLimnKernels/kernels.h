@@ -11,7 +11,7 @@ int limn_has_dotprod(void);
 
 /// Whether the system lets this process have AMX's registers.
 int limn_amx_allowed(void);
-/// Before a thread's first product of a path with `multiply_two`, and behind its last: a core with tiles in use rests less deeply.
+/// Before a thread's first product of a path that `uses_amx`, and behind its last: a core with tiles in use rests less deeply.
 void limn_amx_begin(void);
 void limn_amx_end(void);
 
@@ -64,10 +64,10 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
     tile(panel, xt, x_stride, acc, acc_stride __VA_OPT__(, ) __VA_ARGS__, C);
 
 /// A path's products become AMX's.
-static inline void limn_take_amx(limn_path *path, limn_multiply *multiply, limn_multiply_two *multiply_two) {
+static inline void limn_take_amx(limn_path *path, limn_multiply *multiply) {
   path->multiply = multiply;
-  path->multiply_two = multiply_two;
   path->tile_tokens = path->pass_tokens = LIMN_MOST_TOKENS;
+  path->uses_amx = 1;
 }
 
 // MARK: float32: panels [column][row]

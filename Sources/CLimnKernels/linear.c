@@ -102,7 +102,7 @@ LIMN_INLINE void finish(
 
 /// Which of the unpacked panels of an item has row panel `p` of `rows` and block `b` of `blocks`.
 static ptrdiff_t place(const limn_linear_job *j, ptrdiff_t p, ptrdiff_t rows, ptrdiff_t b, ptrdiff_t blocks) {
-  return j->path->multiply_two ? b * rows + p : p * blocks + b;
+  return j->path->uses_amx ? b * rows + p : p * blocks + b;
 }
 
 /// One tile of tokens, all panels of an item, and the blocks of one part of the columns, which are unpacked. `sums`, a tile
@@ -118,26 +118,18 @@ LIMN_INLINE void multiply_tile(
   const int is_last = last_block * LIMN_BLOCK >= j->columns;
   const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride + (size_t)first_block * path->x_bytes;
   if (first_block == 0) memset(sums, 0, (size_t)rows * tile_sums(j) * sizeof *sums);
-  const ptrdiff_t outer = path->multiply_two ? blocks : rows, inner = path->multiply_two ? rows : blocks;
+  const ptrdiff_t outer = path->uses_amx ? blocks : rows, inner = path->uses_amx ? rows : blocks;
   for (ptrdiff_t o = 0; o < outer; o++) {
-    for (ptrdiff_t i = 0, taken; i < inner; i += taken, panels += taken * (ptrdiff_t)path->panel_bytes) {
-      const ptrdiff_t p = path->multiply_two ? i : o, b = path->multiply_two ? o : i;
-      const ptrdiff_t row = first_row + p * LIMN_PANEL_ROWS, last = first_block + b;
-      const char *xb = x + (size_t)b * path->x_bytes;
+    for (ptrdiff_t i = 0; i < inner; i++, panels += path->panel_bytes) {
+      const ptrdiff_t p = path->uses_amx ? i : o, b = path->uses_amx ? o : i, row = first_row + p * LIMN_PANEL_ROWS;
       float *tile = sums + (size_t)p * tile_sums(j);
-      taken = path->multiply_two && i + 1 < inner ? 2 : 1;
       // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
       if (is_last && b == 0)
         for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
-      if (taken == 2)
-        path->multiply_two(
-          panels, xb, j->prepared_stride, tokens, tile, LIMN_PANEL_ROWS, tile_sums(j), columns_of_block(j, last));
-      else
-        path->multiply(panels, xb, j->prepared_stride, tokens, tile, LIMN_PANEL_ROWS, columns_of_block(j, last));
-      for (ptrdiff_t q = 0; is_last && b == blocks - 1 && q < taken; q++)
-        finish(
-          j, row + q * LIMN_PANEL_ROWS, rows_of_panel(j, row + q * LIMN_PANEL_ROWS), token, tokens,
-          tile + (size_t)q * tile_sums(j), LIMN_PANEL_ROWS);
+      path->multiply(
+        panels, x + (size_t)b * path->x_bytes, j->prepared_stride, tokens, tile, LIMN_PANEL_ROWS,
+        columns_of_block(j, first_block + b));
+      if (is_last && b == blocks - 1) finish(j, row, rows_of_panel(j, row), token, tokens, tile, LIMN_PANEL_ROWS);
     }
   }
 }
@@ -171,7 +163,7 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
   const limn_linear_job *j = job;
   const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const ptrdiff_t tiles = tiles_of(j);
-  if (j->path->multiply_two) limn_amx_begin();
+  if (j->path->uses_amx) limn_amx_begin();
   for (ptrdiff_t item = begin; item < end; item++) {
     const ptrdiff_t part = item % j->token_parts, first_tile = part * tiles / j->token_parts;
     const ptrdiff_t last_tile = (part + 1) * tiles / j->token_parts;
@@ -211,7 +203,7 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
       }
     }
   }
-  if (j->path->multiply_two) limn_amx_end();
+  if (j->path->uses_amx) limn_amx_end();
 }
 
 static void linear_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {

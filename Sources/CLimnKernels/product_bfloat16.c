@@ -170,40 +170,27 @@ LIMN_TARGET_BF16 static void multiply_bf16(
   LIMN_TILES(1, tile, columns)
 }
 
-// MARK: AMX: one panel or two, up to 32 tokens
+// MARK: AMX: 16 rows, up to 32 tokens
 
-LIMN_TARGET_AMX LIMN_INLINE void multiply_columns(
-  const char *panel, const char *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, size_t acc_step,
-  const int panels, int columns) {
-  const size_t panel_bytes = sizeof(uint16_t) * LIMN_PANEL_ROWS * LIMN_BLOCK;
-  const int whole = columns & ~31;
-  if (whole > 0) {
-    _Alignas(64) float sums[LIMN_AMX_PANELS][LIMN_AMX_TOKENS][LIMN_PANEL_ROWS];
-    limn_amx_zero();
-    for (int k = 0; k < whole; k += 32)
-      LIMN_AMX_STEP(_tile_dpbf16ps, panel + k * 32, panel_bytes, panels, x + k * 2, x_stride, tokens);
-    limn_amx_store(sums, panels, tokens);
-    for (int p = 0; p < panels; p++)
-      for (int t = 0; t < tokens; t++) {
-        float *a = acc + p * acc_step + t * acc_stride;
-        _mm512_storeu_ps(a, _mm512_add_ps(_mm512_loadu_ps(a), _mm512_load_ps(sums[p][t])));
-      }
-  }
-  // What lies beside the last columns is no zeros.
-  for (int p = 0; p < panels && whole < columns; p++)
-    multiply_bf16(
-      panel + p * panel_bytes + whole * 32, x + whole * 2, x_stride, tokens, acc + p * acc_step, acc_stride,
-      columns - whole);
-}
-
+/// A block of columns is one chain.
 LIMN_TARGET_AMX static void multiply_amx(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
-  multiply_columns(panel, x, x_stride, tokens, acc, acc_stride, 0, 1, columns);
-}
-LIMN_TARGET_AMX static void multiply_two_amx(
-  const void *panels, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, size_t acc_step,
-  int columns) {
-  multiply_columns(panels, x, x_stride, tokens, acc, acc_stride, acc_step, 2, columns);
+  const int whole = columns & ~31;
+  if (whole > 0) {
+    _Alignas(64) float sums[LIMN_MOST_TOKENS][LIMN_PANEL_ROWS];
+    limn_amx_zero();
+    for (int k = 0; k < whole; k += 32)
+      LIMN_AMX_STEP(_tile_dpbf16ps, (const char *)panel + k * 32, (const char *)x + k * 2, x_stride, tokens);
+    limn_amx_store(sums, tokens);
+    for (int t = 0; t < tokens; t++) {
+      float *a = acc + t * acc_stride;
+      _mm512_storeu_ps(a, _mm512_add_ps(_mm512_loadu_ps(a), _mm512_load_ps(sums[t])));
+    }
+  }
+  // What lies beside the last columns may be anything.
+  if (whole < columns)
+    multiply_bf16(
+      (const char *)panel + whole * 32, (const char *)x + whole * 2, x_stride, tokens, acc, acc_stride, columns - whole);
 }
 #endif
 
@@ -219,7 +206,7 @@ int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type) {
     path->prepare = prepare_bf16;
     path->unpack = type == LIMN_F32 ? unpack_f32 : type == LIMN_F16 ? unpack_f16 : unpack_bf16;
     path->multiply = multiply_bf16;
-    if (limn_has_amx()) limn_take_amx(path, multiply_amx, multiply_two_amx);
+    if (limn_has_amx()) limn_take_amx(path, multiply_amx);
     return 1;
   }
 #endif

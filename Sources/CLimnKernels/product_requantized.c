@@ -157,38 +157,26 @@ LIMN_TARGET_VNNI static void multiply_vnni(
   LIMN_TILES(1, tile)
 }
 
-// MARK: AMX: one panel or two, up to 32 tokens
+// MARK: AMX: 16 rows, up to 32 tokens
 
 /// The bits of `tile`: the same integers, the same floats.
-LIMN_TARGET_AMX LIMN_INLINE void multiply_panels(
-  const limn_panel_r *w, const char *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, size_t acc_step,
-  const int panels) {
-  _Alignas(64) int32_t sums[LIMN_AMX_PANELS][LIMN_AMX_TOKENS][LIMN_PANEL_ROWS];
-  limn_amx_zero();
-  LIMN_UNROLL for (int k = 0; k < LIMN_BLOCK; k += 64)
-    LIMN_AMX_STEP(_tile_dpbusd, (const char *)w->q[k / 4], sizeof *w, panels, x + k, x_stride, tokens);
-  limn_amx_store(sums, panels, tokens);
-  for (int p = 0; p < panels; p++) {
-    const __m512 d = _mm512_loadu_ps(w[p].d);
-    const __m512i bias = _mm512_loadu_si512(w[p].bias);
-    for (int t = 0; t < tokens; t++) {
-      const limn_x_r *xt = (const limn_x_r *)(x + t * x_stride);
-      const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_load_si512(sums[p][t]), bias));
-      float *a = acc + p * acc_step + t * acc_stride;
-      _mm512_storeu_ps(a, _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(xt->d)), sum, _mm512_loadu_ps(a)));
-    }
-  }
-}
 LIMN_TARGET_AMX static void multiply_amx(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   (void)columns;
-  multiply_panels(panel, x, x_stride, tokens, acc, acc_stride, 0, 1);
-}
-LIMN_TARGET_AMX static void multiply_two_amx(
-  const void *panels, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, size_t acc_step,
-  int columns) {
-  (void)columns;
-  multiply_panels(panels, x, x_stride, tokens, acc, acc_stride, acc_step, 2);
+  const limn_panel_r *w = panel;
+  _Alignas(64) int32_t sums[LIMN_MOST_TOKENS][LIMN_PANEL_ROWS];
+  limn_amx_zero();
+  LIMN_UNROLL for (int k = 0; k < LIMN_BLOCK; k += 64)
+    LIMN_AMX_STEP(_tile_dpbusd, w->q[k / 4], (const char *)x + k, x_stride, tokens);
+  limn_amx_store(sums, tokens);
+  const __m512 d = _mm512_loadu_ps(w->d);
+  const __m512i bias = _mm512_loadu_si512(w->bias);
+  for (int t = 0; t < tokens; t++) {
+    const limn_x_r *xt = (const limn_x_r *)((const char *)x + t * x_stride);
+    const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_load_si512(sums[t]), bias));
+    float *a = acc + t * acc_stride;
+    _mm512_storeu_ps(a, _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(xt->d)), sum, _mm512_loadu_ps(a)));
+  }
 }
 
 // MARK: AVX-VNNI: 16 rows in two registers, up to 6 tokens
@@ -259,7 +247,7 @@ int limn_products_requantized(limn_path *path, limn_isa isa, int group, int larg
     path->prepare = prepare_avx512;
     path->unpack = unpack_avx512;
     path->multiply = multiply_vnni;
-    if (limn_has_amx()) limn_take_amx(path, multiply_amx, multiply_two_amx);
+    if (limn_has_amx()) limn_take_amx(path, multiply_amx);
     return 1;
   }
   if (isa == LIMN_AVX2 && limn_has_avx_vnni()) {

@@ -93,7 +93,7 @@ package final class CPU: Backend, @unchecked Sendable {
     // (With AVX-512, where caches are twice as large, parts are not measured yet; of F16 they are slower. Processors
     // with AMX have second-level caches of 2 MB.)
     let inParts = kernels.isa != LIMN_AVX512 && job.path.pointee.weight_bytes < 2 * Int(LIMN_BLOCK)
-    let whole = job.path.pointee.multiply_two == nil ? 384 << 10 : 768 << 10
+    let whole = job.path.pointee.uses_amx == 0 ? 384 << 10 : 1152 << 10
     let (partBlocks, cache) = inParts ? (4, 256 << 10) : (blocks, whole)
     if tiles > 1 { job.column_parts = (blocks + partBlocks - 1) / partBlocks }
     let cached = tiles == 1 ? run : max(1, cache / (min(blocks, partBlocks) * job.path.pointee.panel_bytes))

@@ -87,11 +87,6 @@ void limn_pause(void);
 typedef void limn_multiply(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns);
 
-/// The same for two panels; the second one's sums are `acc_step` floats behind the first one's.
-typedef void limn_multiply_two(
-  const void *panels, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, size_t acc_step,
-  int columns);
-
 /// How a weight format is multiplied with one arithmetic on one instruction set.
 typedef struct limn_path {
   /// Bytes of LIMN_BLOCK columns of one weight row.
@@ -110,8 +105,8 @@ typedef struct limn_path {
   limn_multiply *multiply;
   /// How many tokens it takes at most, and through a panel at a time.
   int tile_tokens, pass_tokens;
-  /// With AMX only: two panels that lie one after another.
-  limn_multiply_two *multiply_two;
+  /// Whether `multiply` is AMX's.
+  int uses_amx;
   /// y[r] = Σₖ x[k] · weight[r, k] for one prepared token, any number of rows and a multiple of 64 columns, with the bits of `multiply`; NULL
   /// where that is the way for one token, too. `scratch` has LIMN_ONE_SCRATCH bytes for each block of columns.
   void (*multiply_one)(
