@@ -21,7 +21,7 @@ test: setup
 sanitize:
 	@Tools/sanitize.sh
 
-# The kernels alone, as processors with AVX-512 or AVX-VNNI run them, on one that has AVX2 only.
+# The kernels alone, as processors with AVX-512, AVX-VNNI or AMX run them, on one that has AVX2 only.
 test-x86:
 	@Tools/test-x86.sh
 

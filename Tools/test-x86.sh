@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every kernel of x86 processors on one that has AVX2 only, beside the scalar reference: with the plain instructions of
-# AVX-512, with VNNI (and AVX-VNNI), and with BF16, too. SIMDe computes what they do; it is installed from Debian where it
-# is missing.
+# AVX-512, with VNNI (and AVX-VNNI), with BF16, and with AMX, too. SIMDe computes what most of them do; it is installed from
+# Debian where it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(uname -m)" != x86_64 ]; then
@@ -17,7 +17,7 @@ fi
 
 clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
 kernels=Sources/CLimnKernels instructions=Tests/CLimnKernelsTests/emulated/immintrin.h
-for level in ${LEVELS:-1 2 3 4}; do
+for level in 1 2 3 4; do
   out=.build/x86-$level objects=()
   mkdir -p "$out"
   for file in "$kernels"/*.c Tests/CLimnKernelsTests/driver.c; do

@@ -104,7 +104,7 @@ static float *linear(
   const size_t blocks = (size_t)(columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const ptrdiff_t panels = (rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS, group = 1 + (ptrdiff_t)(next() % 3);
   limn_prepare_job prepare = {
-    .path = path, .x = x, .columns = columns, .prepared = memory((size_t)(tokens + 15 & ~15) * blocks * path->x_bytes),
+    .path = path, .x = x, .columns = columns, .prepared = memory((size_t)((tokens + 15) & ~15) * blocks * path->x_bytes),
     .prepared_stride = blocks * path->x_bytes};
   run(kernels->prepare, &prepare, tokens, 0);
   limn_linear_job job = {

@@ -98,8 +98,8 @@ EMULATED __m512 emulated_masked(__mmask16 mask, const void *from) {
 #undef _mm512_zextsi256_si512
 #define _mm512_zextsi256_si512(low) ((__m512i)__builtin_shufflevector((__m256i)(low), (__m256i){0}, 0, 1, 2, 3, 4, 5, 6, 7))
 
-// AMX, for one thread. Tiles are whole, as the kernels set them up; all files of a program have the same ones.
-__attribute__((weak)) struct {
+// AMX. Tiles are whole, as the kernels set them up; each thread has its own, the same ones in all files of a program.
+__attribute__((weak)) _Thread_local struct {
   int is_set_up;
   char rows[8][16][64];
 } emulated_tiles;
