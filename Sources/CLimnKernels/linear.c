@@ -118,10 +118,11 @@ LIMN_INLINE void multiply_tile(
   const int is_last = last_block * LIMN_BLOCK >= j->columns;
   const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride + (size_t)first_block * path->x_bytes;
   if (first_block == 0) memset(sums, 0, (size_t)rows * tile_sums(j) * sizeof *sums);
-  const ptrdiff_t outer = path->uses_amx ? blocks : rows, inner = path->uses_amx ? rows : blocks;
+  const int by_block = path->uses_amx;
+  const ptrdiff_t outer = by_block ? blocks : rows, inner = by_block ? rows : blocks;
   for (ptrdiff_t o = 0; o < outer; o++) {
     for (ptrdiff_t i = 0; i < inner; i++, panels += path->panel_bytes) {
-      const ptrdiff_t p = path->uses_amx ? i : o, b = path->uses_amx ? o : i, row = first_row + p * LIMN_PANEL_ROWS;
+      const ptrdiff_t p = by_block ? i : o, b = by_block ? o : i, row = first_row + p * LIMN_PANEL_ROWS;
       float *tile = sums + (size_t)p * tile_sums(j);
       // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
       if (is_last && b == 0)
