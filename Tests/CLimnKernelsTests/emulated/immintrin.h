@@ -99,10 +99,11 @@ EMULATED __m512 emulated_masked(__mmask16 mask, const void *from) {
 #define _mm512_zextsi256_si512(low) ((__m512i)__builtin_shufflevector((__m256i)(low), (__m256i){0}, 0, 1, 2, 3, 4, 5, 6, 7))
 
 // AMX. Tiles are whole, as the kernels set them up; each thread has its own, the same ones in all files of a program.
-__attribute__((weak)) _Thread_local struct {
+struct emulated_tiles {
   int is_set_up;
   char rows[8][16][64];
-} emulated_tiles;
+};
+__attribute__((weak)) __thread struct emulated_tiles emulated_tiles;
 EMULATED void emulated_tile_check(void) {
   if (!emulated_tiles.is_set_up) __builtin_trap();
 }
