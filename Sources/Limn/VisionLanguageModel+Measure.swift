@@ -6,11 +6,15 @@ import Synchronization
 extension VisionLanguageModel {
   package var hasVision: Bool { checkpoint.config.vision != nil }
 
-  /// Bytes of weights that a step reads: all layers of the language model, and the output head.
-  package var bytesPerStep: Int {
+  /// Bytes that a step reads behind so many positions: the weights of all layers of the language model and of the output
+  /// head, and keys and values.
+  package func bytesPerStep(behind positions: Int) -> Int {
     let head =
       checkpoint.tensors["lm_head.weight"] ?? checkpoint.tensors["language_model.embed_tokens.weight"]
-    return layerTensors.reduce(head?.range.count ?? 0) { $0 + $1.range.count }
+    let weights = layerTensors.reduce(head?.range.count ?? 0) { $0 + $1.range.count }
+    let language = checkpoint.config.language
+    let seen = min(positions, language.slidingWindow ?? positions)
+    return weights + seen * 2 * language.layers * language.kvHeads * engine.storage.bytes(headSize: language.headSize)
   }
 
   /// Multiplications and additions for one token of a prompt: two for each weight of the layers; of the last one, for

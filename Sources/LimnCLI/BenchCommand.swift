@@ -77,7 +77,7 @@ struct Bench: AsyncParsableCommand {
     options.quantization = model.quantization
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
-    round.work = BenchRound.Work(vlm)
+    round.work = BenchRound.Work(vlm, behind: (depth ?? promptTokens) + genTokens / 2)
 
     let session = ChatSession(vlm)
     var generation = GenerationOptions()

@@ -27,9 +27,10 @@ struct BenchRound: Sendable {
 }
 
 extension BenchRound.Work {
-  init(_ vlm: VisionLanguageModel) {
+  /// - Parameter positions: those behind which answers are measured, halfway.
+  init(_ vlm: VisionLanguageModel, behind positions: Int) {
     self.init(
-      bytesPerStep: vlm.bytesPerStep, operationsPerToken: vlm.operationsPerToken, isInteger: vlm.isQuantized)
+      bytesPerStep: vlm.bytesPerStep(behind: positions), operationsPerToken: vlm.operationsPerToken, isInteger: vlm.isQuantized)
   }
 }
 
@@ -56,7 +57,7 @@ struct BenchReport {
     let ceiling = work.isInteger ? machine.int8GOps : machine.bf16GFlops
     return median(\.promptPerSecond) * Double(work.operationsPerToken) / (ceiling * 1e9)
   }
-  /// Of the most bytes that the machine reads, keys and values not counted.
+  /// Of the most bytes that the machine reads.
   private var decodeShare: Double {
     median(\.predictedPerSecond) * Double(work.bytesPerStep) / (machine.readGBs * 1e9)
   }

@@ -129,6 +129,8 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     ] { #expect(object[key] as? Double ?? 0 > 0, "\(key)") }
     #expect(object["prompt_tokens"] as? Int == 20 && object["depth"] as? Int == 30)
     #expect(object["isa"] is String)
+    // Weights as the file's header has them; float16 keys and values of 2 layers, 4 heads of 6, behind 30 to 34 positions.
+    #expect(object["bytes_per_step"] as? Int == 72_576 + 32 * 2 * 2 * 4 * 6 * 2)
     let machine = try #require(object["machine"] as? [String: Double])
     for key in ["read_gb_s", "bf16_gflop_s", "int8_gop_s"] { #expect(machine[key] ?? 0 > 0) }
     #expect(object["first_token_ms"] as! Double > object["load_ms"] as! Double)

@@ -13,7 +13,7 @@ package actor Engine {
   package nonisolated let model: Llava
   private let backend: CPU
   private let scratch = Scratch()
-  private let storage: KVType
+  nonisolated let storage: KVType
   private let context: Int
   private var pictures: PictureCache
   private var prefixes: PrefixCache

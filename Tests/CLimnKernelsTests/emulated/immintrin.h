@@ -118,14 +118,16 @@ EMULATED void emulated_tile_store(int tile, char *to, size_t stride) {
 /// sums[m][n] += Σ a[m][4k + i] · b[k][4n + i], unsigned times signed.
 EMULATED void emulated_tile_dpbusd(int sums, int a, int b) {
   emulated_tile_check();
-  for (int m = 0; m < 16; m++)
-    for (int n = 0; n < 16; n++) {
-      int32_t sum;
-      memcpy(&sum, emulated_tiles.rows[sums][m] + 4 * n, 4);
-      for (int k = 0; k < 64; k++)
-        sum += (uint8_t)emulated_tiles.rows[a][m][k] * (int8_t)emulated_tiles.rows[b][k / 4][4 * n + k % 4];
-      memcpy(emulated_tiles.rows[sums][m] + 4 * n, &sum, 4);
-    }
+  int32_t factors[64][16];  // [column][n]
+  for (int k = 0; k < 64; k++)
+    for (int n = 0; n < 16; n++) factors[k][n] = (int8_t)emulated_tiles.rows[b][k / 4][4 * n + k % 4];
+  for (int m = 0; m < 16; m++) {
+    int32_t sum[16];
+    memcpy(sum, emulated_tiles.rows[sums][m], sizeof sum);
+    for (int k = 0; k < 64; k++)
+      for (int n = 0; n < 16; n++) sum[n] += (uint8_t)emulated_tiles.rows[a][m][k] * factors[k][n];
+    memcpy(emulated_tiles.rows[sums][m], sum, sizeof sum);
+  }
 }
 EMULATED float emulated_from_bfloat16(const char *at) {
   uint16_t half;
@@ -138,16 +140,20 @@ EMULATED float emulated_from_bfloat16(const char *at) {
 /// The even and the odd columns are summed apart.
 EMULATED void emulated_tile_dpbf16ps(int sums, int a, int b) {
   emulated_tile_check();
-  for (int m = 0; m < 16; m++)
-    for (int n = 0; n < 16; n++) {
-      float sum, parts[2] = {0, 0};
-      memcpy(&sum, emulated_tiles.rows[sums][m] + 4 * n, 4);
-      for (int k = 0; k < 32; k++)
-        parts[k % 2] += emulated_from_bfloat16(emulated_tiles.rows[a][m] + 2 * k)
-          * emulated_from_bfloat16(emulated_tiles.rows[b][k / 2] + 4 * n + k % 2 * 2);
-      sum += parts[0] + parts[1];
-      memcpy(emulated_tiles.rows[sums][m] + 4 * n, &sum, 4);
+  float factors[32][16];  // [column][n]
+  for (int k = 0; k < 32; k++)
+    for (int n = 0; n < 16; n++)
+      factors[k][n] = emulated_from_bfloat16(emulated_tiles.rows[b][k / 2] + 4 * n + k % 2 * 2);
+  for (int m = 0; m < 16; m++) {
+    float sum[16], parts[2][16] = {{0}};
+    for (int k = 0; k < 32; k++) {
+      const float x = emulated_from_bfloat16(emulated_tiles.rows[a][m] + 2 * k);
+      for (int n = 0; n < 16; n++) parts[k % 2][n] += x * factors[k][n];
     }
+    memcpy(sum, emulated_tiles.rows[sums][m], sizeof sum);
+    for (int n = 0; n < 16; n++) sum[n] += parts[0][n] + parts[1][n];
+    memcpy(emulated_tiles.rows[sums][m], sum, sizeof sum);
+  }
 }
 #undef _tile_loadconfig
 #undef _tile_release
