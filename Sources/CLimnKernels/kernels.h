@@ -5,7 +5,7 @@
 
 int limn_has_avx_vnni(void);  // in the registers of AVX2
 int limn_has_vnni(void);
-int limn_has_bf16(void);
+int limn_has_bf16(void);  // products of bfloat16 pairs that are faster than float32's
 int limn_has_amx(void);
 int limn_has_dotprod(void);
 

@@ -100,9 +100,9 @@ LIMN_INLINE void finish(
   }
 }
 
-/// Which of the unpacked panels of an item has row panel `p` of `rows` and block `b` of `blocks`.
-static ptrdiff_t place(const limn_linear_job *j, ptrdiff_t p, ptrdiff_t rows, ptrdiff_t b, ptrdiff_t blocks) {
-  return j->path->uses_amx ? b * rows + p : p * blocks + b;
+/// Which of the unpacked panels of an item has panel `p` of `high` and block `b` of `blocks`.
+static ptrdiff_t place(const limn_linear_job *j, ptrdiff_t p, ptrdiff_t high, ptrdiff_t b, ptrdiff_t blocks) {
+  return j->path->uses_amx ? b * high + p : p * blocks + b;
 }
 
 /// One tile of tokens, all panels of an item, and the blocks of one part of the columns, which are unpacked. `sums`, a tile
@@ -114,12 +114,12 @@ LIMN_INLINE void multiply_tile(
   const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, ptrdiff_t first_block,
   ptrdiff_t last_block, const char *panels, float *sums) {
   const limn_path *path = j->path;
-  const ptrdiff_t blocks = last_block - first_block, rows = (last_row - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
+  const ptrdiff_t blocks = last_block - first_block, high = (last_row - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
   const int is_last = last_block * LIMN_BLOCK >= j->columns;
   const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride + (size_t)first_block * path->x_bytes;
-  if (first_block == 0) memset(sums, 0, (size_t)rows * tile_sums(j) * sizeof *sums);
+  if (first_block == 0) memset(sums, 0, (size_t)high * tile_sums(j) * sizeof *sums);
   const int by_block = path->uses_amx;
-  const ptrdiff_t outer = by_block ? blocks : rows, inner = by_block ? rows : blocks;
+  const ptrdiff_t outer = by_block ? blocks : high, inner = by_block ? high : blocks;
   for (ptrdiff_t o = 0; o < outer; o++) {
     for (ptrdiff_t i = 0; i < inner; i++, panels += path->panel_bytes) {
       const ptrdiff_t p = by_block ? i : o, b = by_block ? o : i, row = first_row + p * LIMN_PANEL_ROWS;
@@ -187,14 +187,14 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
     }
     float *const sums = scratch;
     char *const panels = (char *)(sums + kept_tiles(j) * (size_t)j->panels * tile_sums(j));
-    const ptrdiff_t rows = (last_row - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
+    const ptrdiff_t high = (last_row - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
     for (ptrdiff_t c = 0; c < j->column_parts; c++) {
       const ptrdiff_t first_block = c * blocks / j->column_parts, last_block = (c + 1) * blocks / j->column_parts;
-      for (ptrdiff_t p = 0; p < rows; p++)
+      for (ptrdiff_t p = 0; p < high; p++)
         for (ptrdiff_t b = 0; b < last_block - first_block; b++)
           unpack(
             j, first_row + p * LIMN_PANEL_ROWS, first_block + b,
-            panels + (size_t)place(j, p, rows, b, last_block - first_block) * j->path->panel_bytes);
+            panels + (size_t)place(j, p, high, b, last_block - first_block) * j->path->panel_bytes);
       for (ptrdiff_t tile = first_tile; tile < last_tile; tile++) {
         const ptrdiff_t token = tile * j->path->tile_tokens, left = j->tokens - token;
         const int tokens = left < j->path->tile_tokens ? (int)left : j->path->tile_tokens;

@@ -30,7 +30,8 @@ extension BenchRound.Work {
   /// - Parameter positions: those behind which answers are measured, halfway.
   init(_ vlm: VisionLanguageModel, behind positions: Int) {
     self.init(
-      bytesPerStep: vlm.bytesPerStep(behind: positions), operationsPerToken: vlm.operationsPerToken, isInteger: vlm.isQuantized)
+      bytesPerStep: vlm.bytesPerStep(behind: positions), operationsPerToken: vlm.operationsPerToken,
+      isInteger: vlm.isQuantized)
   }
 }
 

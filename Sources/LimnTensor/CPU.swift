@@ -63,7 +63,7 @@ package final class CPU: Backend, @unchecked Sendable {
     let stride = ((blocks * path.pointee.x_bytes + 63) / 64 | 1) * 64
     withExtendedLifetime(weight.memory) {
       pool.exclusively {
-        reserve(((x.rows + 15) & ~15) * stride)
+        reserve(((x.rows + 15) & ~15) * stride)  // AMX reads whole 16 tokens
         var prepare = limn_prepare_job(
           path: path, x: x.pointer, columns: x.width, prepared: workspace.baseAddress,
           prepared_stride: stride)

@@ -16,16 +16,17 @@ extension CPU {
   /// Measures for about a third of a second each; takes 256 MB of memory meanwhile, or four times the last cache, so
   /// that it is memory that is read, but a gigabyte at most.
   package func measureCeilings() -> Ceilings {
-    let items = max(256, min(1024, 4 * limn_last_cache_bytes() / LIMN_READ_ITEM))  // to read
-    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: items * LIMN_READ_ITEM, alignment: 4096)
+    let items = 256
+    let readItems = max(items, min(1024, 4 * limn_last_cache_bytes() / LIMN_READ_ITEM))
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: readItems * LIMN_READ_ITEM, alignment: 4096)
     defer { memory.deallocate() }
     memory.initializeMemory(as: UInt8.self, repeating: 1)
     var one: Float = 1
     return withUnsafeBytes(of: &one) { one in
       Ceilings(
-        readGBs: rate(kernels.read, memory.baseAddress!, items: items, of: Double(LIMN_READ_ITEM)),
-        bf16GFlops: rate(kernels.multiply_16, one.baseAddress!, items: 256, of: kernels.operations_16),
-        int8GOps: rate(kernels.multiply_8, one.baseAddress!, items: 256, of: kernels.operations_8))
+        readGBs: rate(kernels.read, memory.baseAddress!, items: readItems, of: Double(LIMN_READ_ITEM)),
+        bf16GFlops: rate(kernels.multiply_16, one.baseAddress!, items: items, of: kernels.operations_16),
+        int8GOps: rate(kernels.multiply_8, one.baseAddress!, items: items, of: kernels.operations_8))
     }
   }
 

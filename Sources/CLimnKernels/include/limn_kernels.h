@@ -136,7 +136,7 @@ typedef struct {
   const void *weight;
   size_t row_bytes;
   ptrdiff_t rows, columns;
-  const void *prepared;
+  const void *prepared;  // memory for whole 16 tokens
   size_t prepared_stride;
   ptrdiff_t tokens;
   ptrdiff_t panels, token_parts, column_parts;
