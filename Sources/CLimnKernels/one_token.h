@@ -91,48 +91,134 @@ LIMN_TARGET_AVX2 LIMN_INLINE void fetch_avx2(const void *at, int bytes) {
   LIMN_UNROLL for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)at + LIMN_FETCH_AHEAD + i, _MM_HINT_T0);
 }
 
+/// The next line to fetch, and where fetching stops for now.
+///
+/// A core has some twenty lines on their way at most, so that memory answers at full speed only while new ones are asked
+/// for all the time. A sixteenth of them is therefore left for the end of 16 rows, when their floats are added up.
+typedef struct {
+  const char *next, *end;
+} limn_ahead;
+
+LIMN_TARGET_AVX2 LIMN_INLINE void fetch_lines_avx2(limn_ahead *ahead, int lines) {
+  LIMN_UNROLL for (int i = 0; i < lines; i++) _mm_prefetch(ahead->next + 64 * i, _MM_HINT_T0);
+  ahead->next += 64 * lines;
+}
+
 /// Lanes that add up to what a block comes to.
 typedef struct {
   __m256i total, low;
   uint32_t d;  // as in limn_one_k
 } limn_dots_k;
+typedef limn_dots_k limn_make_dots_k(const void *block, const limn_x_k *x);
 
-/// `dots` are those of a format's blocks of `block_bytes`.
+/// The lanes of each of 4 vectors, added up.
+LIMN_TARGET_AVX2 LIMN_INLINE __m128i sum_four_avx2(const __m256i v[4]) {
+  const __m256i sum = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+  return _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+}
+
+/// The first `count` of four blocks of a row, which go to `place`. Without lows their memory stays untouched.
+LIMN_TARGET_AVX2 LIMN_INLINE void multiply_four_k_avx2(
+  const char *blocks, const size_t block_bytes, const limn_x_k *x, const int count, const limn_one_k *one,
+  ptrdiff_t place, const int has_low, limn_make_dots_k *dots, limn_ahead *ahead) {
+  const int lines = (int)(count * block_bytes * 15 / 16 / 64);
+  __m256i total[4], low[4];
+  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+    total[i] = low[i] = _mm256_setzero_si256();
+    if (i >= count) continue;
+    fetch_lines_avx2(ahead, (i + 1) * lines / count - i * lines / count);
+    const limn_dots_k found = dots(blocks + (size_t)i * block_bytes, x + i);
+    total[i] = found.total;
+    low[i] = found.low;
+    one->d[place + i] = (int32_t)found.d;
+  }
+  _mm_storeu_si128((__m128i *)(one->total + place), sum_four_avx2(total));
+  if (has_low) _mm_storeu_si128((__m128i *)(one->low + place), sum_four_avx2(low));
+}
+
+/// Lane j of vector i becomes lane i of vector j.
+LIMN_TARGET_AVX2 LIMN_INLINE void transpose_avx2(__m256i v[8]) {
+  __m256i a[8], b[8];
+  LIMN_UNROLL for (int i = 0; i < 8; i += 2) {
+    a[i] = _mm256_unpacklo_epi32(v[i], v[i + 1]);
+    a[i + 1] = _mm256_unpackhi_epi32(v[i], v[i + 1]);
+  }
+  LIMN_UNROLL for (int i = 0; i < 8; i++) {
+    const __m256i x = a[i / 4 * 4 + i % 4 / 2], y = a[i / 4 * 4 + i % 4 / 2 + 2];
+    b[i] = i % 2 ? _mm256_unpackhi_epi64(x, y) : _mm256_unpacklo_epi64(x, y);
+  }
+  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+    v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
+    v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
+  }
+}
+
+LIMN_TARGET_AVX2 LIMN_INLINE void load_columns_avx2(const int32_t *rows, ptrdiff_t wide, __m256i columns[8]) {
+  LIMN_UNROLL for (int r = 0; r < 8; r++) columns[r] = _mm256_loadu_si256((const __m256i *)(rows + r * wide));
+  transpose_avx2(columns);
+}
+
+/// finish_one_k of 8 rows. Sixteen at a time, as there, AVX2 does not have the registers for.
+LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_k_avx2(
+  const limn_one_k *one, ptrdiff_t row, const limn_x_k *x, ptrdiff_t blocks, const int has_low, float y[8],
+  limn_ahead *ahead) {
+  // In each half: the lower words, and the upper ones behind them.
+  const __m256i apart = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+  __m256 sum = _mm256_setzero_ps();
+  for (ptrdiff_t first = 0; first < blocks; first += 8) {
+    const ptrdiff_t place = row * one->wide + first;
+    __m256i total[8], low[8], d[8];
+    load_columns_avx2(one->total + place, one->wide, total);
+    if (has_low) load_columns_avx2(one->low + place, one->wide, low);
+    load_columns_avx2(one->d + place, one->wide, d);
+    const int count = blocks - first < 8 ? (int)(blocks - first) : 8;
+    for (int i = 0; i < count; i++) {
+      if (ahead->next < ahead->end) fetch_lines_avx2(ahead, 2);
+      const __m256 dx = _mm256_broadcast_ss(&x[first + i].d);
+      const __m256i halves = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(d[i], apart), 0xd8);
+      const __m256 dw = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+      sum = _mm256_fmadd_ps(_mm256_mul_ps(dw, dx), _mm256_cvtepi32_ps(total[i]), sum);
+      if (!has_low) continue;
+      const __m256 dmin = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
+      sum = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, dx), _mm256_cvtepi32_ps(low[i]), sum);
+    }
+  }
+  _mm256_storeu_ps(y, sum);
+}
+
+/// `dots` are those of a format's blocks of `block_bytes`; `has_low` says whether their lows can be other than 0.
 LIMN_TARGET_AVX2 LIMN_INLINE void multiply_one_k_avx2(
   const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y, void *scratch,
-  const size_t block_bytes, limn_dots_k (*dots)(const void *block, const limn_x_k *x)) {
+  const size_t block_bytes, const int has_low, limn_make_dots_k *dots) {
   const limn_x_k *x = prepared;
-  const ptrdiff_t blocks = columns / LIMN_BLOCK;
+  const ptrdiff_t blocks = columns / LIMN_BLOCK, fours = blocks & ~(ptrdiff_t)3;
   const limn_one_k one = one_k(scratch, columns);
+  limn_ahead ahead = {(const char *)weight + LIMN_FETCH_AHEAD, NULL};
   for (ptrdiff_t first = 0; first < rows; first += 16) {
     const int count = rows - first < 16 ? (int)(rows - first) : 16;
+    ahead.end = (const char *)weight + (size_t)(first + count) * row_bytes + LIMN_FETCH_AHEAD;
     for (int r = 0; r < count; r++) {
-      const char *b = (const char *)weight + (size_t)(first + r) * row_bytes;
-      for (ptrdiff_t start = 0; start < blocks; start += 8) {
-        __m256i total[8], low[8];
-        const ptrdiff_t place = r * one.wide + start;
-        const int part = blocks - start < 8 ? (int)(blocks - start) : 8;
-        LIMN_UNROLL for (int i = 0; i < 8; i++) total[i] = low[i] = _mm256_setzero_si256();
-        for (int i = 0; i < part; i++, b += block_bytes) {
-          fetch_avx2(b, (int)block_bytes);
-          const limn_dots_k found = dots(b, x + start + i);
-          total[i] = found.total;
-          low[i] = found.low;
-          one.d[place + i] = (int32_t)found.d;
-        }
-        _mm256_storeu_si256((__m256i *)(one.total + place), sum_lanes_avx2(total));
-        _mm256_storeu_si256((__m256i *)(one.low + place), sum_lanes_avx2(low));
-      }
+      const char *row = (const char *)weight + (size_t)(first + r) * row_bytes;
+      for (ptrdiff_t b = 0; b < fours; b += 4)
+        multiply_four_k_avx2(
+          row + (size_t)b * block_bytes, block_bytes, x + b, 4, &one, r * one.wide + b, has_low, dots, &ahead);
+      for (ptrdiff_t b = fours; b < blocks; b++)
+        multiply_four_k_avx2(
+          row + (size_t)b * block_bytes, block_bytes, x + b, 1, &one, r * one.wide + b, has_low, dots, &ahead);
     }
-    finish_one_k(&one, x, blocks, count, y + first);
+    float sums[16];
+    finish_eight_k_avx2(&one, 0, x, blocks, has_low, sums, &ahead);
+    if (count > 8) finish_eight_k_avx2(&one, 8, x, blocks, has_low, sums + 8, &ahead);
+    memcpy(y + first, sums, (size_t)count * sizeof *sums);
+    ahead.next = ahead.end;
   }
 }
 
 /// An instance of it.
-#define LIMN_ONE_K_AVX2(block, dots)                                                                               \
+#define LIMN_ONE_K_AVX2(block, has_low, dots)                                                                      \
   LIMN_TARGET_AVX2 static void multiply_one_avx2(                                                                  \
     const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) { \
-    multiply_one_k_avx2(weight, row_bytes, rows, columns, x, y, scratch, sizeof(block), dots);                     \
+    multiply_one_k_avx2(weight, row_bytes, rows, columns, x, y, scratch, sizeof(block), has_low, dots);             \
   }
 
 /// 16 signed bytes as words: those of even places in the lower half, of odd ones in the upper.
@@ -141,8 +227,25 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i even_odd_avx2(__m128i numbers) {
     _mm_shuffle_epi8(numbers, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)));
 }
 
-/// In each half, word g in all places.
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i spread_avx2(__m256i numbers, const int g) {
-  return _mm256_shuffle_epi8(numbers, _mm256_set1_epi16((int16_t)(2 * g | (2 * g + 1) << 8)));
+/// Eight words of each half, each twice: words 0 to 3, and 4 to 7.
+typedef struct {
+  __m256i low, high;
+} limn_twice;
+LIMN_TARGET_AVX2 LIMN_INLINE limn_twice twice_avx2(__m256i words) {
+  limn_twice twice = {_mm256_unpacklo_epi16(words, words), _mm256_unpackhi_epi16(words, words)};
+  // The compiler must not know where they come from: it would take a shift and a broadcast for each of them.
+  __asm__("" : "+x"(twice.low), "+x"(twice.high));
+  return twice;
+}
+
+/// In each half, word g in all places: one instruction, for which nothing is loaded.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i spread_avx2(limn_twice words, const int g) {
+  const __m256i four = g < 4 ? words.low : words.high;
+  switch (g % 4) {
+  case 0: return _mm256_shuffle_epi32(four, 0x00);
+  case 1: return _mm256_shuffle_epi32(four, 0x55);
+  case 2: return _mm256_shuffle_epi32(four, 0xaa);
+  default: return _mm256_shuffle_epi32(four, 0xff);
+  }
 }
 #endif

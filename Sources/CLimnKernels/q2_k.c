@@ -88,7 +88,7 @@ LIMN_INSTANCES(
 LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
   const block *b = at;
   const __m128i both = _mm_loadu_si128((const __m128i *)b->scales), nibble = _mm_set1_epi8(15);
-  const __m256i halves = even_odd_avx2(_mm_and_si128(both, nibble));
+  const limn_twice halves = twice_avx2(even_odd_avx2(_mm_and_si128(both, nibble)));
   const __m256i mins = _mm256_cvtepi8_epi16(_mm_and_si128(_mm_srli_epi16(both, 4), nibble));
   __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
   LIMN_UNROLL for (int run = 0; run < 2; run++) {
@@ -103,7 +103,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_
   const __m256i low = _mm256_madd_epi16(mins, _mm256_loadu_si256((const __m256i *)x->sums));
   return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), low, load_u32(b->d)};
 }
-LIMN_ONE_K_AVX2(block, dots_avx2)
+LIMN_ONE_K_AVX2(block, 1, dots_avx2)
 #endif
 
 int limn_path_q2_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {

@@ -111,7 +111,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_
       (int)((s0 & low4) | (s2 << 4 & high2)), (int)((s1 & low4) | (s2 << 2 & high2)),
       (int)((s0 >> 4 & low4) | (s2 & high2)), (int)((s1 >> 4 & low4) | (s2 >> 2 & high2))),
     _mm_set1_epi8(32));
-  const __m256i halves = even_odd_avx2(scales), high = _mm256_loadu_si256((const __m256i *)b->high);
+  const limn_twice halves = twice_avx2(even_odd_avx2(scales));
+  const __m256i high = _mm256_loadu_si256((const __m256i *)b->high);
   __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
   LIMN_UNROLL for (int run = 0; run < 2; run++) {
     const __m256i q = _mm256_loadu_si256((const __m256i *)(b->low + 32 * run));
@@ -130,7 +131,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_
   const uint32_t d = load_u16(b->d);
   return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_slli_epi32(low, 2), d | d << 16};
 }
-LIMN_ONE_K_AVX2(block, dots_avx2)
+LIMN_ONE_K_AVX2(block, 1, dots_avx2)
 #endif
 
 int limn_path_q3_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {

@@ -180,7 +180,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_
   const block *b = at;
   const limn_scales_k s = load_scales(b->scales);
   const __m256i nibble = _mm256_set1_epi8(15);
-  const __m256i scales = _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales)));
+  const limn_twice scales =
+    twice_avx2(_mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales))));
   const __m128i low =
     _mm_madd_epi16(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins)), _mm_loadu_si128((const __m128i *)x->sums));
   __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
@@ -195,7 +196,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_
   }
   return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_zextsi128_si256(low), load_u32(b->d)};
 }
-LIMN_ONE_K_AVX2(block, dots_avx2)
+LIMN_ONE_K_AVX2(block, 1, dots_avx2)
 #endif
 
 int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {

@@ -204,7 +204,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
 LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
   const block *b = at;
   const __m128i scales = _mm_loadu_si128((const __m128i *)b->scales);
-  const __m256i halves = even_odd_avx2(scales);
+  const limn_twice halves = twice_avx2(even_odd_avx2(scales));
   const __m256i nibble = _mm256_set1_epi8(15), top = _mm256_set1_epi8(0x30);
   __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
   LIMN_UNROLL for (int run = 0; run < 2; run++) {
@@ -228,7 +228,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_
   total[0] = _mm256_sub_epi32(total[0], _mm256_slli_epi32(low, 5));
   return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_setzero_si256(), load_u16(b->d)};
 }
-LIMN_ONE_K_AVX2(block, dots_avx2)
+LIMN_ONE_K_AVX2(block, 0, dots_avx2)
 #endif
 
 int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {

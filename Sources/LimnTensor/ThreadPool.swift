@@ -12,10 +12,11 @@ package typealias Kernel = @convention(c) (UnsafeRawPointer?, Int, Int, UnsafeMu
 
 /// Threads that share the items of one job after another. The calling thread works too.
 ///
-/// Items are handed out in small ranges, so that a slow core takes fewer of them. After a job the workers
-/// spin for some tens of microseconds, since in a forward pass the next job follows at once, and then sleep.
-/// A worker that comes late (the core was busy with something else) is not waited for: the others do its
-/// items. One caller at a time runs jobs, inside `exclusively`. Running a job allocates nothing.
+/// Each thread has a share of the items, which it does in their order: what a kernel fetches ahead of one item is what
+/// the thread needs for the next. Who is through with his own share takes pieces from the ends of the others', so that a
+/// slow core does fewer items, and a worker that comes late (the core was busy with something else) is not waited for.
+/// After a job the workers spin for some tens of microseconds, since in a forward pass the next job follows at once, and
+/// then sleep. One caller at a time runs jobs, inside `exclusively`. Running a job allocates nothing.
 package final class ThreadPool: Sendable {
   let threads: Int
   private let shared: Shared
@@ -36,7 +37,7 @@ package final class ThreadPool: Sendable {
     return body()
   }
 
-  /// Runs a kernel over `count` items in ranges of `grain`, each thread with `scratch` bytes; returns when
+  /// Runs a kernel over `count` items in pieces of `grain`, each thread with `scratch` bytes; returns when
   /// all are done. Only inside `exclusively`.
   package func run(_ kernel: Kernel, _ job: UnsafeRawPointer, count: Int, grain: Int = 1, scratch: Int = 0) {
     shared.run(kernel, job, count: count, grain: max(1, grain), scratch: scratch)
@@ -58,8 +59,7 @@ private final class Shared: @unchecked Sendable {
   private let generation = Atomic<Int>(0)
   private let sleepers = Atomic<Int>(0)
   private let stopping = Atomic<Bool>(false)
-  /// The next item to hand out.
-  private let next = Atomic<Int>(0)
+  private let shares: Shares
 
   private var kernel: Kernel?
   private var job: UnsafeRawPointer?
@@ -70,6 +70,7 @@ private final class Shared: @unchecked Sendable {
 
   init(threads: Int) {
     self.threads = threads
+    shares = Shares(threads: threads)
     pthread_mutex_init(callers, nil)
     pthread_mutex_init(sleep, nil)
     pthread_cond_init(wake, nil)
@@ -128,7 +129,7 @@ private final class Shared: @unchecked Sendable {
     self.job = job
     self.count = count
     self.grain = grain
-    next.store(0, ordering: .relaxed)
+    shares.deal((count + grain - 1) / grain)
     state.store(1, ordering: .releasing)
     announce()
     work(thread: 0)
@@ -149,10 +150,8 @@ private final class Shared: @unchecked Sendable {
   }
 
   private func work(thread: Int) {
-    while true {
-      let begin = next.add(grain, ordering: .relaxed).oldValue
-      if begin >= count { return }
-      kernel!(job, begin, min(begin + grain, count), scratch[thread])
+    while let piece = shares.take(thread: thread) {
+      kernel!(job, piece * grain, min((piece + 1) * grain, count), scratch[thread])
     }
   }
 
@@ -194,6 +193,55 @@ private final class Shared: @unchecked Sendable {
       let now = generation.load(ordering: .sequentiallyConsistent)
       if now != seen { return now }
       pthread_cond_wait(wake, sleep)
+    }
+  }
+}
+
+/// The pieces of a job that nobody has begun: a range for each thread.
+private struct Shares: ~Copyable {
+  private let threads: Int
+  /// Begin in the lower half, end in the upper one; 128 bytes apart, so that no two share a cache line or its neighbour.
+  private let ranges: UnsafeMutablePointer<Atomic<UInt64>>
+  private static let stride = 16
+
+  init(threads: Int) {
+    self.threads = threads
+    ranges = .allocate(capacity: threads * Self.stride)
+    for i in 0..<threads * Self.stride { (ranges + i).initialize(to: Atomic(0)) }
+  }
+
+  deinit {
+    ranges.deinitialize(count: threads * Self.stride)
+    ranges.deallocate()
+  }
+
+  /// Equal parts of pieces 0..<count, one after another. Nobody takes any meanwhile.
+  func deal(_ count: Int) {
+    precondition(count <= UInt32.max)
+    for thread in 0..<threads {
+      let (begin, end) = (count * thread / threads, count * (thread + 1) / threads)
+      ranges[thread * Self.stride].store(UInt64(end) << 32 | UInt64(begin), ordering: .relaxed)
+    }
+  }
+
+  /// The first piece of the thread's own share, or else the last one of another's; nil if there is none any more.
+  func take(thread: Int) -> Int? {
+    for other in 0..<threads {
+      let owner = (thread + other) % threads
+      if let piece = take(from: ranges + owner * Self.stride, first: owner == thread) { return piece }
+    }
+    return nil
+  }
+
+  private func take(from range: UnsafeMutablePointer<Atomic<UInt64>>, first: Bool) -> Int? {
+    var seen = range.pointee.load(ordering: .relaxed)
+    while true {
+      let (begin, end) = (seen & UInt64(UInt32.max), seen >> 32)
+      if begin >= end { return nil }
+      let left = first ? seen + 1 : seen - (1 << 32)
+      let (taken, now) = range.pointee.compareExchange(expected: seen, desired: left, ordering: .relaxed)
+      if taken { return Int(first ? begin : end - 1) }
+      seen = now
     }
   }
 }
