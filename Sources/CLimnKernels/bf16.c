@@ -15,6 +15,7 @@ int limn_path_bf16(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = LIMN_BLOCK * 2;
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_BF16);
+  if (arithmetic == LIMN_FLOAT32_ROWS) return limn_products_rows(path, isa, LIMN_BF16);
   if (arithmetic == LIMN_INT16) return limn_products_int16(path, isa);
   limn_products_float32(path, isa);
   return arithmetic == LIMN_FLOAT32;

@@ -75,6 +75,11 @@ static inline void limn_take_amx(limn_path *path, limn_multiply *multiply) {
 /// Sets panel size, prepare and multiply, and an unpack that works for every format by way of `dequantize`.
 void limn_products_float32(limn_path *path, limn_isa isa);
 
+// MARK: float32: panels [row][column]
+
+/// The same for answers, in the order of memory; one token of F32, F16 and BF16 needs no panel. Returns 1.
+int limn_products_rows(limn_path *path, limn_isa isa, limn_type type);
+
 // MARK: bfloat16: panels [column / 2][row][2]
 
 /// The same for bfloat16, from F32, F16 or BF16; returns 0 where the instruction set has no such product.

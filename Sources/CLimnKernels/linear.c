@@ -71,10 +71,8 @@ static void unpack(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, voi
 
 /// Fetches one of `pieces` equal pieces of the panel that comes next. Its rows follow one another in memory: read in
 /// that order they arrive at full speed, which the sixteen places that unpacking reads from would not. Pieces are small,
-/// since a core waits where more than some twenty lines are on their way. Half a kilobyte of a row at a time (F16, F32)
-/// needs no help: the processor fetches long runs by itself.
+/// since a core waits where more than some twenty lines are on their way.
 static void prefetch(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t piece, ptrdiff_t pieces) {
-  if (j->path->weight_bytes >= 512) return;
   const char *panel = (const char *)j->weight + (size_t)row * j->row_bytes;
   const size_t bytes = LIMN_PANEL_ROWS * j->row_bytes, end = bytes * (size_t)(piece + 1) / (size_t)pieces;
   for (size_t at = bytes * (size_t)piece / (size_t)pieces; at < end; at += 64) __builtin_prefetch(panel + at, 0, 2);

@@ -42,6 +42,7 @@ LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (bl
 int limn_path_nvfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = LIMN_BLOCK / 64 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_FLOAT32_ROWS) return limn_products_rows(path, isa, LIMN_NVFP4);
   if (arithmetic == LIMN_INT16) return limn_products_int16(path, isa);
   limn_products_float32(path, isa);
   return arithmetic == LIMN_FLOAT32;

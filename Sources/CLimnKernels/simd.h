@@ -22,6 +22,7 @@ typedef int32_t v16i_unaligned __attribute__((vector_size(64), aligned(1)));
 typedef int32_t v8i_unaligned __attribute__((vector_size(32), aligned(1)));
 typedef int32_t v4i_unaligned __attribute__((vector_size(16), aligned(1)));
 typedef int16_t v16s __attribute__((vector_size(32)));
+typedef uint16_t v16u_unaligned __attribute__((vector_size(32), aligned(1)));
 typedef int8_t v16b_unaligned __attribute__((vector_size(16), aligned(1)));
 typedef _Float16 v16h __attribute__((vector_size(32)));
 typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
@@ -232,6 +233,10 @@ LIMN_INLINE uint16_t bfloat_from_float(float f) {
 /// 16 halves, on the vector instruction sets only (they all convert in hardware).
 LIMN_INLINE v16f v_load_half(const void *p) {
   return __builtin_convertvector(*(const v16h_unaligned *)p, v16f);
+}
+/// 16 numbers of 16 bits without a sign.
+LIMN_INLINE v16i v_load_shorts(const void *p) {
+  return __builtin_convertvector(*(const v16u_unaligned *)p, v16i);
 }
 /// The halves in the lower 16 bits of the lanes.
 LIMN_INLINE v16f v_float_from_half(v16i bits) {

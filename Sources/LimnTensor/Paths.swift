@@ -91,6 +91,7 @@ package final class Paths: @unchecked Sendable {
     let exact = self[type, LIMN_FLOAT32]!
     if compute == .exact { return exact }
     if tokens == .prompt, let path = self[type, LIMN_REQUANTIZED] ?? self[type, LIMN_INT16] { return path }
+    if tokens == .answer, let path = self[type, LIMN_INT8] ?? self[type, LIMN_FLOAT32_ROWS] { return path }
     return self[type, LIMN_INT8] ?? self[type, LIMN_BFLOAT16] ?? exact
   }
 }

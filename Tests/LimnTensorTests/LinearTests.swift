@@ -38,7 +38,7 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
   }
 }
 
-private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTIZED, LIMN_INT16]
+private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTIZED, LIMN_INT16, LIMN_FLOAT32_ROWS]
 
 @Suite struct LinearTests {
   @Test("exact products agree with sums in double for every type and shape", arguments: isas)
@@ -126,7 +126,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
   func sameBitsAsScalar(isa: ISA) throws {
     let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
     for type in computableTypes {
-      for arithmetic in [LIMN_FLOAT32, LIMN_INT8, LIMN_REQUANTIZED, LIMN_INT16]
+      for arithmetic in [LIMN_FLOAT32, LIMN_INT8, LIMN_REQUANTIZED, LIMN_INT16, LIMN_FLOAT32_ROWS]
       where Paths(isa: isa)[type, arithmetic] != nil {
         // 17 blocks are one more than are added up at a time when there is one token.
         for (tokens, columns) in [(1, 512), (4, 512), (13, 512), (1, 17 * 256)] {

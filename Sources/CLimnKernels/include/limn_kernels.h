@@ -46,15 +46,17 @@ typedef enum {
   LIMN_TYPES = 33
 } limn_type;
 
-/// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales, or, for
-/// prompts, integers with one scale for each row and block: of 8 bits (K formats), or of 12 (what has no better).
+/// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales; for
+/// prompts, integers with one scale for each row and block: of 8 bits (K formats), or of 12 (what has no better); for
+/// answers, float32 in the order in which rows lie in memory.
 typedef enum {
   LIMN_FLOAT32 = 0,
   LIMN_BFLOAT16 = 1,
   LIMN_INT8 = 2,
   LIMN_REQUANTIZED = 3,
   LIMN_INT16 = 4,
-  LIMN_ARITHMETICS = 5
+  LIMN_FLOAT32_ROWS = 5,
+  LIMN_ARITHMETICS = 6
 } limn_arithmetic;
 
 /// Does items begin..<end of a job. `scratch` is the thread's own memory, aligned to 64 bytes.
