@@ -1,3 +1,5 @@
+import Foundation
+import Synchronization
 import Testing
 
 import LimnTensor
@@ -23,6 +25,32 @@ import LimnTensor
         }
       }
     }
+  }
+
+  @Test("while one thread is held up, the others do the rest of its share")
+  func heldUp() {
+    let pool = ThreadPool(threads: 3)
+    let done = UnsafeMutablePointer<Atomic<Int>>.allocate(capacity: 1)
+    done.initialize(to: Atomic(0))
+    defer {
+      done.deinitialize(count: 1)
+      done.deallocate()
+    }
+    pool.exclusively {
+      pool.run(
+        { job, begin, _, _ in
+          let done = UnsafeMutableRawPointer(mutating: job!).assumingMemoryBound(to: Atomic<Int>.self)
+          let patience = Date().addingTimeInterval(20)
+          while begin == 0, done.pointee.load(ordering: .acquiring) < 99, Date() < patience {
+            Thread.sleep(forTimeInterval: 0.001)
+          }
+          // Item 0 counts only if it came last.
+          if begin > 0 || done.pointee.load(ordering: .acquiring) == 99 {
+            done.pointee.add(1, ordering: .acquiringAndReleasing)
+          }
+        }, done, count: 100)
+    }
+    #expect(done.pointee.load(ordering: .acquiring) == 100)
   }
 
   @Test("each thread has scratch memory of its own")
