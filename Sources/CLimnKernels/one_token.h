@@ -3,6 +3,7 @@
 // the floats of a row are added block by block in ascending order there and here.
 #pragma once
 #include "kernels.h"
+#include "product_avx2.h"
 #include "simd.h"
 
 #if defined(__x86_64__)
@@ -232,10 +233,9 @@ typedef struct {
   __m256i low, high;
 } limn_twice;
 LIMN_TARGET_AVX2 LIMN_INLINE limn_twice twice_avx2(__m256i words) {
-  limn_twice twice = {_mm256_unpacklo_epi16(words, words), _mm256_unpackhi_epi16(words, words)};
   // The compiler must not know where they come from: it would take a shift and a broadcast for each of them.
-  __asm__("" : "+x"(twice.low), "+x"(twice.high));
-  return twice;
+  return (limn_twice){
+    limn_kept_avx2(_mm256_unpacklo_epi16(words, words)), limn_kept_avx2(_mm256_unpackhi_epi16(words, words))};
 }
 
 /// In each half, word g in all places: one instruction, for which nothing is loaded.

@@ -90,8 +90,12 @@ package final class Paths: @unchecked Sendable {
     precondition(type.isComputable, "\(type.rawValue) is not a type to compute with")
     let exact = self[type, LIMN_FLOAT32]!
     if compute == .exact { return exact }
-    if tokens == .prompt, let path = self[type, LIMN_REQUANTIZED] ?? self[type, LIMN_INT16] { return path }
-    if tokens == .answer, let path = self[type, LIMN_INT8] ?? self[type, LIMN_FLOAT32_ROWS] { return path }
-    return self[type, LIMN_INT8] ?? self[type, LIMN_BFLOAT16] ?? exact
+    let fast =
+      switch tokens {
+      case .prompt:
+        self[type, LIMN_REQUANTIZED] ?? self[type, LIMN_INT16] ?? self[type, LIMN_INT8] ?? self[type, LIMN_BFLOAT16]
+      case .answer: self[type, LIMN_INT8] ?? self[type, LIMN_FLOAT32_ROWS]
+      }
+    return fast ?? exact
   }
 }
