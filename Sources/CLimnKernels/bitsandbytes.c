@@ -230,18 +230,27 @@ LIMN_UNPACK_4BIT(fp4, 1, avx512)
 #endif
 
 #if defined(__x86_64__)
-// MARK: One token, AVX-512 VNNI
+// MARK: One token
 
-LIMN_TARGET_VNNI LIMN_INLINE __m512i load_4bit(const uint8_t *at, __m512i table, float d[2]) {
-  memcpy(d, at, sizeof(float));
-  d[1] = d[0];
+LIMN_INLINE void scales_of_64(const uint8_t *at, size_t block_bytes, int groups, int32_t *d) {
+  LIMN_UNROLL for (int g = 0; g < 8; g++)
+    if (g < groups) d[g] = (int32_t)load_u32(at + (size_t)(g / 2) * block_bytes);
+}
+LIMN_INLINE void scales_4bit(const uint8_t *at, int groups, int32_t *d) {
+  scales_of_64(at, sizeof(limn_block_4bit), groups, d);
+}
+LIMN_INLINE void scales_int8(const uint8_t *at, int groups, int32_t *d) {
+  scales_of_64(at, sizeof(limn_block_int8), groups, d);
+}
+
+LIMN_TARGET_VNNI LIMN_INLINE __m512i load_4bit(const uint8_t *at, __m512i table, int32_t d[2]) {
+  scales_4bit(at, 2, d);
   const __m512i both = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(at + offsetof(limn_block_4bit, q))));
   const __m512i shift = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
   return _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srlv_epi16(both, shift), _mm512_set1_epi8(15)));
 }
-LIMN_TARGET_VNNI LIMN_INLINE __m512i load_int8(const uint8_t *at, __m512i table, float d[2]) {
-  memcpy(d, at, sizeof(float));
-  d[1] = d[0];
+LIMN_TARGET_VNNI LIMN_INLINE __m512i load_int8(const uint8_t *at, __m512i table, int32_t d[2]) {
+  scales_int8(at, 2, d);
   return _mm512_xor_si512(_mm512_loadu_si512(at + offsetof(limn_block_int8, q)), table);
 }
 
@@ -249,43 +258,36 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i load_int8(const uint8_t *at, __m512i table,
     LIMN_TARGET_VNNI static void one_##name##_vnni(                                                              \
       const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y,           \
       void *scratch) {                                                                                           \
-      multiply_one_32(weight, row_bytes, rows, columns, x, y, scratch, sizeof(block), table, step, load);        \
+      multiply_one_32(                                                                                           \
+        weight, row_bytes, rows, columns, x, y, scratch, sizeof(block), 128, table, LIMN_SCALE_FLOAT, step, load); \
     }
   #define LIMN_TABLE(code) _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bytes[code]))
 LIMN_ONE(nf4, limn_block_4bit, LIMN_TABLE(0), 1 / steps[0], load_4bit)
 LIMN_ONE(fp4, limn_block_4bit, LIMN_TABLE(1), 1 / steps[1], load_4bit)
 LIMN_ONE(int8, limn_block_int8, _mm512_set1_epi8((char)0x80), 1.0f / 127, load_int8)
 
-// MARK: One token, AVX2
-
-/// The table's bytes without their offset.
-LIMN_TARGET_AVX2 LIMN_INLINE void groups_4bit(const uint8_t *at, __m256i table, float d[2], __m256i groups[2]) {
-  const __m256i q = _mm256_loadu_si256((const __m256i *)(at + offsetof(limn_block_4bit, q)));
-  const __m256i nibble = _mm256_set1_epi8(15);
-  memcpy(d, at, sizeof(float));
-  d[1] = d[0];
-  groups[0] = _mm256_shuffle_epi8(table, _mm256_and_si256(q, nibble));
-  groups[1] = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(q, 4), nibble));
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_4bit(const uint8_t *at, int g, const int8_t *x, __m256i table) {
+  const __m256i q = _mm256_loadu_si256((const __m256i *)((const limn_block_4bit *)at)[g / 2].q);
+  const __m256i number = _mm256_and_si256(g % 2 ? _mm256_srli_epi16(q, 4) : q, _mm256_set1_epi8(15));
+  return pairs_signed_avx2(_mm256_shuffle_epi8(table, number), x);
 }
-LIMN_TARGET_AVX2 LIMN_INLINE void groups_int8(const uint8_t *at, __m256i table, float d[2], __m256i groups[2]) {
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_int8(const uint8_t *at, int g, const int8_t *x, __m256i table) {
   (void)table;
-  memcpy(d, at, sizeof(float));
-  d[1] = d[0];
-  LIMN_UNROLL for (int i = 0; i < 2; i++)
-    groups[i] = _mm256_loadu_si256((const __m256i *)(at + offsetof(limn_block_int8, q) + 32 * i));
+  return pairs_signed_avx2(_mm256_loadu_si256((const __m256i *)(((const limn_block_int8 *)at)[g / 2].q + g % 2 * 32)), x);
 }
 
-  #define LIMN_ONE_AVX2(name, block, table, step, load)                                                        \
-    LIMN_TARGET_AVX2 static void one_##name##_avx2(                                                            \
-      const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y,         \
-      void *scratch) {                                                                                         \
-      multiply_one_32_avx2(weight, row_bytes, rows, columns, x, y, scratch, sizeof(block), table, step, load); \
-    }
+  /// The table's bytes without their offset.
   #define LIMN_SIGNED_TABLE(code) \
     _mm256_broadcastsi128_si256(_mm_xor_si128(_mm_loadu_si128((const __m128i *)bytes[code]), _mm_set1_epi8((char)0x80)))
-LIMN_ONE_AVX2(nf4, limn_block_4bit, LIMN_SIGNED_TABLE(0), 1 / steps[0], groups_4bit)
-LIMN_ONE_AVX2(fp4, limn_block_4bit, LIMN_SIGNED_TABLE(1), 1 / steps[1], groups_4bit)
-LIMN_ONE_AVX2(int8, limn_block_int8, _mm256_setzero_si256(), 1.0f / 127, groups_int8)
+LIMN_ONE_32_AVX2(
+  one_nf4_avx2, LIMN_SIGNED_TABLE(0), 4 * sizeof(limn_block_4bit), 0, 127, LIMN_SCALE_FLOAT, 1 / steps[0], pairs_4bit,
+  scales_4bit)
+LIMN_ONE_32_AVX2(
+  one_fp4_avx2, LIMN_SIGNED_TABLE(1), 4 * sizeof(limn_block_4bit), 0, 127, LIMN_SCALE_FLOAT, 1 / steps[1], pairs_4bit,
+  scales_4bit)
+LIMN_ONE_32_AVX2(
+  one_int8_avx2, _mm256_setzero_si256(), 4 * sizeof(limn_block_int8), 0, 128, LIMN_SCALE_FLOAT, 1.0f / 127, pairs_int8,
+  scales_int8)
 #endif
 
 // MARK: The paths

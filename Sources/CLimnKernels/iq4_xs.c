@@ -7,6 +7,7 @@
 //
 //   weight = (d · (scale − 32)) · table[number]
 #include "lookup.h"
+#include "one_token_32.h"
 
 typedef struct {
   uint8_t d[2];
@@ -77,6 +78,29 @@ LIMN_INLINE void unpack_body(
 }
 LIMN_LOOKUP_INSTANCES
 
+#if defined(__x86_64__)
+// MARK: One token
+
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
+  return pairs_signed_avx2(_mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)->q[g])), x);
+}
+/// scale_of all groups.
+LIMN_TARGET_AVX2 LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {
+  (void)groups;  // blocks are whole
+  const block *b = (const block *)at;
+  const __m256i fours = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28), twos = _mm256_srli_epi32(fours, 1);
+  const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32((int)load_u32(b->scales_low)), fours);
+  const __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32(load_u16(b->scales_high)), twos);
+  const __m256i scale = _mm256_or_si256(
+    _mm256_and_si256(low, _mm256_set1_epi32(15)),
+    _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4));
+  const __m256 signed_scale = _mm256_cvtepi32_ps(_mm256_sub_epi32(scale, _mm256_set1_epi32(32)));
+  _mm256_storeu_ps((float *)d, _mm256_mul_ps(_mm256_set1_ps(_cvtsh_ss(load_u16(b->d))), signed_scale));
+}
+LIMN_ONE_32_AVX2(
+  multiply_one_avx2, table_avx2(limn_table_iq4), sizeof(block), 0, 127, LIMN_SCALE_FLOAT, 1, pairs_avx2, scales_of)
+#endif
+
 int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
@@ -86,5 +110,8 @@ int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) 
   }
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
+#if defined(__x86_64__)
+  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+#endif
   return arithmetic == LIMN_INT8;
 }

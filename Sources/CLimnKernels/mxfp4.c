@@ -5,6 +5,7 @@
 //
 //   weight = 2^(e − 128) · table[number], the table being twice what the 4 bits say
 #include "lookup.h"
+#include "one_token_32.h"
 
 typedef struct {
   uint8_t e;
@@ -12,6 +13,7 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == 17, "MXFP4 block");
 
+enum { LARGEST = 12 };
 static const int8_t table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /// 2^(e − 128); the two smallest are denormal.
@@ -64,6 +66,20 @@ LIMN_INLINE void unpack_body(
 }
 LIMN_LOOKUP_INSTANCES
 
+#if defined(__x86_64__)
+// MARK: One token
+
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
+  return pairs_unsigned_avx2(_mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)[g].q)), x);
+}
+LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {
+  LIMN_UNROLL for (int g = 0; g < 8; g++)
+    if (g < groups) d[g] = (int32_t)bits_from_float(scale_of((const block *)at + g));
+}
+LIMN_ONE_32_AVX2(
+  multiply_one_avx2, _mm256_add_epi8(table_avx2(table), _mm256_set1_epi8(LARGEST)), 8 * sizeof(block), LARGEST, 2 * LARGEST, LIMN_SCALE_FLOAT, 1, pairs_avx2, scales_of)
+#endif
+
 int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
@@ -73,5 +89,8 @@ int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   }
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
+#if defined(__x86_64__)
+  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+#endif
   return arithmetic == LIMN_INT8;
 }

@@ -34,9 +34,35 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_quarters(const __m512i v[4]) {
   return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), c);
 }
 
-LIMN_TARGET_VNNI LIMN_INLINE void fetch(const void *at, int bytes) {
-  LIMN_UNROLL for (int i = 0; i < bytes; i += 64)
-    _mm_prefetch((const char *)at + LIMN_FETCH_AHEAD + i, _MM_HINT_T0);
+/// The next line to fetch, and where fetching stops for now.
+///
+/// A core has some twenty lines on their way at most, so that memory answers at full speed only while new ones are asked
+/// for all the time. A sixteenth of them is therefore left for the end of 16 rows, when their floats are added up.
+typedef struct {
+  const char *next, *end;
+} limn_ahead;
+
+LIMN_INLINE limn_ahead ahead_of(const void *weight) {
+  return (limn_ahead){(const char *)weight + LIMN_FETCH_AHEAD, NULL};
+}
+
+/// Before the first of some rows, the last of which ends at `end`: what was left of those before them is let go.
+LIMN_INLINE void ahead_until(limn_ahead *ahead, const void *end) {
+  if (ahead->end) ahead->next = ahead->end;
+  ahead->end = (const char *)end + LIMN_FETCH_AHEAD;
+}
+
+/// Lines to fetch while `bytes` are computed with.
+LIMN_INLINE int lines_early(size_t bytes) { return (int)((bytes * 15 / 16 + 32) / 64); }
+
+LIMN_INLINE void fetch_lines(limn_ahead *ahead, const int lines) {
+  LIMN_UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead->next + 64 * i);
+  ahead->next += 64 * lines;
+}
+
+/// As long as some of them are left.
+LIMN_INLINE void fetch_late(limn_ahead *ahead, const int lines) {
+  if (ahead->next < ahead->end) fetch_lines(ahead, lines);
 }
 
 /// What 16 rows' blocks come to before floats are added, for the K formats: [row][block], `wide` blocks apart.
@@ -60,7 +86,8 @@ LIMN_INLINE void v_load_columns(const int32_t *rows, ptrdiff_t wide, v16i column
 }
 
 /// y[r] = Σ over blocks, in ascending order, of d · dx · total − dmin · dx · low.
-LIMN_INLINE void finish_one_k(const limn_one_k *one, const limn_x_k *x, ptrdiff_t blocks, int rows, float *y) {
+LIMN_INLINE void finish_one_k(
+  const limn_one_k *one, const limn_x_k *x, ptrdiff_t blocks, int rows, float *y, limn_ahead *ahead) {
   v16f sum = v_splat(0);
   for (ptrdiff_t first = 0; first < blocks; first += 16) {
     v16i total[16], low[16], d[16];
@@ -69,6 +96,7 @@ LIMN_INLINE void finish_one_k(const limn_one_k *one, const limn_x_k *x, ptrdiff_
     v_load_columns(one->d + first, one->wide, d);
     const int count = blocks - first < 16 ? (int)(blocks - first) : 16;
     for (int i = 0; i < count; i++) {
+      fetch_late(ahead, 5);
       const v16f dx = v_splat(x[first + i].d);
       const v16f dw = v_float_from_half(d[i] & 0xffff), dmin = v_float_from_half(d[i] >> 16 & 0xffff);
       sum = v_fma(dw * dx, __builtin_convertvector(total[i], v16f), sum);
@@ -88,23 +116,6 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_lanes_avx2(const __m256i v[8]) {
   return _mm256_add_epi32(_mm256_permute2x128_si256(b[0], b[1], 0x20), _mm256_permute2x128_si256(b[0], b[1], 0x31));
 }
 
-LIMN_TARGET_AVX2 LIMN_INLINE void fetch_avx2(const void *at, int bytes) {
-  LIMN_UNROLL for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)at + LIMN_FETCH_AHEAD + i, _MM_HINT_T0);
-}
-
-/// The next line to fetch, and where fetching stops for now.
-///
-/// A core has some twenty lines on their way at most, so that memory answers at full speed only while new ones are asked
-/// for all the time. A sixteenth of them is therefore left for the end of 16 rows, when their floats are added up.
-typedef struct {
-  const char *next, *end;
-} limn_ahead;
-
-LIMN_TARGET_AVX2 LIMN_INLINE void fetch_lines_avx2(limn_ahead *ahead, int lines) {
-  LIMN_UNROLL for (int i = 0; i < lines; i++) _mm_prefetch(ahead->next + 64 * i, _MM_HINT_T0);
-  ahead->next += 64 * lines;
-}
-
 /// Lanes that add up to what a block comes to.
 typedef struct {
   __m256i total, low;
@@ -122,12 +133,12 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m128i sum_four_avx2(const __m256i v[4]) {
 LIMN_TARGET_AVX2 LIMN_INLINE void multiply_four_k_avx2(
   const char *blocks, const size_t block_bytes, const limn_x_k *x, const int count, const limn_one_k *one,
   ptrdiff_t place, const int has_low, limn_make_dots_k *dots, limn_ahead *ahead) {
-  const int lines = (int)(count * block_bytes * 15 / 16 / 64);
+  const int lines = lines_early((size_t)count * block_bytes);
   __m256i total[4], low[4];
   LIMN_UNROLL for (int i = 0; i < 4; i++) {
     total[i] = low[i] = _mm256_setzero_si256();
     if (i >= count) continue;
-    fetch_lines_avx2(ahead, (i + 1) * lines / count - i * lines / count);
+    fetch_lines(ahead, (i + 1) * lines / count - i * lines / count);
     const limn_dots_k found = dots(blocks + (size_t)i * block_bytes, x + i);
     total[i] = found.total;
     low[i] = found.low;
@@ -159,12 +170,16 @@ LIMN_TARGET_AVX2 LIMN_INLINE void load_columns_avx2(const int32_t *rows, ptrdiff
   transpose_avx2(columns);
 }
 
+/// The lower words of 8 lanes, and the upper ones behind them.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i halves_avx2(__m256i lanes) {
+  const __m128i apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+  return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(lanes, _mm256_broadcastsi128_si256(apart)), 0xd8);
+}
+
 /// finish_one_k of 8 rows. Sixteen at a time, as there, AVX2 does not have the registers for.
 LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_k_avx2(
   const limn_one_k *one, ptrdiff_t row, const limn_x_k *x, ptrdiff_t blocks, const int has_low, float y[8],
   limn_ahead *ahead) {
-  // In each half: the lower words, and the upper ones behind them.
-  const __m256i apart = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
   __m256 sum = _mm256_setzero_ps();
   for (ptrdiff_t first = 0; first < blocks; first += 8) {
     const ptrdiff_t place = row * one->wide + first;
@@ -174,9 +189,9 @@ LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_k_avx2(
     load_columns_avx2(one->d + place, one->wide, d);
     const int count = blocks - first < 8 ? (int)(blocks - first) : 8;
     for (int i = 0; i < count; i++) {
-      if (ahead->next < ahead->end) fetch_lines_avx2(ahead, 2);
+      fetch_late(ahead, 2);
       const __m256 dx = _mm256_broadcast_ss(&x[first + i].d);
-      const __m256i halves = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(d[i], apart), 0xd8);
+      const __m256i halves = halves_avx2(d[i]);
       const __m256 dw = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
       sum = _mm256_fmadd_ps(_mm256_mul_ps(dw, dx), _mm256_cvtepi32_ps(total[i]), sum);
       if (!has_low) continue;
@@ -194,10 +209,10 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_one_k_avx2(
   const limn_x_k *x = prepared;
   const ptrdiff_t blocks = columns / LIMN_BLOCK, fours = blocks & ~(ptrdiff_t)3;
   const limn_one_k one = one_k(scratch, columns);
-  limn_ahead ahead = {(const char *)weight + LIMN_FETCH_AHEAD, NULL};
+  limn_ahead ahead = ahead_of(weight);
   for (ptrdiff_t first = 0; first < rows; first += 16) {
     const int count = rows - first < 16 ? (int)(rows - first) : 16;
-    ahead.end = (const char *)weight + (size_t)(first + count) * row_bytes + LIMN_FETCH_AHEAD;
+    ahead_until(&ahead, (const char *)weight + (size_t)(first + count) * row_bytes);
     for (int r = 0; r < count; r++) {
       const char *row = (const char *)weight + (size_t)(first + r) * row_bytes;
       for (ptrdiff_t b = 0; b < fours; b += 4)
@@ -211,7 +226,6 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_one_k_avx2(
     finish_eight_k_avx2(&one, 0, x, blocks, has_low, sums, &ahead);
     if (count > 8) finish_eight_k_avx2(&one, 8, x, blocks, has_low, sums + 8, &ahead);
     memcpy(y + first, sums, (size_t)count * sizeof *sums);
-    ahead.next = ahead.end;
   }
 }
 

@@ -3,22 +3,55 @@
 #include "one_token.h"
 
 #if defined(__x86_64__)
-/// Takes 64 columns of a row: bytes as limn_panel_32 has them (q + 128), and the scales of the two groups.
-typedef __m512i limn_load_pair(const uint8_t *at, __m512i table, float d[2]);
+/// What the word kept of a group's scale is.
+typedef enum {
+  LIMN_SCALE_FLOAT,
+  LIMN_SCALE_HALF,          // in the lower half of the word
+  LIMN_SCALE_AND_MINIMUM,  // and the minimum, a float16, too, in the upper half
+} limn_scale_kind;
 
-/// y[r] = Σ over groups, in ascending order, of d · dx · sum.
+/// What 16 rows' groups come to before floats are added: [row][group], `wide` groups apart.
+typedef struct {
+  ptrdiff_t wide;
+  int32_t *sum;  // Σ q · x
+  int32_t *d;    // a limn_scale_kind
+} limn_one_32;
+
+/// Takes 128 bytes for each group, their number rounded up to whole 16s.
+LIMN_INLINE limn_one_32 one_32(void *scratch, ptrdiff_t columns) {
+  const ptrdiff_t wide = (columns / 32 + 15) & ~(ptrdiff_t)15;
+  int32_t *all = scratch;
+  return (limn_one_32){wide, all, all + 16 * wide};
+}
+
+// MARK: AVX-512 VNNI
+
+/// Takes 64 columns of a row: bytes q, and what is kept of the scales of the two groups.
+typedef __m512i limn_load_pair(const uint8_t *at, __m512i table, int32_t d[2]);
+
+/// For each of two groups: 16 bytes' low nibbles, and their high ones behind them.
+LIMN_TARGET_VNNI LIMN_INLINE __m512i two_nibbles(const uint8_t *first, const uint8_t *second) {
+  const __m512i both = _mm512_mask_broadcast_i32x4(
+    _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)first)), 0xff00, _mm_loadu_si128((const __m128i *)second));
+  const __m512i shift = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
+  return _mm512_and_si512(_mm512_srlv_epi64(both, shift), _mm512_set1_epi8(15));
+}
+
+/// y[r] = Σ over groups, in ascending order, of d · dx · sum. Scales are multiplied by `step` first, as unpacking does.
 LIMN_INLINE void finish_one_32(
-  const int32_t *sums, const float *d, ptrdiff_t wide, const limn_x_32 *x, ptrdiff_t groups, const float step, int rows,
-  float *y) {
+  const limn_one_32 *one, const limn_x_32 *x, ptrdiff_t groups, const limn_scale_kind kind, const float step, int rows,
+  float *y, limn_ahead *ahead) {
   v16f total = v_splat(0);
   for (ptrdiff_t start = 0; start < groups; start += 16) {
-    v16i sum[16], scale[16];
-    v_load_columns(sums + start, wide, sum);
-    v_load_columns((const int32_t *)d + start, wide, scale);
+    v16i sum[16], d[16];
+    v_load_columns(one->sum + start, one->wide, sum);
+    v_load_columns(one->d + start, one->wide, d);
     const int part = groups - start < 16 ? (int)(groups - start) : 16;
     for (int i = 0; i < part; i++) {
+      fetch_late(ahead, 1);
       const ptrdiff_t g = start + i;
-      total = v_fma((v16f)scale[i] * step * x[g / 8].d[g % 8], __builtin_convertvector(sum[i], v16f), total);
+      const v16f scale = kind == LIMN_SCALE_FLOAT ? (v16f)d[i] * step : v_float_from_half(d[i] & 0xffff);
+      total = v_fma(scale * x[g / 8].d[g % 8], __builtin_convertvector(sum[i], v16f), total);
     }
   }
   v_store_part(y, total, rows);
@@ -38,91 +71,199 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_halves(const __m512i v[8]) {
   return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15), c);
 }
 
-/// `pair_bytes` are those of 64 columns; scales are multiplied by `step` first, as unpacking does.
+/// `pair_bytes` are those of 64 columns, whose weights are d · (q − offset).
 LIMN_TARGET_VNNI LIMN_INLINE void multiply_one_32(
   const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y,
-  void *scratch, const int pair_bytes, __m512i table, const float step, limn_load_pair *load) {
+  void *scratch, const int pair_bytes, const int offset, __m512i table, const limn_scale_kind kind, const float step,
+  limn_load_pair *load) {
   const limn_x_32 *x = prepared;
-  const ptrdiff_t pairs = columns / 64, wide = (columns / 32 + 15) & ~(ptrdiff_t)15;
-  int32_t *sums = scratch;                       // [row][group], `wide` groups apart
-  float *d = (float *)(sums + 16 * wide);        // the same
-  int32_t *offsets = (int32_t *)(d + 16 * wide);  // [group]: 128 · Σ x
-  for (ptrdiff_t g = 0; g < columns / 32; g++) offsets[g] = 128 * x[g / 8].sums[g % 8];
+  const ptrdiff_t pairs = columns / 64;
+  const limn_one_32 one = one_32(scratch, columns);
+  int32_t *offsets = one.d + 16 * one.wide;  // [group]: offset · Σ x
+  for (ptrdiff_t g = 0; g < columns / 32; g++) offsets[g] = offset * x[g / 8].sums[g % 8];
 
+  limn_ahead ahead = ahead_of(weight);
   for (ptrdiff_t first = 0; first < rows; first += 16) {
     const int count = rows - first < 16 ? (int)(rows - first) : 16;
+    ahead_until(&ahead, (const char *)weight + (size_t)(first + count) * row_bytes);
     for (int r = 0; r < count; r++) {
       const uint8_t *at = (const uint8_t *)weight + (size_t)(first + r) * row_bytes;
       for (ptrdiff_t start = 0; start < pairs; start += 8) {
         const int part = pairs - start < 8 ? (int)(pairs - start) : 8;
         const limn_x_32 *xs = x + start / 4;
-        float *ds = d + r * wide + 2 * start;
+        const ptrdiff_t place = r * one.wide + 2 * start;
         __m512i sum[8];
         if (part == 8) {  // without a loop, so that the sums stay in registers
-          LIMN_UNROLL for (int i = 0; i < 8 * pair_bytes; i += 64)
-            _mm_prefetch((const char *)at + LIMN_FETCH_AHEAD + i, _MM_HINT_T0);
+          fetch_lines(&ahead, lines_early(8 * (size_t)pair_bytes));
           LIMN_UNROLL for (int i = 0; i < 8; i++)
             sum[i] = _mm512_dpbusd_epi32(
-              _mm512_setzero_si512(), load(at + i * pair_bytes, table, ds + 2 * i),
+              _mm512_setzero_si512(), load(at + i * pair_bytes, table, one.d + place + 2 * i),
               _mm512_loadu_si512(xs[i / 4].q + i % 4 * 64));
           at += 8 * pair_bytes;
         } else {
           LIMN_UNROLL for (int i = 0; i < 8; i++) sum[i] = _mm512_setzero_si512();
           for (int i = 0; i < part; i++, at += pair_bytes)
             sum[i] = _mm512_dpbusd_epi32(
-              _mm512_setzero_si512(), load(at, table, ds + 2 * i), _mm512_loadu_si512(xs[i / 4].q + i % 4 * 64));
+              _mm512_setzero_si512(), load(at, table, one.d + place + 2 * i),
+              _mm512_loadu_si512(xs[i / 4].q + i % 4 * 64));
         }
-        const __m512i offset = _mm512_maskz_loadu_epi32((__mmask16)((1u << 2 * part) - 1), offsets + 2 * start);
-        _mm512_storeu_si512(sums + r * wide + 2 * start, _mm512_sub_epi32(sum_halves(sum), offset));
+        const __m512i low = _mm512_maskz_loadu_epi32((__mmask16)((1u << 2 * part) - 1), offsets + 2 * start);
+        _mm512_storeu_si512(one.sum + place, _mm512_sub_epi32(sum_halves(sum), low));
       }
     }
-    finish_one_32(sums, d, wide, x, 2 * pairs, step, count, y + first);
+    finish_one_32(&one, x, 2 * pairs, kind, step, count, y + first, &ahead);
   }
 }
 
 // MARK: AVX2
 
-/// Takes 64 columns of a row: signed numbers, and the scales of the two groups.
-typedef void limn_load_groups(const uint8_t *at, __m256i table, float d[2], __m256i groups[2]);
+/// Of a group of a row, 32 columns: the sums of pairs of q · x. `at` is where the first of eight groups begins, `g` which of
+/// them it is.
+typedef __m256i limn_pairs_32(const uint8_t *at, int g, const int8_t *x, __m256i table);
 
-/// Lanes that add up to Σ w · x of 32 columns: |w| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32,512).
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i dot_32_avx2(__m256i w, const int8_t *x) {
+/// What is kept of the scales of the first `groups` of eight groups.
+typedef void limn_scales_32(const uint8_t *at, int groups, int32_t *d);
+
+/// What is one for a format.
+typedef struct {
+  int bytes;      // of 256 columns
+  int offset;     // weights are d · (q − offset)
+  int largest_q;  // in magnitude
+  limn_scale_kind kind;
+  float step;  // floats are multiplied by it first, as unpacking does
+  limn_pairs_32 *pairs;
+  limn_scales_32 *scales;
+} limn_format_32;
+
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_unsigned_avx2(__m256i q, const int8_t *x) {
+  return _mm256_maddubs_epi16(q, _mm256_loadu_si256((const __m256i *)x));
+}
+
+/// For signed bytes: |w| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32,512).
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_signed_avx2(__m256i w, const int8_t *x) {
   const __m256i signs = _mm256_sign_epi8(_mm256_loadu_si256((const __m256i *)x), w);
-  return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), signs), _mm256_set1_epi16(1));
+  return _mm256_maddubs_epi16(_mm256_abs_epi8(w), signs);
+}
+
+/// 16 bytes' low nibbles, and their high ones behind them.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i nibbles_avx2(const uint8_t *q) {
+  const __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)q));
+  return _mm256_and_si256(_mm256_srlv_epi64(both, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
+}
+
+/// 16 in byte i where bit i is set.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i fifth_bits_avx2(uint32_t bits) {
+  const __m256i bytes = _mm256_shuffle_epi8(
+    _mm256_set1_epi32((int)bits),
+    _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+  const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+  return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit), _mm256_set1_epi8(16));
+}
+
+/// Of 16 bytes, to look up nibbles in.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i table_avx2(const int8_t values[16]) {
+  return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)values));
+}
+
+/// The words of each of 8 vectors, added up. Sums of 8 products of numbers up to 31 fit into 16 bits still, so that half as
+/// many vectors are left after each step.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_pairs_avx2(const __m256i pairs[8], const int largest_q) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i a[8], b[4], c[2];
+  LIMN_UNROLL for (int i = 0; i < 8; i++) a[i] = _mm256_madd_epi16(pairs[i], ones);
+  if (8 * 127 * largest_q > INT16_MAX) return sum_lanes_avx2(a);
+  LIMN_UNROLL for (int i = 0; i < 4; i++) b[i] = _mm256_madd_epi16(_mm256_packs_epi32(a[2 * i], a[2 * i + 1]), ones);
+  LIMN_UNROLL for (int i = 0; i < 2; i++) c[i] = _mm256_madd_epi16(_mm256_packs_epi32(b[2 * i], b[2 * i + 1]), ones);
+  return _mm256_add_epi32(_mm256_permute2x128_si256(c[0], c[1], 0x20), _mm256_permute2x128_si256(c[0], c[1], 0x31));
+}
+
+/// The first `groups` of eight.
+LIMN_TARGET_AVX2 LIMN_INLINE void multiply_eight_32_avx2(
+  const limn_format_32 format, __m256i table, const uint8_t *at, const limn_x_32 *x, const int groups,
+  const limn_one_32 *one, ptrdiff_t place) {
+  __m256i pairs[8];
+  LIMN_UNROLL for (int g = 0; g < 8; g++)
+    pairs[g] = g < groups ? format.pairs(at, g, x->q + 32 * g, table) : _mm256_setzero_si256();
+  const __m256i low =
+    _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)x->sums), _mm256_set1_epi32(format.offset));
+  format.scales(at, groups, one->d + place);
+  const __m256i sum = _mm256_sub_epi32(sum_pairs_avx2(pairs, format.largest_q), low);
+  _mm256_storeu_si256((__m256i *)(one->sum + place), sum);
+}
+
+/// finish_one_32 of 8 rows. Sixteen at a time, as there, AVX2 does not have the registers for.
+LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_32_avx2(
+  const limn_format_32 format, const limn_one_32 *one, ptrdiff_t row, const limn_x_32 *x, ptrdiff_t groups, float y[8],
+  limn_ahead *ahead) {
+  __m256 total = _mm256_setzero_ps();
+  for (ptrdiff_t first = 0; first < groups; first += 8, x++) {
+    fetch_late(ahead, format.bytes / 128 + 1);
+    __m256i sum[8], d[8];
+    __m256 scale[8], minimum[8];
+    load_columns_avx2(one->d + row * one->wide + first, one->wide, d);
+    LIMN_UNROLL for (int i = 0; i < 8; i++) {
+      const __m256i halves = halves_avx2(d[i]);
+      scale[i] = format.kind == LIMN_SCALE_FLOAT
+        ? _mm256_mul_ps(_mm256_castsi256_ps(d[i]), _mm256_set1_ps(format.step))
+        : _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+      scale[i] = _mm256_mul_ps(scale[i], _mm256_broadcast_ss(x->d + i));
+      if (format.kind == LIMN_SCALE_AND_MINIMUM) minimum[i] = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
+    }
+    load_columns_avx2(one->sum + row * one->wide + first, one->wide, sum);
+    LIMN_UNROLL for (int i = 0; i < 8; i++) {
+      if (first + i >= groups) break;
+      total = _mm256_fmadd_ps(scale[i], _mm256_cvtepi32_ps(sum[i]), total);
+      if (format.kind == LIMN_SCALE_AND_MINIMUM)
+        total = _mm256_fmadd_ps(minimum[i], _mm256_set1_ps(x->d[i] * (float)x->sums[i]), total);
+    }
+  }
+  _mm256_storeu_ps(y, total);
 }
 
 LIMN_TARGET_AVX2 LIMN_INLINE void multiply_one_32_avx2(
-  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y,
-  void *scratch, const int pair_bytes, __m256i table, const float step, limn_load_groups *load) {
+  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y, void *scratch,
+  const limn_format_32 format, __m256i table) {
   const limn_x_32 *x = prepared;
-  const ptrdiff_t pairs = columns / 64, wide = (columns / 32 + 15) & ~(ptrdiff_t)15;
-  int32_t *sums = scratch;                 // [row][group], `wide` groups apart
-  float *d = (float *)(sums + 16 * wide);  // the same
-
+  const ptrdiff_t eights = columns / LIMN_BLOCK, groups = columns / 32;
+  const int lines = lines_early(4 * (size_t)format.bytes);  // of four times eight groups
+  const limn_one_32 one = one_32(scratch, columns);
+  limn_ahead ahead = ahead_of(weight);
   for (ptrdiff_t first = 0; first < rows; first += 16) {
     const int count = rows - first < 16 ? (int)(rows - first) : 16;
+    ahead_until(&ahead, (const char *)weight + (size_t)(first + count) * row_bytes);
     for (int r = 0; r < count; r++) {
       const uint8_t *at = (const uint8_t *)weight + (size_t)(first + r) * row_bytes;
-      for (ptrdiff_t start = 0; start < pairs; start += 4, at += 4 * pair_bytes) {
-        const limn_x_32 *xs = x + start / 4;
-        const int part = pairs - start < 4 ? (int)(pairs - start) : 4;
-        const ptrdiff_t place = r * wide + 2 * start;
-        __m256i sum[8];
-        LIMN_UNROLL for (int i = 0; i < 4; i++) {
-          if (i < part) {
-            __m256i groups[2];
-            load(at + i * pair_bytes, table, d + place + 2 * i, groups);
-            sum[2 * i] = dot_32_avx2(groups[0], xs->q + i * 64);
-            sum[2 * i + 1] = dot_32_avx2(groups[1], xs->q + i * 64 + 32);
-          } else {
-            sum[2 * i] = sum[2 * i + 1] = _mm256_setzero_si256();
-          }
+      ptrdiff_t place = r * one.wide, b = 0;
+      for (; b + 4 <= eights; b += 4)
+        LIMN_UNROLL for (int i = 0; i < 4; i++, at += format.bytes, place += 8) {
+          fetch_lines(&ahead, (i + 1) * lines / 4 - i * lines / 4);
+          multiply_eight_32_avx2(format, table, at, x + b + i, 8, &one, place);
         }
-        fetch_avx2(at, 4 * pair_bytes);
-        _mm256_storeu_si256((__m256i *)(sums + place), sum_lanes_avx2(sum));
+      for (; b < eights; b++, at += format.bytes, place += 8) {
+        fetch_lines(&ahead, lines_early((size_t)format.bytes));
+        multiply_eight_32_avx2(format, table, at, x + b, 8, &one, place);
       }
+      if (groups % 8) multiply_eight_32_avx2(format, table, at, x + b, (int)(groups % 8), &one, place);
     }
-    finish_one_32(sums, d, wide, x, 2 * pairs, step, count, y + first);
+    float sums[16];
+    finish_eight_32_avx2(format, &one, 0, x, groups, sums, &ahead);
+    if (count > 8) finish_eight_32_avx2(format, &one, 8, x, groups, sums + 8, &ahead);
+    memcpy(y + first, sums, (size_t)count * sizeof *sums);
   }
 }
+
+/// An instance of it: the table to look up in, and the fields of limn_format_32.
+#define LIMN_ONE_32_AVX2(name, table, ...)                                                                         \
+  LIMN_TARGET_AVX2 static void name(                                                                               \
+    const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) { \
+    multiply_one_32_avx2(                                                                                           \
+      weight, row_bytes, rows, columns, x, y, scratch, (limn_format_32){__VA_ARGS__}, table);                       \
+  }
+
+/// Its `scales` where each group is a block with its `d` in front, taken by `load`.
+#define LIMN_SCALES_OF_BLOCKS(load)                                               \
+  LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {         \
+    LIMN_UNROLL for (int g = 0; g < 8; g++)                                       \
+      if (g < groups) d[g] = (int32_t)load(((const block *)at)[g].d);             \
+  }
 #endif

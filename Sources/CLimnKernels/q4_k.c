@@ -138,8 +138,10 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
   }
   const __m512i nibble = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
 
+  limn_ahead ahead = ahead_of(weight);
   for (ptrdiff_t first = 0; first < rows; first += 16) {
     const int count = rows - first < 16 ? (int)(rows - first) : 16;
+    ahead_until(&ahead, (const char *)weight + (size_t)(first + count) * row_bytes);
     for (int r = 0; r < count; r++) {
       const block *b = (const block *)((const char *)weight + (size_t)(first + r) * row_bytes);
       for (ptrdiff_t start = 0; start < blocks; start += 16) {
@@ -147,7 +149,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
         _Alignas(64) __m128i low[16] = {0};
         const int part = blocks - start < 16 ? (int)(blocks - start) : 16;
         for (int i = 0; i < part; i++, b++) {
-          fetch(b, sizeof(block));
+          fetch_lines(&ahead, sizeof(block) / 64);
           const limn_scales_k s = load_scales(b->scales);
           one.d[r * one.wide + start + i] = (int32_t)load_u32(b->d);
           low[i] = _mm_madd_epi16(
@@ -170,7 +172,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
         _mm512_storeu_si512(one.low + r * one.wide + start, sum_quarters((const __m512i *)low));
       }
     }
-    finish_one_k(&one, x, blocks, count, y + first);
+    finish_one_k(&one, x, blocks, count, y + first, &ahead);
   }
 }
 

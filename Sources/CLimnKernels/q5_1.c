@@ -8,6 +8,7 @@
 //   weight = q · d + m
 #include "high_bits.h"
 #include "kernels.h"
+#include "one_token_32.h"
 #include "simd.h"
 
 typedef struct {
@@ -71,6 +72,19 @@ LIMN_INSTANCES(
   unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
   (path, weight, row_bytes, rows, columns, panel))
 
+#if defined(__x86_64__)
+// MARK: One token
+
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
+  (void)table;
+  const block *b = (const block *)at + g;
+  return pairs_unsigned_avx2(_mm256_or_si256(nibbles_avx2(b->low), fifth_bits_avx2(load_u32(b->high))), x);
+}
+LIMN_SCALES_OF_BLOCKS(load_u32)
+LIMN_ONE_32_AVX2(
+  multiply_one_avx2, _mm256_setzero_si256(), 8 * sizeof(block), 0, 31, LIMN_SCALE_AND_MINIMUM, 1, pairs_avx2, scales_of)
+#endif
+
 int limn_path_q5_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
@@ -80,5 +94,8 @@ int limn_path_q5_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   }
   limn_products_int8_32_min(path, isa);
   path->unpack = LIMN_PICK(isa, unpack);
+#if defined(__x86_64__)
+  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+#endif
   return arithmetic == LIMN_INT8;
 }

@@ -158,15 +158,17 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
   const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
   const __m512i nibble = _mm512_set1_epi8(15), top = _mm512_set1_epi8(0x30), zero = _mm512_setzero_si512();
 
+  limn_ahead ahead = ahead_of(weight);
   for (ptrdiff_t first = 0; first < rows; first += 16) {
     const int count = rows - first < 16 ? (int)(rows - first) : 16;
+    ahead_until(&ahead, (const char *)weight + (size_t)(first + count) * row_bytes);
     for (int r = 0; r < count; r++) {
       const block *b = (const block *)((const char *)weight + (size_t)(first + r) * row_bytes);
       for (ptrdiff_t start = 0; start < blocks; start += 16) {
         _Alignas(64) __m512i total[16] = {0}, low[16] = {0};
         const int part = blocks - start < 16 ? (int)(blocks - start) : 16;
         for (int i = 0; i < part; i++, b++) {
-          fetch(b, sizeof(block));
+          fetch_lines(&ahead, sizeof(block) / 64);
           const limn_x_k *xb = x + start + i;
           const uint32_t d = load_u16(b->d);
           one.d[r * one.wide + start + i] = (int32_t)(d | d << 16);
@@ -195,7 +197,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
         _mm512_storeu_si512(one.low + r * one.wide + start, _mm512_slli_epi32(sum_lanes(low), 5));
       }
     }
-    finish_one_k(&one, x, blocks, count, y + first);
+    finish_one_k(&one, x, blocks, count, y + first, &ahead);
   }
 }
 

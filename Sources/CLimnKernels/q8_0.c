@@ -65,36 +65,29 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: One token, AVX-512 VNNI
+// MARK: One token
 
-LIMN_TARGET_VNNI LIMN_INLINE __m512i load_pair(const uint8_t *at, __m512i table, float d[2]) {
+LIMN_TARGET_VNNI LIMN_INLINE __m512i load_pair(const uint8_t *at, __m512i table, int32_t d[2]) {
   const block *b = (const block *)at;
-  d[0] = _cvtsh_ss(load_u16(b[0].d));
-  d[1] = _cvtsh_ss(load_u16(b[1].d));
+  d[0] = load_u16(b[0].d);
+  d[1] = load_u16(b[1].d);
   const __m512i low = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)b[0].q));
   return _mm512_xor_si512(_mm512_inserti64x4(low, _mm256_loadu_si256((const __m256i *)b[1].q), 1), table);
 }
 LIMN_TARGET_VNNI static void multiply_one_vnni(
   const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) {
   multiply_one_32(
-    weight, row_bytes, rows, columns, x, y, scratch, 2 * sizeof(block), _mm512_set1_epi8((char)0x80), 1, load_pair);
+    weight, row_bytes, rows, columns, x, y, scratch, 2 * sizeof(block), 128, _mm512_set1_epi8((char)0x80),
+    LIMN_SCALE_HALF, 1, load_pair);
 }
 
-// MARK: One token, AVX2
-
-LIMN_TARGET_AVX2 LIMN_INLINE void load_groups(const uint8_t *at, __m256i table, float d[2], __m256i groups[2]) {
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
   (void)table;
-  const block *b = (const block *)at;
-  LIMN_UNROLL for (int i = 0; i < 2; i++) {
-    d[i] = _cvtsh_ss(load_u16(b[i].d));
-    groups[i] = _mm256_loadu_si256((const __m256i *)b[i].q);
-  }
+  return pairs_signed_avx2(_mm256_loadu_si256((const __m256i *)((const block *)at)[g].q), x);
 }
-LIMN_TARGET_AVX2 static void multiply_one_avx2(
-  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) {
-  multiply_one_32_avx2(
-    weight, row_bytes, rows, columns, x, y, scratch, 2 * sizeof(block), _mm256_setzero_si256(), 1, load_groups);
-}
+LIMN_SCALES_OF_BLOCKS(load_u16)
+LIMN_ONE_32_AVX2(
+  multiply_one_avx2, _mm256_setzero_si256(), 8 * sizeof(block), 0, 128, LIMN_SCALE_HALF, 1, pairs_avx2, scales_of)
 #endif
 
 int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {

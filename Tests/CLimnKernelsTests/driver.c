@@ -86,10 +86,15 @@ static void compare(const char *what, limn_isa isa, const float *a, const float 
 
 // MARK: Weight formats
 
-/// Rows of floats may have any length, those of formats with blocks of 32 a multiple of it; all others are tried with
-/// multiples of LIMN_BLOCK.
+/// Rows of floats may have any length, all others whole blocks.
 static int smallest_columns(limn_type type) {
-  return type == LIMN_F32 || type == LIMN_F16 || type == LIMN_BF16 ? 1 : type == LIMN_Q8_0 || type == LIMN_Q4_0 ? 32 : 256;
+  switch (type) {
+  case LIMN_F32: case LIMN_F16: case LIMN_BF16: return 1;
+  case LIMN_Q8_0: case LIMN_Q4_0: case LIMN_Q4_1: case LIMN_Q5_0: case LIMN_Q5_1: case LIMN_IQ4_NL: case LIMN_MXFP4: return 32;
+  case LIMN_NF4: case LIMN_NF4_F16: case LIMN_NF4_BF16: case LIMN_FP4: case LIMN_FP4_F16: case LIMN_FP4_BF16:
+  case LIMN_LLM_INT8: return 64;
+  default: return 256;
+  }
 }
 
 static void run(limn_kernel *kernel, const void *job, ptrdiff_t items, size_t scratch) {
@@ -162,7 +167,13 @@ static void test_weights(const limn_kernels *scalar, const limn_kernels *vector,
   static const ptrdiff_t rows[] = {1, 16, 37, 5, 48}, tokens[] = {1, 13, 3, 12, 70, 6, 2};
   for (limn_type type = 0; type < LIMN_TYPES; type++)
     for (limn_arithmetic arithmetic = 0; arithmetic < LIMN_ARITHMETICS; arithmetic++)
-      for (int kind = 0; kind < KINDS; kind++)
+      for (int kind = 0; kind < KINDS; kind++) {
+        // One token, whose products go their own way: several blocks of columns at a time, one, and a part of one.
+        static const ptrdiff_t wide[] = {1024, 256, 2304, 1280}, part[] = {0, 64, 128, 192};
+        for (int i = 0; i < 4; i++)
+          test_linear(
+            scalar, vector, type, arithmetic, rows[(i + 1) % 5], wide[i] + (smallest_columns(type) <= 64 ? part[i] : 0), 1,
+            kind);
         for (int i = 0; i < (thorough ? 7 : 3); i++) {
           const int least = smallest_columns(type);
           const ptrdiff_t columns[] = {
@@ -170,6 +181,7 @@ static void test_weights(const limn_kernels *scalar, const limn_kernels *vector,
           test_linear(scalar, vector, type, arithmetic, rows[i % 5], columns[i], tokens[i], kind);
           test_linear(scalar, vector, type, arithmetic, rows[(i + 2) % 5], columns[(i + 1) % 7], tokens[(i + 3) % 7], kind);
         }
+      }
 }
 
 // MARK: The other operations
