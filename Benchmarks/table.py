@@ -8,6 +8,7 @@ ROWS = [
     ("prefill_flash", "the same, llama.cpp with flash attention", "tokens/s", True, 1),
     ("decode", "decode, behind 600 tokens", "tokens/s", True, 1),
     ("decode_short", "decode, from the beginning", "tokens/s", True, 1),
+    ("read_share", "the same, share of what the machine reads", "%", True, 100),
     ("eight", "decode, eight answers at the same time", "tokens/s of all", True, 1),
     ("first_word", "whole process to the first word about a picture", "s", False, 1),
     ("second_question", "second question on the picture, to its first word", "s", False, 1),

@@ -10,6 +10,7 @@ struct Bench: AsyncParsableCommand {
     abstract: "Measure a model on this machine: opening, looking, reading, answering.",
     discussion: """
       Everything is measured once in each repetition, beginning with a fresh opening of the model; medians count.
+      What the machine can do is measured at the end of each, since it changes where others use it, too.
       The first word's time is the start of this process, until the command runs, plus the opening and the
       answering of that repetition. Nothing is guessed ahead but with --quoting.
       """)
@@ -46,20 +47,21 @@ struct Bench: AsyncParsableCommand {
   func run() async throws {
     let startUp = Process.millisecondsSinceStart
     let picture = try image.map { try ImageSource($0) } ?? .pixels(Self.drawnPicture())
+    let cpu = try CPU(threads: compute.threads)
     var rounds: [BenchRound] = []
+    var peak = 0
     for index in 0..<repetitions {
       Terminal.progress("measuring, round \(index + 1) of \(repetitions)")
       rounds.append(try await interruptible { try await measure(picture, startUp: startUp) })
+      // Measuring the machine takes memory of its own.
+      if index == 0 { peak = peakMemory() }
+      Terminal.progress("measuring the machine")
+      rounds[index].machine = cpu.measureCeilings()
     }
-    // Measuring the machine takes memory of its own.
-    let peak = peakMemory()
-    Terminal.progress("measuring the machine")
-    let cpu = try CPU(threads: compute.threads)
-    let machine = cpu.measureCeilings()
     Terminal.endProgress()
     let report = BenchReport(
-      threads: cpu.threads, isa: cpu.isa, machine: machine, rounds: rounds, promptTokens: promptTokens,
-      depth: depth ?? promptTokens, parallel: parallel, peakMemory: peak)
+      threads: cpu.threads, isa: cpu.isa, rounds: rounds, promptTokens: promptTokens, depth: depth ?? promptTokens,
+      parallel: parallel, peakMemory: peak)
     Terminal.print(json ? report.json.serialised() : report.table)
   }
 

@@ -3,13 +3,15 @@ internal import CLimnKernels
 /// The most that a machine gives, with all threads: what measured speeds are to be set against.
 package struct Ceilings: Sendable {
   /// Bytes read from memory, in 10⁹ per second.
-  package let readGBs: Double
+  package var readGBs = 0.0
   /// Products and sums of bfloat16 numbers; where there are no instructions for them, of 16-bit integers with
   /// AVX2 or VNNI, else of float32; 10⁹ per second.
-  package let bf16GFlops: Double
+  package var bf16GFlops = 0.0
   /// Products and sums of 8-bit integers (of float32, where there are no instructions for them), 10⁹ per
   /// second.
-  package let int8GOps: Double
+  package var int8GOps = 0.0
+
+  package init() {}
 }
 
 extension CPU {
@@ -22,12 +24,13 @@ extension CPU {
     defer { memory.deallocate() }
     memory.initializeMemory(as: UInt8.self, repeating: 1)
     var one: Float = 1
-    return withUnsafeBytes(of: &one) { one in
-      Ceilings(
-        readGBs: rate(kernels.read, memory.baseAddress!, items: readItems, of: Double(LIMN_READ_ITEM)),
-        bf16GFlops: rate(kernels.multiply_16, one.baseAddress!, items: items, of: kernels.operations_16),
-        int8GOps: rate(kernels.multiply_8, one.baseAddress!, items: items, of: kernels.operations_8))
+    var found = Ceilings()
+    withUnsafeBytes(of: &one) { one in
+      found.readGBs = rate(kernels.read, memory.baseAddress!, items: readItems, of: Double(LIMN_READ_ITEM))
+      found.bf16GFlops = rate(kernels.multiply_16, one.baseAddress!, items: items, of: kernels.operations_16)
+      found.int8GOps = rate(kernels.multiply_8, one.baseAddress!, items: items, of: kernels.operations_8)
     }
+    return found
   }
 
   /// The best of as many rounds as fit, in 10⁹ units per second.
