@@ -328,6 +328,7 @@ int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = is_nf4 ? one_nf4_vnni : one_fp4_vnni;
   else if (isa != LIMN_SCALAR) path->multiply_one = is_nf4 ? one_nf4_avx2 : one_fp4_avx2;
 #endif
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
   return arithmetic == LIMN_INT8;
 }
 
@@ -344,5 +345,6 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = one_int8_vnni;
   else if (isa != LIMN_SCALAR) path->multiply_one = one_int8_avx2;
 #endif
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 128);
   return arithmetic == LIMN_INT8;
 }

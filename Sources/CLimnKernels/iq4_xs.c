@@ -113,5 +113,6 @@ int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) 
 #if defined(__x86_64__)
   if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
 #endif
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
   return arithmetic == LIMN_INT8;
 }

@@ -103,6 +103,10 @@ typedef struct {
 /// As limn_products_float32; returns 0 where the instruction set has no such product, or something as fast.
 int limn_products_int16(limn_path *path, limn_isa isa);
 
+/// Of a path whose `unpack` makes panels of limn_panel_32 with |q − offset| ≤ largest_q; returns 0 where its own products
+/// are as fast.
+int limn_products_int16_of_32(limn_path *path, limn_isa isa, int largest_q);
+
 // MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4, bitsandbytes'
 
 /// weight[r, k] = d[k / 32][r] · (q − offset)

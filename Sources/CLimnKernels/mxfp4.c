@@ -92,5 +92,6 @@ int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
 #if defined(__x86_64__)
   if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
 #endif
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, LARGEST);
   return arithmetic == LIMN_INT8;
 }

@@ -1,5 +1,6 @@
-// Products for prompts where there is no instruction for pairs of bfloat16, on AVX2 and with VNNI: weights and activations
-// become integers of 12 and 13 bits with one scale for each row, or token, and block.
+// Products for prompts of 16-bit integers: weights and activations become integers of 12 and 13 bits with one scale for each
+// row, or token, and block. They are for floats where there is no instruction for pairs of bfloat16, on AVX2 and with VNNI;
+// and on AVX2 for numbers of 8 bits with a scale for every 32 columns, whose own products are slower.
 //
 //   weight ≈ d · q,  |q| ≤ 2047;    x ≈ dx · xq,  |xq| ≤ 4095;      Σₖ weight · x ≈ d · dx · Σ q · xq
 //
@@ -64,74 +65,157 @@ static void unpack_scalar(
   }
 }
 
-#if defined(__x86_64__)
-// MARK: Preparing and unpacking in vectors
+// From panels of 8-bit integers: the scales of groups, s, relative to the largest, become integers, too.
+//
+//   weight = d[g] · q ≈ d · (q · 2ˢʰⁱᶠᵗ · s[g] / 2¹⁵, rounded),    |s[g]| ≤ 2047
 
-/// Integers of 16 bits, to nearest even.
-LIMN_INLINE v16s v_round_words(v16f x) {
-  return __builtin_convertvector(__builtin_convertvector(__builtin_elementwise_roundeven(x), v16i), v16s);
+/// As many bits as q ≤ largest_q leaves of 16.
+static int spare_bits(int largest_q) {
+  int bits = 0;
+  while (largest_q << (bits + 1) <= -INT16_MIN) bits++;
+  return bits;
 }
+
+static void round_panel_scalar(const limn_panel_32 *from, int largest_q, int columns, limn_panel_16 *w) {
+  const int shift = spare_bits(largest_q);
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    float largest = 0, check = 0;
+    for (int g = 0; g < columns / 32; g++) {
+      largest = fabsf(from->d[g][r]) > largest ? fabsf(from->d[g][r]) : largest;
+      check += from->d[g][r] * 0;
+    }
+    const int any = check == 0 && largest > 1e-30f;
+    const float inverse = any ? MOST_W / largest : 0;
+    w->d[r] = any ? largest * ((float)(1 << (15 - shift)) / MOST_W) : check;
+    for (int k = 0; k < columns; k++) {
+      const int q = from->q[k / 4][r][k % 4] - from->offset;
+      const int scale = any ? (int32_t)rintf(from->d[k / 32][r] * inverse) : 0;
+      w->q[k / 2][r][k % 2] = (int16_t)((q * (1 << shift) * scale + (1 << 14)) >> 15);
+    }
+  }
+}
+
+static void unpack_32_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  limn_panel_32 own;
+  path->unpack_own(path, weight, row_bytes, rows, columns, &own);
+  round_panel_scalar(&own, path->largest_q, columns, panel);
+}
+
+#if defined(__x86_64__)
+// MARK: Preparing and unpacking in vectors, for AVX-512, too
 
 /// As round_scalar. `columns` is a multiple of 16; what is missing is zeros.
-LIMN_INLINE float round_vectors(const float *x, int columns, int most, int16_t *q) {
-  v16f largest = v_splat(0), check = v_splat(0);
-  for (int k = 0; k < columns; k += 16) {
-    const v16f values = v_load(x + k);
-    largest = v_max(largest, v_abs(values));
-    check += values * 0;
+LIMN_TARGET_AVX2 LIMN_INLINE float round_avx2(const float *x, int columns, int most, int16_t *q) {
+  // Magnitudes have the order of their bits, and what is no number has the largest.
+  const __m256i magnitude = _mm256_set1_epi32(INT32_MAX);
+  __m256i largest[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  for (int k = 0; k < columns; k += 16)
+    LIMN_UNROLL for (int i = 0; i < 2; i++) {
+      const __m256i bits = _mm256_loadu_si256((const __m256i *)(x + k + 8 * i));
+      largest[i] = _mm256_max_epi32(largest[i], _mm256_and_si256(bits, magnitude));
+    }
+  const __m256i both = _mm256_max_epi32(largest[0], largest[1]);
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xb1));
+  const float high = float_from_bits((uint32_t)_mm_cvtsi128_si32(four));
+  const float wrong = high * 0;
+  if (wrong != 0 || !(high > 1e-30f)) {
+    memset(q, 0, (size_t)columns * sizeof *q);
+    return wrong;
   }
-  const float high = v_largest(largest), wrong = v_sum(check);
-  const int any = wrong == 0 && high > 1e-30f;
-  const float inverse = any ? (float)most / high : 0;
+  const __m256 inverse = _mm256_set1_ps((float)most / high);
   for (int k = 0; k < columns; k += 16) {
-    const v16s words = v_round_words(v_load(x + k) * inverse);
-    if (any)
-      memcpy(q + k, &words, sizeof words);
-    else
-      memset(q + k, 0, sizeof words);
+    const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k), inverse));
+    const __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k + 8), inverse));
+    limn_store_avx2(q + k, _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8));
   }
-  return any ? high / (float)most : wrong;
+  return high / (float)most;
 }
 
-LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
+LIMN_TARGET_AVX2 static void prepare_avx2(const float *x, void *prepared, int columns) {
   limn_x_16 *out = prepared;
-  _Alignas(64) float part[LIMN_BLOCK];
+  _Alignas(32) float part[LIMN_BLOCK];
   const int whole = (columns + 15) & ~15;
   if (whole != columns) {
     memset(part + (whole - 16), 0, 16 * sizeof(float));
     x = memcpy(part, x, (size_t)columns * sizeof(float));
   }
-  out->d = round_vectors(x, whole, MOST_X, out->q);
+  out->d = round_avx2(x, whole, MOST_X, out->q);
 }
-LIMN_INSTANCES(prepare, (const float *x, void *prepared, int columns), (x, prepared, columns))
 
-/// Rows one after another, then 32 columns of all of them.
-LIMN_INLINE void unpack_body(
+/// Rows one after another, then 16 columns of eight of them.
+LIMN_TARGET_AVX2 static void unpack_avx2(
   const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   limn_panel_16 *w = panel;
-  _Alignas(64) float values[LIMN_BLOCK];
-  _Alignas(64) int16_t words[LIMN_PANEL_ROWS][LIMN_BLOCK];
+  _Alignas(32) float values[LIMN_BLOCK];
+  _Alignas(32) int16_t words[LIMN_PANEL_ROWS][LIMN_BLOCK];
+  const uint8_t *row[LIMN_PANEL_ROWS];
   const int whole = (columns + 15) & ~15;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
-    const char *row = (const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes;
+    const char *from = (const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes;
     // The same place of the next panel: rows of a few kilobytes end before the processor looks ahead.
     for (size_t at = 0; at < path->weight_bytes; at += 64)
-      __builtin_prefetch(row + LIMN_PANEL_ROWS * row_bytes + at, 0, 2);
+      __builtin_prefetch(from + LIMN_PANEL_ROWS * row_bytes + at, 0, 2);
     if (whole != columns) memset(values + (whole - 16), 0, 16 * sizeof(float));
-    path->dequantize(row, values, columns);
-    w->d[r] = round_vectors(values, whole, MOST_W, words[r]);
-    if (whole % 32) memset(words[r] + whole, 0, 16 * sizeof(int16_t));
+    path->dequantize(from, values, columns);
+    w->d[r] = round_avx2(values, whole, MOST_W, words[r]);
+    row[r] = (const uint8_t *)words[r];
   }
-  for (int k = 0; k < columns; k += 32) {
-    v16i r[16];
-    LIMN_UNROLL for (int i = 0; i < 16; i++) r[i] = v_load_bytes(words[i] + k);
-    v_transpose(r);
-    LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(w->q[k / 2 + i], r[i]);
+  for (int k = 0; k < whole; k += 16)
+    LIMN_UNROLL for (int r = 0; r < LIMN_PANEL_ROWS; r += 8) {
+      __m256i pairs[8];
+      limn_words_avx2(row + r, (size_t)k * sizeof(int16_t), pairs);
+      LIMN_UNROLL for (int i = 0; i < 8; i++) limn_store_avx2(w->q[k / 2 + i][r], pairs[i]);
+    }
+}
+
+LIMN_TARGET_AVX2 static void round_panel_avx2(
+  const limn_panel_32 *from, int largest_q, int columns, limn_panel_16 *w) {
+  const int shift = spare_bits(largest_q), groups = columns / 32;
+  const __m256i magnitude = _mm256_set1_epi32(INT32_MAX), offset = _mm256_set1_epi8((char)from->offset);
+  // Of four columns of a row, the first two or the last two become the upper bytes of words.
+  const __m256i first = _mm256_broadcastsi128_si256(
+    _mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
+  const __m256i last = _mm256_broadcastsi128_si256(
+    _mm_setr_epi8(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15));
+  const __m256i twice = _mm256_broadcastsi128_si256(
+    _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13));
+  const __m128i left = _mm_cvtsi32_si128(shift - 8);
+  for (int r = 0; r < LIMN_PANEL_ROWS; r += 8) {
+    __m256i bits = _mm256_setzero_si256();
+    for (int g = 0; g < groups; g++)
+      bits = _mm256_max_epi32(
+        bits, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(from->d[g] + r)), magnitude));
+    const __m256 largest = _mm256_castsi256_ps(bits), wrong = _mm256_mul_ps(largest, _mm256_setzero_ps());
+    const __m256 any = _mm256_and_ps(
+      _mm256_cmp_ps(wrong, _mm256_setzero_ps(), _CMP_EQ_OQ),
+      _mm256_cmp_ps(largest, _mm256_set1_ps(1e-30f), _CMP_GT_OQ));
+    const __m256 inverse = _mm256_and_ps(any, _mm256_div_ps(_mm256_set1_ps(MOST_W), largest));
+    const __m256 d = _mm256_mul_ps(largest, _mm256_set1_ps((float)(1 << (15 - shift)) / MOST_W));
+    _mm256_storeu_ps(w->d + r, _mm256_blendv_ps(wrong, d, any));
+    for (int g = 0; g < groups; g++) {
+      // What is no number becomes 2³¹, whose lower half is zero.
+      const __m256i scale = _mm256_shuffle_epi8(
+        _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from->d[g] + r), inverse)), twice);
+      LIMN_UNROLL for (int k = 0; k < 8; k++) {
+        const __m256i q = _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)from->q[g * 8 + k][r]), offset);
+        const __m256i a = _mm256_sll_epi16(_mm256_shuffle_epi8(q, first), left);
+        const __m256i b = _mm256_sll_epi16(_mm256_shuffle_epi8(q, last), left);
+        limn_store_avx2(w->q[g * 16 + 2 * k][r], _mm256_mulhrs_epi16(a, scale));
+        limn_store_avx2(w->q[g * 16 + 2 * k + 1][r], _mm256_mulhrs_epi16(b, scale));
+      }
+    }
   }
 }
-LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+
+LIMN_TARGET_AVX2 static void unpack_32_avx2(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  limn_panel_32 own;
+  path->unpack_own(path, weight, row_bytes, rows, columns, &own);
+  round_panel_avx2(&own, path->largest_q, columns, panel);
+}
 
 // MARK: AVX2 and AVX-VNNI: 16 rows in two registers, up to 6 tokens
 
@@ -213,11 +297,23 @@ int limn_products_int16(limn_path *path, limn_isa isa) {
   }
   // Without VNNI, float32 is as fast in the wider registers of AVX-512.
   if (isa == LIMN_AVX512 && limn_has_vnni() && !limn_has_bf16()) {
-    path->prepare = prepare_avx512;
-    path->unpack = unpack_avx512;
+    path->prepare = prepare_avx2;
+    path->unpack = unpack_avx2;
     path->multiply = multiply_vnni;
     return 1;
   }
 #endif
   return 0;
+}
+
+int limn_products_int16_of_32(limn_path *path, limn_isa isa, int largest_q) {
+  path->unpack_own = path->unpack;
+  path->largest_q = largest_q;
+  if (isa != LIMN_SCALAR && (isa != LIMN_AVX2 || limn_has_avx_vnni())) return 0;
+  limn_products_int16(path, isa);
+  path->unpack = unpack_32_scalar;
+#if defined(__x86_64__)
+  if (isa == LIMN_AVX2) path->unpack = unpack_32_avx2;
+#endif
+  return 1;
 }

@@ -217,7 +217,7 @@ LIMN_TARGET_AVX_VNNI static void multiply_avx_vnni(
   static void unpack_##isa(                                                                                \
     const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {     \
     _Alignas(64) limn_panel_k k;                                                                           \
-    path->unpack_k(path, weight, row_bytes, rows, columns, &k);                                            \
+    path->unpack_own(path, weight, row_bytes, rows, columns, &k);                                            \
     if (path->group == 16)                                                                                 \
       requantize_##isa(&k, panel, 16, path->largest_q);                                                    \
     else                                                                                                   \
@@ -230,7 +230,7 @@ LIMN_UNPACK(avx512)
 #endif
 
 int limn_products_requantized(limn_path *path, limn_isa isa, int group, int largest_q) {
-  path->unpack_k = path->unpack;
+  path->unpack_own = path->unpack;
   path->multiply_one = NULL;
   path->group = group;
   path->largest_q = largest_q;

@@ -103,5 +103,6 @@ int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
   else if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
 #endif
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 128);
   return arithmetic == LIMN_INT8;
 }

@@ -15,11 +15,13 @@ private enum Budget {
 
   /// Weights rounded to 2047 steps per 256 values, activations to 4095.
   static let int16 = 5e-7
+  /// The same of NF4 and FP4, whose values are bytes: half a step of 112 or 120.
+  static let bytes = 1e-5
 
-  static func angle(_ arithmetic: limn_arithmetic) -> Double {
+  static func angle(_ arithmetic: limn_arithmetic, _ type: TensorType) -> Double {
     switch arithmetic {
     case LIMN_INT8, LIMN_REQUANTIZED: int8
-    case LIMN_INT16: int16
+    case LIMN_INT16: [.nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16].contains(type) ? bytes : int16
     case LIMN_BFLOAT16: bfloat16
     default: 1e-10
     }
@@ -117,7 +119,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
         cpu.linear(
           x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false,
           arithmetic: arithmetic)
-        #expect(angle(y.values, exact) < Budget.angle(arithmetic), "\(type) \(arithmetic)")
+        #expect(angle(y.values, exact) < Budget.angle(arithmetic, type), "\(type) \(arithmetic)")
       }
     }
   }

@@ -113,8 +113,8 @@ typedef struct limn_path {
   /// where that is the way for one token, too. `scratch` has LIMN_ONE_SCRATCH bytes for each block of columns.
   void (*multiply_one)(
     const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch);
-  /// Of LIMN_REQUANTIZED: the format's own unpacking, columns that share a scale, and the largest integer of a weight.
-  void (*unpack_k)(
+  /// Where panels are rounded anew: the format's own unpacking, columns that share a scale, and the largest integer of a weight.
+  void (*unpack_own)(
     const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   int group, largest_q;
 } limn_path;
