@@ -15,7 +15,7 @@ package struct Ceilings: Sendable {
 }
 
 extension CPU {
-  /// Measures for about a third of a second each; takes 256 MB of memory meanwhile, or four times the last cache, so
+  /// Measures for about half a second each; takes 256 MB of memory meanwhile, or four times the last cache, so
   /// that it is memory that is read, but a gigabyte at most.
   package func measureCeilings() -> Ceilings {
     let items = 256
@@ -33,19 +33,20 @@ extension CPU {
     return found
   }
 
-  /// The best of as many rounds as fit, in 10⁹ units per second.
+  /// The best of three rounds, in 10⁹ units per second. A round takes as long as a step of a large model, so that what
+  /// others do on the machine meanwhile counts as it does there.
   private func rate(_ kernel: Kernel, _ job: UnsafeRawPointer, items: Int, of units: Double) -> Double {
     let clock = ContinuousClock()
-    let end = clock.now + .milliseconds(330)
     var best = 0.0
-    repeat {
-      let duration = clock.measure {
-        pool.exclusively {
-          pool.run(kernel, job, count: items, grain: 4, scratch: LIMN_MEASURE_SCRATCH)
-        }
-      }
-      best = max(best, Double(items) * units / (duration / .seconds(1)) / 1e9)
-    } while clock.now < end
+    for _ in 0..<3 {
+      let start = clock.now
+      var passes = 0.0
+      repeat {
+        pool.exclusively { pool.run(kernel, job, count: items, grain: 4, scratch: LIMN_MEASURE_SCRATCH) }
+        passes += 1
+      } while clock.now - start < .milliseconds(150)
+      best = max(best, passes * Double(items) * units / ((clock.now - start) / .seconds(1)) / 1e9)
+    }
     return best
   }
 }
