@@ -69,6 +69,7 @@ LIMN_LOOKUP_INSTANCES
 #if defined(__x86_64__)
 // MARK: One token
 
+/// The table's values without their sign: plus LARGEST, they are numbers below 25.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
   return pairs_unsigned_avx2(_mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)[g].q)), x);
 }
@@ -77,7 +78,8 @@ LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {
     if (g < groups) d[g] = (int32_t)bits_from_float(scale_of((const block *)at + g));
 }
 LIMN_ONE_32_AVX2(
-  multiply_one_avx2, _mm256_add_epi8(table_avx2(table), _mm256_set1_epi8(LARGEST)), 8 * sizeof(block), LARGEST, 2 * LARGEST, LIMN_SCALE_FLOAT, 1, pairs_avx2, scales_of)
+  multiply_one_avx2, _mm256_add_epi8(table_avx2(table), _mm256_set1_epi8(LARGEST)), 8 * sizeof(block), LARGEST,
+  2 * LARGEST, LIMN_SCALE_FLOAT, 1, pairs_avx2, scales_of)
 #endif
 
 int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
