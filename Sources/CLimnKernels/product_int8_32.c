@@ -1,4 +1,4 @@
-// Products of int8 panels with a float scale for every 32 columns (Q8_0, Q4_0):
+// Products of int8 panels with a float scale for every 32 columns (limn_panel_32):
 //
 //   Σₖ weight · x ≈ Σ_g d[g] · dx[g] · (Σ_{k in g} q · xq − offset · Σ_{k in g} xq)
 //

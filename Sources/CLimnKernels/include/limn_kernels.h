@@ -109,11 +109,13 @@ typedef struct limn_path {
   int tile_tokens, pass_tokens;
   /// Whether `multiply` is AMX's.
   int uses_amx;
-  /// y[r] = Σₖ x[k] · weight[r, k] for one prepared token, any number of rows and a multiple of 64 columns, with the bits of `multiply`; NULL
-  /// where that is the way for one token, too. `scratch` has LIMN_ONE_SCRATCH bytes for each block of columns.
+  /// y[r] = Σₖ x[k] · weight[r, k] for one prepared token, any number of rows and a multiple of 64 columns, with the bits of
+  /// `multiply`; NULL where that is the way for one token, too. `scratch` has LIMN_ONE_SCRATCH bytes for each block of
+  /// columns.
   void (*multiply_one)(
     const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch);
-  /// Where panels are rounded anew: the format's own unpacking, columns that share a scale, and the largest integer of a weight.
+  /// Where panels are rounded anew: the format's own unpacking, columns that share a scale, and the largest integer of a
+  /// weight.
   void (*unpack_own)(
     const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   int group, largest_q;
