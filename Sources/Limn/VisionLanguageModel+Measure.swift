@@ -33,14 +33,14 @@ extension VisionLanguageModel {
     }
   }
 
-  /// Whether most weights are integers in blocks, which `fast` multiplies as 8-bit integers.
-  package var isQuantized: Bool {
-    var (blocks, all) = (0, 0)
+  /// Whether a CPU multiplies prompts with most of the weights as 8-bit integers.
+  package func readsInBytes(on cpu: CPU) -> Bool {
+    var (bytes, all) = (0, 0)
     for tensor in layerTensors {
       all += tensor.range.count
-      if tensor.type.layout.elements > 1 { blocks += tensor.range.count }
+      if cpu.readsInBytes(tensor.type) { bytes += tensor.range.count }
     }
-    return 2 * blocks > all
+    return 2 * bytes > all
   }
 
   private var layerTensors: [Tensor] {

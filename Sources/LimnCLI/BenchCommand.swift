@@ -52,7 +52,7 @@ struct Bench: AsyncParsableCommand {
     var peak = 0
     for index in 0..<repetitions {
       Terminal.progress("measuring, round \(index + 1) of \(repetitions)")
-      rounds.append(try await interruptible { try await measure(picture, startUp: startUp) })
+      rounds.append(try await interruptible { try await measure(picture, on: cpu, startUp: startUp) })
       // Measuring the machine takes memory of its own.
       if index == 0 { peak = peakMemory() }
       Terminal.progress("measuring the machine")
@@ -66,7 +66,7 @@ struct Bench: AsyncParsableCommand {
   }
 
   /// Everything once, from opening the model on.
-  private func measure(_ picture: ImageSource, startUp: Double) async throws -> BenchRound {
+  private func measure(_ picture: ImageSource, on cpu: CPU, startUp: Double) async throws -> BenchRound {
     var round = BenchRound()
     let start = ContinuousClock.now
     var options = LoadOptions()
@@ -79,7 +79,7 @@ struct Bench: AsyncParsableCommand {
     options.quantization = model.quantization
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
-    round.work = BenchRound.Work(vlm, behind: (depth ?? promptTokens) + genTokens / 2)
+    round.work = BenchRound.Work(vlm, on: cpu, behind: (depth ?? promptTokens) + genTokens / 2)
 
     let session = ChatSession(vlm)
     var generation = GenerationOptions()

@@ -31,17 +31,17 @@ struct BenchRound: Sendable {
   struct Work: Sendable {
     var bytesPerStep = 0
     var operationsPerToken = 0
-    /// Whether prompts are multiplied as 8-bit integers, else in bfloat16.
+    /// Whether prompts are multiplied as 8-bit integers, else in 16 bits.
     var isInteger = true
   }
 }
 
 extension BenchRound.Work {
   /// - Parameter positions: those behind which answers are measured, halfway.
-  init(_ vlm: VisionLanguageModel, behind positions: Int) {
+  init(_ vlm: VisionLanguageModel, on cpu: CPU, behind positions: Int) {
     self.init(
       bytesPerStep: vlm.bytesPerStep(behind: positions), operationsPerToken: vlm.operationsPerToken,
-      isInteger: vlm.isQuantized)
+      isInteger: vlm.readsInBytes(on: cpu))
   }
 }
 

@@ -52,6 +52,13 @@ package final class CPU: Backend, @unchecked Sendable {
     multiply(x, layer, into: y, adding: adding, paths[layer.weight.type, arithmetic]!)
   }
 
+  /// Whether prompts are multiplied with weights of this type as 8-bit integers.
+  package func readsInBytes(_ type: TensorType) -> Bool {
+    guard type.isComputable else { return false }
+    let path = paths.preferred(type, compute, .prompt)
+    return path == paths[type, LIMN_INT8] || path == paths[type, LIMN_REQUANTIZED]
+  }
+
   private func multiply(
     _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, _ path: UnsafePointer<limn_path>
   ) {
