@@ -3,11 +3,9 @@
 # Installs the emulator and the cross-compiler's libraries from Debian where they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-kernels=Sources/CLimnKernels out=.build/arm
-mkdir -p "$out"
 
 if [ "$(uname -m)" = aarch64 ] || [ "$(uname -m)" = arm64 ]; then
-  target=() runs=("") link=()
+  target= runs=("") link=
 else
   packages=(qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross binutils-aarch64-linux-gnu) missing=()
   for package in "${packages[@]}"; do
@@ -21,19 +19,11 @@ else
     install >/dev/null 2>&1 || { "${sudo[@]}" apt-get update -q >/dev/null && install >/dev/null; }
   fi
   # A Cortex-A53 has no dot product.
-  target=(--target=aarch64-linux-gnu) runs=("qemu-aarch64 -cpu max" "qemu-aarch64 -cpu cortex-a53") link=(-fuse-ld=lld -static)
+  target=--target=aarch64-linux-gnu runs=("qemu-aarch64 -cpu max" "qemu-aarch64 -cpu cortex-a53") link="-fuse-ld=lld -static"
 fi
 
-clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
-objects=()
-for file in "$kernels"/*.c Tests/CLimnKernelsTests/driver.c; do
-  object=$out/$(basename "$file").o
-  objects+=("$object")
-  newest=$(ls -t "$file" "$kernels"/*.h "$kernels"/include/*.h | head -n 1)
-  [ "$object" -nt "$newest" ] || "$clang" ${target[@]+"${target[@]}"} -std=c17 -O2 -Wall -Wextra -I"$kernels/include" -c "$file" -o "$object"
-done
-"$clang" ${target[@]+"${target[@]}"} ${link[@]+"${link[@]}"} "${objects[@]}" -lm -o "$out/driver"
+Tools/build-kernels.sh .build/arm "-O2 $target" "$target $link"
 for run in "${runs[@]}"; do
   echo "${run:-on this processor}:"
-  $run "$out/driver" all
+  $run .build/arm/driver all
 done

@@ -15,19 +15,10 @@ if [ ! -e /usr/include/simde/x86/avx512.h ]; then
   install >/dev/null 2>&1 || { "${sudo[@]}" apt-get update -q >/dev/null && install >/dev/null; }
 fi
 
-clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
-kernels=Sources/CLimnKernels instructions=Tests/CLimnKernelsTests/emulated/immintrin.h
 for level in 1 2 3 4; do
-  out=.build/x86-$level objects=()
-  mkdir -p "$out"
-  for file in "$kernels"/*.c Tests/CLimnKernelsTests/driver.c; do
-    object=$out/$(basename "$file").o
-    objects+=("$object")
-    newest=$(ls -t "$file" "$instructions" "$kernels"/*.h "$kernels"/include/*.h | head -n 1)
-    [ "$object" -nt "$newest" ] || "$clang" -std=c17 -O1 -mavx2 -mfma -mf16c -Wall -Wextra \
-      -I"$(dirname "$instructions")" -I"$kernels/include" -DLIMN_EMULATED=$level -c "$file" -o "$object"
-  done
-  "$clang" "${objects[@]}" -lm -o "$out/driver"
+  out=.build/x86-$level
+  Tools/build-kernels.sh "$out" \
+    "-O1 -mavx2 -mfma -mf16c -I$PWD/Tests/CLimnKernelsTests/emulated -DLIMN_EMULATED=$level" ""
   echo "AVX2 and AVX-512$([ $level -lt 2 ] || echo ', VNNI')$([ $level -lt 3 ] || echo ', BF16')$([ $level -lt 4 ] || echo ', AMX'):"
   "$out/driver" all
 done

@@ -10,7 +10,7 @@
 #include "kernels.h"
 #include "simd.h"
 #include "bitsandbytes.h"
-#include "one_token_32.h"
+#include "few_tokens_32.h"
 #if defined(__x86_64__)
   #include <immintrin.h>
 #endif
@@ -230,7 +230,7 @@ LIMN_UNPACK_4BIT(fp4, 1, avx512)
 #endif
 
 #if defined(__x86_64__)
-// MARK: One token
+// MARK: A few tokens
 
 LIMN_INLINE void scales_of_64(const uint8_t *at, size_t block_bytes, int groups, int32_t *d) {
   LIMN_UNROLL for (int g = 0; g < 8; g++)
@@ -255,38 +255,35 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i load_int8(const uint8_t *at, __m512i table,
 }
 
   #define LIMN_ONE(name, block, table, step, load)                                                               \
-    LIMN_TARGET_VNNI static void one_##name##_vnni(                                                              \
-      const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y,           \
-      void *scratch) {                                                                                           \
-      multiply_one_32(                                                                                           \
-        weight, row_bytes, rows, columns, x, y, scratch, sizeof(block), 128, table, LIMN_SCALE_FLOAT, step, load); \
+    LIMN_TARGET_VNNI static void one_##name##_vnni(const limn_few_job *j) { \
+      multiply_one_32(j, sizeof(block), 128, table, LIMN_SCALE_FLOAT, step, load); \
     }
   #define LIMN_TABLE(code) _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bytes[code]))
 LIMN_ONE(nf4, limn_block_4bit, LIMN_TABLE(0), 1 / steps[0], load_4bit)
 LIMN_ONE(fp4, limn_block_4bit, LIMN_TABLE(1), 1 / steps[1], load_4bit)
 LIMN_ONE(int8, limn_block_int8, _mm512_set1_epi8((char)0x80), 1.0f / 127, load_int8)
 
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_4bit(const uint8_t *at, int g, const int8_t *x, __m256i table) {
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_4bit(const uint8_t *at, int g, __m256i table) {
   const __m256i q = _mm256_loadu_si256((const __m256i *)((const limn_block_4bit *)at)[g / 2].q);
   const __m256i number = _mm256_and_si256(g % 2 ? _mm256_srli_epi16(q, 4) : q, _mm256_set1_epi8(15));
-  return pairs_signed_avx2(_mm256_shuffle_epi8(table, number), x);
+  return _mm256_shuffle_epi8(table, number);
 }
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_int8(const uint8_t *at, int g, const int8_t *x, __m256i table) {
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_int8(const uint8_t *at, int g, __m256i table) {
   (void)table;
-  return pairs_signed_avx2(_mm256_loadu_si256((const __m256i *)(((const limn_block_int8 *)at)[g / 2].q + g % 2 * 32)), x);
+  return _mm256_loadu_si256((const __m256i *)(((const limn_block_int8 *)at)[g / 2].q + g % 2 * 32));
 }
 
   /// The table's bytes without their offset.
   #define LIMN_SIGNED_TABLE(code) \
     _mm256_broadcastsi128_si256(_mm_xor_si128(_mm_loadu_si128((const __m128i *)bytes[code]), _mm_set1_epi8((char)0x80)))
-LIMN_ONE_32_AVX2(
-  one_nf4_avx2, LIMN_SIGNED_TABLE(0), 4 * sizeof(limn_block_4bit), 0, 127, LIMN_SCALE_FLOAT, 1 / steps[0], pairs_4bit,
+LIMN_FEW_32_AVX2(
+  few_nf4_avx2, 3, LIMN_SIGNED_TABLE(0), 4 * sizeof(limn_block_4bit), 0, 127, 1, LIMN_SCALE_FLOAT, 1 / steps[0], part_4bit,
   scales_4bit)
-LIMN_ONE_32_AVX2(
-  one_fp4_avx2, LIMN_SIGNED_TABLE(1), 4 * sizeof(limn_block_4bit), 0, 127, LIMN_SCALE_FLOAT, 1 / steps[1], pairs_4bit,
+LIMN_FEW_32_AVX2(
+  few_fp4_avx2, 3, LIMN_SIGNED_TABLE(1), 4 * sizeof(limn_block_4bit), 0, 127, 1, LIMN_SCALE_FLOAT, 1 / steps[1], part_4bit,
   scales_4bit)
-LIMN_ONE_32_AVX2(
-  one_int8_avx2, _mm256_setzero_si256(), 4 * sizeof(limn_block_int8), 0, 128, LIMN_SCALE_FLOAT, 1.0f / 127, pairs_int8,
+LIMN_FEW_32_AVX2(
+  few_int8_avx2, 4, _mm256_setzero_si256(), 4 * sizeof(limn_block_int8), 0, 128, 1, LIMN_SCALE_FLOAT, 1.0f / 127, part_int8,
   scales_int8)
 #endif
 
@@ -325,8 +322,8 @@ int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = is_nf4 ? unpack_nf4_avx2 : unpack_fp4_avx2;
   if (isa == LIMN_AVX512) path->unpack = is_nf4 ? unpack_nf4_avx512 : unpack_fp4_avx512;
-  if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = is_nf4 ? one_nf4_vnni : one_fp4_vnni;
-  else if (isa != LIMN_SCALAR) path->multiply_one = is_nf4 ? one_nf4_avx2 : one_fp4_avx2;
+  if (isa == LIMN_AVX512 && limn_has_vnni()) limn_take_few(path, isa, is_nf4 ? one_nf4_vnni : one_fp4_vnni, 1);
+  else if (isa != LIMN_SCALAR) limn_take_few(path, isa, is_nf4 ? few_nf4_avx2 : few_fp4_avx2, few_nf4_avx2_tokens);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
   return arithmetic == LIMN_INT8;
@@ -342,8 +339,8 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack_int8);
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = one_int8_vnni;
-  else if (isa != LIMN_SCALAR) path->multiply_one = one_int8_avx2;
+  if (isa == LIMN_AVX512 && limn_has_vnni()) limn_take_few(path, isa, one_int8_vnni, 1);
+  else if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, few_int8_avx2);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 128);
   return arithmetic == LIMN_INT8;

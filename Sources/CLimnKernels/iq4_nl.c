@@ -5,7 +5,7 @@
 //
 //   weight = d · table[number]
 #include "lookup.h"
-#include "one_token_32.h"
+#include "few_tokens_32.h"
 
 typedef struct {
   uint8_t d[2];
@@ -62,14 +62,14 @@ LIMN_INLINE void unpack_body(
 LIMN_LOOKUP_INSTANCES
 
 #if defined(__x86_64__)
-// MARK: One token
+// MARK: A few tokens
 
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
-  return pairs_signed_avx2(_mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)[g].q)), x);
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
+  return _mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)[g].q));
 }
 LIMN_SCALES_OF_BLOCKS(load_u16)
-LIMN_ONE_32_AVX2(
-  multiply_one_avx2, table_avx2(limn_table_iq4), 8 * sizeof(block), 0, 127, LIMN_SCALE_HALF, 1, pairs_avx2, scales_of)
+LIMN_FEW_32_AVX2(
+  multiply_few_avx2, 1, table_avx2(limn_table_iq4), 8 * sizeof(block), 0, 127, 1, LIMN_SCALE_HALF, 1, part_avx2, scales_of)
 #endif
 
 int limn_path_iq4_nl(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -82,7 +82,7 @@ int limn_path_iq4_nl(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) 
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
   return arithmetic == LIMN_INT8;

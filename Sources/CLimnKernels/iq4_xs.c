@@ -7,7 +7,7 @@
 //
 //   weight = (d · (scale − 32)) · table[number]
 #include "lookup.h"
-#include "one_token_32.h"
+#include "few_tokens_32.h"
 
 typedef struct {
   uint8_t d[2];
@@ -79,10 +79,10 @@ LIMN_INLINE void unpack_body(
 LIMN_LOOKUP_INSTANCES
 
 #if defined(__x86_64__)
-// MARK: One token
+// MARK: A few tokens
 
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
-  return pairs_signed_avx2(_mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)->q[g])), x);
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
+  return _mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)->q[g]));
 }
 /// scale_of all groups.
 LIMN_TARGET_AVX2 LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {
@@ -97,8 +97,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32
   const __m256 signed_scale = _mm256_cvtepi32_ps(_mm256_sub_epi32(scale, _mm256_set1_epi32(32)));
   _mm256_storeu_ps((float *)d, _mm256_mul_ps(_mm256_set1_ps(_cvtsh_ss(load_u16(b->d))), signed_scale));
 }
-LIMN_ONE_32_AVX2(
-  multiply_one_avx2, table_avx2(limn_table_iq4), sizeof(block), 0, 127, LIMN_SCALE_FLOAT, 1, pairs_avx2, scales_of)
+LIMN_FEW_32_AVX2(
+  multiply_few_avx2, 3, table_avx2(limn_table_iq4), sizeof(block), 0, 127, 1, LIMN_SCALE_FLOAT, 1, part_avx2, scales_of)
 #endif
 
 int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -111,7 +111,7 @@ int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) 
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
   return arithmetic == LIMN_INT8;

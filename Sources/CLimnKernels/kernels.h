@@ -63,6 +63,12 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
   for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
     tile(panel, xt, x_stride, acc, acc_stride __VA_OPT__(, ) __VA_ARGS__, C);
 
+/// `multiply` serves up to `tokens` tokens; with VNNI one only: panels keep up with memory there. NULL for none.
+static inline void limn_take_few(limn_path *path, limn_isa isa, limn_multiply_few *multiply, int tokens) {
+  path->multiply_few = multiply;
+  path->few_tokens = !multiply ? 0 : isa == LIMN_AVX512 && limn_has_vnni() ? 1 : tokens;
+}
+
 /// A path's products become AMX's.
 static inline void limn_take_amx(limn_path *path, limn_multiply *multiply) {
   path->multiply = multiply;

@@ -26,8 +26,12 @@ static void gather(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratc
 }
 
 /// Rows are taken 64 columns at a time then.
-static int takes_one(const limn_linear_job *j) {
-  return j->tokens == 1 && j->path->multiply_one && j->columns % 64 == 0;
+static int takes_few(const limn_linear_job *j) { return j->tokens <= j->path->few_tokens && j->columns % 64 == 0; }
+
+/// Sums and scales of 16 rows, and what belongs to x; and where y waits for its places.
+static size_t few_scratch(const limn_linear_job *j) {
+  const size_t blocks = ((size_t)(j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK + 15) & ~(size_t)15;
+  return blocks * (544 + 512 * (size_t)j->tokens);
 }
 
 static ptrdiff_t tiles_of(const limn_linear_job *j) {
@@ -47,9 +51,8 @@ static size_t part_blocks(const limn_linear_job *j) {
 }
 
 size_t limn_linear_scratch(const limn_linear_job *job) {
-  const size_t blocks = (size_t)(job->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
-  if (takes_one(job))
-    return ((blocks + 15) & ~(size_t)15) * LIMN_ONE_SCRATCH + (size_t)job->panels * LIMN_PANEL_ROWS * sizeof(float);
+  if (takes_few(job))
+    return few_scratch(job) + (size_t)(job->tokens * job->panels) * LIMN_PANEL_ROWS * sizeof(float);
   if (tiles_of(job) == 1) return job->path->panel_bytes;
   return (size_t)job->panels
     * (kept_tiles(job) * tile_sums(job) * sizeof(float) + part_blocks(job) * job->path->panel_bytes);
@@ -170,13 +173,15 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
     ptrdiff_t last_row = first_row + j->panels * LIMN_PANEL_ROWS;
     if (last_row > j->rows) last_row = j->rows;
 
-    if (takes_one(j)) {
+    if (takes_few(j)) {
       if (first_tile == last_tile) continue;
-      float *sums = scratch;
-      j->path->multiply_one(
-        (const char *)j->weight + (size_t)first_row * j->row_bytes, j->row_bytes, last_row - first_row, j->columns,
-        j->prepared, sums, sums + j->panels * LIMN_PANEL_ROWS);
-      finish(j, first_row, last_row - first_row, 0, 1, sums, 0);
+      const ptrdiff_t stride = j->panels * LIMN_PANEL_ROWS;
+      const limn_few_job few = {
+        .weight = (const char *)j->weight + (size_t)first_row * j->row_bytes, .row_bytes = j->row_bytes,
+        .rows = last_row - first_row, .columns = j->columns, .x = j->prepared, .x_stride = j->prepared_stride,
+        .tokens = j->tokens, .y = (float *)((char *)scratch + few_scratch(j)), .y_stride = stride, .scratch = scratch};
+      j->path->multiply_few(&few);
+      finish(j, first_row, last_row - first_row, 0, (int)j->tokens, few.y, stride);
       continue;
     }
     if (tiles == 1) {

@@ -5,7 +5,7 @@
 //
 //   weight = 2^(e − 128) · table[number], the table being twice what the 4 bits say
 #include "lookup.h"
-#include "one_token_32.h"
+#include "few_tokens_32.h"
 
 typedef struct {
   uint8_t e;
@@ -67,19 +67,19 @@ LIMN_INLINE void unpack_body(
 LIMN_LOOKUP_INSTANCES
 
 #if defined(__x86_64__)
-// MARK: One token
+// MARK: A few tokens
 
 /// The table's values without their sign: plus LARGEST, they are numbers below 25.
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
-  return pairs_unsigned_avx2(_mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)[g].q)), x);
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
+  return _mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)[g].q));
 }
 LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {
   LIMN_UNROLL for (int g = 0; g < 8; g++)
     if (g < groups) d[g] = (int32_t)bits_from_float(scale_of((const block *)at + g));
 }
-LIMN_ONE_32_AVX2(
-  multiply_one_avx2, _mm256_add_epi8(table_avx2(table), _mm256_set1_epi8(LARGEST)), 8 * sizeof(block), LARGEST,
-  2 * LARGEST, LIMN_SCALE_FLOAT, 1, pairs_avx2, scales_of)
+LIMN_FEW_32_AVX2(
+  multiply_few_avx2, 3, _mm256_add_epi8(table_avx2(table), _mm256_set1_epi8(LARGEST)), 8 * sizeof(block), LARGEST,
+  2 * LARGEST, 0, LIMN_SCALE_FLOAT, 1, part_avx2, scales_of)
 #endif
 
 int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -92,7 +92,7 @@ int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, LARGEST);
   return arithmetic == LIMN_INT8;

@@ -281,7 +281,7 @@ LIMN_TARGET_VNNI static void multiply_vnni(
 #endif
 
 int limn_products_int16(limn_path *path, limn_isa isa) {
-  path->multiply_one = NULL;
+  path->few_tokens = 0;
   path->panel_bytes = sizeof(limn_panel_16);
   path->x_bytes = sizeof(limn_x_16);
   path->prepare = prepare_scalar;

@@ -231,7 +231,7 @@ LIMN_UNPACK(avx512)
 
 int limn_products_requantized(limn_path *path, limn_isa isa, int group, int largest_q) {
   path->unpack_own = path->unpack;
-  path->multiply_one = NULL;
+  path->few_tokens = 0;
   path->group = group;
   path->largest_q = largest_q;
   path->panel_bytes = sizeof(limn_panel_r);

@@ -132,7 +132,7 @@ LIMN_INLINE v16f load_bf16(const void *at) { return (v16f)(v_load_shorts(at) << 
 
 /// `R` rows of weights of `size` bytes. As many bytes behind the last of them are fetched meanwhile, in the order in which
 /// they lie in memory: what comes next.
-LIMN_INLINE void multiply_few(
+LIMN_INLINE void multiply_run(
   const char *row, size_t row_bytes, ptrdiff_t columns, const float *x, float *y, const size_t size,
   limn_load_weights *load, const int R) {
   const char *next = row + (size_t)R * row_bytes;
@@ -155,27 +155,20 @@ LIMN_INLINE void multiply_few(
   LIMN_UNROLL for (int r = 0; r < R; r++) y[r] = total[r];
 }
 
-LIMN_INLINE void multiply_one(
-  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, const size_t size,
-  limn_load_weights *load) {
-  const char *w = weight;
+LIMN_INLINE void multiply_one(const limn_few_job *j, const size_t size, limn_load_weights *load) {
+  const char *w = j->weight;
   ptrdiff_t r = 0;
-  for (; r + 4 <= rows; r += 4) multiply_few(w + (size_t)r * row_bytes, row_bytes, columns, x, y + r, size, load, 4);
-  for (; r < rows; r++) multiply_few(w + (size_t)r * row_bytes, row_bytes, columns, x, y + r, size, load, 1);
+  for (; r + 4 <= j->rows; r += 4)
+    multiply_run(w + (size_t)r * j->row_bytes, j->row_bytes, j->columns, j->x, j->y + r, size, load, 4);
+  for (; r < j->rows; r++)
+    multiply_run(w + (size_t)r * j->row_bytes, j->row_bytes, j->columns, j->x, j->y + r, size, load, 1);
 }
 
 /// The scalar reference takes a panel for one token, too.
-#define LIMN_ONE_ROWS(type, size)                                                                                       \
-  LIMN_INLINE void one_##type##_body(                                                                                   \
-    const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) { \
-    (void)scratch;                                                                                                      \
-    multiply_one(weight, row_bytes, rows, columns, x, y, size, load_##type);                                            \
-  }                                                                                                                     \
-  LIMN_INSTANCES(                                                                                                       \
-    one_##type,                                                                                                         \
-    (const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch), \
-    (weight, row_bytes, rows, columns, x, y, scratch))                                                                  \
-  static void (*const one_##type##_scalar)(const void *, size_t, ptrdiff_t, ptrdiff_t, const void *, float *, void *) = NULL;
+#define LIMN_ONE_ROWS(type, size)                                                                          \
+  LIMN_INLINE void one_##type##_body(const limn_few_job *j) { multiply_one(j, size, load_##type); }        \
+  LIMN_INSTANCES(one_##type, (const limn_few_job *j), (j))                                                 \
+  static limn_multiply_few *const one_##type##_scalar = NULL;
 LIMN_ONE_ROWS(f32, 4)
 LIMN_ONE_ROWS(f16, 2)
 LIMN_ONE_ROWS(bf16, 2)
@@ -186,8 +179,8 @@ int limn_products_rows(limn_path *path, limn_isa isa, limn_type type) {
   path->prepare = prepare;
   path->unpack = unpack;
   path->multiply = LIMN_PICK(isa, multiply);
-  if (type == LIMN_F32) path->multiply_one = LIMN_PICK(isa, one_f32);
-  if (type == LIMN_F16) path->multiply_one = LIMN_PICK(isa, one_f16);
-  if (type == LIMN_BF16) path->multiply_one = LIMN_PICK(isa, one_bf16);
+  if (type == LIMN_F32) limn_take_few(path, isa, LIMN_PICK(isa, one_f32), 1);
+  if (type == LIMN_F16) limn_take_few(path, isa, LIMN_PICK(isa, one_f16), 1);
+  if (type == LIMN_BF16) limn_take_few(path, isa, LIMN_PICK(isa, one_bf16), 1);
   return 1;
 }

@@ -8,7 +8,7 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 #include "kernels.h"
-#include "one_token.h"
+#include "few_tokens.h"
 #include "simd.h"
 
 typedef struct {
@@ -83,27 +83,20 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: One token, AVX2: a register is two groups
+// MARK: A few tokens, AVX2: a register is two groups
 
-LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
+LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
   const block *b = at;
   const __m128i both = _mm_loadu_si128((const __m128i *)b->scales), nibble = _mm_set1_epi8(15);
-  const limn_twice halves = twice_avx2(even_odd_avx2(_mm_and_si128(both, nibble)));
   const __m256i mins = _mm256_cvtepi8_epi16(_mm_and_si128(_mm_srli_epi16(both, 4), nibble));
-  __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-  LIMN_UNROLL for (int run = 0; run < 2; run++) {
-    const __m256i q = _mm256_loadu_si256((const __m256i *)(b->q + 32 * run));
-    LIMN_UNROLL for (int i = 0; i < 4; i++) {
-      const __m256i part = _mm256_and_si256(_mm256_srli_epi16(q, 2 * i), _mm256_set1_epi8(3));
-      const __m256i pairs =
-        _mm256_maddubs_epi16(part, _mm256_loadu_si256((const __m256i *)(x->q + 128 * run + 32 * i)));
-      total[i % 2] = _mm256_add_epi32(total[i % 2], _mm256_madd_epi16(pairs, spread_avx2(halves, 4 * run + i)));
-    }
-  }
-  const __m256i low = _mm256_madd_epi16(mins, _mm256_loadu_si256((const __m256i *)x->sums));
-  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), low, load_u32(b->d)};
+  return (limn_head_k){twice_avx2(even_odd_avx2(_mm_and_si128(both, nibble))), mins, load_u32(b->d)};
 }
-LIMN_ONE_K_AVX2(block, 1, dots_avx2)
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
+  const block *b = at;
+  const __m256i q = _mm256_loadu_si256((const __m256i *)(b->q + i / 4 * 32));
+  return _mm256_and_si256(_mm256_srli_epi16(q, i % 4 * 2), _mm256_set1_epi8(3));
+}
+LIMN_FEW_K_AVX2(3, sizeof(block), 0, head_avx2, part_avx2)
 #endif
 
 int limn_path_q2_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -116,7 +109,7 @@ int limn_path_q2_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_k(path, isa, 16, 3);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 3);
   return arithmetic == LIMN_INT8;

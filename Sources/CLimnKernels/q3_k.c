@@ -9,7 +9,7 @@
 //
 //   weight = (d · (scale − 32)) · (q − 4)
 #include "kernels.h"
-#include "one_token.h"
+#include "few_tokens.h"
 #include "simd.h"
 
 typedef struct {
@@ -100,9 +100,9 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: One token, AVX2: a register is two groups
+// MARK: A few tokens, AVX2: a register is two groups
 
-LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
+LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
   const block *b = at;
   const uint32_t s0 = load_u32(b->scales), s1 = load_u32(b->scales + 4), s2 = load_u32(b->scales + 8);
   const uint32_t low4 = 0x0f0f0f0f, high2 = 0x30303030;
@@ -111,27 +111,20 @@ LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_
       (int)((s0 & low4) | (s2 << 4 & high2)), (int)((s1 & low4) | (s2 << 2 & high2)),
       (int)((s0 >> 4 & low4) | (s2 & high2)), (int)((s1 >> 4 & low4) | (s2 >> 2 & high2))),
     _mm_set1_epi8(32));
-  const limn_twice halves = twice_avx2(even_odd_avx2(scales));
-  const __m256i high = _mm256_loadu_si256((const __m256i *)b->high);
-  __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-  LIMN_UNROLL for (int run = 0; run < 2; run++) {
-    const __m256i q = _mm256_loadu_si256((const __m256i *)(b->low + 32 * run));
-    LIMN_UNROLL for (int i = 0; i < 4; i++) {
-      const int n = 4 * run + i;
-      // Bit n of a byte becomes its third.
-      const __m256i bit = n < 2 ? _mm256_slli_epi16(high, n < 2 ? 2 - n : 0) : _mm256_srli_epi16(high, n < 2 ? 0 : n - 2);
-      const __m256i part = _mm256_or_si256(
-        _mm256_and_si256(_mm256_srli_epi16(q, 2 * i), _mm256_set1_epi8(3)), _mm256_and_si256(bit, _mm256_set1_epi8(4)));
-      const __m256i pairs = _mm256_maddubs_epi16(part, _mm256_loadu_si256((const __m256i *)(x->q + 32 * n)));
-      total[i % 2] = _mm256_add_epi32(total[i % 2], _mm256_madd_epi16(pairs, spread_avx2(halves, n)));
-    }
-  }
-  // The minimum is 4 · scale.
-  const __m256i low = _mm256_madd_epi16(_mm256_cvtepi8_epi16(scales), _mm256_loadu_si256((const __m256i *)x->sums));
   const uint32_t d = load_u16(b->d);
-  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_slli_epi32(low, 2), d | d << 16};
+  const __m256i mins = _mm256_slli_epi16(_mm256_cvtepi8_epi16(scales), 2);  // 4 · scale
+  return (limn_head_k){twice_avx2(even_odd_avx2(scales)), mins, d | d << 16};
 }
-LIMN_ONE_K_AVX2(block, 1, dots_avx2)
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
+  const block *b = at;
+  const __m256i low = _mm256_loadu_si256((const __m256i *)(b->low + i / 4 * 32));
+  const __m256i high = _mm256_loadu_si256((const __m256i *)b->high);
+  // Bit i of a byte becomes its third.
+  const __m256i bit = i < 2 ? _mm256_slli_epi16(high, i < 2 ? 2 - i : 0) : _mm256_srli_epi16(high, i < 2 ? 0 : i - 2);
+  return _mm256_or_si256(
+    _mm256_and_si256(_mm256_srli_epi16(low, i % 4 * 2), _mm256_set1_epi8(3)), _mm256_and_si256(bit, _mm256_set1_epi8(4)));
+}
+LIMN_FEW_K_AVX2(3, sizeof(block), 0, head_avx2, part_avx2)
 #endif
 
 int limn_path_q3_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -144,7 +137,7 @@ int limn_path_q3_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_k(path, isa, 16, 7);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 7);
   return arithmetic == LIMN_INT8;

@@ -3,7 +3,7 @@
 //   bytes  0–1   d, float16
 //   bytes  2–17  q: byte i holds weight i (low nibble) and weight i + 16 (high)      weight = (q − 8) · d
 #include "kernels.h"
-#include "one_token_32.h"
+#include "few_tokens_32.h"
 #include "simd.h"
 
 typedef struct {
@@ -69,7 +69,7 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: One token
+// MARK: A few tokens
 
 LIMN_TARGET_VNNI LIMN_INLINE __m512i load_pair(const uint8_t *at, __m512i table, int32_t d[2]) {
   (void)table;
@@ -78,20 +78,19 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i load_pair(const uint8_t *at, __m512i table,
   d[1] = load_u16(b[1].d);
   return two_nibbles(b[0].q, b[1].q);
 }
-LIMN_TARGET_VNNI static void multiply_one_vnni(
-  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) {
+LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
   multiply_one_32(
-    weight, row_bytes, rows, columns, x, y, scratch, 2 * sizeof(block), 8, _mm512_setzero_si512(), LIMN_SCALE_HALF, 1,
+    j, 2 * sizeof(block), 8, _mm512_setzero_si512(), LIMN_SCALE_HALF, 1,
     load_pair);
 }
 
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
   (void)table;
-  return pairs_unsigned_avx2(nibbles_avx2(((const block *)at)[g].q), x);
+  return nibbles_avx2(((const block *)at)[g].q);
 }
 LIMN_SCALES_OF_BLOCKS(load_u16)
-LIMN_ONE_32_AVX2(
-  multiply_one_avx2, _mm256_setzero_si256(), 8 * sizeof(block), 8, 15, LIMN_SCALE_HALF, 1, pairs_avx2, scales_of)
+LIMN_FEW_32_AVX2(
+  multiply_few_avx2, 1, _mm256_setzero_si256(), 8 * sizeof(block), 8, 15, 0, LIMN_SCALE_HALF, 1, part_avx2, scales_of)
 #endif
 
 int limn_path_q4_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -104,8 +103,8 @@ int limn_path_q4_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_32(path, isa, 15);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
-  else if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa == LIMN_AVX512 && limn_has_vnni()) limn_take_few(path, isa, multiply_one_vnni, 1);
+  else if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   return arithmetic == LIMN_INT8;
 }

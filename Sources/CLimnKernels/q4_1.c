@@ -4,7 +4,7 @@
 //   bytes  2–3   m, float16
 //   bytes  4–19  q: byte i holds weight i (low nibble) and weight i + 16 (high)      weight = q · d + m
 #include "kernels.h"
-#include "one_token_32.h"
+#include "few_tokens_32.h"
 #include "simd.h"
 
 typedef struct {
@@ -64,15 +64,15 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: One token
+// MARK: A few tokens
 
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
   (void)table;
-  return pairs_unsigned_avx2(nibbles_avx2(((const block *)at)[g].q), x);
+  return nibbles_avx2(((const block *)at)[g].q);
 }
 LIMN_SCALES_OF_BLOCKS(load_u32)
-LIMN_ONE_32_AVX2(
-  multiply_one_avx2, _mm256_setzero_si256(), 8 * sizeof(block), 0, 15, LIMN_SCALE_AND_MINIMUM, 1, pairs_avx2, scales_of)
+LIMN_FEW_32_AVX2(
+  multiply_few_avx2, 1, _mm256_setzero_si256(), 8 * sizeof(block), 0, 15, 0, LIMN_SCALE_AND_MINIMUM, 1, part_avx2, scales_of)
 #endif
 
 int limn_path_q4_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -85,7 +85,7 @@ int limn_path_q4_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_32_min(path, isa);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   return arithmetic == LIMN_INT8;
 }

@@ -10,7 +10,7 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 #include "kernels.h"
-#include "one_token.h"
+#include "few_tokens.h"
 #include "product_avx2.h"
 #include "scales_k.h"
 #include "simd.h"
@@ -116,19 +116,18 @@ LIMN_TARGET_AVX2 static void unpack_eights_avx2(
 // activations are laid out to match. A lane's sum of four products, q · x of at most 7,620, fits into 16 bits, so that
 // multiplying with the scale and adding up is one instruction.
 
-LIMN_TARGET_VNNI static void multiply_one_vnni(
-  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y,
-  void *scratch) {
-  const limn_x_k *x = prepared;
-  const ptrdiff_t blocks = columns / LIMN_BLOCK;
-  __m512i *xq = scratch;  // [block][4]
+LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
+  const limn_x_k *x = j->x;
+  const size_t row_bytes = j->row_bytes;
+  const ptrdiff_t blocks = j->columns / LIMN_BLOCK;
+  __m512i *xq = j->scratch;  // [block][4]
   for (ptrdiff_t b = 0; b < blocks; b++)
     for (int half = 0; half < 2; half++) {
       const __m512i even = _mm512_loadu_si512(x[b].q + half * 128), odd = _mm512_loadu_si512(x[b].q + half * 128 + 64);
       xq[b * 4 + half * 2] = _mm512_shuffle_i64x2(even, odd, 0x44);
       xq[b * 4 + half * 2 + 1] = _mm512_shuffle_i64x2(even, odd, 0xee);
     }
-  const limn_one_k one = one_k(xq + blocks * 4, columns);
+  const limn_sums_k sums = sums_k(xq + blocks * 4, j->columns);
   // Spreads 8 bytes of scales: byte i to the low byte of the lanes of group i, the others zero.
   __m512i spread[4];
   LIMN_UNROLL for (int i = 0; i < 4; i++) {
@@ -138,12 +137,12 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
   }
   const __m512i nibble = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
 
-  limn_ahead ahead = ahead_of(weight);
-  for (ptrdiff_t first = 0; first < rows; first += 16) {
-    const int count = rows - first < 16 ? (int)(rows - first) : 16;
-    ahead_until(&ahead, (const char *)weight + (size_t)(first + count) * row_bytes);
+  limn_ahead ahead = ahead_of(j->weight);
+  for (ptrdiff_t first = 0; first < j->rows; first += 16) {
+    const int count = j->rows - first < 16 ? (int)(j->rows - first) : 16;
+    ahead_until(&ahead, (const char *)j->weight + (size_t)(first + count) * row_bytes);
     for (int r = 0; r < count; r++) {
-      const block *b = (const block *)((const char *)weight + (size_t)(first + r) * row_bytes);
+      const block *b = (const block *)((const char *)j->weight + (size_t)(first + r) * row_bytes);
       for (ptrdiff_t start = 0; start < blocks; start += 16) {
         _Alignas(64) __m512i total[16] = {0};
         _Alignas(64) __m128i low[16] = {0};
@@ -151,7 +150,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
         for (int i = 0; i < part; i++, b++) {
           fetch_lines(&ahead, sizeof(block) / 64);
           const limn_scales_k s = load_scales(b->scales);
-          one.d[r * one.wide + start + i] = (int32_t)load_u32(b->d);
+          sums.d[r * sums.wide + start + i] = (int32_t)load_u32(b->d);
           low[i] = _mm_madd_epi16(
             _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins)),
             _mm_loadu_si128((const __m128i *)x[start + i].sums));
@@ -168,37 +167,29 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
           }
           total[i] = _mm512_add_epi32(sum[0], sum[1]);
         }
-        _mm512_storeu_si512(one.total + r * one.wide + start, sum_lanes(total));
-        _mm512_storeu_si512(one.low + r * one.wide + start, sum_quarters((const __m512i *)low));
+        _mm512_storeu_si512(sums.total + r * sums.wide + start, sum_lanes(total));
+        _mm512_storeu_si512(sums.low + r * sums.wide + start, sum_quarters((const __m512i *)low));
       }
     }
-    finish_one_k(&one, x, blocks, count, y + first, &ahead);
+    finish_k(&sums, x, blocks, count, j->y + first, &ahead);
   }
 }
 
-// MARK: One token, AVX2: a register is a group
+// MARK: A few tokens, AVX2: a register is a group
 
-LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
+LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
   const block *b = at;
   const limn_scales_k s = load_scales(b->scales);
-  const __m256i nibble = _mm256_set1_epi8(15);
-  const limn_twice scales =
-    twice_avx2(_mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales))));
-  const __m128i low =
-    _mm_madd_epi16(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins)), _mm_loadu_si128((const __m128i *)x->sums));
-  __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-  LIMN_UNROLL for (int run = 0; run < 4; run++) {
-    const __m256i q = _mm256_loadu_si256((const __m256i *)(b->q + 32 * run));
-    const __m256i parts[2] = {_mm256_and_si256(q, nibble), _mm256_and_si256(_mm256_srli_epi16(q, 4), nibble)};
-    LIMN_UNROLL for (int i = 0; i < 2; i++) {
-      const int g = 2 * run + i;
-      const __m256i pairs = _mm256_maddubs_epi16(parts[i], _mm256_loadu_si256((const __m256i *)(x->q + 32 * g)));
-      total[i] = _mm256_add_epi32(total[i], _mm256_madd_epi16(pairs, spread_avx2(scales, g)));
-    }
-  }
-  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_zextsi128_si256(low), load_u32(b->d)};
+  const __m128i scales = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales));
+  const __m128i mins = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins));
+  return (limn_head_k){twice_avx2(_mm256_broadcastsi128_si256(scales)), _mm256_zextsi128_si256(mins), load_u32(b->d)};
 }
-LIMN_ONE_K_AVX2(block, 1, dots_avx2)
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
+  const block *b = at;
+  const __m256i q = _mm256_loadu_si256((const __m256i *)(b->q + i / 2 * 32));
+  return _mm256_and_si256(i % 2 ? _mm256_srli_epi16(q, 4) : q, _mm256_set1_epi8(15));
+}
+LIMN_FEW_K_AVX2(3, sizeof(block), 0, head_avx2, part_avx2)
 #endif
 
 int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -212,8 +203,8 @@ int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = unpack_eights_avx2;
-  if (isa == LIMN_AVX512 && limn_has_vnni()) path->multiply_one = multiply_one_vnni;
-  else if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa == LIMN_AVX512 && limn_has_vnni()) limn_take_few(path, isa, multiply_one_vnni, 1);
+  else if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, 15);
   return arithmetic == LIMN_INT8;

@@ -8,7 +8,7 @@
 //   weight = q · d + m
 #include "high_bits.h"
 #include "kernels.h"
-#include "one_token_32.h"
+#include "few_tokens_32.h"
 #include "simd.h"
 
 typedef struct {
@@ -73,16 +73,16 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: One token
+// MARK: A few tokens
 
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(const uint8_t *at, int g, const int8_t *x, __m256i table) {
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
   (void)table;
   const block *b = (const block *)at + g;
-  return pairs_unsigned_avx2(_mm256_or_si256(nibbles_avx2(b->low), fifth_bits_avx2(load_u32(b->high))), x);
+  return _mm256_or_si256(nibbles_avx2(b->low), fifth_bits_avx2(load_u32(b->high)));
 }
 LIMN_SCALES_OF_BLOCKS(load_u32)
-LIMN_ONE_32_AVX2(
-  multiply_one_avx2, _mm256_setzero_si256(), 8 * sizeof(block), 0, 31, LIMN_SCALE_AND_MINIMUM, 1, pairs_avx2, scales_of)
+LIMN_FEW_32_AVX2(
+  multiply_few_avx2, 2, _mm256_setzero_si256(), 8 * sizeof(block), 0, 31, 0, LIMN_SCALE_AND_MINIMUM, 1, part_avx2, scales_of)
 #endif
 
 int limn_path_q5_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -95,7 +95,7 @@ int limn_path_q5_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_32_min(path, isa);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   return arithmetic == LIMN_INT8;
 }

@@ -9,7 +9,7 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 #include "kernels.h"
-#include "one_token.h"
+#include "few_tokens.h"
 #include "scales_k.h"
 #include "simd.h"
 
@@ -92,33 +92,26 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: One token, AVX2: a register is a group
+// MARK: A few tokens, AVX2: a register is a group
 
-LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
+LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
   const block *b = at;
   const limn_scales_k s = load_scales(b->scales);
-  const __m256i nibble = _mm256_set1_epi8(15), fifth = _mm256_set1_epi8(16);
-  const limn_twice scales =
-    twice_avx2(_mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales))));
-  const __m128i low =
-    _mm_madd_epi16(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins)), _mm_loadu_si128((const __m128i *)x->sums));
-  const __m256i high = _mm256_loadu_si256((const __m256i *)b->high);
-  __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-  LIMN_UNROLL for (int run = 0; run < 4; run++) {
-    const __m256i q = _mm256_loadu_si256((const __m256i *)(b->low + 32 * run));
-    LIMN_UNROLL for (int i = 0; i < 2; i++) {
-      const int g = 2 * run + i;
-      // Bit g of a byte becomes its fifth; what is shifted in from the neighbour is masked away.
-      const __m256i bit = g < 4 ? _mm256_slli_epi16(high, g < 4 ? 4 - g : 0) : _mm256_srli_epi16(high, g < 4 ? 0 : g - 4);
-      const __m256i part = _mm256_or_si256(
-        _mm256_and_si256(i == 0 ? q : _mm256_srli_epi16(q, 4), nibble), _mm256_and_si256(bit, fifth));
-      const __m256i pairs = _mm256_maddubs_epi16(part, _mm256_loadu_si256((const __m256i *)(x->q + 32 * g)));
-      total[i] = _mm256_add_epi32(total[i], _mm256_madd_epi16(pairs, spread_avx2(scales, g)));
-    }
-  }
-  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_zextsi128_si256(low), load_u32(b->d)};
+  const __m128i scales = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales));
+  const __m128i mins = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins));
+  return (limn_head_k){twice_avx2(_mm256_broadcastsi128_si256(scales)), _mm256_zextsi128_si256(mins), load_u32(b->d)};
 }
-LIMN_ONE_K_AVX2(block, 1, dots_avx2)
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
+  const block *b = at;
+  const __m256i low = _mm256_loadu_si256((const __m256i *)(b->low + i / 2 * 32));
+  const __m256i high = _mm256_loadu_si256((const __m256i *)b->high);
+  // Bit i of a byte becomes its fifth; what is shifted in from the neighbour is masked away.
+  const __m256i bit = i < 4 ? _mm256_slli_epi16(high, i < 4 ? 4 - i : 0) : _mm256_srli_epi16(high, i < 4 ? 0 : i - 4);
+  return _mm256_or_si256(
+    _mm256_and_si256(i % 2 ? _mm256_srli_epi16(low, 4) : low, _mm256_set1_epi8(15)),
+    _mm256_and_si256(bit, _mm256_set1_epi8(16)));
+}
+LIMN_FEW_K_AVX2(3, sizeof(block), 0, head_avx2, part_avx2)
 #endif
 
 int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -131,7 +124,7 @@ int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_k(path, isa, 32, 31);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) path->multiply_one = multiply_one_avx2;
+  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, 31);
   return arithmetic == LIMN_INT8;

@@ -9,7 +9,7 @@
 //
 //   weight = (d · scale) · (q − 32)
 #include "kernels.h"
-#include "one_token.h"
+#include "few_tokens.h"
 #include "product_avx2.h"
 #include "simd.h"
 
@@ -138,12 +138,11 @@ LIMN_TARGET_AVX2 static void unpack_eights_avx2(
 // A load of 64 bytes of `low` holds weights 128i to 128i + 63 in its low nibbles and the next 64 in its high ones: the
 // order of the activations. A lane's sum of four products, at most 32,004, fits into 16 bits.
 
-LIMN_TARGET_VNNI static void multiply_one_vnni(
-  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y,
-  void *scratch) {
-  const limn_x_k *x = prepared;
-  const ptrdiff_t blocks = columns / LIMN_BLOCK;
-  const limn_one_k one = one_k(scratch, columns);
+LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
+  const limn_x_k *x = j->x;
+  const size_t row_bytes = j->row_bytes;
+  const ptrdiff_t blocks = j->columns / LIMN_BLOCK;
+  const limn_sums_k sums = sums_k(j->scratch, j->columns);
   // Four scales of 16 bits to the lower halves of four lanes each.
   __m512i spread[4];
   LIMN_UNROLL for (int i = 0; i < 4; i++)
@@ -158,12 +157,12 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
   const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
   const __m512i nibble = _mm512_set1_epi8(15), top = _mm512_set1_epi8(0x30), zero = _mm512_setzero_si512();
 
-  limn_ahead ahead = ahead_of(weight);
-  for (ptrdiff_t first = 0; first < rows; first += 16) {
-    const int count = rows - first < 16 ? (int)(rows - first) : 16;
-    ahead_until(&ahead, (const char *)weight + (size_t)(first + count) * row_bytes);
+  limn_ahead ahead = ahead_of(j->weight);
+  for (ptrdiff_t first = 0; first < j->rows; first += 16) {
+    const int count = j->rows - first < 16 ? (int)(j->rows - first) : 16;
+    ahead_until(&ahead, (const char *)j->weight + (size_t)(first + count) * row_bytes);
     for (int r = 0; r < count; r++) {
-      const block *b = (const block *)((const char *)weight + (size_t)(first + r) * row_bytes);
+      const block *b = (const block *)((const char *)j->weight + (size_t)(first + r) * row_bytes);
       for (ptrdiff_t start = 0; start < blocks; start += 16) {
         _Alignas(64) __m512i total[16] = {0}, low[16] = {0};
         const int part = blocks - start < 16 ? (int)(blocks - start) : 16;
@@ -171,7 +170,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
           fetch_lines(&ahead, sizeof(block) / 64);
           const limn_x_k *xb = x + start + i;
           const uint32_t d = load_u16(b->d);
-          one.d[r * one.wide + start + i] = (int32_t)(d | d << 16);
+          sums.d[r * sums.wide + start + i] = (int32_t)(d | d << 16);
           const __m256i scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)b->scales));
           low[i] = _mm512_zextsi256_si512(
             _mm256_madd_epi16(scales, _mm256_loadu_si256((const __m256i *)xb->sums)));
@@ -193,44 +192,34 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(
           }
           total[i] = _mm512_add_epi32(sum[0], sum[1]);
         }
-        _mm512_storeu_si512(one.total + r * one.wide + start, sum_lanes(total));
-        _mm512_storeu_si512(one.low + r * one.wide + start, _mm512_slli_epi32(sum_lanes(low), 5));
+        _mm512_storeu_si512(sums.total + r * sums.wide + start, sum_lanes(total));
+        _mm512_storeu_si512(sums.low + r * sums.wide + start, _mm512_slli_epi32(sum_lanes(low), 5));
       }
     }
-    finish_one_k(&one, x, blocks, count, y + first, &ahead);
+    finish_k(&sums, x, blocks, count, j->y + first, &ahead);
   }
 }
 
-// MARK: One token, AVX2: a register is two groups
+// MARK: A few tokens, AVX2: a register is two groups
 
-LIMN_TARGET_AVX2 LIMN_INLINE limn_dots_k dots_avx2(const void *at, const limn_x_k *x) {
+LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
   const block *b = at;
   const __m128i scales = _mm_loadu_si128((const __m128i *)b->scales);
-  const limn_twice halves = twice_avx2(even_odd_avx2(scales));
-  const __m256i nibble = _mm256_set1_epi8(15), top = _mm256_set1_epi8(0x30);
-  __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-  LIMN_UNROLL for (int run = 0; run < 2; run++) {
-    const __m256i a = _mm256_loadu_si256((const __m256i *)(b->low + 64 * run));
-    const __m256i c = _mm256_loadu_si256((const __m256i *)(b->low + 64 * run + 32));
-    const __m256i high = _mm256_loadu_si256((const __m256i *)(b->high + 32 * run));
-    const __m256i parts[4] = {
-      _mm256_or_si256(_mm256_and_si256(a, nibble), _mm256_and_si256(_mm256_slli_epi16(high, 4), top)),
-      _mm256_or_si256(_mm256_and_si256(c, nibble), _mm256_and_si256(_mm256_slli_epi16(high, 2), top)),
-      _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(a, 4), nibble), _mm256_and_si256(high, top)),
-      _mm256_or_si256(
-        _mm256_and_si256(_mm256_srli_epi16(c, 4), nibble), _mm256_and_si256(_mm256_srli_epi16(high, 2), top))};
-    LIMN_UNROLL for (int i = 0; i < 4; i++) {
-      const int at32 = 4 * run + i;
-      const __m256i pairs = _mm256_maddubs_epi16(parts[i], _mm256_loadu_si256((const __m256i *)(x->q + 32 * at32)));
-      total[i % 2] = _mm256_add_epi32(total[i % 2], _mm256_madd_epi16(pairs, spread_avx2(halves, at32)));
-    }
-  }
-  // The offset of 32, taken from the integers: one product with floats, as where there are more tokens.
-  const __m256i low = _mm256_madd_epi16(_mm256_cvtepi8_epi16(scales), _mm256_loadu_si256((const __m256i *)x->sums));
-  total[0] = _mm256_sub_epi32(total[0], _mm256_slli_epi32(low, 5));
-  return (limn_dots_k){_mm256_add_epi32(total[0], total[1]), _mm256_setzero_si256(), load_u16(b->d)};
+  const __m256i mins = _mm256_slli_epi16(_mm256_cvtepi8_epi16(scales), 5);  // 32 · scale
+  return (limn_head_k){twice_avx2(even_odd_avx2(scales)), mins, load_u16(b->d)};
 }
-LIMN_ONE_K_AVX2(block, 0, dots_avx2)
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
+  const block *b = at;
+  const __m256i low = _mm256_loadu_si256((const __m256i *)(b->low + i / 4 * 64 + i % 2 * 32));
+  const __m256i high = _mm256_loadu_si256((const __m256i *)(b->high + i / 4 * 32));
+  // A byte's bits 2n and 2n + 1, n = i % 4, become its fifth and sixth.
+  const int up = i % 4 < 2 ? 4 - i % 4 * 2 : 0, down = i % 4 == 3 ? 2 : 0;
+  const __m256i two = _mm256_srli_epi16(_mm256_slli_epi16(high, up), down);
+  return _mm256_or_si256(
+    _mm256_and_si256(i % 4 < 2 ? low : _mm256_srli_epi16(low, 4), _mm256_set1_epi8(15)),
+    _mm256_and_si256(two, _mm256_set1_epi8(0x30)));
+}
+LIMN_FEW_K_AVX2(6, sizeof(block), 1, head_avx2, part_avx2)
 #endif
 
 int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -245,9 +234,9 @@ int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = unpack_eights_avx2;
   if (isa == LIMN_AVX512 && limn_has_vnni()) {
-    path->multiply_one = multiply_one_vnni;
+    limn_take_few(path, isa, multiply_one_vnni, 1);
   } else if (isa != LIMN_SCALAR) {
-    path->multiply_one = multiply_one_avx2;
+    LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
     limn_products_centred_avx2(path);
   }
 #endif

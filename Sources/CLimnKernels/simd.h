@@ -13,6 +13,7 @@
 #pragma clang diagnostic ignored "-Wpsabi"
 
 #define LIMN_INLINE static inline __attribute__((always_inline))
+#define LIMN_APART __attribute__((noinline))
 #define LIMN_UNROLL _Pragma("clang loop unroll(full)")
 
 typedef float v16f __attribute__((vector_size(64)));

@@ -94,9 +94,10 @@ package final class CPU: Backend, @unchecked Sendable {
     let tiles = (job.tokens + tileTokens - 1) / tileTokens
     // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less often; of
     // long quantised rows one part after another, so that these are many panels, too. Of one tile: all the same,
-    // only that the next panel is fetched ahead within an item. Of one token: a run of memory that takes some
+    // only that the next panel is fetched ahead within an item. Of few tokens: a run of memory that takes some
     // microseconds, so that threads finish together.
-    let run = job.tokens == 1 ? max(1, (128 << 10) / (Int(LIMN_PANEL_ROWS) * job.row_bytes)) : 64
+    let isFew = job.tokens <= Int(job.path.pointee.few_tokens)
+    let run = isFew ? max(1, (128 << 10) / (Int(LIMN_PANEL_ROWS) * job.row_bytes)) : 64
     // (With AVX-512, where caches are twice as large, parts are not measured yet; of F16 they are slower. Processors
     // with AMX have second-level caches of 2 MB.)
     let inParts = kernels.isa != LIMN_AVX512 && job.path.pointee.weight_bytes < 2 * Int(LIMN_BLOCK)

@@ -191,7 +191,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
             x.activations.rows(t..<t + 1), layer, into: alone.activations.rows(t..<t + 1), adding: false,
             arithmetic: arithmetic)
         }
-        for count in [2, 3, 5, 12, 13, 25, 40] {
+        for count in [2, 3, 4, 5, 6, 12, 13, 25, 40] {
           let start = Int.random(in: 0...40 - count, using: &random)
           for cpu in [one, two] {
             let y = Rows(rows: count, width: rows)

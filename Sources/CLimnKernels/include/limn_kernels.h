@@ -67,7 +67,6 @@ enum {
   LIMN_BLOCK = 256,       // columns that are multiplied between two visits to the float accumulators
   LIMN_TILE_TOKENS = 12,  // tokens that a multiply call takes at most, but with AMX
   LIMN_MOST_TOKENS = 32,  // and with AMX
-  LIMN_ONE_SCRATCH = 1056,  // bytes per block of `multiply_one`: sums and scales of 16 rows, and what belongs to x
 };
 
 /// Whether this machine and its operating system can run an instruction set.
@@ -89,6 +88,22 @@ void limn_pause(void);
 typedef void limn_multiply(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns);
 
+/// A few prepared tokens and any number of weight rows, of a multiple of 64 columns.
+typedef struct {
+  const void *weight;
+  size_t row_bytes;
+  ptrdiff_t rows, columns;
+  const void *x;
+  size_t x_stride;  // bytes from token to token
+  ptrdiff_t tokens;
+  float *y;
+  ptrdiff_t y_stride;  // floats from token to token
+  void *scratch;       // limn_few_scratch
+} limn_few_job;
+
+/// y[t, r] = Σₖ x[t, k] · weight[r, k]
+typedef void limn_multiply_few(const limn_few_job *job);
+
 /// How a weight format is multiplied with one arithmetic on one instruction set.
 typedef struct limn_path {
   /// Bytes of LIMN_BLOCK columns of one weight row.
@@ -109,11 +124,10 @@ typedef struct limn_path {
   int tile_tokens, pass_tokens;
   /// Whether `multiply` is AMX's.
   int uses_amx;
-  /// y[r] = Σₖ x[k] · weight[r, k] for one prepared token, any number of rows and a multiple of 64 columns, with the bits of
-  /// `multiply`; NULL where that is the way for one token, too. `scratch` has LIMN_ONE_SCRATCH bytes for each block of
-  /// columns.
-  void (*multiply_one)(
-    const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch);
+  /// For up to `few_tokens` tokens: without panels, and with the bits of `multiply`. 0 where panels are the way for one token,
+  /// too.
+  limn_multiply_few *multiply_few;
+  int few_tokens;
   /// Where panels are rounded anew: the format's own unpacking, columns that share a scale, and the largest integer of a
   /// weight.
   void (*unpack_own)(

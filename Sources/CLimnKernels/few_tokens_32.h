@@ -1,6 +1,6 @@
-// One token times weight rows with a float scale for every 32 columns: the other half of one_token.h.
+// A few tokens times weight rows with a float scale for every 32 columns: the other half of few_tokens.h.
 #pragma once
-#include "one_token.h"
+#include "few_tokens.h"
 
 #if defined(__x86_64__)
 /// What the word kept of a group's scale is.
@@ -13,15 +13,15 @@ typedef enum {
 /// What 16 rows' groups come to before floats are added: [row][group], `wide` groups apart.
 typedef struct {
   ptrdiff_t wide;
-  int32_t *sum;  // Σ q · x
   int32_t *d;    // a limn_scale_kind
-} limn_one_32;
+  int32_t *sum;  // Σ q · x; another token's are behind them
+} limn_sums_32;
 
-/// Takes 128 bytes for each group, their number rounded up to whole 16s.
-LIMN_INLINE limn_one_32 one_32(void *scratch, ptrdiff_t columns) {
+/// Takes 64 bytes for each group, their number rounded up to whole 16s, and 64 for each token.
+LIMN_INLINE limn_sums_32 sums_32(void *scratch, ptrdiff_t columns) {
   const ptrdiff_t wide = (columns / 32 + 15) & ~(ptrdiff_t)15;
   int32_t *all = scratch;
-  return (limn_one_32){wide, all, all + 16 * wide};
+  return (limn_sums_32){wide, all, all + 16 * wide};
 }
 
 // MARK: AVX-512 VNNI
@@ -38,14 +38,14 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i two_nibbles(const uint8_t *first, const uin
 }
 
 /// y[r] = Σ over groups, in ascending order, of d · dx · sum. Scales are multiplied by `step` first, as unpacking does.
-LIMN_INLINE void finish_one_32(
-  const limn_one_32 *one, const limn_x_32 *x, ptrdiff_t groups, const limn_scale_kind kind, const float step, int rows,
+LIMN_INLINE void finish_32(
+  const limn_sums_32 *sums, const limn_x_32 *x, ptrdiff_t groups, const limn_scale_kind kind, const float step, int rows,
   float *y, limn_ahead *ahead) {
   v16f total = v_splat(0);
   for (ptrdiff_t start = 0; start < groups; start += 16) {
     v16i sum[16], d[16];
-    v_load_columns(one->sum + start, one->wide, sum);
-    v_load_columns(one->d + start, one->wide, d);
+    v_load_columns(sums->sum + start, sums->wide, sum);
+    v_load_columns(sums->d + start, sums->wide, d);
     const int part = groups - start < 16 ? (int)(groups - start) : 16;
     for (int i = 0; i < part; i++) {
       fetch_late(ahead, 1);
@@ -73,53 +73,52 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_halves(const __m512i v[8]) {
 
 /// `pair_bytes` are those of 64 columns, whose weights are d · (q − offset).
 LIMN_TARGET_VNNI LIMN_INLINE void multiply_one_32(
-  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y,
-  void *scratch, const int pair_bytes, const int offset, __m512i table, const limn_scale_kind kind, const float step,
-  limn_load_pair *load) {
-  const limn_x_32 *x = prepared;
-  const ptrdiff_t pairs = columns / 64;
-  const limn_one_32 one = one_32(scratch, columns);
-  int32_t *offsets = one.d + 16 * one.wide;  // [group]: offset · Σ x
-  for (ptrdiff_t g = 0; g < columns / 32; g++) offsets[g] = offset * x[g / 8].sums[g % 8];
+  const limn_few_job *j, const int pair_bytes, const int offset, __m512i table, const limn_scale_kind kind,
+  const float step, limn_load_pair *load) {
+  const limn_x_32 *x = j->x;
+  const size_t row_bytes = j->row_bytes;
+  const ptrdiff_t pairs = j->columns / 64;
+  const limn_sums_32 sums = sums_32(j->scratch, j->columns);
+  int32_t *offsets = sums.sum + 16 * sums.wide;  // [group]: offset · Σ x
+  for (ptrdiff_t g = 0; g < 2 * pairs; g++) offsets[g] = offset * x[g / 8].sums[g % 8];
 
-  limn_ahead ahead = ahead_of(weight);
-  for (ptrdiff_t first = 0; first < rows; first += 16) {
-    const int count = rows - first < 16 ? (int)(rows - first) : 16;
-    ahead_until(&ahead, (const char *)weight + (size_t)(first + count) * row_bytes);
+  limn_ahead ahead = ahead_of(j->weight);
+  for (ptrdiff_t first = 0; first < j->rows; first += 16) {
+    const int count = j->rows - first < 16 ? (int)(j->rows - first) : 16;
+    ahead_until(&ahead, (const char *)j->weight + (size_t)(first + count) * row_bytes);
     for (int r = 0; r < count; r++) {
-      const uint8_t *at = (const uint8_t *)weight + (size_t)(first + r) * row_bytes;
+      const uint8_t *at = (const uint8_t *)j->weight + (size_t)(first + r) * row_bytes;
       for (ptrdiff_t start = 0; start < pairs; start += 8) {
         const int part = pairs - start < 8 ? (int)(pairs - start) : 8;
         const limn_x_32 *xs = x + start / 4;
-        const ptrdiff_t place = r * one.wide + 2 * start;
+        const ptrdiff_t place = r * sums.wide + 2 * start;
         __m512i sum[8];
         if (part == 8) {  // without a loop, so that the sums stay in registers
           fetch_lines(&ahead, lines_early(8 * (size_t)pair_bytes));
           LIMN_UNROLL for (int i = 0; i < 8; i++)
             sum[i] = _mm512_dpbusd_epi32(
-              _mm512_setzero_si512(), load(at + i * pair_bytes, table, one.d + place + 2 * i),
+              _mm512_setzero_si512(), load(at + i * pair_bytes, table, sums.d + place + 2 * i),
               _mm512_loadu_si512(xs[i / 4].q + i % 4 * 64));
           at += 8 * pair_bytes;
         } else {
           LIMN_UNROLL for (int i = 0; i < 8; i++) sum[i] = _mm512_setzero_si512();
           for (int i = 0; i < part; i++, at += pair_bytes)
             sum[i] = _mm512_dpbusd_epi32(
-              _mm512_setzero_si512(), load(at, table, one.d + place + 2 * i),
+              _mm512_setzero_si512(), load(at, table, sums.d + place + 2 * i),
               _mm512_loadu_si512(xs[i / 4].q + i % 4 * 64));
         }
         const __m512i low = _mm512_maskz_loadu_epi32((__mmask16)((1u << 2 * part) - 1), offsets + 2 * start);
-        _mm512_storeu_si512(one.sum + place, _mm512_sub_epi32(sum_halves(sum), low));
+        _mm512_storeu_si512(sums.sum + place, _mm512_sub_epi32(sum_halves(sum), low));
       }
     }
-    finish_one_32(&one, x, 2 * pairs, kind, step, count, y + first, &ahead);
+    finish_32(&sums, x, 2 * pairs, kind, step, count, j->y + first, &ahead);
   }
 }
 
 // MARK: AVX2
 
-/// Of a group of a row, 32 columns: the sums of pairs of q · x. `at` is where the first of eight groups begins, `g` which of
-/// them it is.
-typedef __m256i limn_pairs_32(const uint8_t *at, int g, const int8_t *x, __m256i table);
+/// The numbers of a group of a row, 32 columns. `at` is where the first of eight groups begins, `g` which of them it is.
+typedef __m256i limn_part_of_32(const uint8_t *at, int g, __m256i table);
 
 /// What is kept of the scales of the first `groups` of eight groups.
 typedef void limn_scales_32(const uint8_t *at, int groups, int32_t *d);
@@ -129,20 +128,19 @@ typedef struct {
   int bytes;      // of 256 columns
   int offset;     // weights are d · (q − offset)
   int largest_q;  // in magnitude
+  int is_signed;  // as bytes
   limn_scale_kind kind;
   float step;  // floats are multiplied by it first, as unpacking does
-  limn_pairs_32 *pairs;
+  limn_part_of_32 *part;
   limn_scales_32 *scales;
 } limn_format_32;
 
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_unsigned_avx2(__m256i q, const int8_t *x) {
-  return _mm256_maddubs_epi16(q, _mm256_loadu_si256((const __m256i *)x));
-}
-
-/// For signed bytes: |w| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32,512).
-LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_signed_avx2(__m256i w, const int8_t *x) {
-  const __m256i signs = _mm256_sign_epi8(_mm256_loadu_si256((const __m256i *)x), w);
-  return _mm256_maddubs_epi16(_mm256_abs_epi8(w), signs);
+/// The sums of pairs of q · x. Of signed bytes: |q| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32,512).
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(__m256i q, const int8_t *x, const int is_signed) {
+  const __m256i xq = _mm256_loadu_si256((const __m256i *)x);
+  if (!is_signed) return _mm256_maddubs_epi16(q, xq);
+  const __m256i signs = _mm256_sign_epi8(xq, q);
+  return _mm256_maddubs_epi16(_mm256_abs_epi8(q), signs);
 }
 
 /// 16 bytes' low nibbles, and their high ones behind them.
@@ -177,30 +175,39 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_pairs_avx2(const __m256i pairs[8], cons
   return _mm256_add_epi32(_mm256_permute2x128_si256(c[0], c[1], 0x20), _mm256_permute2x128_si256(c[0], c[1], 0x31));
 }
 
-/// The first `groups` of eight.
+/// The first `groups` of eight, which go to `place`, times T tokens.
 LIMN_TARGET_AVX2 LIMN_INLINE void multiply_eight_32_avx2(
-  const limn_format_32 format, __m256i table, const uint8_t *at, const limn_x_32 *x, const int groups,
-  const limn_one_32 *one, ptrdiff_t place) {
-  __m256i pairs[8];
-  LIMN_UNROLL for (int g = 0; g < 8; g++)
-    pairs[g] = g < groups ? format.pairs(at, g, x->q + 32 * g, table) : _mm256_setzero_si256();
-  const __m256i low =
-    _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)x->sums), _mm256_set1_epi32(format.offset));
-  format.scales(at, groups, one->d + place);
-  const __m256i sum = _mm256_sub_epi32(sum_pairs_avx2(pairs, format.largest_q), low);
-  _mm256_storeu_si256((__m256i *)(one->sum + place), sum);
+  const limn_format_32 format, __m256i table, const uint8_t *at, const char *x, size_t x_stride, const int groups,
+  const limn_sums_32 *sums, ptrdiff_t place, const int T) {
+  __m256i pairs[LIMN_FEW_TOKENS][8];
+  LIMN_UNROLL for (int g = 0; g < 8; g++) {
+    const __m256i q = g < groups ? format.part(at, g, table) : _mm256_setzero_si256();
+    LIMN_UNROLL for (int t = 0; t < T; t++) {
+      const limn_x_32 *xt = (const limn_x_32 *)(x + t * x_stride);
+      pairs[t][g] = pairs_avx2(q, xt->q + 32 * g, format.is_signed);
+    }
+  }
+  format.scales(at, groups, sums->d + place);
+  LIMN_UNROLL for (int t = 0; t < T; t++) {
+    const limn_x_32 *xt = (const limn_x_32 *)(x + t * x_stride);
+    const __m256i low =
+      _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)xt->sums), _mm256_set1_epi32(format.offset));
+    _mm256_storeu_si256(
+      (__m256i *)(sums->sum + t * 16 * sums->wide + place),
+      _mm256_sub_epi32(sum_pairs_avx2(pairs[t], format.largest_q), low));
+  }
 }
 
-/// finish_one_32 of 8 rows. Sixteen at a time, as there, AVX2 does not have the registers for.
+/// finish_32 of 8 rows. Sixteen at a time, as there, AVX2 does not have the registers for.
 LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_32_avx2(
-  const limn_format_32 format, const limn_one_32 *one, ptrdiff_t row, const limn_x_32 *x, ptrdiff_t groups, float y[8],
+  const limn_format_32 format, const limn_sums_32 *sums, ptrdiff_t row, const limn_x_32 *x, ptrdiff_t groups, float y[8],
   limn_ahead *ahead) {
   __m256 total = _mm256_setzero_ps();
   for (ptrdiff_t first = 0; first < groups; first += 8, x++) {
     fetch_late(ahead, format.bytes / 128 + 1);
     __m256i sum[8], d[8];
     __m256 scale[8], minimum[8];
-    load_columns_avx2(one->d + row * one->wide + first, one->wide, d);
+    load_columns_avx2(sums->d + row * sums->wide + first, sums->wide, d);
     LIMN_UNROLL for (int i = 0; i < 8; i++) {
       const __m256i halves = halves_avx2(d[i]);
       scale[i] = format.kind == LIMN_SCALE_FLOAT
@@ -209,7 +216,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_32_avx2(
       scale[i] = _mm256_mul_ps(scale[i], _mm256_broadcast_ss(x->d + i));
       if (format.kind == LIMN_SCALE_AND_MINIMUM) minimum[i] = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
     }
-    load_columns_avx2(one->sum + row * one->wide + first, one->wide, sum);
+    load_columns_avx2(sums->sum + row * sums->wide + first, sums->wide, sum);
     LIMN_UNROLL for (int i = 0; i < 8; i++) {
       if (first + i >= groups) break;
       total = _mm256_fmadd_ps(scale[i], _mm256_cvtepi32_ps(sum[i]), total);
@@ -220,45 +227,61 @@ LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_32_avx2(
   _mm256_storeu_ps(y, total);
 }
 
-LIMN_TARGET_AVX2 LIMN_INLINE void multiply_one_32_avx2(
-  const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *prepared, float *y, void *scratch,
-  const limn_format_32 format, __m256i table) {
-  const limn_x_32 *x = prepared;
-  const ptrdiff_t eights = columns / LIMN_BLOCK, groups = columns / 32;
+/// As finish_few_k_avx2.
+LIMN_TARGET_AVX2 LIMN_INLINE limn_ahead finish_few_32_avx2(
+  const limn_few_job *j, const limn_format_32 format, const limn_sums_32 sums, ptrdiff_t first, int rows,
+  limn_ahead ahead) {
+  for (ptrdiff_t t = 0; t < j->tokens; t++) {
+    const limn_sums_32 its = {sums.wide, sums.d, sums.sum + t * 16 * sums.wide};
+    const limn_x_32 *x = (const limn_x_32 *)((const char *)j->x + (size_t)t * j->x_stride);
+    float y[16];
+    for (int row = 0; row < rows; row += 8)
+      finish_eight_32_avx2(format, &its, row, x, j->columns / 32, y + row, &ahead);
+    memcpy(j->y + t * j->y_stride + first, y, (size_t)rows * sizeof *y);
+  }
+  return ahead;
+}
+typedef limn_ahead limn_finish_32(
+  const limn_few_job *j, const limn_sums_32 sums, ptrdiff_t first, int rows, limn_ahead ahead);
+
+LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_32_avx2(
+  const limn_few_job *j, const limn_format_32 format, __m256i table, limn_finish_32 *finish, const int T) {
+  const char *x = j->x;
+  const size_t row_bytes = j->row_bytes, x_stride = j->x_stride;
+  const ptrdiff_t eights = j->columns / LIMN_BLOCK, groups = j->columns / 32;
   const int lines = lines_early(4 * (size_t)format.bytes);  // of four times eight groups
-  const limn_one_32 one = one_32(scratch, columns);
-  limn_ahead ahead = ahead_of(weight);
-  for (ptrdiff_t first = 0; first < rows; first += 16) {
-    const int count = rows - first < 16 ? (int)(rows - first) : 16;
-    ahead_until(&ahead, (const char *)weight + (size_t)(first + count) * row_bytes);
-    for (int r = 0; r < count; r++) {
-      const uint8_t *at = (const uint8_t *)weight + (size_t)(first + r) * row_bytes;
-      ptrdiff_t place = r * one.wide, b = 0;
+  const limn_sums_32 sums = sums_32(j->scratch, j->columns);
+  limn_ahead ahead = ahead_of(j->weight);
+  for (ptrdiff_t first = 0; first < j->rows; first += 16) {
+    const uint8_t *row = (const uint8_t *)j->weight + (size_t)first * row_bytes;
+    const int count = j->rows - first < 16 ? (int)(j->rows - first) : 16;
+    ahead_until(&ahead, row + (size_t)count * row_bytes);
+    for (int r = 0; r < count; r++, row += row_bytes) {
+      const uint8_t *at = row;
+      const char *xb = x;
+      ptrdiff_t place = r * sums.wide, b = 0;
       for (; b + 4 <= eights; b += 4)
-        LIMN_UNROLL for (int i = 0; i < 4; i++, at += format.bytes, place += 8) {
+        LIMN_UNROLL for (int i = 0; i < 4; i++, at += format.bytes, xb += sizeof(limn_x_32), place += 8) {
           fetch_lines(&ahead, (i + 1) * lines / 4 - i * lines / 4);
-          multiply_eight_32_avx2(format, table, at, x + b + i, 8, &one, place);
+          multiply_eight_32_avx2(format, table, at, xb, x_stride, 8, &sums, place, T);
         }
-      for (; b < eights; b++, at += format.bytes, place += 8) {
+      for (; 8 * b < groups; b++, at += format.bytes, xb += sizeof(limn_x_32), place += 8) {
         fetch_lines(&ahead, lines_early((size_t)format.bytes));
-        multiply_eight_32_avx2(format, table, at, x + b, 8, &one, place);
+        const int left = groups - 8 * b < 8 ? (int)(groups - 8 * b) : 8;
+        multiply_eight_32_avx2(format, table, at, xb, x_stride, left, &sums, place, T);
       }
-      if (groups % 8) multiply_eight_32_avx2(format, table, at, x + b, (int)(groups % 8), &one, place);
     }
-    float sums[16];
-    finish_eight_32_avx2(format, &one, 0, x, groups, sums, &ahead);
-    if (count > 8) finish_eight_32_avx2(format, &one, 8, x, groups, sums + 8, &ahead);
-    memcpy(y + first, sums, (size_t)count * sizeof *sums);
+    ahead = finish(j, sums, first, count, ahead);
   }
 }
 
-/// An instance of it: the table to look up in, and the fields of limn_format_32.
-#define LIMN_ONE_32_AVX2(name, table, ...)                                                                         \
-  LIMN_TARGET_AVX2 static void name(                                                                               \
-    const void *weight, size_t row_bytes, ptrdiff_t rows, ptrdiff_t columns, const void *x, float *y, void *scratch) { \
-    multiply_one_32_avx2(                                                                                           \
-      weight, row_bytes, rows, columns, x, y, scratch, (limn_format_32){__VA_ARGS__}, table);                       \
-  }
+/// Of a format: up to how many tokens, the table to look up in, and the fields of limn_format_32.
+#define LIMN_FEW_32_AVX2(name, most, table, ...)                                                                \
+  LIMN_TARGET_AVX2 LIMN_APART static limn_ahead name##_finish(                                                 \
+    const limn_few_job *j, const limn_sums_32 sums, ptrdiff_t first, int rows, limn_ahead ahead) {             \
+    return finish_few_32_avx2(j, (limn_format_32){__VA_ARGS__}, sums, first, rows, ahead);                     \
+  }                                                                                                            \
+  LIMN_FEW_AVX2(name, most, multiply_few_32_avx2, ((limn_format_32){__VA_ARGS__}), table, name##_finish)
 
 /// Its `scales` where each group is a block with its `d` in front, taken by `load`.
 #define LIMN_SCALES_OF_BLOCKS(load)                                               \

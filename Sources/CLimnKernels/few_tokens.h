@@ -1,0 +1,335 @@
+// A few tokens times weight rows, for decoding: rows are read one after another, as they lie in memory, and nothing is
+// transposed but the sums. What comes out has the bits of the panels' products: integers are exact in any order, and
+// the floats of a row are added block by block in ascending order there and here.
+#pragma once
+#include "kernels.h"
+#include "product_avx2.h"
+#include "simd.h"
+
+#if defined(__x86_64__)
+  #include <immintrin.h>
+
+enum {
+  LIMN_FETCH_AHEAD = 4096,  // bytes between what is computed and what is fetched
+  LIMN_FEW_TOKENS = 6,      // at most
+};
+
+/// The lanes of each of 16 vectors, added up.
+LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_lanes(const __m512i v[16]) {
+  __m512i a[8], b[4], c[2];
+  LIMN_UNROLL for (int i = 0; i < 8; i++)
+    a[i] = _mm512_add_epi32(
+      _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+  LIMN_UNROLL for (int i = 0; i < 4; i++)
+    b[i] = _mm512_add_epi32(
+      _mm512_unpacklo_epi64(a[2 * i], a[2 * i + 1]), _mm512_unpackhi_epi64(a[2 * i], a[2 * i + 1]));
+  LIMN_UNROLL for (int i = 0; i < 2; i++)
+    c[i] = _mm512_add_epi32(
+      _mm512_shuffle_i32x4(b[2 * i], b[2 * i + 1], 0x88), _mm512_shuffle_i32x4(b[2 * i], b[2 * i + 1], 0xdd));
+  return _mm512_add_epi32(_mm512_shuffle_i32x4(c[0], c[1], 0x88), _mm512_shuffle_i32x4(c[0], c[1], 0xdd));
+}
+
+/// The lanes of each quarter of 4 vectors, added up: quarter q of vector i goes to lane 4i + q.
+LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_quarters(const __m512i v[4]) {
+  const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+  const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+  const __m512i c = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), c);
+}
+
+/// The next line to fetch, and where fetching stops for now.
+///
+/// A core has some twenty lines on their way at most, so that memory answers at full speed only while new ones are asked
+/// for all the time. A sixteenth of them is therefore left for the end of 16 rows, when their floats are added up.
+typedef struct {
+  const char *next, *end;
+} limn_ahead;
+
+LIMN_INLINE limn_ahead ahead_of(const void *weight) {
+  return (limn_ahead){(const char *)weight + LIMN_FETCH_AHEAD, NULL};
+}
+
+/// Before the first of some rows, the last of which ends at `end`: what was left of those before them is let go.
+LIMN_INLINE void ahead_until(limn_ahead *ahead, const void *end) {
+  if (ahead->end) ahead->next = ahead->end;
+  ahead->end = (const char *)end + LIMN_FETCH_AHEAD;
+}
+
+/// Lines to fetch while `bytes` are computed with.
+LIMN_INLINE int lines_early(size_t bytes) { return (int)((bytes * 15 / 16 + 32) / 64); }
+
+LIMN_INLINE void fetch_lines(limn_ahead *ahead, const int lines) {
+  LIMN_UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead->next + 64 * i);
+  ahead->next += 64 * lines;
+}
+
+/// As long as some of them are left.
+LIMN_INLINE void fetch_late(limn_ahead *ahead, const int lines) {
+  if (ahead->next < ahead->end) fetch_lines(ahead, lines);
+}
+
+/// What 16 rows' blocks come to before floats are added, for the K formats: [row][block], `wide` blocks apart.
+typedef struct {
+  ptrdiff_t wide;
+  int32_t *d;      // the halves d, and dmin above it
+  int32_t *total;  // Σ scale · Σ q · x
+  int32_t *low;    // Σ min · Σ x
+} limn_sums_k;
+
+/// Takes 64 bytes for each block, their number rounded up to whole 16s, and 128 for each token.
+LIMN_INLINE limn_sums_k sums_k(void *scratch, ptrdiff_t columns) {
+  const ptrdiff_t wide = (columns / LIMN_BLOCK + 15) & ~15;
+  int32_t *all = scratch;
+  return (limn_sums_k){wide, all, all + 16 * wide, all + 32 * wide};
+}
+
+/// The same of token t, whose totals and lows are behind those of the tokens before it.
+LIMN_INLINE limn_sums_k sums_of_k(const limn_sums_k *sums, ptrdiff_t t) {
+  const ptrdiff_t place = t * 32 * sums->wide;
+  return (limn_sums_k){sums->wide, sums->d, sums->total + place, sums->low + place};
+}
+
+LIMN_INLINE void v_load_columns(const int32_t *rows, ptrdiff_t wide, v16i columns[16]) {
+  LIMN_UNROLL for (int r = 0; r < 16; r++) columns[r] = v_load_bytes(rows + r * wide);
+  v_transpose(columns);
+}
+
+/// y[r] = Σ over blocks, in ascending order, of d · dx · total − dmin · dx · low.
+LIMN_INLINE void finish_k(
+  const limn_sums_k *sums, const limn_x_k *x, ptrdiff_t blocks, int rows, float *y, limn_ahead *ahead) {
+  v16f sum = v_splat(0);
+  for (ptrdiff_t first = 0; first < blocks; first += 16) {
+    v16i total[16], low[16], d[16];
+    v_load_columns(sums->total + first, sums->wide, total);
+    v_load_columns(sums->low + first, sums->wide, low);
+    v_load_columns(sums->d + first, sums->wide, d);
+    const int count = blocks - first < 16 ? (int)(blocks - first) : 16;
+    for (int i = 0; i < count; i++) {
+      fetch_late(ahead, 5);
+      const v16f dx = v_splat(x[first + i].d);
+      const v16f dw = v_float_from_half(d[i] & 0xffff), dmin = v_float_from_half(d[i] >> 16 & 0xffff);
+      sum = v_fma(dw * dx, __builtin_convertvector(total[i], v16f), sum);
+      sum = v_fma(-(dmin * dx), __builtin_convertvector(low[i], v16f), sum);
+    }
+  }
+  v_store_part(y, sum, rows);
+}
+
+// MARK: AVX2
+
+/// The lanes of each of 8 vectors, added up.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_lanes_avx2(const __m256i v[8]) {
+  __m256i a[4], b[2];
+  LIMN_UNROLL for (int i = 0; i < 4; i++) a[i] = _mm256_hadd_epi32(v[2 * i], v[2 * i + 1]);
+  LIMN_UNROLL for (int i = 0; i < 2; i++) b[i] = _mm256_hadd_epi32(a[2 * i], a[2 * i + 1]);
+  return _mm256_add_epi32(_mm256_permute2x128_si256(b[0], b[1], 0x20), _mm256_permute2x128_si256(b[0], b[1], 0x31));
+}
+
+/// 16 signed bytes as words: those of even places in the lower half, of odd ones in the upper.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i even_odd_avx2(__m128i numbers) {
+  return _mm256_cvtepi8_epi16(
+    _mm_shuffle_epi8(numbers, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)));
+}
+
+/// Eight words of each half, each twice: words 0 to 3, and 4 to 7.
+typedef struct {
+  __m256i low, high;
+} limn_twice;
+LIMN_TARGET_AVX2 LIMN_INLINE limn_twice twice_avx2(__m256i words) {
+  // The compiler must not know where they come from: it would take a shift and a broadcast for each of them.
+  return (limn_twice){
+    limn_kept_avx2(_mm256_unpacklo_epi16(words, words)), limn_kept_avx2(_mm256_unpackhi_epi16(words, words))};
+}
+
+/// In each half, word g in all places: one instruction, for which nothing is loaded.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i spread_avx2(limn_twice words, const int g) {
+  const __m256i four = g < 4 ? words.low : words.high;
+  switch (g % 4) {
+  case 0: return _mm256_shuffle_epi32(four, 0x00);
+  case 1: return _mm256_shuffle_epi32(four, 0x55);
+  case 2: return _mm256_shuffle_epi32(four, 0xaa);
+  default: return _mm256_shuffle_epi32(four, 0xff);
+  }
+}
+
+/// What a block of 256 columns of a row has beside its numbers.
+typedef struct {
+  limn_twice scales;  // of every 32 columns: the first sixteen's in the lower half, the others' in the upper
+  __m256i mins;       // a word for each of x's sums
+  uint32_t d;         // as in limn_sums_k
+} limn_head_k;
+typedef limn_head_k limn_head_of_k(const void *block);
+
+/// The numbers of a block's columns from 32 · i on.
+typedef __m256i limn_part_of_k(const void *block, int i);
+
+/// What is one for a format.
+typedef struct {
+  size_t bytes;    // of a block
+  int has_offset;  // mins are the scales times an offset: they are taken from the totals, and there are no lows
+  limn_head_of_k *head;
+  limn_part_of_k *part;
+} limn_format_k;
+
+/// The lanes of each of 4 vectors, added up.
+LIMN_TARGET_AVX2 LIMN_INLINE __m128i sum_four_avx2(const __m256i v[4]) {
+  const __m256i sum = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+  return _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+}
+
+/// Lanes that add up to what a block comes to, of T tokens.
+LIMN_TARGET_AVX2 LIMN_INLINE uint32_t multiply_block_k_avx2(
+  const limn_format_k format, const char *block, const char *x, size_t x_stride, __m256i total[LIMN_FEW_TOKENS],
+  __m256i low[LIMN_FEW_TOKENS], const int T) {
+  const limn_head_k head = format.head(block);
+  LIMN_UNROLL for (int i = 0; i < 8; i++) {
+    const __m256i q = format.part(block, i), scale = spread_avx2(head.scales, i);
+    LIMN_UNROLL for (int t = 0; t < T; t++) {
+      const limn_x_k *xt = (const limn_x_k *)(x + t * x_stride);
+      const __m256i pairs = _mm256_maddubs_epi16(q, _mm256_loadu_si256((const __m256i *)(xt->q + 32 * i)));
+      const __m256i scaled = _mm256_madd_epi16(pairs, scale);
+      total[t] = i == 0 ? scaled : _mm256_add_epi32(total[t], scaled);
+    }
+  }
+  LIMN_UNROLL for (int t = 0; t < T; t++) {
+    const limn_x_k *xt = (const limn_x_k *)(x + t * x_stride);
+    low[t] = _mm256_madd_epi16(head.mins, _mm256_loadu_si256((const __m256i *)xt->sums));
+    if (format.has_offset) total[t] = _mm256_sub_epi32(total[t], low[t]);
+  }
+  return head.d;
+}
+
+/// The first `count` of four blocks of a row, which go to `place`. Without lows their memory stays untouched.
+LIMN_TARGET_AVX2 LIMN_INLINE void multiply_four_k_avx2(
+  const limn_format_k format, const char *blocks, const char *x, size_t x_stride, const int count,
+  const limn_sums_k *sums, ptrdiff_t place, limn_ahead *ahead, const int T) {
+  const int lines = lines_early((size_t)count * format.bytes);
+  __m256i total[LIMN_FEW_TOKENS][4], low[LIMN_FEW_TOKENS][4];
+  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+    LIMN_UNROLL for (int t = 0; t < T; t++) total[t][i] = low[t][i] = _mm256_setzero_si256();
+    if (i >= count) continue;
+    fetch_lines(ahead, (i + 1) * lines / count - i * lines / count);
+    __m256i its_total[LIMN_FEW_TOKENS], its_low[LIMN_FEW_TOKENS];
+    sums->d[place + i] = (int32_t)multiply_block_k_avx2(
+      format, blocks + (size_t)i * format.bytes, x + (size_t)i * sizeof(limn_x_k), x_stride, its_total, its_low, T);
+    LIMN_UNROLL for (int t = 0; t < T; t++) {
+      total[t][i] = its_total[t];
+      low[t][i] = its_low[t];
+    }
+  }
+  LIMN_UNROLL for (int t = 0; t < T; t++) {
+    const limn_sums_k its = sums_of_k(sums, t);
+    _mm_storeu_si128((__m128i *)(its.total + place), sum_four_avx2(total[t]));
+    if (!format.has_offset) _mm_storeu_si128((__m128i *)(its.low + place), sum_four_avx2(low[t]));
+  }
+}
+
+/// Lane j of vector i becomes lane i of vector j.
+LIMN_TARGET_AVX2 LIMN_INLINE void transpose_avx2(__m256i v[8]) {
+  __m256i a[8], b[8];
+  LIMN_UNROLL for (int i = 0; i < 8; i += 2) {
+    a[i] = _mm256_unpacklo_epi32(v[i], v[i + 1]);
+    a[i + 1] = _mm256_unpackhi_epi32(v[i], v[i + 1]);
+  }
+  LIMN_UNROLL for (int i = 0; i < 8; i++) {
+    const __m256i x = a[i / 4 * 4 + i % 4 / 2], y = a[i / 4 * 4 + i % 4 / 2 + 2];
+    b[i] = i % 2 ? _mm256_unpackhi_epi64(x, y) : _mm256_unpacklo_epi64(x, y);
+  }
+  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+    v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
+    v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
+  }
+}
+
+LIMN_TARGET_AVX2 LIMN_INLINE void load_columns_avx2(const int32_t *rows, ptrdiff_t wide, __m256i columns[8]) {
+  LIMN_UNROLL for (int r = 0; r < 8; r++) columns[r] = _mm256_loadu_si256((const __m256i *)(rows + r * wide));
+  transpose_avx2(columns);
+}
+
+/// The lower words of 8 lanes, and the upper ones behind them.
+LIMN_TARGET_AVX2 LIMN_INLINE __m256i halves_avx2(__m256i lanes) {
+  const __m128i apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+  return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(lanes, _mm256_broadcastsi128_si256(apart)), 0xd8);
+}
+
+/// finish_k of 8 rows. Sixteen at a time, as there, AVX2 does not have the registers for.
+LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_k_avx2(
+  const limn_sums_k *sums, ptrdiff_t row, const limn_x_k *x, ptrdiff_t blocks, const int has_low, float y[8],
+  limn_ahead *ahead) {
+  __m256 sum = _mm256_setzero_ps();
+  for (ptrdiff_t first = 0; first < blocks; first += 8) {
+    const ptrdiff_t place = row * sums->wide + first;
+    __m256i total[8], low[8], d[8];
+    load_columns_avx2(sums->total + place, sums->wide, total);
+    if (has_low) load_columns_avx2(sums->low + place, sums->wide, low);
+    load_columns_avx2(sums->d + place, sums->wide, d);
+    const int count = blocks - first < 8 ? (int)(blocks - first) : 8;
+    for (int i = 0; i < count; i++) {
+      fetch_late(ahead, 2);
+      const __m256 dx = _mm256_broadcast_ss(&x[first + i].d);
+      const __m256i halves = halves_avx2(d[i]);
+      const __m256 dw = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+      sum = _mm256_fmadd_ps(_mm256_mul_ps(dw, dx), _mm256_cvtepi32_ps(total[i]), sum);
+      if (!has_low) continue;
+      const __m256 dmin = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
+      sum = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, dx), _mm256_cvtepi32_ps(low[i]), sum);
+    }
+  }
+  _mm256_storeu_ps(y, sum);
+}
+
+/// The rows from `first` on of all tokens. Apart from its callers, of which there is one for each number of tokens.
+LIMN_TARGET_AVX2 LIMN_APART static limn_ahead finish_few_k_avx2(
+  const limn_few_job *j, const limn_sums_k sums, ptrdiff_t first, int rows, int has_low, limn_ahead ahead) {
+  for (ptrdiff_t t = 0; t < j->tokens; t++) {
+    const limn_sums_k its = sums_of_k(&sums, t);
+    const limn_x_k *x = (const limn_x_k *)((const char *)j->x + (size_t)t * j->x_stride);
+    float y[16];
+    for (int row = 0; row < rows; row += 8)
+      finish_eight_k_avx2(&its, row, x, j->columns / LIMN_BLOCK, has_low, y + row, &ahead);
+    memcpy(j->y + t * j->y_stride + first, y, (size_t)rows * sizeof *y);
+  }
+  return ahead;
+}
+
+LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_k_avx2(const limn_few_job *j, const limn_format_k format, const int T) {
+  const char *x = j->x;
+  const size_t row_bytes = j->row_bytes, x_stride = j->x_stride;
+  const ptrdiff_t blocks = j->columns / LIMN_BLOCK, fours = blocks & ~(ptrdiff_t)3;
+  const limn_sums_k sums = sums_k(j->scratch, j->columns);
+  limn_ahead ahead = ahead_of(j->weight);
+  for (ptrdiff_t first = 0; first < j->rows; first += 16) {
+    const char *row = (const char *)j->weight + (size_t)first * row_bytes;
+    const int count = j->rows - first < 16 ? (int)(j->rows - first) : 16;
+    ahead_until(&ahead, row + (size_t)count * row_bytes);
+    for (ptrdiff_t place = 0; place < count * sums.wide; place += sums.wide, row += row_bytes) {
+      for (ptrdiff_t b = 0; b < fours; b += 4)
+        multiply_four_k_avx2(
+          format, row + (size_t)b * format.bytes, x + (size_t)b * sizeof(limn_x_k), x_stride, 4, &sums, place + b, &ahead,
+          T);
+      for (ptrdiff_t b = fours; b < blocks; b++)
+        multiply_four_k_avx2(
+          format, row + (size_t)b * format.bytes, x + (size_t)b * sizeof(limn_x_k), x_stride, 1, &sums, place + b, &ahead,
+          T);
+    }
+    ahead = finish_few_k_avx2(j, sums, first, count, !format.has_offset, ahead);
+  }
+}
+
+/// A function `name` that is `multiply` with what follows and the number of tokens, up to `most`.
+#define LIMN_FEW_AVX2(name, most, multiply, ...)                             \
+  enum { name##_tokens = most };                                             \
+  LIMN_TARGET_AVX2 static void name(const limn_few_job *j) {                 \
+    if (j->tokens == 1) multiply(j, __VA_ARGS__, 1);                         \
+    if (most >= 2 && j->tokens == 2) multiply(j, __VA_ARGS__, 2);            \
+    if (most >= 3 && j->tokens == 3) multiply(j, __VA_ARGS__, 3);            \
+    if (most >= 4 && j->tokens == 4) multiply(j, __VA_ARGS__, 4);            \
+    if (most >= 5 && j->tokens == 5) multiply(j, __VA_ARGS__, 5);            \
+    if (most >= 6 && j->tokens == 6) multiply(j, __VA_ARGS__, 6);            \
+  }
+#define LIMN_TAKE_FEW(path, isa, name) limn_take_few(path, isa, name, name##_tokens)
+
+/// Of a format: up to how many tokens, and the fields of limn_format_k.
+#define LIMN_FEW_K_AVX2(most, ...) \
+  LIMN_FEW_AVX2(multiply_few_avx2, most, multiply_few_k_avx2, ((limn_format_k){__VA_ARGS__}))
+#endif
