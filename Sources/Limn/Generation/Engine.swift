@@ -174,14 +174,14 @@ package actor Engine {
     let needed = job.prompt.count + job.maxTokens
     guard job.reuse, positionsAreFixed else {
       let cache = language.makeCache(capacity: needed, storage: storage)
-      return RunningJob(job, cache, request, guesses: positionsAreFixed)
+      return RunningJob(job, cache, request, guesses: positionsAreFixed, guessCost: backend.furtherTokenCost)
     }
     // Room for the next turns; memory that no position has reached costs nothing.
     let room = max(needed, min(context, max(4096, 2 * needed)))
     let cache =
       prefixes.take(for: job.prompt.keys, capacity: needed)
       ?? language.makeCache(capacity: room, storage: storage)
-    return RunningJob(job, cache, request, guesses: positionsAreFixed)
+    return RunningJob(job, cache, request, guesses: positionsAreFixed, guessCost: backend.furtherTokenCost)
   }
 
   private func finish(_ running: RunningJob) {

@@ -9,9 +9,6 @@
 package struct PromptLookup {
   /// With the token before it, a guess of this length fills a tile of the matrix products.
   package static let longest = 11
-  /// What a further token adds to the time of a step, in steps of one token, for weights of some gigabytes that
-  /// are read once for all tokens; 0.15 to 0.22 were measured.
-  private static let cost = 0.17
   /// How fast trust follows what is seen.
   private static let rate = 0.15
 
@@ -27,14 +24,17 @@ package struct PromptLookup {
   /// What the next step computes: the latest token, then the guess at what follows it.
   package private(set) var next: [Int32] = []
   private var match: Match?
+  private let cost: Double
   /// How likely a guess's next token is right if those before it are, after two matching tokens and after three.
   private var trust = SIMD2(0.3, 0.6)
 
   /// - Parameters:
   ///   - prompt: text tokens, and −1 where a picture stands.
   ///   - room: how many tokens may follow.
-  package init(prompt: [Int32], room: Int) {
+  ///   - cost: what a further token adds to the time of a step, in steps of one token.
+  package init(prompt: [Int32], room: Int, cost: Double) {
     history = prompt
+    self.cost = cost
     history.reserveCapacity(prompt.count + min(room, 1 << 16))
     next.reserveCapacity(1 + Self.longest)
   }
@@ -48,8 +48,7 @@ package struct PromptLookup {
     next.append(history[history.count - 1])
     match = limit > 0 ? lookUp() : nil
     guard let match else { return }
-    let count = Self.length(
-      trust: trust[match.length - 2], atMost: min(limit, Self.longest), among: sequences)
+    let count = length(trust: trust[match.length - 2], atMost: min(limit, Self.longest), among: sequences)
     while next.count <= count {
       // Where the text to be repeated ends, it goes on with the guess itself: "la la la".
       let place = match.end + next.count - 1
@@ -90,7 +89,7 @@ package struct PromptLookup {
   }
 
   /// The length that gives the most tokens per time, if each further token is right with probability `trust`.
-  private static func length(trust: Double, atMost limit: Int, among sequences: Int) -> Int {
+  private func length(trust: Double, atMost limit: Int, among sequences: Int) -> Int {
     let others = Double(sequences - 1)
     var (best, bestSpeed) = (0, (others + 1) / (1 + cost * others))
     var (tokens, likelihood) = (others + 1, 1.0)

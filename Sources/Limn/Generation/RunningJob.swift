@@ -17,13 +17,14 @@ final class RunningJob {
   /// - Parameters:
   ///   - cache: may hold the beginning of the prompt.
   ///   - guesses: whether the model allows to guess tokens ahead.
-  init(_ job: GenerationJob, _ cache: KVCache, _ request: Request, guesses: Bool) {
+  ///   - guessCost: what a guessed token adds to the time of a step, in steps of one token.
+  init(_ job: GenerationJob, _ cache: KVCache, _ request: Request, guesses: Bool, guessCost: Double) {
     self.job = job
     self.cache = cache
     self.request = request
     self.guesses = guesses && job.speculation
     sampler = Sampler(job.sampling, prompt: job.prompt.tokens)
-    lookup = PromptLookup(prompt: job.prompt.marked, room: job.maxTokens)
+    lookup = PromptLookup(prompt: job.prompt.marked, room: job.maxTokens, cost: guessCost)
     tellProgress()
   }
 
