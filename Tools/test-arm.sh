@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ "$(uname -m)" = aarch64 ] || [ "$(uname -m)" = arm64 ]; then
-  target= runs=("") link=
+  target=() runs=("") link=
 else
   packages=(qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross binutils-aarch64-linux-gnu) missing=()
   for package in "${packages[@]}"; do
@@ -19,10 +19,10 @@ else
     install >/dev/null 2>&1 || { "${sudo[@]}" apt-get update -q >/dev/null && install >/dev/null; }
   fi
   # A Cortex-A53 has no dot product.
-  target=--target=aarch64-linux-gnu runs=("qemu-aarch64 -cpu max" "qemu-aarch64 -cpu cortex-a53") link="-fuse-ld=lld -static"
+  target=(--target=aarch64-linux-gnu) runs=("qemu-aarch64 -cpu max" "qemu-aarch64 -cpu cortex-a53") link="-fuse-ld=lld -static"
 fi
 
-Tools/build-kernels.sh .build/arm "-O2 $target" "$target $link"
+Tools/build-kernels.sh .build/arm "${target[*]-} $link" -O2 ${target[@]+"${target[@]}"}
 for run in "${runs[@]}"; do
   echo "${run:-on this processor}:"
   $run .build/arm/driver all

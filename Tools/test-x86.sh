@@ -17,8 +17,7 @@ fi
 
 for level in 1 2 3 4; do
   out=.build/x86-$level
-  Tools/build-kernels.sh "$out" \
-    "-O1 -mavx2 -mfma -mf16c -I$PWD/Tests/CLimnKernelsTests/emulated -DLIMN_EMULATED=$level" ""
+  Tools/build-kernels.sh "$out" "" -O1 -mavx2 -mfma -mf16c "-I$PWD/Tests/CLimnKernelsTests/emulated" "-DLIMN_EMULATED=$level"
   echo "AVX2 and AVX-512$([ $level -lt 2 ] || echo ', VNNI')$([ $level -lt 3 ] || echo ', BF16')$([ $level -lt 4 ] || echo ', AMX'):"
   "$out/driver" all
 done

@@ -230,7 +230,7 @@ LIMN_UNPACK_4BIT(fp4, 1, avx512)
 #endif
 
 #if defined(__x86_64__)
-// MARK: A few tokens
+// MARK: Few tokens
 
 LIMN_INLINE void scales_of_64(const uint8_t *at, size_t block_bytes, int groups, int32_t *d) {
   LIMN_UNROLL for (int g = 0; g < 8; g++)
@@ -277,14 +277,14 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_int8(const uint8_t *at, int g, __m256i
   #define LIMN_SIGNED_TABLE(code) \
     _mm256_broadcastsi128_si256(_mm_xor_si128(_mm_loadu_si128((const __m128i *)bytes[code]), _mm_set1_epi8((char)0x80)))
 LIMN_FEW_32_AVX2(
-  few_nf4_avx2, 3, LIMN_SIGNED_TABLE(0), 4 * sizeof(limn_block_4bit), 0, 127, 1, LIMN_SCALE_FLOAT, 1 / steps[0], part_4bit,
-  scales_4bit)
+  few_nf4_avx2, 3, LIMN_SIGNED_TABLE(0), .bytes = 4 * sizeof(limn_block_4bit), .largest_q = 127, .is_signed = 1,
+  .kind = LIMN_SCALE_FLOAT, .step = 1 / steps[0], .part = part_4bit, .scales = scales_4bit)
 LIMN_FEW_32_AVX2(
-  few_fp4_avx2, 3, LIMN_SIGNED_TABLE(1), 4 * sizeof(limn_block_4bit), 0, 127, 1, LIMN_SCALE_FLOAT, 1 / steps[1], part_4bit,
-  scales_4bit)
+  few_fp4_avx2, 3, LIMN_SIGNED_TABLE(1), .bytes = 4 * sizeof(limn_block_4bit), .largest_q = 127, .is_signed = 1,
+  .kind = LIMN_SCALE_FLOAT, .step = 1 / steps[1], .part = part_4bit, .scales = scales_4bit)
 LIMN_FEW_32_AVX2(
-  few_int8_avx2, 4, _mm256_setzero_si256(), 4 * sizeof(limn_block_int8), 0, 128, 1, LIMN_SCALE_FLOAT, 1.0f / 127, part_int8,
-  scales_int8)
+  few_int8_avx2, 4, _mm256_setzero_si256(), .bytes = 4 * sizeof(limn_block_int8), .largest_q = 128, .is_signed = 1,
+  .kind = LIMN_SCALE_FLOAT, .step = 1.0f / 127, .part = part_int8, .scales = scales_int8)
 #endif
 
 // MARK: The paths
@@ -322,8 +322,8 @@ int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = is_nf4 ? unpack_nf4_avx2 : unpack_fp4_avx2;
   if (isa == LIMN_AVX512) path->unpack = is_nf4 ? unpack_nf4_avx512 : unpack_fp4_avx512;
-  if (isa == LIMN_AVX512 && limn_has_vnni()) limn_take_few(path, isa, is_nf4 ? one_nf4_vnni : one_fp4_vnni, 1);
-  else if (isa != LIMN_SCALAR) limn_take_few(path, isa, is_nf4 ? few_nf4_avx2 : few_fp4_avx2, few_nf4_avx2_tokens);
+  if (is_nf4) LIMN_TAKE_FEW(path, isa, few_nf4_avx2, one_nf4_vnni);
+  else LIMN_TAKE_FEW(path, isa, few_fp4_avx2, one_fp4_vnni);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
   return arithmetic == LIMN_INT8;
@@ -339,8 +339,7 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack_int8);
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX512 && limn_has_vnni()) limn_take_few(path, isa, one_int8_vnni, 1);
-  else if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, few_int8_avx2);
+  LIMN_TAKE_FEW(path, isa, few_int8_avx2, one_int8_vnni);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 128);
   return arithmetic == LIMN_INT8;

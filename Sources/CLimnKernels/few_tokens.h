@@ -1,4 +1,4 @@
-// A few tokens times weight rows, for decoding: rows are read one after another, as they lie in memory, and nothing is
+// Few tokens times weight rows, for decoding: rows are read one after another, as they lie in memory, and nothing is
 // transposed but the sums. What comes out has the bits of the panels' products: integers are exact in any order, and
 // the floats of a row are added block by block in ascending order there and here.
 #pragma once
@@ -166,7 +166,7 @@ typedef __m256i limn_part_of_k(const void *block, int i);
 /// What is one for a format.
 typedef struct {
   size_t bytes;    // of a block
-  int has_offset;  // mins are the scales times an offset: they are taken from the totals, and there are no lows
+  int has_offset;  // mins are taken from the totals, as the panels' products do (Q6_K), and there are no lows
   limn_head_of_k *head;
   limn_part_of_k *part;
 } limn_format_k;
@@ -219,8 +219,9 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_four_k_avx2(
   }
   LIMN_UNROLL for (int t = 0; t < T; t++) {
     const limn_sums_k its = sums_of_k(sums, t);
-    _mm_storeu_si128((__m128i *)(its.total + place), sum_four_avx2(total[t]));
-    if (!format.has_offset) _mm_storeu_si128((__m128i *)(its.low + place), sum_four_avx2(low[t]));
+    const __m128i totals = sum_four_avx2(total[t]), lows = sum_four_avx2(low[t]);
+    memcpy(its.total + place, &totals, (size_t)count * sizeof(int32_t));
+    if (!format.has_offset) memcpy(its.low + place, &lows, (size_t)count * sizeof(int32_t));
   }
 }
 
@@ -317,19 +318,21 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_k_avx2(const limn_few_job *j, con
 }
 
 /// A function `name` that is `multiply` with what follows and the number of tokens, up to `most`.
-#define LIMN_FEW_AVX2(name, most, multiply, ...)                             \
-  enum { name##_tokens = most };                                             \
-  LIMN_TARGET_AVX2 static void name(const limn_few_job *j) {                 \
-    if (j->tokens == 1) multiply(j, __VA_ARGS__, 1);                         \
-    if (most >= 2 && j->tokens == 2) multiply(j, __VA_ARGS__, 2);            \
-    if (most >= 3 && j->tokens == 3) multiply(j, __VA_ARGS__, 3);            \
-    if (most >= 4 && j->tokens == 4) multiply(j, __VA_ARGS__, 4);            \
-    if (most >= 5 && j->tokens == 5) multiply(j, __VA_ARGS__, 5);            \
-    if (most >= 6 && j->tokens == 6) multiply(j, __VA_ARGS__, 6);            \
+#define LIMN_FEW_AVX2(name, most, multiply, ...)                                    \
+  enum { name##_tokens = most };                                                    \
+  _Static_assert(most <= LIMN_FEW_TOKENS, "memory for so many");                    \
+  LIMN_TARGET_AVX2 static void name(const limn_few_job *j) {                        \
+    if (j->tokens == 1) multiply(j, __VA_ARGS__, 1);                                \
+    else if (most >= 2 && j->tokens == 2) multiply(j, __VA_ARGS__, 2);              \
+    else if (most >= 3 && j->tokens == 3) multiply(j, __VA_ARGS__, 3);              \
+    else if (most >= 4 && j->tokens == 4) multiply(j, __VA_ARGS__, 4);              \
+    else if (most >= 5 && j->tokens == 5) multiply(j, __VA_ARGS__, 5);              \
+    else if (most >= 6 && j->tokens == 6) multiply(j, __VA_ARGS__, 6);              \
+    else __builtin_trap();                                                          \
   }
-#define LIMN_TAKE_FEW(path, isa, name) limn_take_few(path, isa, name, name##_tokens)
+#define LIMN_TAKE_FEW(path, isa, name, vnni) limn_take_few(path, isa, name, name##_tokens, vnni)
 
 /// Of a format: up to how many tokens, and the fields of limn_format_k.
-#define LIMN_FEW_K_AVX2(most, ...) \
-  LIMN_FEW_AVX2(multiply_few_avx2, most, multiply_few_k_avx2, ((limn_format_k){__VA_ARGS__}))
+#define LIMN_FEW_K_AVX2(name, most, ...) \
+  LIMN_FEW_AVX2(name, most, multiply_few_k_avx2, ((limn_format_k){__VA_ARGS__}))
 #endif

@@ -1,4 +1,4 @@
-// A few tokens times weight rows with a float scale for every 32 columns: the other half of few_tokens.h.
+// Few tokens times weight rows with a float scale for every 32 columns: the other half of few_tokens.h.
 #pragma once
 #include "few_tokens.h"
 

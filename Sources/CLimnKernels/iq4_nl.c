@@ -62,14 +62,15 @@ LIMN_INLINE void unpack_body(
 LIMN_LOOKUP_INSTANCES
 
 #if defined(__x86_64__)
-// MARK: A few tokens
+// MARK: Few tokens
 
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
   return _mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)[g].q));
 }
 LIMN_SCALES_OF_BLOCKS(load_u16)
 LIMN_FEW_32_AVX2(
-  multiply_few_avx2, 1, table_avx2(limn_table_iq4), 8 * sizeof(block), 0, 127, 1, LIMN_SCALE_HALF, 1, part_avx2, scales_of)
+  multiply_few_avx2, 1, table_avx2(limn_table_iq4), .bytes = 8 * sizeof(block), .largest_q = 127, .is_signed = 1,
+  .kind = LIMN_SCALE_HALF, .part = part_avx2, .scales = scales_of)
 #endif
 
 int limn_path_iq4_nl(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -82,7 +83,7 @@ int limn_path_iq4_nl(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) 
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
   return arithmetic == LIMN_INT8;

@@ -79,7 +79,7 @@ LIMN_INLINE void unpack_body(
 LIMN_LOOKUP_INSTANCES
 
 #if defined(__x86_64__)
-// MARK: A few tokens
+// MARK: Few tokens
 
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
   return _mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)->q[g]));
@@ -98,7 +98,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32
   _mm256_storeu_ps((float *)d, _mm256_mul_ps(_mm256_set1_ps(_cvtsh_ss(load_u16(b->d))), signed_scale));
 }
 LIMN_FEW_32_AVX2(
-  multiply_few_avx2, 3, table_avx2(limn_table_iq4), sizeof(block), 0, 127, 1, LIMN_SCALE_FLOAT, 1, part_avx2, scales_of)
+  multiply_few_avx2, 3, table_avx2(limn_table_iq4), .bytes = sizeof(block), .largest_q = 127, .is_signed = 1,
+  .kind = LIMN_SCALE_FLOAT, .step = 1, .part = part_avx2, .scales = scales_of)
 #endif
 
 int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -111,7 +112,7 @@ int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) 
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
   return arithmetic == LIMN_INT8;

@@ -63,11 +63,21 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
   for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
     tile(panel, xt, x_stride, acc, acc_stride __VA_OPT__(, ) __VA_ARGS__, C);
 
-/// `multiply` serves up to `tokens` tokens; with VNNI one only: panels keep up with memory there. NULL for none.
-static inline void limn_take_few(limn_path *path, limn_isa isa, limn_multiply_few *multiply, int tokens) {
-  path->multiply_few = multiply;
-  path->few_tokens = !multiply ? 0 : isa == LIMN_AVX512 && limn_has_vnni() ? 1 : tokens;
+/// Scratch of `multiply_few` for each block of columns: 16 rows' scales of 8 groups and what belongs to x; and for each token
+/// the 16 rows' sums. (The K formats need less.)
+enum { LIMN_FEW_SCALES = 8 * (16 + 1) * 4, LIMN_FEW_SUMS = 8 * 16 * 4 };
+
+#if defined(__x86_64__)
+/// `avx2` serves up to `tokens` tokens; with VNNI one only, or `vnni` does: panels are faster there. (From how many tokens on
+/// is not measured with VNNI.)
+static inline void limn_take_few(
+  limn_path *path, limn_isa isa, limn_multiply_few *avx2, int tokens, limn_multiply_few *vnni) {
+  if (isa == LIMN_SCALAR) return;
+  const int has_vnni = isa == LIMN_AVX512 && limn_has_vnni();
+  path->multiply_few = has_vnni && vnni ? vnni : avx2;
+  path->few_tokens = has_vnni ? 1 : tokens;
 }
+#endif
 
 /// A path's products become AMX's.
 static inline void limn_take_amx(limn_path *path, limn_multiply *multiply) {

@@ -28,11 +28,9 @@ static void gather(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratc
 /// Rows are taken 64 columns at a time then.
 static int takes_few(const limn_linear_job *j) { return j->tokens <= j->path->few_tokens && j->columns % 64 == 0; }
 
-/// What `multiply_few` needs. For each block, its columns filled up: of every 32 of them the scales of 16 rows and what belongs
-/// to x, and the 16 rows' sums for each token. The K formats need less.
 static size_t few_scratch(const limn_linear_job *j) {
   const size_t blocks = ((size_t)(j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK + 15) & ~(size_t)15;
-  return blocks * (544 + 512 * (size_t)j->tokens);
+  return blocks * (LIMN_FEW_SCALES + LIMN_FEW_SUMS * (size_t)j->tokens);
 }
 
 static ptrdiff_t tiles_of(const limn_linear_job *j) {

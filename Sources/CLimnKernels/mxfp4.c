@@ -67,7 +67,7 @@ LIMN_INLINE void unpack_body(
 LIMN_LOOKUP_INSTANCES
 
 #if defined(__x86_64__)
-// MARK: A few tokens
+// MARK: Few tokens
 
 /// The table's values without their sign: plus LARGEST, they are numbers below 25.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
@@ -78,8 +78,9 @@ LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {
     if (g < groups) d[g] = (int32_t)bits_from_float(scale_of((const block *)at + g));
 }
 LIMN_FEW_32_AVX2(
-  multiply_few_avx2, 3, _mm256_add_epi8(table_avx2(table), _mm256_set1_epi8(LARGEST)), 8 * sizeof(block), LARGEST,
-  2 * LARGEST, 0, LIMN_SCALE_FLOAT, 1, part_avx2, scales_of)
+  multiply_few_avx2, 3, _mm256_add_epi8(table_avx2(table), _mm256_set1_epi8(LARGEST)), .bytes = 8 * sizeof(block),
+  .offset = LARGEST, .largest_q = 2 * LARGEST, .kind = LIMN_SCALE_FLOAT, .step = 1, .part = part_avx2,
+  .scales = scales_of)
 #endif
 
 int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -92,7 +93,7 @@ int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, LARGEST);
   return arithmetic == LIMN_INT8;

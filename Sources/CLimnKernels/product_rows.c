@@ -179,8 +179,9 @@ int limn_products_rows(limn_path *path, limn_isa isa, limn_type type) {
   path->prepare = prepare;
   path->unpack = unpack;
   path->multiply = LIMN_PICK(isa, multiply);
-  if (type == LIMN_F32) limn_take_few(path, isa, LIMN_PICK(isa, one_f32), 1);
-  if (type == LIMN_F16) limn_take_few(path, isa, LIMN_PICK(isa, one_f16), 1);
-  if (type == LIMN_BF16) limn_take_few(path, isa, LIMN_PICK(isa, one_bf16), 1);
+  if (type == LIMN_F32) path->multiply_few = LIMN_PICK(isa, one_f32);
+  if (type == LIMN_F16) path->multiply_few = LIMN_PICK(isa, one_f16);
+  if (type == LIMN_BF16) path->multiply_few = LIMN_PICK(isa, one_bf16);
+  path->few_tokens = path->multiply_few != NULL;
   return 1;
 }

@@ -100,7 +100,7 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: A few tokens, AVX2: a register is two groups
+// MARK: Few tokens, AVX2: a register is two groups
 
 LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
   const block *b = at;
@@ -124,7 +124,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
   return _mm256_or_si256(
     _mm256_and_si256(_mm256_srli_epi16(low, i % 4 * 2), _mm256_set1_epi8(3)), _mm256_and_si256(bit, _mm256_set1_epi8(4)));
 }
-LIMN_FEW_K_AVX2(3, sizeof(block), 0, head_avx2, part_avx2)
+LIMN_FEW_K_AVX2(
+  multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
 #endif
 
 int limn_path_q3_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -137,7 +138,7 @@ int limn_path_q3_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_k(path, isa, 16, 7);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 7);
   return arithmetic == LIMN_INT8;

@@ -175,7 +175,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
   }
 }
 
-// MARK: A few tokens, AVX2: a register is a group
+// MARK: Few tokens, AVX2: a register is a group
 
 LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
   const block *b = at;
@@ -189,7 +189,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
   const __m256i q = _mm256_loadu_si256((const __m256i *)(b->q + i / 2 * 32));
   return _mm256_and_si256(i % 2 ? _mm256_srli_epi16(q, 4) : q, _mm256_set1_epi8(15));
 }
-LIMN_FEW_K_AVX2(3, sizeof(block), 0, head_avx2, part_avx2)
+LIMN_FEW_K_AVX2(
+  multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
 #endif
 
 int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -203,8 +204,7 @@ int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = unpack_eights_avx2;
-  if (isa == LIMN_AVX512 && limn_has_vnni()) limn_take_few(path, isa, multiply_one_vnni, 1);
-  else if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, multiply_one_vnni);
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, 15);
   return arithmetic == LIMN_INT8;

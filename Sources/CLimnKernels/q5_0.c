@@ -71,7 +71,7 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: A few tokens
+// MARK: Few tokens
 
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
   (void)table;
@@ -80,7 +80,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i
 }
 LIMN_SCALES_OF_BLOCKS(load_u16)
 LIMN_FEW_32_AVX2(
-  multiply_few_avx2, 1, _mm256_setzero_si256(), 8 * sizeof(block), 16, 31, 0, LIMN_SCALE_HALF, 1, part_avx2, scales_of)
+  multiply_few_avx2, 1, _mm256_setzero_si256(), .bytes = 8 * sizeof(block), .offset = 16, .largest_q = 31,
+  .kind = LIMN_SCALE_HALF, .part = part_avx2, .scales = scales_of)
 #endif
 
 int limn_path_q5_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -93,7 +94,7 @@ int limn_path_q5_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_32(path, isa, 31);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
 #endif
   return arithmetic == LIMN_INT8;
 }

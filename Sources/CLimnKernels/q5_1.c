@@ -73,7 +73,7 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: A few tokens
+// MARK: Few tokens
 
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
   (void)table;
@@ -82,7 +82,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i
 }
 LIMN_SCALES_OF_BLOCKS(load_u32)
 LIMN_FEW_32_AVX2(
-  multiply_few_avx2, 2, _mm256_setzero_si256(), 8 * sizeof(block), 0, 31, 0, LIMN_SCALE_AND_MINIMUM, 1, part_avx2, scales_of)
+  multiply_few_avx2, 2, _mm256_setzero_si256(), .bytes = 8 * sizeof(block), .largest_q = 31,
+  .kind = LIMN_SCALE_AND_MINIMUM, .part = part_avx2, .scales = scales_of)
 #endif
 
 int limn_path_q5_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -95,7 +96,7 @@ int limn_path_q5_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_32_min(path, isa);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
 #endif
   return arithmetic == LIMN_INT8;
 }

@@ -92,7 +92,7 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: A few tokens, AVX2: a register is a group
+// MARK: Few tokens, AVX2: a register is a group
 
 LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
   const block *b = at;
@@ -111,7 +111,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
     _mm256_and_si256(i % 2 ? _mm256_srli_epi16(low, 4) : low, _mm256_set1_epi8(15)),
     _mm256_and_si256(bit, _mm256_set1_epi8(16)));
 }
-LIMN_FEW_K_AVX2(3, sizeof(block), 0, head_avx2, part_avx2)
+LIMN_FEW_K_AVX2(
+  multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
 #endif
 
 int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -124,7 +125,7 @@ int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_k(path, isa, 32, 31);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, 31);
   return arithmetic == LIMN_INT8;

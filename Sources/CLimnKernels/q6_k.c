@@ -200,7 +200,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
   }
 }
 
-// MARK: A few tokens, AVX2: a register is two groups
+// MARK: Few tokens, AVX2: a register is two groups
 
 LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
   const block *b = at;
@@ -219,7 +219,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
     _mm256_and_si256(i % 4 < 2 ? low : _mm256_srli_epi16(low, 4), _mm256_set1_epi8(15)),
     _mm256_and_si256(two, _mm256_set1_epi8(0x30)));
 }
-LIMN_FEW_K_AVX2(6, sizeof(block), 1, head_avx2, part_avx2)
+LIMN_FEW_K_AVX2(
+  multiply_few_avx2, 6, .bytes = sizeof(block), .has_offset = 1, .head = head_avx2, .part = part_avx2)
 #endif
 
 int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -233,12 +234,8 @@ int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = unpack_eights_avx2;
-  if (isa == LIMN_AVX512 && limn_has_vnni()) {
-    limn_take_few(path, isa, multiply_one_vnni, 1);
-  } else if (isa != LIMN_SCALAR) {
-    LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
-    limn_products_centred_avx2(path);
-  }
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, multiply_one_vnni);
+  if (isa == LIMN_AVX2 || (isa == LIMN_AVX512 && !limn_has_vnni())) limn_products_centred_avx2(path);
 #endif
   if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 63);
   return arithmetic == LIMN_INT8;

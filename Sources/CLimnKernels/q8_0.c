@@ -65,7 +65,7 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-// MARK: A few tokens
+// MARK: Few tokens
 
 LIMN_TARGET_VNNI LIMN_INLINE __m512i load_pair(const uint8_t *at, __m512i table, int32_t d[2]) {
   const block *b = (const block *)at;
@@ -86,7 +86,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i
 }
 LIMN_SCALES_OF_BLOCKS(load_u16)
 LIMN_FEW_32_AVX2(
-  multiply_few_avx2, 4, _mm256_setzero_si256(), 8 * sizeof(block), 0, 128, 1, LIMN_SCALE_HALF, 1, part_avx2, scales_of)
+  multiply_few_avx2, 4, _mm256_setzero_si256(), .bytes = 8 * sizeof(block), .largest_q = 128, .is_signed = 1,
+  .kind = LIMN_SCALE_HALF, .part = part_avx2, .scales = scales_of)
 #endif
 
 int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
@@ -99,8 +100,7 @@ int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
   limn_products_int8_32(path, isa, 255);
   path->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX512 && limn_has_vnni()) limn_take_few(path, isa, multiply_one_vnni, 1);
-  else if (isa != LIMN_SCALAR) LIMN_TAKE_FEW(path, isa, multiply_few_avx2);
+  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, multiply_one_vnni);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 128);
   return arithmetic == LIMN_INT8;

@@ -60,8 +60,9 @@ package final class CPU: Backend, @unchecked Sendable {
   }
 
   /// What a further token of an answer adds to the time of a step, in steps of one token, for quantised weights of some
-  /// gigabytes, which are read once for all tokens: with AVX-512 0.15 to 0.22 were measured, with AVX2 0.2 to 0.35.
-  package var furtherTokenCost: Double { kernels.isa == LIMN_AVX512 ? 0.17 : 0.25 }
+  /// gigabytes, which are read once for all tokens: with AVX-512 0.15 to 0.22 were measured, with AVX2 0.2 to 0.35. (On ARM
+  /// it is not measured.)
+  package var furtherTokenCost: Double { kernels.isa == LIMN_AVX2 ? 0.25 : 0.17 }
 
   private func multiply(
     _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, _ path: UnsafePointer<limn_path>
@@ -100,7 +101,7 @@ package final class CPU: Backend, @unchecked Sendable {
     // long quantised rows one part after another, so that these are many panels, too. Of one tile: all the same,
     // only that the next panel is fetched ahead within an item. Of few tokens: a run of memory that takes some
     // microseconds, so that threads finish together.
-    let isFew = job.tokens <= Int(job.path.pointee.few_tokens)
+    let isFew = job.tokens == 1 || job.tokens <= Int(job.path.pointee.few_tokens)
     let run = isFew ? max(1, (128 << 10) / (Int(LIMN_PANEL_ROWS) * job.row_bytes)) : 64
     // (With AVX-512, where caches are twice as large, parts are not measured yet; of F16 they are slower. Processors
     // with AMX have second-level caches of 2 MB.)

@@ -181,7 +181,7 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
       for arithmetic in arithmetics
       where Paths(isa: isa)[type, arithmetic] != nil {
         let rows = Int.random(in: 1...70, using: &random),
-          columns = 256 * [1, 2, 19].randomElement(using: &random)!  // long rows are cut into parts
+          columns = 256 * [1, 2, 14, 15, 19].randomElement(using: &random)!  // long rows are cut into parts
         let layer = Linear(
           weight: Matrix(randomWeight(type, rows: rows, columns: columns, seed: random.next())))
         let x = Rows(random.floats(40 * columns), width: columns)

@@ -98,7 +98,7 @@ typedef struct {
   ptrdiff_t tokens;
   float *y;
   ptrdiff_t y_stride;  // floats from token to token
-  void *scratch;       // limn_few_scratch
+  void *scratch;       // part of limn_linear_scratch
 } limn_few_job;
 
 /// y[t, r] = Σₖ x[t, k] · weight[r, k]

@@ -172,16 +172,14 @@ package actor Engine {
   private func start(_ job: GenerationJob, _ request: Request) -> RunningJob {
     let language = model.language
     let needed = job.prompt.count + job.maxTokens
-    guard job.reuse, positionsAreFixed else {
-      let cache = language.makeCache(capacity: needed, storage: storage)
-      return RunningJob(job, cache, request, guesses: positionsAreFixed, guessCost: backend.furtherTokenCost)
+    guard positionsAreFixed else {
+      return RunningJob(job, language.makeCache(capacity: needed, storage: storage), request, guessCost: nil)
     }
     // Room for the next turns; memory that no position has reached costs nothing.
-    let room = max(needed, min(context, max(4096, 2 * needed)))
-    let cache =
-      prefixes.take(for: job.prompt.keys, capacity: needed)
-      ?? language.makeCache(capacity: room, storage: storage)
-    return RunningJob(job, cache, request, guesses: positionsAreFixed, guessCost: backend.furtherTokenCost)
+    let room = job.reuse ? max(needed, min(context, max(4096, 2 * needed))) : needed
+    let known = job.reuse ? prefixes.take(for: job.prompt.keys, capacity: needed) : nil
+    let cache = known ?? language.makeCache(capacity: room, storage: storage)
+    return RunningJob(job, cache, request, guessCost: backend.furtherTokenCost)
   }
 
   private func finish(_ running: RunningJob) {

@@ -24,6 +24,7 @@ package struct PromptLookup {
   /// What the next step computes: the latest token, then the guess at what follows it.
   package private(set) var next: [Int32] = []
   private var match: Match?
+  /// What a further token adds to the time of a step, in steps of one token.
   private let cost: Double
   /// How likely a guess's next token is right if those before it are, after two matching tokens and after three.
   private var trust = SIMD2(0.3, 0.6)
@@ -31,7 +32,7 @@ package struct PromptLookup {
   /// - Parameters:
   ///   - prompt: text tokens, and −1 where a picture stands.
   ///   - room: how many tokens may follow.
-  ///   - cost: what a further token adds to the time of a step, in steps of one token.
+  ///   - cost: what a further token adds to the time of a step, in steps of one token; `CPU.furtherTokenCost`.
   package init(prompt: [Int32], room: Int, cost: Double) {
     history = prompt
     self.cost = cost

@@ -16,15 +16,15 @@ final class RunningJob {
 
   /// - Parameters:
   ///   - cache: may hold the beginning of the prompt.
-  ///   - guesses: whether the model allows to guess tokens ahead.
-  ///   - guessCost: what a guessed token adds to the time of a step, in steps of one token.
-  init(_ job: GenerationJob, _ cache: KVCache, _ request: Request, guesses: Bool, guessCost: Double) {
+  ///   - guessCost: what a guessed token adds to the time of a step, in steps of one token; nil where the model does not
+  ///     allow to guess ahead.
+  init(_ job: GenerationJob, _ cache: KVCache, _ request: Request, guessCost: Double?) {
     self.job = job
     self.cache = cache
     self.request = request
-    self.guesses = guesses && job.speculation
+    guesses = guessCost != nil && job.speculation
     sampler = Sampler(job.sampling, prompt: job.prompt.tokens)
-    lookup = PromptLookup(prompt: job.prompt.marked, room: job.maxTokens, cost: guessCost)
+    lookup = PromptLookup(prompt: job.prompt.marked, room: job.maxTokens, cost: guessCost ?? 1)
     tellProgress()
   }
 
