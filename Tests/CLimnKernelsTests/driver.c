@@ -173,11 +173,11 @@ static void test_weights(const limn_kernels *scalar, const limn_kernels *vector,
       for (int kind = 0; kind < KINDS; kind++) {
         // A few tokens, whose products go their own way: several blocks of columns at a time, one, and a part of one.
         // The last ones fill a row's place in memory up to its last blocks.
-        static const ptrdiff_t wide[] = {1024, 256, 2304, 1280, 3584, 3840}, part[] = {0, 64, 128, 192, 64, 192};
+        static const ptrdiff_t wide[] = {1024, 256, 2304, 1280, 512, 3840, 3584}, part[] = {0, 64, 128, 192, 0, 192, 64};
         limn_path path;
         const int few = limn_path_init(&path, vector->isa, type, arithmetic) ? path.few_tokens : 0;
         for (ptrdiff_t count = 1; count <= few || count == 1; count++)
-          for (int i = 0; i < 6; i++)
+          for (int i = 0; i < 7; i++)
             test_linear(
               scalar, vector, type, arithmetic, rows[(i + 1) % 5], wide[i] + (smallest_columns(type) <= 64 ? part[i] : 0),
               count, kind);
