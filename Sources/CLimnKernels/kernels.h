@@ -68,8 +68,8 @@ int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic
 enum { LIMN_FEW_SCALES = 8 * (16 + 1) * 4, LIMN_FEW_SUMS = 8 * 16 * 4 };
 
 #if defined(__x86_64__)
-/// `avx2` serves up to `tokens` tokens; with VNNI one only, or `vnni` does: panels are faster there. (From how many tokens on
-/// is not measured with VNNI.)
+/// `avx2` serves up to `tokens` tokens; with VNNI one only, or `vnni` does. (More than one take panels there, which keep up
+/// with memory; whether they would gain is not measured.)
 static inline void limn_take_few(
   limn_path *path, limn_isa isa, limn_multiply_few *avx2, int tokens, limn_multiply_few *vnni) {
   if (isa == LIMN_SCALAR) return;

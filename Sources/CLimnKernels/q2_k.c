@@ -96,8 +96,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
   const __m256i q = _mm256_loadu_si256((const __m256i *)(b->q + i / 4 * 32));
   return _mm256_and_si256(_mm256_srli_epi16(q, i % 4 * 2), _mm256_set1_epi8(3));
 }
-LIMN_FEW_K_AVX2(
-  multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
+LIMN_FEW_K_AVX2(multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
 #endif
 
 int limn_path_q2_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {

@@ -124,8 +124,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
   return _mm256_or_si256(
     _mm256_and_si256(_mm256_srli_epi16(low, i % 4 * 2), _mm256_set1_epi8(3)), _mm256_and_si256(bit, _mm256_set1_epi8(4)));
 }
-LIMN_FEW_K_AVX2(
-  multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
+LIMN_FEW_K_AVX2(multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
 #endif
 
 int limn_path_q3_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {

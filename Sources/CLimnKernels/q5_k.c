@@ -94,13 +94,6 @@ LIMN_INSTANCES(
 #if defined(__x86_64__)
 // MARK: Few tokens, AVX2: a register is a group
 
-LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_avx2(const void *at) {
-  const block *b = at;
-  const limn_scales_k s = load_scales(b->scales);
-  const __m128i scales = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales));
-  const __m128i mins = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins));
-  return (limn_head_k){twice_avx2(_mm256_broadcastsi128_si256(scales)), _mm256_zextsi128_si256(mins), load_u32(b->d)};
-}
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
   const block *b = at;
   const __m256i low = _mm256_loadu_si256((const __m256i *)(b->low + i / 2 * 32));
@@ -111,8 +104,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
     _mm256_and_si256(i % 2 ? _mm256_srli_epi16(low, 4) : low, _mm256_set1_epi8(15)),
     _mm256_and_si256(bit, _mm256_set1_epi8(16)));
 }
-LIMN_FEW_K_AVX2(
-  multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
+LIMN_FEW_K_AVX2(multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_of_scales_avx2, .part = part_avx2)
 #endif
 
 int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {

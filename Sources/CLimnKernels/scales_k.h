@@ -4,6 +4,7 @@
 //   byte 4 + j:        low 6 bits minimum j,    top 2 bits: bits 4–5 of minimum j + 4
 //   byte 8 + j:        low nibble: bits 0–3 of scale j + 4, high nibble: of minimum j + 4
 #pragma once
+#include "few_tokens.h"
 #include "simd.h"
 
 LIMN_INLINE int scale_of(const uint8_t scales[12], int group) {
@@ -34,3 +35,13 @@ LIMN_INLINE void v_store_scales(const v16i words[3], limn_panel_k *panel) {
     v_store_bytes(panel->min[g / 2], (pair & 0xff) | (pair << 8 & 0xff0000));
   }
 }
+
+#if defined(__x86_64__)
+/// Of a block that begins with d, dmin and them.
+LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_of_scales_avx2(const void *block) {
+  const limn_scales_k s = load_scales((const uint8_t *)block + 4);
+  const __m128i scales = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales));
+  const __m128i mins = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.mins));
+  return (limn_head_k){twice_avx2(_mm256_broadcastsi128_si256(scales)), _mm256_zextsi128_si256(mins), load_u32(block)};
+}
+#endif
