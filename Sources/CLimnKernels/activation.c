@@ -36,7 +36,8 @@ static void add_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *sc
 /// x · Φ(x), where Φ(x) = erfc(−x / √2) / 2 is the normal distribution.
 ///
 /// Φ(−a) = exp(−a²/2) · p(t) with t = 1 / (1 + 0.3 a) for a ≥ 0; p is a polynomial of degree 8, fitted over 0 ≤ a ≤ 14
-/// to a relative error of 6e-8 (the erf form would lose all digits for x < −5). The rounding error of a² is put back.
+/// to a relative error of 6e-8 (the erf form would lose all digits for x < −5). The rounding error of a² is put back. Beyond
+/// 20 there is nothing left of Φ(−a), and squares would become infinite.
 LIMN_INLINE v16f gelu_erf(v16f x, v16f other) {
   (void)other;
   const v16f a = v_abs(x), t = 1.0f / (1.0f + 0.3f * a);
@@ -49,11 +50,10 @@ LIMN_INLINE v16f gelu_erf(v16f x, v16f other) {
   p = v_fma(p, t, v_splat(0.12192036211490631f));
   p = v_fma(p, t, v_splat(0.1194876879453659f));
   p = v_fma(p, t, v_splat(7.168987394834403e-06f));
-  const v16f square = a * a, lost = v_fma(a, a, -square);
+  const v16f near = v_min(a, v_splat(20)), square = near * near, lost = v_fma(near, near, -square);
   const v16f below = x * (v_exp(-0.5f * square) * (1.0f - 0.5f * lost) * p);
   return v_select(x < 0.0f, below, x - below);
 }
-
 
 /// x/2 · (1 + tanh u) = x · σ(2u): no cancellation where tanh nears −1.
 LIMN_INLINE v16f gelu_tanh(v16f x, v16f other) {

@@ -41,11 +41,20 @@ static void unpack_tile_bfloat16_scalar(
   unpack_tile_with_scalars(j, kv_head, first, count, keys, values, 1);
 }
 
-/// The largest value becomes ±127.
+/// A block of values that cannot be divided by their largest.
+LIMN_INLINE void store_q8_zeros(float largest, char *block) {
+  const uint16_t d = half_from_float(largest * 0);
+  memcpy(block, &d, 2);
+  memset(block + 2, 0, LIMN_Q8_VALUES);
+}
+/// The largest value becomes ±127. Where a value is no number, neither is the scale.
 static void store_q8_scalar(const float *x, ptrdiff_t count, char *block) {
-  float largest = 0;
-  for (ptrdiff_t i = 0; i < count; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
-  const float inverse = largest > 0 ? 127 / largest : 0;
+  const float largest = largest_magnitude(x, count);
+  if (!is_scalable(largest)) {
+    store_q8_zeros(largest, block);
+    return;
+  }
+  const float inverse = 127 / largest;
   const uint16_t d = half_from_float(largest / 127);
   memcpy(block, &d, 2);
   for (ptrdiff_t i = 0; i < LIMN_Q8_VALUES; i++) block[2 + i] = i < count ? (char)(int8_t)rintf(x[i] * inverse) : 0;
@@ -149,8 +158,12 @@ LIMN_INLINE void store_q8(const float *x, ptrdiff_t count, char *block) {
     return;
   }
   const v16f low = v_load(x), high = v_load(x + 16);
-  const float largest = v_largest(v_max(v_abs(low), v_abs(high)));
-  const float inverse = largest > 0 ? 127 / largest : 0;
+  const float largest = v_largest_magnitude(__builtin_elementwise_max(v_magnitude(low), v_magnitude(high)));
+  if (!is_scalable(largest)) {
+    store_q8_zeros(largest, block);
+    return;
+  }
+  const float inverse = 127 / largest;
   const uint16_t d = half_from_float(largest / 127);
   memcpy(block, &d, 2);
   typedef int8_t v16b __attribute__((vector_size(16)));

@@ -28,14 +28,25 @@ static void multiply_scalar(
   }
 }
 
-/// Rounds to nearest even by 127 / max|x|; a group of (nearly) zeros becomes zeros.
+/// Zeros for a group whose values cannot be divided by their largest.
+LIMN_INLINE void prepare_zeros(float largest, limn_x_32 *out, int g) {
+  memset(out->q + g * 32, 0, 32);
+  out->d[g] = largest * 0;
+  out->sums[g] = 0;
+}
+
+/// Rounds to nearest even by 127 / max|x|; a group of (nearly) zeros becomes zeros. Where a value is no number, neither is
+/// the scale.
 static void prepare_scalar(const float *x, void *prepared, int columns) {
   limn_x_32 *out = prepared;
   for (int g = 0; g < columns / 32; g++) {
-    float largest = 0;
-    for (int k = g * 32; k < (g + 1) * 32; k++) largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
-    const float inverse = largest > 1e-30f ? 127 / largest : 0;
-    out->d[g] = largest > 1e-30f ? largest / 127 : 0;
+    const float largest = largest_magnitude(x + g * 32, 32);
+    if (!is_scalable(largest)) {
+      prepare_zeros(largest, out, g);
+      continue;
+    }
+    const float inverse = 127 / largest;
+    out->d[g] = largest / 127;
     int32_t sum = 0;
     for (int k = g * 32; k < (g + 1) * 32; k++) sum += out->q[k] = (int8_t)(int32_t)rintf(x[k] * inverse);
     out->sums[g] = sum;
@@ -48,9 +59,13 @@ LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
   limn_x_32 *out = prepared;
   for (int g = 0; g < columns / 32; g++) {
     const v16f low = v_load(x + g * 32), high = v_load(x + g * 32 + 16);
-    const float most = v_largest(v_max(v_abs(low), v_abs(high)));
-    const float inverse = most > 1e-30f ? 127 / most : 0;
-    out->d[g] = most > 1e-30f ? most / 127 : 0;
+    const float largest = v_largest_magnitude(__builtin_elementwise_max(v_magnitude(low), v_magnitude(high)));
+    if (!is_scalable(largest)) {
+      prepare_zeros(largest, out, g);
+      continue;
+    }
+    const float inverse = 127 / largest;
+    out->d[g] = largest / 127;
     const v16i q = __builtin_convertvector(__builtin_elementwise_roundeven(low * inverse), v16i);
     const v16i r = __builtin_convertvector(__builtin_elementwise_roundeven(high * inverse), v16i);
     *(v16b_unaligned *)(out->q + g * 32) = __builtin_convertvector(q, v16b_unaligned);

@@ -43,12 +43,16 @@ static void multiply_32_scalar(
   multiply_reference(panel, x, x_stride, tokens, acc, acc_stride, 32);
 }
 
-/// Rounds to nearest even by 127 / max|x|; a block of (nearly) zeros becomes zeros.
+/// Rounds to nearest even by 127 / max|x|; a block of (nearly) zeros becomes zeros. Where a value is no number, neither is
+/// the scale.
 LIMN_INLINE void prepare_reference(const float *x, limn_x_k *out, const int group) {
-  float largest = 0;
-  for (int k = 0; k < LIMN_BLOCK; k++) largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
-  const float inverse = largest > 1e-30f ? 127 / largest : 0;
-  out->d = largest > 1e-30f ? largest / 127 : 0;
+  const float largest = largest_magnitude(x, LIMN_BLOCK);
+  if (!is_scalable(largest)) {
+    *out = (limn_x_k){.d = largest * 0};
+    return;
+  }
+  const float inverse = 127 / largest;
+  out->d = largest / 127;
   for (int g = 0; g < LIMN_BLOCK / group; g++) {
     int sum = 0;
     for (int k = g * group; k < (g + 1) * group; k++) sum += out->q[k] = (int8_t)(int32_t)rintf(x[k] * inverse);
@@ -60,18 +64,23 @@ static void prepare_16_scalar(const float *x, void *prepared, int columns) {
   prepare_reference(x, prepared, 16);
 }
 static void prepare_32_scalar(const float *x, void *prepared, int columns) {
-  (void)columns;
-  prepare_reference(x, prepared, 32);
+  float part[LIMN_BLOCK];
+  prepare_reference(limn_whole_block(x, columns, part), prepared, 32);
 }
 
 // MARK: Vectors
 
 LIMN_INLINE void prepare_vectors(const float *x, limn_x_k *out, const int group) {
-  v16f largest = v_splat(0);
-  for (int k = 0; k < LIMN_BLOCK; k += 16) largest = v_max(largest, v_abs(v_load(x + k)));
-  const float most = v_largest(largest);
-  const float inverse = most > 1e-30f ? 127 / most : 0;
-  out->d = most > 1e-30f ? most / 127 : 0;
+  v16i magnitudes = {0};
+  for (int k = 0; k < LIMN_BLOCK; k += 16)
+    magnitudes = __builtin_elementwise_max(magnitudes, v_magnitude(v_load(x + k)));
+  const float largest = v_largest_magnitude(magnitudes);
+  if (!is_scalable(largest)) {
+    *out = (limn_x_k){.d = largest * 0};
+    return;
+  }
+  const float inverse = 127 / largest;
+  out->d = largest / 127;
   for (int k = 0; k < LIMN_BLOCK; k += group) {
     v16i sum = {0};
     for (int i = k; i < k + group; i += 16) {
@@ -87,8 +96,8 @@ LIMN_INLINE void prepare_16_body(const float *x, void *prepared, int columns) {
   prepare_vectors(x, prepared, 16);
 }
 LIMN_INLINE void prepare_32_body(const float *x, void *prepared, int columns) {
-  (void)columns;
-  prepare_vectors(x, prepared, 32);
+  float part[LIMN_BLOCK];
+  prepare_vectors(limn_whole_block(x, columns, part), prepared, 32);
 }
 LIMN_INSTANCES(prepare_16, (const float *x, void *prepared, int columns), (x, prepared, columns))
 LIMN_INSTANCES(prepare_32, (const float *x, void *prepared, int columns), (x, prepared, columns))

@@ -31,14 +31,25 @@ static void multiply_scalar(
   }
 }
 
-/// Rounds to nearest even by 127 / max|x|; a block of (nearly) zeros becomes zeros.
+/// Zeros, where values cannot be divided by their largest.
+LIMN_INLINE void prepare_zeros(float largest, limn_x_r *out) {
+  memset(out->q, 128, sizeof out->q);
+  out->d = largest * 0;
+}
+
+/// Rounds to nearest even by 127 / max|x|; a block of (nearly) zeros becomes zeros. Where a value is no number, neither is
+/// the scale.
 static void prepare_scalar(const float *x, void *prepared, int columns) {
-  (void)columns;
+  float part[LIMN_BLOCK];
+  x = limn_whole_block(x, columns, part);
   limn_x_r *out = prepared;
-  float largest = 0;
-  for (int k = 0; k < LIMN_BLOCK; k++) largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
-  const float inverse = largest > 1e-30f ? 127 / largest : 0;
-  out->d = largest > 1e-30f ? largest / 127 : 0;
+  const float largest = largest_magnitude(x, LIMN_BLOCK);
+  if (!is_scalable(largest)) {
+    prepare_zeros(largest, out);
+    return;
+  }
+  const float inverse = 127 / largest;
+  out->d = largest / 127;
   for (int k = 0; k < LIMN_BLOCK; k++) out->q[k] = (uint8_t)(128 + (int32_t)rintf(x[k] * inverse));
 }
 
@@ -73,13 +84,19 @@ static void requantize_scalar(const limn_panel_k *k, limn_panel_r *w, int group,
 // MARK: Preparing and requantising in vectors: a lane is a row
 
 LIMN_INLINE void prepare_body(const float *x, void *prepared, int columns) {
-  (void)columns;
+  float part[LIMN_BLOCK];
+  x = limn_whole_block(x, columns, part);
   limn_x_r *out = prepared;
-  v16f largest = v_splat(0);
-  for (int k = 0; k < LIMN_BLOCK; k += 16) largest = v_max(largest, v_abs(v_load(x + k)));
-  const float most = v_largest(largest);
-  const float inverse = most > 1e-30f ? 127 / most : 0;
-  out->d = most > 1e-30f ? most / 127 : 0;
+  v16i magnitudes = {0};
+  for (int k = 0; k < LIMN_BLOCK; k += 16)
+    magnitudes = __builtin_elementwise_max(magnitudes, v_magnitude(v_load(x + k)));
+  const float largest = v_largest_magnitude(magnitudes);
+  if (!is_scalable(largest)) {
+    prepare_zeros(largest, out);
+    return;
+  }
+  const float inverse = 127 / largest;
+  out->d = largest / 127;
   for (int k = 0; k < LIMN_BLOCK; k += 16) {
     const v16i q = __builtin_convertvector(__builtin_elementwise_roundeven(v_load(x + k) * inverse), v16i);
     *(v16b_unaligned *)(out->q + k) = __builtin_convertvector(q + 128, v16b_unaligned);

@@ -28,9 +28,9 @@ LIMN_INLINE v16f v_code_of(v16f scaled, float low, float high) {
   return v_min(v_max(__builtin_elementwise_roundeven(scaled), v_splat(low)), v_splat(high));
 }
 
-/// 1 / x, and 0 for 0.
-LIMN_INLINE float inverse_of(float x) { return x == 0 ? 0 : 1 / x; }
-LIMN_INLINE v16f v_inverse_of(v16f x) { return v_select(x == v_splat(0), v_splat(0), v_splat(1) / x); }
+/// 1 / x, and 0 for 0 and for what is so small that its inverse would be infinite.
+LIMN_INLINE float inverse_of(float x) { return fabsf(x) < 3e-39f ? 0 : 1 / x; }
+LIMN_INLINE v16f v_inverse_of(v16f x) { return v_select(v_abs(x) < v_splat(3e-39f), v_splat(0), v_splat(1) / x); }
 
 /// To float16 and back.
 LIMN_INLINE float rounded_to_half(float x) { return float_from_half(half_from_float(x)); }

@@ -64,6 +64,24 @@ typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
   LIMN_INSTANCES(name, (const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch), \
                  (job, begin, end, scratch))
 
+/// The activations of a block; where a row of 32s ends within it, in `part`, with zeros behind them.
+LIMN_INLINE const float *limn_whole_block(const float *x, int columns, float part[LIMN_BLOCK]) {
+  if (columns == LIMN_BLOCK) return x;
+  memset(part, 0, LIMN_BLOCK * sizeof *part);
+  return memcpy(part, x, (size_t)columns * sizeof *part);
+}
+
+LIMN_INLINE float float_from_bits(uint32_t bits) {
+  float f;
+  memcpy(&f, &bits, 4);
+  return f;
+}
+LIMN_INLINE uint32_t bits_from_float(float f) {
+  uint32_t bits;
+  memcpy(&bits, &f, 4);
+  return bits;
+}
+
 LIMN_INLINE v16f v_load(const float *p) { return *(const v16f_unaligned *)p; }
 LIMN_INLINE void v_store(float *p, v16f v) { *(v16f_unaligned *)p = v; }
 LIMN_INLINE v16i v_load_bytes(const void *p) { return *(const v16i_unaligned *)p; }
@@ -94,6 +112,24 @@ LIMN_INLINE float v_largest(v16f v) {
   v = v_max(v, __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3));
   return v[0] > v[1] ? v[0] : v[1];
 }
+
+/// Bits without their sign have the order of magnitudes, and what is no number has the largest: unlike the largest of
+/// floats, that of bits does not lose it.
+LIMN_INLINE v16i v_magnitude(v16f v) { return (v16i)v & INT32_MAX; }
+LIMN_INLINE float v_largest_magnitude(v16i magnitudes) {
+  return float_from_bits((uint32_t)__builtin_reduce_max(magnitudes));
+}
+LIMN_INLINE float largest_magnitude(const float *x, ptrdiff_t count) {
+  uint32_t most = 0;
+  for (ptrdiff_t k = 0; k < count; k++) {
+    const uint32_t magnitude = bits_from_float(x[k]) & INT32_MAX;
+    most = magnitude > most ? magnitude : most;
+  }
+  return float_from_bits(most);
+}
+/// Whether values of this largest magnitude can be divided by it: not where there are (nearly) zeros only, and where one is
+/// no number. Their scale is the magnitude times zero then.
+LIMN_INLINE int is_scalable(float largest) { return largest > 1e-30f && largest <= 0x1.fffffep127f; }
 
 LIMN_INLINE int32_t v_sum_int(v16i v) {
   int32_t a[16];
@@ -179,26 +215,16 @@ LIMN_INLINE v16f v_exp(v16f x) {
   const v16f result = p * (v16f)((half + 127) << 23) * (v16f)((whole - half + 127) << 23);
   return v_select(x < v_splat(-87.3f), v_splat(0), result);
 }
-/// The same for x ≤ 0, as softmax has it, in fewer steps.
+/// The same for x ≤ 0, as softmax has it, in fewer steps; what is no number stays none.
 LIMN_INLINE v16f v_exp_below(v16f x) {
   const v16f clamped = v_max(x, v_splat(-87.3f));
   const v16f n = __builtin_elementwise_roundeven(clamped * 0x1.715476p+0f), p = v_exp_rest(clamped, n);
   const v16f result = p * (v16f)((__builtin_convertvector(n, v16i) + 127) << 23);
-  return v_select(x < v_splat(-87.3f), v_splat(0), result);
+  return v_select(x < v_splat(-87.3f), v_splat(0), v_select(x == x, result, x));
 }
 
 // Half precision without hardware: exact to float, rounded to nearest even from float.
 
-LIMN_INLINE float float_from_bits(uint32_t bits) {
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-LIMN_INLINE uint32_t bits_from_float(float f) {
-  uint32_t bits;
-  memcpy(&bits, &f, 4);
-  return bits;
-}
 LIMN_INLINE uint16_t load_u16(const void *p) {
   uint16_t value;
   memcpy(&value, p, 2);

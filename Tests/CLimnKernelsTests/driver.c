@@ -35,7 +35,7 @@ static float *floats(size_t count, float range) {
   return p;
 }
 
-enum { RANDOM, ZEROS, ONES, LARGEST, SMALLEST, KINDS };
+enum { RANDOM, BROKEN, ZEROS, ONES, LARGEST, SMALLEST, KINDS };
 
 /// Where a block keeps its halves d, and m or dmin (the same place: it has none).
 static const struct {
@@ -47,21 +47,21 @@ static const struct {
   {LIMN_Q5_K, 176, 0, 2},   {LIMN_Q6_K, 210, 208, 208},
 };
 
-/// Weights as bytes: random ones, all zeros, or all bits set, which makes the scales no numbers. LARGEST and SMALLEST are
-/// those of all bits set and of no bit set with numbers for scales. Plain floats are random numbers.
+/// Weights as bytes: random ones (BROKEN are activations), all zeros, or all bits set, which makes the scales no numbers.
+/// LARGEST and SMALLEST are those of all bits set and of no bit set with numbers for scales. Plain floats are random numbers.
 static uint8_t *weights(limn_type type, size_t bytes, int kind) {
   uint8_t *p = memory(bytes);
   for (size_t i = 0; i < bytes; i++)
-    p[i] = kind == RANDOM ? (uint8_t)next() : kind == ZEROS || kind == SMALLEST ? 0 : 255;
+    p[i] = kind <= BROKEN ? (uint8_t)next() : kind == ZEROS || kind == SMALLEST ? 0 : 255;
   for (size_t i = 0; kind >= LARGEST && i < sizeof halves / sizeof *halves; i++)
     for (size_t at = 0; halves[i].type == type && at < bytes; at += halves[i].bytes) {
       p[at + halves[i].d] = p[at + halves[i].m] = 0;
       p[at + halves[i].d + 1] = p[at + halves[i].m + 1] = 0x3c;                 // 1
       if (type == LIMN_Q6_K) memset(p + at + 192, kind == LARGEST ? 127 : 128, 16);  // the scales, signed
     }
-  if (kind == RANDOM && type == LIMN_F32)
+  if (kind <= BROKEN && type == LIMN_F32)
     for (size_t i = 0; i < bytes / 4; i++) ((float *)(void *)p)[i] = uniform();
-  if (kind == RANDOM && (type == LIMN_F16 || type == LIMN_BF16))  // no infinities, and none that overflow a sum
+  if (kind <= BROKEN && (type == LIMN_F16 || type == LIMN_BF16))  // no infinities, and none that overflow a sum
     for (size_t i = 1; i < bytes; i += 2) p[i] = (uint8_t)((p[i] & 0x83) | 0x34);
   return p;
 }
@@ -134,7 +134,10 @@ static void test_linear(
   uint8_t *weight = weights(type, row_bytes * (size_t)rows, kind);
   float *x = floats((size_t)(tokens * columns), 3), *bias = next() % 2 ? floats((size_t)rows, 1) : NULL;
   // The largest sums, which need a sign for longer than any of them is.
-  for (ptrdiff_t k = 0; kind != RANDOM && k < tokens * columns; k++) x[k] = kind == ZEROS ? 0 : k / 64 % 2 ? 1 : -1;
+  for (ptrdiff_t k = 0; kind > BROKEN && k < tokens * columns; k++) x[k] = kind == ZEROS ? 0 : k / 64 % 2 ? 1 : -1;
+  // A value of the first token is no number, one of the last is infinite: neither may pass as good.
+  if (kind == BROKEN) x[tokens * columns - 1 - (ptrdiff_t)(next() % (uint64_t)columns)] = INFINITY;
+  if (kind == BROKEN) x[next() % (uint64_t)columns] = NAN;
   const int adding = (int)(next() % 2);
   char what[100];
   snprintf(
@@ -152,6 +155,13 @@ static void test_linear(
   compare(
     what, vector->isa, found, expected, (size_t)(tokens * rows),
     arithmetic == LIMN_BFLOAT16 ? 1e-5 : is_centred ? 1e-5 : 0);
+  for (ptrdiff_t r = 0; kind == BROKEN && r < rows; r++) {
+    comparisons++;
+    if (!isfinite(found[r]) && !isfinite(found[(tokens - 1) * rows + r])) continue;
+    printf("%s, %s: row %td of broken activations passes as good\n", what, limn_isa_name(vector->isa), r);
+    failures++;
+    break;
+  }
 
   int32_t *ids = memory((size_t)rows * sizeof *ids);
   for (ptrdiff_t i = 0; i < rows; i++) ids[i] = (int32_t)(rows - 1 - i);
@@ -267,14 +277,22 @@ static void test_attention(const limn_kernels *scalar, const limn_kernels *vecto
   static const limn_type types[] = {LIMN_F32, LIMN_F16, LIMN_Q8_0};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
     for (int t = 0; t < 3; t++)
-      for (int causal = 0; causal < 2; causal++) {
+      for (int variant = 0; variant < 4; variant++) {
+        const int causal = variant % 2, is_broken = variant / 2;
         const ptrdiff_t tokens = shapes[i][0], heads = shapes[i][1], kv_heads = shapes[i][2], size = shapes[i][3];
         const ptrdiff_t window = shapes[i][4];
         float *q = floats((size_t)(tokens * heads * size), 2);
         float *k = floats((size_t)(tokens * kv_heads * size), 2), *v = floats((size_t)(tokens * kv_heads * size), 2);
+        // The last position's key is no number: who sees it has no result.
+        if (is_broken) k[(tokens - 1) * kv_heads * size] = NAN;
         float *b = attention(scalar, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal, 0);
         float *a = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal, 0);
         compare(causal ? "causal attention" : "attention", vector->isa, a, b, (size_t)(tokens * heads * size), 1e-5);
+        comparisons++;
+        if (is_broken && isfinite(a[(tokens - 1) * heads * size])) {
+          printf("%s: attention to a broken key passes as good\n", limn_isa_name(vector->isa));
+          failures++;
+        }
         free(a);
         if (vector->unpack_bfloat16) {
           // q, k, p and v have 8 bits of fraction each.
@@ -309,6 +327,15 @@ static void test_elements(const limn_kernels *scalar, const limn_kernels *vector
       run(kernels[i][1], &(limn_elements_job){.x = b, .other = other}, (ptrdiff_t)count, 0);
       compare("an element's function", vector->isa, a, b, count, 2e-6);
       free(a), free(b), free(other);
+    }
+  // The ends of what floats hold, each by itself: the largest would set the measure for the others.
+  static const float ends[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 2e19f, -2e19f, 1e-40f, -1e-40f};
+  for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
+    for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
+      float a = ends[k], b = a, other = 1;
+      run(kernels[i][0], &(limn_elements_job){.x = &a, .other = &other}, 1, 0);
+      run(kernels[i][1], &(limn_elements_job){.x = &b, .other = &other}, 1, 0);
+      compare("an element's function at its ends", vector->isa, &a, &b, 1, 2e-6);
     }
 }
 
