@@ -154,6 +154,11 @@ typedef struct {
 
 void limn_products_int8_32_min(limn_path *path, limn_isa isa);
 
+/// Of a path whose `unpack` makes panels of limn_panel_32, or limn_panel_32_min where a format `has_minimum`, with
+/// q ≤ largest_q < 32: LIMN_INT8 as it is, and for prompts the products below, by way of scales that are integers. Returns 0
+/// where the instruction set has no such product.
+int limn_products_of_32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum);
+
 // MARK: int8 with integer scales in blocks of 256 columns: the K formats, IQ1 to IQ3, TQ
 
 /// weight[r, k] = d[r] · scale[k / G][r] · q − dmin[r] · min[k / G][r], where G is 16 or 32 columns.

@@ -106,5 +106,5 @@ int limn_path_q4_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
 #if defined(__x86_64__)
   LIMN_TAKE_FEW(path, isa, multiply_few_avx2, multiply_one_vnni);
 #endif
-  return arithmetic == LIMN_INT8;
+  return limn_products_of_32(path, isa, arithmetic, 15, 0);
 }

@@ -96,5 +96,5 @@ int limn_path_q5_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
 #if defined(__x86_64__)
   LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
 #endif
-  return arithmetic == LIMN_INT8;
+  return limn_products_of_32(path, isa, arithmetic, 31, 0);
 }

@@ -20,7 +20,7 @@ private enum Budget {
 
   static func angle(_ arithmetic: limn_arithmetic, _ type: TensorType) -> Double {
     switch arithmetic {
-    case LIMN_INT8, LIMN_REQUANTIZED: int8
+    case LIMN_INT8, LIMN_INT8_K, LIMN_REQUANTIZED: int8
     case LIMN_INT16: [.nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16].contains(type) ? bytes : int16
     case LIMN_BFLOAT16: bfloat16
     default: 1e-10
@@ -40,7 +40,9 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
   }
 }
 
-private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTIZED, LIMN_INT16, LIMN_FLOAT32_ROWS]
+private let arithmetics = [
+  LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_INT8_K, LIMN_REQUANTIZED, LIMN_INT16, LIMN_FLOAT32_ROWS,
+]
 
 @Suite struct LinearTests {
   @Test("exact products agree with sums in double for every type and shape", arguments: isas)
@@ -128,8 +130,8 @@ private let arithmetics = [LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_REQUANTI
   func sameBitsAsScalar(isa: ISA) throws {
     let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
     for type in computableTypes {
-      for arithmetic in [LIMN_FLOAT32, LIMN_INT8, LIMN_REQUANTIZED, LIMN_INT16, LIMN_FLOAT32_ROWS]
-      where Paths(isa: isa)[type, arithmetic] != nil {
+      for arithmetic in arithmetics
+      where arithmetic != LIMN_BFLOAT16 && Paths(isa: isa)[type, arithmetic] != nil {
         // 17 blocks are one more than are added up at a time when there is one token.
         for (tokens, columns) in [(1, 512), (4, 512), (13, 512), (1, 17 * 256)] {
           let weight = Matrix(randomWeight(type, rows: 21, columns: columns, seed: 11))

@@ -47,8 +47,9 @@ typedef enum {
 } limn_type;
 
 /// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales; for
-/// prompts, integers with one scale for each row and block: of 8 bits (K formats), or of 12 (what has no better); for
-/// answers, float32 in the order in which rows lie in memory.
+/// prompts, integers with one scale for each row and block: of 8 bits (K formats and small numbers), or of 12 (what has no
+/// better); for answers, float32 in the order in which rows lie in memory; for prompts, 8-bit integers whose float scales
+/// became integers, as the K formats have them.
 typedef enum {
   LIMN_FLOAT32 = 0,
   LIMN_BFLOAT16 = 1,
@@ -56,7 +57,8 @@ typedef enum {
   LIMN_REQUANTIZED = 3,
   LIMN_INT16 = 4,
   LIMN_FLOAT32_ROWS = 5,
-  LIMN_ARITHMETICS = 6
+  LIMN_INT8_K = 6,
+  LIMN_ARITHMETICS = 7
 } limn_arithmetic;
 
 /// Does items begin..<end of a job. `scratch` is the thread's own memory, aligned to 64 bytes.
@@ -133,6 +135,10 @@ typedef struct limn_path {
   void (*unpack_own)(
     const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   int group, largest_q;
+  /// Where the scales of 32 columns become integers: the format's own unpacking, and whether it has minimums.
+  void (*unpack_32)(
+    const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
+  int has_minimum;
 } limn_path;
 
 /// Fills in the path, or returns 0 where the instruction set has no such arithmetic for the type.

@@ -1,0 +1,118 @@
+// Prompts of Q4_0, Q4_1, Q5_0 and Q5_1: the float scales of a row's groups of 32 columns become integers, and their panels
+// those of the K formats, whose products need floats once for 256 columns and not for every 32.
+//
+//   d[g] ≈ d · s[g],  |s[g]| ≤ 4095 or 2047;      m[g] ≈ dmin · min[g],  |min[g]| ≤ 32767
+//
+// A float16 has 11 bits, so that little is lost. Activations have one scale for 256 columns, as with the K formats.
+#include "kernels.h"
+#include "simd.h"
+
+/// With the numbers of a format, |Σ_g s[g] · Σ q · x| < 2³¹ over a block, and an offset times s[g] fits 16 bits.
+static int most_scale(int largest_q) { return (1 << 16) / (largest_q + 1) - 1; }
+
+enum { MOST_MINIMUM = 32767, GROUPS = LIMN_BLOCK / 32 };
+
+// MARK: The scalar reference
+
+/// Rounds to nearest even by most / max|x|, and returns what one of them is. (Nearly) zeros become zeros; where a value is no
+/// number, neither is what is returned.
+static float round_scalar(const float x[GROUPS], int most, int32_t q[GROUPS]) {
+  float largest = 0, check = 0;
+  for (int g = 0; g < GROUPS; g++) {
+    largest = fabsf(x[g]) > largest ? fabsf(x[g]) : largest;
+    check += x[g] * 0;
+  }
+  const int any = check == 0 && largest > 1e-30f;
+  const float inverse = any ? (float)most / largest : 0;
+  for (int g = 0; g < GROUPS; g++) q[g] = any ? (int32_t)rintf(x[g] * inverse) : 0;
+  return any ? largest / (float)most : check;
+}
+
+static void unpack_scalar(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  // The numbers are where they belong; what stands behind them is read before it is written over.
+  path->unpack_32(path, weight, row_bytes, rows, columns, panel);
+  limn_panel_k *w = panel;
+  float d[GROUPS][LIMN_PANEL_ROWS] = {0}, m[GROUPS][LIMN_PANEL_ROWS] = {0};
+  const size_t bytes = (size_t)(columns / 32) * sizeof d[0];
+  memcpy(d, ((const limn_panel_32 *)panel)->d, bytes);
+  if (path->has_minimum) memcpy(m, ((const limn_panel_32_min *)panel)->m, bytes);
+  const int offset = path->has_minimum ? 0 : ((const limn_panel_32 *)panel)->offset;
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
+    float own[GROUPS], least[GROUPS];
+    int32_t scale[GROUPS], min[GROUPS];
+    for (int g = 0; g < GROUPS; g++) own[g] = d[g][r], least[g] = -m[g][r];
+    w->d[r] = round_scalar(own, most_scale(path->largest_q), scale);
+    w->dmin[r] = path->has_minimum ? round_scalar(least, MOST_MINIMUM, min) : w->d[r];
+    for (int g = 0; g < GROUPS; g++) {
+      w->scale[g][r] = scale[g];
+      w->min[g / 2][r][g % 2] = (int16_t)(path->has_minimum ? min[g] : offset * scale[g]);
+    }
+  }
+}
+
+#if defined(__x86_64__)
+// MARK: Vectors: a lane is a row
+
+LIMN_INLINE v16f round_vectors(const v16f x[GROUPS], int most, v16i q[GROUPS]) {
+  v16f largest = v_splat(0), check = v_splat(0);
+  LIMN_UNROLL for (int g = 0; g < GROUPS; g++) {
+    largest = v_max(largest, v_abs(x[g]));
+    check += x[g] * 0;
+  }
+  const v16i any = (check == v_splat(0)) & (largest > v_splat(1e-30f));
+  const v16f inverse = v_splat((float)most) / largest;
+  LIMN_UNROLL for (int g = 0; g < GROUPS; g++)
+    q[g] = __builtin_convertvector(
+      v_select(any, __builtin_elementwise_roundeven(x[g] * inverse), v_splat(0)), v16i);
+  return v_select(any, largest / (float)most, check);
+}
+
+LIMN_INLINE void unpack_body(
+  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  path->unpack_32(path, weight, row_bytes, rows, columns, panel);
+  limn_panel_k *w = panel;
+  const limn_panel_32 *from = panel;
+  const limn_panel_32_min *from_min = panel;
+  v16f d[GROUPS], m[GROUPS];
+  LIMN_UNROLL for (int g = 0; g < GROUPS; g++) {
+    const int is_there = g < columns / 32;
+    d[g] = is_there ? v_load(from->d[g]) : v_splat(0);
+    m[g] = is_there && path->has_minimum ? -v_load(from_min->m[g]) : v_splat(0);
+  }
+  const int offset = path->has_minimum ? 0 : from->offset;
+  v16i scale[GROUPS], min[GROUPS];
+  const v16f own = round_vectors(d, most_scale(path->largest_q), scale);
+  v_store(w->d, own);
+  if (path->has_minimum) {
+    v_store(w->dmin, round_vectors(m, MOST_MINIMUM, min));
+  } else {
+    v_store(w->dmin, own);
+    LIMN_UNROLL for (int g = 0; g < GROUPS; g++) min[g] = scale[g] * offset;
+  }
+  LIMN_UNROLL for (int g = 0; g < GROUPS; g++) v_store_bytes(w->scale[g], scale[g]);
+  LIMN_UNROLL for (int g = 0; g < GROUPS; g += 2) v_store_bytes(w->min[g / 2], (min[g] & 0xffff) | min[g + 1] << 16);
+}
+LIMN_INSTANCES(
+  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (path, weight, row_bytes, rows, columns, panel))
+#endif
+
+// MARK: The path
+
+int limn_products_of_32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum) {
+  if (arithmetic == LIMN_INT8) return 1;
+  if (arithmetic != LIMN_INT8_K && arithmetic != LIMN_REQUANTIZED) return 0;
+  if (isa != LIMN_SCALAR && isa != LIMN_AVX2 && isa != LIMN_AVX512) return 0;
+  path->unpack_32 = path->unpack;
+  path->largest_q = largest_q;
+  path->has_minimum = has_minimum;
+  path->few_tokens = 0;
+  path->unpack = unpack_scalar;
+#if defined(__x86_64__)
+  path->unpack = LIMN_PICK(isa, unpack);
+#endif
+  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, largest_q);
+  limn_products_int8_k(path, isa, 32, largest_q);
+  return 1;
+}
