@@ -23,11 +23,11 @@ extension ImageSource {
     return try RGBImage(decoding: bytes ?? [], name: name)
   }
 
-  /// A source that can be read again and again: what comes from the network or from standard input is read now.
-  func settled() async throws(LimnError) -> ImageSource {
+  /// A source that gives the same picture again and again: a file may change, and a pipe is empty after the first time.
+  package func settled() async throws(LimnError) -> ImageSource {
     switch self {
-    case .url, .standardInput: .data(try await bytes() ?? [], name: name)
-    case .path, .data, .pixels: self
+    case .path, .url, .standardInput: .data(try await bytes() ?? [], name: name)
+    case .data, .pixels: self
     }
   }
 }

@@ -47,7 +47,8 @@ public struct GenerationOptions: Sendable {
   public var stops: [String] = []
   public var overflow: Overflow = .stop
   /// Whether pictures' embeddings, and keys and values where the prompt begins like an earlier one, are taken from
-  /// earlier questions and kept for later ones. It changes no answer.
+  /// earlier questions and kept for later ones. It changes no answer in `exact`; in `fast` a close decision behind an
+  /// earlier answer may fall otherwise, since tokens of answers and of prompts are multiplied apart.
   public var reuse = true
   /// Whether tokens are guessed ahead where the text repeats itself. It changes no answer.
   public var speculation = true

@@ -150,12 +150,17 @@ public final class VisionLanguageModel: Sendable {
       }
       return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
     }
+    // A model may write the mark as well as anything else, but has no pictures.
+    var messages = question.messages
+    for index in messages.indices where messages[index].role == .assistant {
+      messages[index].text = messages[index].text.replacing(Prompt.imageMark, with: "")
+    }
     // Who writes the places of the pictures into the text has said where they stand.
-    let marks = question.messages.reduce(0) {
+    let marks = messages.reduce(0) {
       $0 + $1.text.split(separator: Prompt.imageMark, omittingEmptySubsequences: false).count - 1
     }
-    let areMarked = marks > 0 && marks == question.messages.reduce(0) { $0 + $1.images.count }
-    let messages = areMarked ? question.messages.map { ChatMessage($0.role, $0.text) } : question.messages
+    let areMarked = marks > 0 && marks == messages.reduce(0) { $0 + $1.images.count }
+    if areMarked { messages = messages.map { ChatMessage($0.role, $0.text) } }
     let text = try conversation.render(messages)
     // A template that writes BOS itself has written all that the tokenizer would add.
     let begins = tokenizer.bosToken.map { text.hasPrefix($0) } ?? false

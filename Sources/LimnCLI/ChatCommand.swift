@@ -12,7 +12,7 @@ struct Chat: AsyncParsableCommand {
       Write a question and press Return. Ctrl-C stops an answer, Ctrl-D ends the conversation.
 
         /image FILE    show a picture with the next question
-        /regenerate    another answer to the last question
+        /regenerate    answer the last question anew (differently, with a --temperature)
         /stats         how long the last answer took
         /save FILE     write the conversation as JSON
         /quit          the end
@@ -72,7 +72,7 @@ private struct Conversation {
 
   /// Keeps a picture for the next question. Looking at it at once tells at once whether it can be read.
   mutating func attach(_ path: String) async throws(LimnError) {
-    let source = try ImageSource(path)
+    let source = try await ImageSource(path).settled()
     let image = try await source.image()
     attached.append(source)
     Terminal.error(Terminal.dimmed("\(path): \(image.width)×\(image.height); ask about it"))
@@ -88,13 +88,13 @@ private struct Conversation {
       do throws(LimnError) {
         try await attach(argument)
       } catch {
-        Terminal.error("limn: \(error)")
+        try complain(error)
       }
     case "/regenerate":
       guard let events = session.regenerate(options: options.generation) else {
         return Terminal.error("Nothing was answered yet.")
       }
-      _ = await answer(events)
+      try await answer(events)
     case "/stats":
       guard let last else { return Terminal.error("Nothing was answered yet.") }
       Report.stats(last, load: load)
@@ -104,25 +104,30 @@ private struct Conversation {
     case let command? where command.hasPrefix("/") && command.dropFirst().allSatisfy(\.isLetter):
       Terminal.error("There is no command \(command); /help lists them.")
     default:
-      let events = session.send(line, images: attached, options: options.generation)
-      if await answer(events) { attached = [] }
+      let said = session.messages.count
+      try await answer(session.send(line, images: attached, options: options.generation))
+      // A question that was stopped before its answer's first word is forgotten; its pictures are not.
+      await session.settle()
+      if session.messages.count > said { attached = [] }
     }
   }
 
-  /// - Returns: whether there was an answer, be it one that was stopped.
-  private mutating func answer(_ events: AsyncThrowingStream<AnswerEvent, any Error>) async -> Bool {
+  private mutating func answer(_ events: AsyncThrowingStream<AnswerEvent, any Error>) async throws {
     do {
       let result = try await interruptible { try await AnswerPrinter.print(events, streams: true) }
       last = result
       if options.stats { Report.stats(result, load: load) }
-      return true
     } catch let error as LimnError where error.kind == .interrupted {
       Terminal.error(Terminal.dimmed("(stopped)"))
-      return true
     } catch {
-      Terminal.error("limn: \(error)")
-      return false
+      try complain(error)
     }
+  }
+
+  /// A person reads what went wrong and goes on; a script is not to go on as if nothing had.
+  private func complain(_ error: any Error) throws {
+    guard isInteractive else { throw error }
+    Terminal.error("limn: \(error)")
   }
 
   private func save(to path: String) {

@@ -32,18 +32,26 @@ package final class KVCache {
   private var mostCount = 0
   private let memory: UnsafeMutableRawBufferPointer
 
-  package init(layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: KVType) {
+  /// - Throws: the system has no room for so many positions.
+  package init(layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: KVType) throws(LimnError) {
     self.layers = layers
     self.kvHeads = kvHeads
     self.headSize = headSize
     self.capacity = capacity
     self.storage = storage
-    // Pages that no position has reached yet cost nothing: the system hands them out when they are written.
-    memory = .allocate(
-      byteCount: max(64, 2 * layers * kvHeads * capacity * storage.bytes(headSize: headSize)), alignment: 64)
+    // Pages that no position has reached yet cost nothing.
+    let factors = [2, layers, kvHeads, capacity, storage.bytes(headSize: headSize)]
+    let bytes = factors.reduce(1) { $0.multipliedReportingOverflow(by: $1).overflow ? Int.max : $0 * $1 }
+    guard let memory = mapPages(max(64, bytes)) else {
+      throw LimnError(
+        .unavailable, "the system has no room for keys and values",
+        expected: "\(bytes / 1_000_000) MB for \(capacity) positions",
+        remedy: "use a smaller --context or --max-tokens, or --kv-type q8_0")
+    }
+    self.memory = memory
   }
 
-  deinit { memory.deallocate() }
+  deinit { unmapPages(memory) }
 
   /// Memory that the positions written so far take: the system gives it page by page.
   package var usedBytes: Int {

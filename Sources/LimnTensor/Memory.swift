@@ -16,7 +16,8 @@ package final class Memory: @unchecked Sendable {
 
   /// Maps a whole file. An empty file gives empty bytes.
   package init(mapping path: String) throws(LimnError) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // A named pipe would keep `open` waiting for somebody who writes to it; for files the last flag means nothing.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw Self.refusal(path, errno) }
     defer { close(descriptor) }
     var status = stat()
@@ -82,6 +83,20 @@ package func allocateLarge(_ count: Int) -> UnsafeMutableRawBufferPointer {
   if isLarge { preferLargePages(buffer.baseAddress!, size) }
   return buffer
 }
+
+/// Zeros that the system hands out page by page, a small one each, when they are written, to be given back by
+/// `unmapPages`; nil where it does not have so many addresses.
+func mapPages(_ count: Int) -> UnsafeMutableRawBufferPointer? {
+  let flags = MAP_PRIVATE | MAP_ANON | MAP_NORESERVE
+  guard let start = mmap(nil, count, PROT_READ | PROT_WRITE, flags, -1, 0), start != MAP_FAILED else { return nil }
+  #if canImport(Glibc)
+    // A system that prefers large pages would hand out all of a sparse memory at its first use.
+    madvise(start, count, MADV_NOHUGEPAGE)
+  #endif
+  return UnsafeMutableRawBufferPointer(start: start, count: count)
+}
+
+func unmapPages(_ memory: UnsafeMutableRawBufferPointer) { munmap(memory.baseAddress, memory.count) }
 
 private let largePage = 2 << 20
 

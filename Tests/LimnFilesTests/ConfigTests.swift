@@ -76,6 +76,9 @@ import Testing
       throw LimnError.badData("\(scaling)")
     }
     #expect(short == [1, 2, 3, 4, 5, 6, 7, 8])
+    #expect(scaling.isTheSameForAllLengths)
+    #expect(
+      !LanguageConfig.RoPEScaling.longrope(short: short, long: [1], original: 256, amplitude: 1).isTheSameForAllLengths)
     // √(1 + ln 4 / ln 256), transformers' attention factor.
     #expect(abs(amplitude - 1.118033988749895) < 1e-12)
   }
@@ -112,6 +115,9 @@ import Testing
       (#"{"text_config": {}, "vision_config": {"image_size": [224, 336]}}"#, "image_size"),
       (#"{"text_config": {}, "vision_config": {"num_attention_heads": 5}}"#, "heads"),
       (#"{"text_config": {}, "vision_feature_select_strategy": "half"}"#, "vision_feature_select_strategy"),
+      (#"{"text_config": {}, "image_token_index": 9223372036854775807}"#, "image_token_index"),
+      (#"{"text_config": {}, "image_token_index": -1}"#, "image_token_index"),
+      (#"{"text_config": {}, "image_token_id": 4194304}"#, "image_token_id"),
       (#"{"text_config": {}, "model_type": "llava_onevision"}"#, "llava_onevision"),
       (
         #"{"text_config": {}, "model_type": "llava_next", "image_grid_pinpoints": [[336]]}"#,
@@ -168,6 +174,8 @@ import Testing
     let vip = try config(#"{"model_type": "vipllava", "text_config": {}}"#)
     #expect(vip.featureLayers == [-2, -5, -8, -11, 6] && vip.projector?.inputNorm == 1e-5)
     #expect(vip.vision?.layers == 24 && vip.imageTokenID == 32000)
+    // The original code's mark is in no vocabulary.
+    #expect(try config(#"{"text_config": {}, "image_token_index": -200}"#).imageTokenID == nil)
     let siglip = try config(#"{"text_config": {}, "vision_config": {"model_type": "siglip_vision_model"}}"#)
     #expect(siglip.vision?.patchSize == 16 && siglip.vision?.epsilon == 1e-6)
     #expect(siglip.vision?.activation == .tanh && siglip.vision?.hasClassToken == false)

@@ -11,8 +11,18 @@ import Testing
     return (try load("q", 4), try load("k", 2), try load("v", 2))
   }
 
-  private static func cache(_ size: Int, _ storage: KVType) -> KVCache {
-    KVCache(layers: 2, kvHeads: 2, headSize: size, capacity: 80, storage: storage)
+  private static func cache(_ size: Int, _ storage: KVType) throws -> KVCache {
+    try KVCache(layers: 2, kvHeads: 2, headSize: size, capacity: 80, storage: storage)
+  }
+
+  @Test("more positions than the system has addresses for are refused, with how many bytes they would take")
+  func noRoom() throws {
+    for capacity in [1 << 40, Int.max / 3] {
+      let error = #expect(throws: LimnError.self) {
+        try KVCache(layers: 32, kvHeads: 32, headSize: 128, capacity: capacity, storage: .f16)
+      }
+      #expect(error?.kind == .unavailable && "\(error!)".contains("MB for \(capacity) positions"))
+    }
   }
 
   /// The largest errors allowed, in units of the largest value that is averaged.
@@ -46,7 +56,7 @@ import Testing
     let (q, k, v) = try Self.inputs(size)
     // The values of the larger case are exact in float16.
     for storage in size == 64 ? KVType.allCases : [.f32, .q8_0] {
-      let cache = Self.cache(size, storage)
+      let cache = try Self.cache(size, storage)
       cpu.store(keys: k.activations, values: v.activations, in: cache, layer: 1, position: 0)
       for (window, name) in [(nil, "causal"), (9, "window")] as [(Int?, String)] {
         let expected = try Fixture.doubles(floats: "attention.\(size).\(name)")
@@ -97,7 +107,7 @@ import Testing
         var results: [[UInt32]] = []
         for (threads, chunk) in [(1, 70), (2, 70), (2, 33), (1, 1)] {
           let cpu = try CPU(threads: threads, compute: compute, isa: isa)
-          let cache = Self.cache(64, storage)
+          let cache = try Self.cache(64, storage)
           let y = Rows(rows: 70, width: 256)
           for start in stride(from: 0, to: 70, by: chunk) {
             let range = start..<min(70, start + chunk)
@@ -125,7 +135,7 @@ import Testing
       for (compute, storage) in Compute.allCases.flatMap({ compute in KVType.allCases.map { (compute, $0) } }) {
         let results = try [(ISA.scalar, TokenKind.prompt), (isa, .prompt), (isa, .answer)].map { isa, tokens in
           let cpu = try CPU(threads: 2, compute: compute, isa: isa)
-          let cache = KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: positions, storage: storage)
+          let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: positions, storage: storage)
           cpu.store(keys: k.activations, values: v.activations, in: cache, layer: 0, position: 0)
           let y = Rows(rows: queries, width: 6 * size)
           cpu.attention(
@@ -152,7 +162,7 @@ import Testing
     // A query that sees one position gets that position's value.
     let results = try [ISA.scalar, isa].map { isa in
       let cpu = try CPU(threads: 1, compute: .exact, isa: isa)
-      let cache = KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: 1, storage: .q8_0)
+      let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: 1, storage: .q8_0)
       cpu.store(keys: v.activations, values: v.activations, in: cache, layer: 0, position: 0)
       let y = Rows(rows: 1, width: 2 * size)
       cpu.attention(

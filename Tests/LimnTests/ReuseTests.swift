@@ -216,6 +216,83 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect(said.withLock { $0 } == 200)
   }
 
+  @Test("who is stopped while waiting for a place does not wait any longer", .timeLimit(.minutes(1)))
+  func stoppingInTheQueue() async throws {
+    var load = LoadOptions()
+    load.mostSequences = 1
+    let model = try await VisionLanguageModel.load(try ModelCase("llama-mha").model, options: load)
+    let prompt = PromptInputs(tokens: [3, 4, 5])
+    let (begun, beginning) = AsyncStream.makeStream(of: Void.self)
+    let mayEnd = Atomic(false)
+    async let first: Void = model.engine.generate([
+      GenerationJob(prompt: prompt, sampling: Sampling(), maxTokens: 100_000) { event in
+        if case .token = event { beginning.finish() }
+        usleep(1_000)
+        return !mayEnd.load(ordering: .relaxed)
+      }
+    ])
+    for await _ in begun {}
+    let second = Task {
+      try await model.engine.generate([
+        GenerationJob(prompt: prompt, sampling: Sampling(), maxTokens: 5) { _ in true }
+      ])
+    }
+    usleep(20_000)
+    second.cancel()
+    // The first one has the only place until the second one is back.
+    await #expect(throws: LimnError.self) { try await second.value }
+    mayEnd.store(true, ordering: .relaxed)
+    try await first
+  }
+
+  @Test("a prompt takes the kept beginning that is mostly its own, not a longer conversation's")
+  func bestPrefix() async throws {
+    let model = try await model()
+    let beginning = (0..<10).map { Int32(3 + $0) }
+    let kept = Mutex([Int]())
+    func job(_ tokens: [Int32], _ maxTokens: Int) -> GenerationJob {
+      var job = GenerationJob(
+        prompt: PromptInputs(tokens: tokens), sampling: Sampling(), maxTokens: maxTokens
+      ) { event in
+        if case .prompt(let done, _) = event { kept.withLock { $0.append(done) } }
+        return true
+      }
+      job.reuse = true
+      return job
+    }
+    // The longer one ends, and is kept, last.
+    let long = beginning + (0..<80).map { Int32(20 + $0) }
+    try await model.engine.generate([job(beginning + [90, 91], 3), job(long, 20)])
+    kept.withLock { $0 = [] }
+    try await model.engine.generate([job(beginning + [99], 1)])
+    #expect(kept.withLock { $0.first } == 10)
+  }
+
+  @Test("a mark that the model wrote is no place for a picture")
+  func writtenMark() async throws {
+    let model = try await model()
+    func prompt(_ answer: String) throws -> Prompt {
+      try model.prompt(
+        VisionLanguageModel.Question(
+          messages: [
+            ChatMessage(.user, "hello", images: [picture(0)]), ChatMessage(.assistant, answer),
+            ChatMessage(.user, "and now?"),
+          ], options: options()))
+    }
+    #expect(try prompt("good<image>bye") == prompt("goodbye"))
+  }
+
+  @Test("a picture in a conversation stays what it was when its file changes")
+  func settledFile() async throws {
+    let file = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID()).png")
+    try Data(try ModelCase("llama-mha").sources[0].read()).write(to: file)
+    let source = try await ImageSource(file.path).settled()
+    let before = try await source.image()
+    try FileManager.default.removeItem(at: file)
+    #expect(try await source.image() == before)
+    #expect(source.name == file.path)
+  }
+
   @Test("more questions than have a place wait, and are answered")
   func waiting() async throws {
     var load = LoadOptions()

@@ -23,6 +23,9 @@ public final class ChatSession: Sendable {
   /// What was said so far.
   public var messages: [ChatMessage] { state.withLock { $0.messages } }
 
+  /// Waits for the turn under way, also one whose answer nobody reads to its end any more.
+  package func settle() async { await state.withLock { $0.turn }?.value }
+
   /// Says something. The question and its answer are remembered when the answer is there, also one that was
   /// stopped after its first words; after an error the conversation is as it was before.
   public func send(
@@ -68,7 +71,7 @@ public final class ChatSession: Sendable {
     change(&messages)
     let said = Said()
     do throws(LimnError) {
-      // What is fetched now is not fetched again in every turn.
+      // What is read now is the same in every turn.
       for index in messages.last?.images.indices ?? 0..<0 {
         messages[messages.count - 1].images[index] = try await messages[messages.count - 1].images[index]
           .settled()

@@ -82,8 +82,9 @@ package actor Engine {
 
   /// The logits of every position of a prompt: [positions][vocabulary].
   package func logits(of prompt: PromptInputs) throws(LimnError) -> [[Float]] {
-    let cache = model.language.makeCache(capacity: prompt.count, storage: storage)
+    let cache = try model.language.makeCache(capacity: prompt.count, storage: storage)
     var result: [[Float]] = []
+    defer { chunks.removeAll(keepingCapacity: true) }
     while cache.count < prompt.count {
       try Self.checkCancellation()
       let part = cache.count..<min(cache.count + Self.rowsPerStep, prompt.count)
@@ -99,7 +100,6 @@ package actor Engine {
         }
       }
     }
-    chunks.removeAll(keepingCapacity: true)
     return result
   }
 
@@ -110,7 +110,7 @@ package actor Engine {
     try Self.checkCancellation()
     guard !jobs.isEmpty else { return }
     let stop = StopSign()
-    let isWhole = await withTaskCancellationHandler {
+    let failure = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let request = Request(stop, jobs.count, continuation)
         waiting += jobs.map { ($0, request) }
@@ -122,7 +122,7 @@ package actor Engine {
     } onCancel: {
       stop.raise()
     }
-    if !isWhole { throw Self.stopped }
+    if let failure { throw failure }
   }
 
   /// Makes steps as long as there are sequences. Whoever waits for the engine, with a picture or another sequence,
@@ -150,9 +150,18 @@ package actor Engine {
       if job.isOver { finish(job) }
     }
     running.removeAll { $0.isOver }
+    // Who does not want to wait any longer does not wait for a place either.
+    waiting.removeAll { _, request in
+      if request.stop.isRaised { request.endOne(Self.stopped) }
+      return request.stop.isRaised
+    }
     while running.count < mostSequences, !waiting.isEmpty {
       let (job, request) = waiting.removeFirst()
-      if request.stop.isRaised { request.endOne(isWhole: false) } else { running.append(start(job, request)) }
+      do throws(LimnError) {
+        running.append(try start(job, request))
+      } catch {
+        request.endOne(error)
+      }
     }
     return !running.isEmpty
   }
@@ -169,22 +178,23 @@ package actor Engine {
     }
   }
 
-  private func start(_ job: GenerationJob, _ request: Request) -> RunningJob {
+  private func start(_ job: GenerationJob, _ request: Request) throws(LimnError) -> RunningJob {
     let language = model.language
     let needed = job.prompt.count + job.maxTokens
     guard positionsAreFixed else {
-      return RunningJob(job, language.makeCache(capacity: needed, storage: storage), request, guessCost: nil)
+      return RunningJob(
+        job, try language.makeCache(capacity: needed, storage: storage), request, guessCost: nil)
     }
     // Room for the next turns; memory that no position has reached costs nothing.
     let room = job.reuse ? max(needed, min(context, max(4096, 2 * needed))) : needed
     let known = job.reuse ? prefixes.take(for: job.prompt.keys, capacity: needed) : nil
-    let cache = known ?? language.makeCache(capacity: room, storage: storage)
+    let cache = if let known { known } else { try language.makeCache(capacity: room, storage: storage) }
     return RunningJob(job, cache, request, guessCost: backend.furtherTokenCost)
   }
 
   private func finish(_ running: RunningJob) {
-    if running.job.reuse, positionsAreFixed { prefixes.keep(running.cache, running.keys) }
-    running.request.endOne(isWhole: running.isFinished)
+    if running.job.reuse, positionsAreFixed, running.failure == nil { prefixes.keep(running.cache, running.keys) }
+    running.request.endOne(running.isFinished ? nil : running.failure ?? Self.stopped)
   }
 
   /// Where rotary tables change with the length, keys and values fit no other length, and no guess.

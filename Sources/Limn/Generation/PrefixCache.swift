@@ -23,15 +23,15 @@ struct PrefixCache {
   init(limit: Int) { self.limit = limit }
 
   /// Hands out the cache which holds the longest beginning of a prompt, moved back to where they differ; nil
-  /// where none is large enough, or the best one holds mostly other things, which are kept for their own next
-  /// turn. One position is always left to compute, because its logits are needed.
+  /// where none is large enough. Caches that hold mostly other things are kept for their own next turn. One
+  /// position is always left to compute, because its logits are needed.
   mutating func take(for prompt: [PromptInputs.Key], capacity: Int) -> KVCache? {
     var best: (index: Int, shared: Int)?
     for (index, entry) in entries.enumerated() where entry.cache.capacity >= capacity {
       let shared = min(entry.shared(with: prompt), prompt.count - 1)
-      if shared >= best?.shared ?? 1 { best = (index, shared) }
+      if shared >= best?.shared ?? 1, shared * 4 >= entry.keys.count { best = (index, shared) }
     }
-    guard let best, best.shared * 4 >= entries[best.index].keys.count else { return nil }
+    guard let best else { return nil }
     let cache = entries.remove(at: best.index).cache
     cache.count = best.shared
     return cache

@@ -13,6 +13,8 @@ final class RunningJob {
   private let guesses: Bool
   private(set) var isFinished = false
   private var isStopped = false
+  /// Why it cannot go on.
+  private(set) var failure: LimnError?
 
   /// - Parameters:
   ///   - cache: may hold the beginning of the prompt.
@@ -28,7 +30,7 @@ final class RunningJob {
     tellProgress()
   }
 
-  var isOver: Bool { isFinished || isStopped }
+  var isOver: Bool { isFinished || isStopped || failure != nil }
 
   /// Takes notice of who does not want to wait any longer.
   func obeyStop() { isStopped = isStopped || request.stop.isRaised }
@@ -73,6 +75,13 @@ final class RunningJob {
     while true {
       let scores = UnsafeMutableBufferPointer(start: logits.pointer + row * logits.width, count: logits.width)
       let chosen = sampler.next(scores)
+      // A damaged weight reaches every position: the first answer tells.
+      if scores[Int(chosen)].isNaN {
+        failure = LimnError(
+          .badData, "the model's results are no numbers",
+          remedy: "check its files: a weight is damaged, or too large for the type that holds it")
+        return
+      }
       let token = generated < job.script.count ? job.script[generated] : chosen
       let wasGuessed = lookup.append(token, behind: row)
       generated += 1
@@ -93,21 +102,22 @@ final class RunningJob {
 final class Request {
   let stop: StopSign
   private var left: Int
-  private var isWhole = true
-  private let continuation: CheckedContinuation<Bool, Never>
+  private var failure: LimnError?
+  private let continuation: CheckedContinuation<LimnError?, Never>
 
-  /// - Parameter continuation: is told at the end whether all sequences ended by themselves.
-  init(_ stop: StopSign, _ sequences: Int, _ continuation: CheckedContinuation<Bool, Never>) {
+  /// - Parameter continuation: is told at the end what went wrong first; nil where all sequences ended by themselves.
+  init(_ stop: StopSign, _ sequences: Int, _ continuation: CheckedContinuation<LimnError?, Never>) {
     self.stop = stop
     left = sequences
     self.continuation = continuation
   }
 
-  /// One of the sequences is over.
-  func endOne(isWhole: Bool) {
+  /// One of the sequences is over, by itself or by a failure, after which the others are of no use.
+  func endOne(_ failure: LimnError?) {
     left -= 1
-    self.isWhole = self.isWhole && isWhole
-    if left == 0 { continuation.resume(returning: self.isWhole) }
+    self.failure = self.failure ?? failure
+    if failure != nil { stop.raise() }
+    if left == 0 { continuation.resume(returning: self.failure) }
   }
 }
 

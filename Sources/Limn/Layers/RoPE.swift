@@ -87,23 +87,27 @@ struct RoPE: Sendable {
   }
 }
 
-/// Tables of dynamic scaling, made when a length needs them; the last one is kept.
+/// Tables of dynamic scaling, made when a length needs them; the last ones are kept, for sequences side by side, whose
+/// layers take turns.
 private final class DynamicTables: Sendable {
   private let limit: Int
   private let make: @Sendable (Int) -> RoPETable
-  private let last: Mutex<(length: Int, table: RoPETable)>
+  private let last: Mutex<[(length: Int, table: RoPETable)]>
+  private static let mostTables = 8
 
   init(limit: Int, make: @escaping @Sendable (Int) -> RoPETable) {
     self.limit = limit
     self.make = make
-    last = Mutex((limit, make(limit)))
+    last = Mutex([(limit, make(limit))])
   }
 
   func table(forLength length: Int) -> RoPETable {
     let length = max(length, limit)
     return last.withLock { last in
-      if last.length != length { last = (length, make(length)) }
-      return last.table
+      if let known = last.first(where: { $0.length == length }) { return known.table }
+      if last.count == Self.mostTables { last.removeFirst() }
+      last.append((length, make(length)))
+      return last.last!.table
     }
   }
 }

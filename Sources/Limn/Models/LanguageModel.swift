@@ -12,6 +12,12 @@ package protocol LanguageModel: Sendable {
   /// The token table, [vocabulary, hidden].
   var embeddings: Matrix { get }
 
+  /// The matrices of each layer, as they are multiplied with: of the type that quantising while opening gave them.
+  var matrices: [[Matrix]] { get }
+
+  /// The output head's matrix, [vocabulary, hidden].
+  var head: Matrix { get }
+
   /// Runs all layers over x [tokens, hidden], which is overwritten; writes keys and values of the step's segments, and the
   /// hidden states of the rows that are wanted, [wanted rows, hidden].
   func forward(_ x: Activations, into hidden: Activations, _ step: Step)
@@ -22,8 +28,8 @@ package protocol LanguageModel: Sendable {
 
 extension LanguageModel {
   /// An empty cache for one sequence of at most `capacity` positions.
-  package func makeCache(capacity: Int, storage: KVType) -> KVCache {
-    KVCache(
+  package func makeCache(capacity: Int, storage: KVType) throws(LimnError) -> KVCache {
+    try KVCache(
       layers: config.layers, kvHeads: config.kvHeads, headSize: config.headSize, capacity: capacity,
       storage: storage)
   }

@@ -60,7 +60,9 @@ package struct LanguageConfig: Sendable {
     package var isTheSameForAllLengths: Bool {
       switch self {
       case .none, .linear, .llama3: true
-      case .dynamic, .longrope: false
+      case .dynamic: false
+      // GGUF's Llama 3.1 has one list of divisors for all lengths.
+      case .longrope(let short, let long, _, _): short == long
       }
     }
   }
