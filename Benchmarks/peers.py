@@ -1,6 +1,7 @@
 """Sets the peers up, once, in a folder outside the repository: llama.cpp built natively, Python environments with PyTorch
 and OpenVINO, and a full-size model with made-up weights for all of them."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -15,6 +16,13 @@ PYTORCH = ["torch==2.15.0", "transformers==5.23.0"]
 
 def log(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def positive(text):
+    """The number of an option, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
+    return int(text)
 
 
 def call(*command, **options):

@@ -4,47 +4,33 @@ import Synchronization
 
 /// What `limn bench` measures, and the work that it sets the measured speeds against.
 extension VisionLanguageModel {
-  package var hasVision: Bool { checkpoint.config.vision != nil }
-
-  /// Bytes that a step reads behind so many positions: the weights of all layers of the language model and of the output
-  /// head, and keys and values.
+  /// Bytes that a step reads behind so many positions: the matrices of all layers of the language model and of the
+  /// output head as they lie in memory, and keys and values.
   package func bytesPerStep(behind positions: Int) -> Int {
-    let head =
-      checkpoint.tensors["lm_head.weight"] ?? checkpoint.tensors["language_model.embed_tokens.weight"]
-    let weights = layerTensors.reduce(head?.range.count ?? 0) { $0 + $1.range.count }
-    let language = checkpoint.config.language
-    let seen = min(positions, language.slidingWindow ?? positions)
-    return weights + seen * 2 * language.layers * language.kvHeads * engine.storage.bytes(headSize: language.headSize)
+    let language = engine.model.language
+    let config = language.config
+    let weights = language.matrices.joined().reduce(language.head.byteCount) { $0 + $1.byteCount }
+    let seen = min(positions, config.slidingWindow ?? positions)
+    return weights + seen * 2 * config.layers * config.kvHeads * engine.storage.bytes(headSize: config.headSize)
   }
 
   /// Multiplications and additions for one token of a prompt: two for each weight of the layers; of the last one, for
   /// keys and values only. Attention's own, which grow with the length, are not counted.
   package var operationsPerToken: Int {
-    let language = checkpoint.config.language
-    let last = "language_model.layers.\(language.layers - 1)."
-    return checkpoint.tensors.reduce(0) { sum, entry in
-      let (name, tensor) = entry
-      guard name.hasPrefix("language_model.layers."), tensor.shape.count > 1 else { return sum }
-      if !name.hasPrefix(last) || name.contains(".k_proj.") || name.contains(".v_proj.") {
-        return sum + 2 * tensor.count
-      }
-      guard name.contains(".qkv_proj.") else { return sum }
-      return sum + 2 * tensor.count * 2 * language.kvHeads / (language.heads + 2 * language.kvHeads)
-    }
+    let language = engine.model.language
+    let config = language.config
+    let keysAndValues = 2 * config.kvHeads * config.headSize * config.hidden
+    return 2 * language.matrices.dropLast().joined().reduce(keysAndValues) { $0 + $1.count }
   }
 
   /// Whether a CPU multiplies prompts with most of the weights as 8-bit integers.
   package func readsInBytes(on cpu: CPU) -> Bool {
-    var (bytes, all) = (0, 0)
-    for tensor in layerTensors {
-      all += tensor.range.count
-      if cpu.readsInBytes(tensor.type) { bytes += tensor.range.count }
+    var (inBytes, all) = (0, 0)
+    for matrix in engine.model.language.matrices.joined() {
+      all += matrix.count
+      if cpu.readsInBytes(matrix.type) { inBytes += matrix.count }
     }
-    return 2 * bytes > all
-  }
-
-  private var layerTensors: [Tensor] {
-    checkpoint.tensors.filter { $0.key.hasPrefix("language_model.layers.") }.map(\.value)
+    return 2 * inBytes > all
   }
 
   /// How fast prompts are read and answers given.

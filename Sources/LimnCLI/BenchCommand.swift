@@ -46,13 +46,23 @@ struct Bench: AsyncParsableCommand {
 
   func run() async throws {
     let startUp = Process.millisecondsSinceStart
-    let picture = try image.map { try ImageSource($0) } ?? .pixels(Self.drawnPicture())
+    // Apart from the repetitions, whose times are not to hold it; what an adapter adds changes no config.
+    let reference = try model.reference
+    let config = try Checkpoint.open(reference, mmproj: model.mmproj, base: model.base, merges: false).config
+    guard image == nil || config.vision != nil else {
+      throw LimnError(
+        .usage, "--image goes with a model that looks at pictures", in: reference, found: "no vision tower",
+        remedy: "leave --image out, name a LLaVA checkpoint, or for a GGUF its projector file with --mmproj")
+    }
+    let pictures = try await config.vision == nil ? [] : [picture()]
+    let options = loadOptions(for: config.language)
     let cpu = try CPU(threads: compute.threads)
     var rounds: [BenchRound] = []
     var peak = 0
     for index in 0..<repetitions {
       Terminal.progress("measuring, round \(index + 1) of \(repetitions)")
-      rounds.append(try await interruptible { try await measure(picture, on: cpu, startUp: startUp) })
+      rounds.append(
+        try await interruptible { try await measure(pictures, options, on: cpu, startUp: startUp) })
       // Measuring the machine takes memory of its own.
       if index == 0 { peak = peakMemory() }
       Terminal.progress("measuring the machine")
@@ -65,18 +75,33 @@ struct Bench: AsyncParsableCommand {
     Terminal.print(json ? report.json.serialised() : report.table)
   }
 
-  /// Everything once, from opening the model on.
-  private func measure(_ picture: ImageSource, on cpu: CPU, startUp: Double) async throws -> BenchRound {
-    var round = BenchRound()
-    let start = ContinuousClock.now
+  /// What is looked at; read once, since standard input is empty in the next repetition.
+  private func picture() async throws -> ImageSource {
+    guard let image else { return .pixels(Self.drawnPicture()) }
+    return try await ImageSource(image).settled()
+  }
+
+  /// How to open a model: with a longer context than it has by itself, where what is asked for needs one.
+  private func loadOptions(for language: LanguageConfig) -> LoadOptions {
     var options = LoadOptions()
     options.threads = compute.threads
     options.kvType = compute.kvType
     options.projectorFile = model.mmproj
-    options.context = try neededContext()
     options.mostSequences = parallel
     options.base = model.base
     options.quantization = model.quantization
+    let longest = max(promptTokens, depth ?? promptTokens)
+    let needed = longest + genTokens + (parallel == 1 ? 0 : parallel * (1 + longest / 100))
+    if needed > min(language.maxPositions, 8192) { options.context = needed }
+    return options
+  }
+
+  /// Everything once, from opening the model on.
+  private func measure(
+    _ pictures: [ImageSource], _ options: LoadOptions, on cpu: CPU, startUp: Double
+  ) async throws -> BenchRound {
+    var round = BenchRound()
+    let start = ContinuousClock.now
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
     round.work = BenchRound.Work(vlm, on: cpu, behind: (depth ?? promptTokens) + genTokens / 2)
@@ -84,7 +109,6 @@ struct Bench: AsyncParsableCommand {
     let session = ChatSession(vlm)
     var generation = GenerationOptions()
     generation.maxTokens = 1
-    let pictures = vlm.hasVision ? [picture] : []
     let first = try await session.finish("Describe this picture.", pictures, generation)
     round.encode = first.timings.imageEncode
     round.firstToken = startUp + round.load + first.timings.firstToken
@@ -110,14 +134,6 @@ struct Bench: AsyncParsableCommand {
       ).predictedPerSecond
     }
     return round
-  }
-
-  /// The context to open the model with, where what is asked for is longer than what it has by itself.
-  private func neededContext() throws -> Int? {
-    let longest = max(promptTokens, depth ?? promptTokens)
-    let needed = longest + genTokens + (parallel == 1 ? 0 : parallel * (1 + longest / 100))
-    let checkpoint = try Checkpoint.open(try model.reference, mmproj: model.mmproj)
-    return needed > min(checkpoint.config.language.maxPositions, 8192) ? needed : nil
   }
 
   /// A picture with something everywhere: coloured waves.

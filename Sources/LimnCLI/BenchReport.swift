@@ -6,6 +6,7 @@ import LimnTensor
 /// What one repetition of `limn bench` measured; times in milliseconds, speeds in tokens per second.
 struct BenchRound: Sendable {
   var load = 0.0
+  /// 0 where the model looks at no pictures.
   var encode = 0.0
   var firstToken = 0.0
   var secondQuestion = 0.0
@@ -62,6 +63,7 @@ struct BenchReport {
   }
 
   private var work: BenchRound.Work { rounds[0].work }
+  private var looksAtPictures: Bool { median(\.encode) > 0 }
   /// The most of all repetitions: a ceiling is what the machine can do.
   private func most(_ ceiling: (Ceilings) -> Double) -> Double { rounds.map { ceiling($0.machine) }.max()! }
 
@@ -71,7 +73,7 @@ struct BenchReport {
     object.set("threads", to: .integer(threads))
     object.set("isa", to: .string(isa.rawValue))
     object.set("load_ms", to: number(\.load))
-    object.set("image_encode_ms", to: number(\.encode))
+    if looksAtPictures { object.set("image_encode_ms", to: number(\.encode)) }
     object.set("prompt_tokens", to: .integer(promptTokens))
     object.set("prompt_per_second", to: number(\.promptPerSecond))
     object.set("predicted_per_second", to: number(\.predictedPerSecond))
@@ -108,7 +110,9 @@ struct BenchReport {
     var rows: [(String, String, String)] = [
       ("threads, instructions", "\(threads), \(isa.rawValue)", ""),
       ("open the model", median(\.load).duration, ""),
-      ("look at a picture", median(\.encode).duration, ""),
+    ]
+    if looksAtPictures { rows.append(("look at a picture", median(\.encode).duration, "")) }
+    rows += [
       (
         "read \(promptTokens) tokens", speed(\.promptPerSecond),
         "\(percent(median(\.prefillShare))) of what the machine computes in \(work.isInteger ? 8 : 16) bits"
@@ -128,9 +132,12 @@ struct BenchReport {
     if median(\.quotingPerSecond) > 0 {
       rows.append(("answer that quotes it", speed(\.quotingPerSecond), ratio(median(\.quotingPerSecond))))
     }
+    let (first, second) =
+      looksAtPictures
+      ? ("first word on a picture", "second question on it") : ("first word", "second question")
     rows += [
-      ("first word on a picture", median(\.firstToken).duration, "after the process was started"),
-      ("second question on it", median(\.secondQuestion).duration, "to its first word"),
+      (first, median(\.firstToken).duration, "after the process was started"),
+      (second, median(\.secondQuestion).duration, "to its first word"),
       ("peak memory", "\(peakMemory >> 20) MB", "the model's file included, as far as it was read"),
       (
         "this machine", "\(most(\.readGBs).rounded(to: 1)) GB/s read",

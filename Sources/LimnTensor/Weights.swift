@@ -39,6 +39,11 @@ package struct Matrix: Sendable {
   }
 
   package var start: UnsafeRawPointer { memory.bytes.baseAddress! + offset }
+
+  /// How many values it has.
+  package var count: Int { rows * columns }
+  /// What the rows take in memory.
+  package var byteCount: Int { rows * rowBytes }
 }
 
 /// A short weight (a norm, a bias, a class embedding) in float32, converted at load: these are a few kilobytes.

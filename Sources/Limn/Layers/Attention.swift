@@ -13,6 +13,8 @@ struct Attention: Sendable {
   /// How many positions a token sees, itself included; nil: all before it.
   let window: Int?
 
+  var matrices: [Matrix] { [q, k, v, o].map(\.weight) }
+
   /// Writes keys and values of x [tokens, hidden] to the caches of the step's segments.
   func store(_ x: Activations, layer: Int, _ step: Step) {
     step.scratch.frame {

@@ -6,6 +6,8 @@ struct GatedMLP: Sendable {
   let up: Linear  // [ffn, hidden]
   let down: Linear  // [hidden, ffn]
 
+  var matrices: [Matrix] { [gate, up, down].map(\.weight) }
+
   /// y += mlp(x); x and y [tokens, hidden].
   func forward(_ x: Activations, addingTo y: Activations, _ step: Step) {
     step.scratch.frame {
@@ -24,6 +26,8 @@ struct MLP: Sendable {
   let fc1: Linear  // [ffn, hidden]
   let fc2: Linear  // [hidden, ffn]
   let activation: GELU
+
+  var matrices: [Matrix] { [fc1, fc2].map(\.weight) }
 
   /// y += mlp(x), or y = mlp(x); x [rows, hidden].
   func forward(_ x: Activations, into y: Activations, adding: Bool, _ step: Step) {

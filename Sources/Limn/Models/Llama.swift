@@ -20,6 +20,8 @@ struct Llama: LanguageModel {
   private let norm: RMSNorm
 
   var embeddings: Matrix { tables.embeddings }
+  var matrices: [[Matrix]] { layers.map { $0.attention.matrices + $0.mlp.matrices } }
+  var head: Matrix { tables.head.weight }
 
   func forward(_ x: Activations, into hidden: Activations, _ step: Step) {
     for (index, layer) in layers.dropLast().enumerated() { layer.forward(x, layer: index, step) }
