@@ -42,6 +42,8 @@ static void stop(j_common_ptr info) {
     fail(info, LIMN_PICTURE_UNSUPPORTED);
   case JERR_OUT_OF_MEMORY:
     fail(info, LIMN_PICTURE_NO_MEMORY);
+  case JERR_NO_BACKING_STORE:  // what is over max_memory_to_use would go to a file
+    fail(info, LIMN_PICTURE_TOO_LARGE);
   default:
     fail(info, LIMN_PICTURE_BROKEN);
   }
@@ -100,6 +102,7 @@ int limn_read_jpeg(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_
     return reader.status;
   }
   jpeg_create_decompress(&info);
+  info.mem->max_memory_to_use = LIMN_MOST_COEFFICIENT_BYTES;
   reader.progress.progress_monitor = watch;
   info.progress = &reader.progress;
   jpeg_mem_src(&info, data, count);

@@ -39,13 +39,23 @@ struct Ask: AsyncParsableCommand {
       throw ValidationError("A question is missing: limn ask [<image> ...] <prompt>")
     }
     // Nobody asks "photo.jpg": the question was forgotten, or the picture is not there.
-    let looksLikePicture = [".png", ".jpg", ".jpeg", ".webp"].contains {
-      operands[0].lowercased().hasSuffix($0)
+    if operands.count == 1, Self.namesPicture(operands[0]) {
+      let picture = LimnError.printable(operands[0])
+      throw ValidationError("A question is missing after the picture: limn ask \(picture) \"What is this?\"")
     }
-    if operands.count == 1, looksLikePicture || FileManager.default.fileExists(atPath: operands[0]) {
+    if rawPrompt, answer.system != nil {
       throw ValidationError(
-        "A question is missing after the picture: limn ask \(operands[0]) \"What is this?\"")
+        "--raw-prompt leaves out the chat template, and --system with it: write the system text into the prompt.")
     }
+  }
+
+  /// Whether an operand can only be meant as a picture.
+  private static func namesPicture(_ operand: String) -> Bool {
+    if FileManager.default.fileExists(atPath: operand) { return true }
+    let name = operand.lowercased()
+    if [".png", ".jpg", ".jpeg", ".webp"].contains(where: { name.hasSuffix($0) }) { return true }
+    // Standard input or a URL. A question may begin like one, but has spaces: "data: 3, 5, 8. What comes next?"
+    return !operand.contains(where: \.isWhitespace) && (try? ImageSource(operand)) != ImageSource.path(operand)
   }
 
   func run() async throws {

@@ -15,6 +15,12 @@ struct Show: AsyncParsableCommand {
   @OptionGroup var model: ModelReference
   @Flag(help: "As JSON.") var json = false
 
+  func validate() throws {
+    if reference != nil, model.model != nil {
+      throw ValidationError("Name one model: limn show <model>, or limn show --model <model>.")
+    }
+  }
+
   func run() async throws {
     var options = LoadOptions()
     options.projectorFile = model.mmproj

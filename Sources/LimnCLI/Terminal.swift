@@ -16,6 +16,10 @@ enum Terminal {
       let written = bytes.withUnsafeBytes { Foundation.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
       if written > 0 {
         bytes = bytes.dropFirst(written)
+      } else if errno == EAGAIN {
+        // A process that shares this terminal or pipe may have made it non-blocking for all.
+        var output = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
+        poll(&output, 1, -1)
       } else if errno != EINTR {
         // Nobody reads any more: that is how `limn … | head` ends.
         if errno == EPIPE { exit(0) }

@@ -137,12 +137,13 @@ package struct RawWeights: Sendable {
       throw LimnError.badData("the index has no weight_map", in: folder.path(index))
     }
     var shards: [String] = []
+    var known: Set<ExactString> = []
     var shardOf: [ExactString: String] = [:]
     for (tensor, value) in map.members {
       guard let shard = value.string else {
         throw LimnError.badData("weight_map is wrong", in: folder.path(index), expected: "file names")
       }
-      if !shards.contains(shard) { shards.append(shard) }
+      if known.insert(ExactString(shard)).inserted { shards.append(shard) }
       shardOf[ExactString(tensor)] = shard
     }
     var tensors: [NamedTensor] = []

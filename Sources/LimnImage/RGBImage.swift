@@ -105,6 +105,12 @@ public struct RGBImage: Sendable, Equatable {
     case LIMN_PICTURE_NO_MEMORY:
       return LimnError(
         .unavailable, "not enough memory for the picture", in: name, remedy: "scale it down first")
+    case LIMN_PICTURE_TOO_LARGE:
+      return .badData(
+        "the picture is too large", in: name,
+        expected: "at most \(LIMN_MOST_COEFFICIENT_BYTES >> 20) MB to decode a progressive JPEG",
+        found: "more for \(picture.width) × \(picture.height) pixels",
+        remedy: "scale it down first, or save it as a JPEG that is not progressive")
     default:
       return .badData("the picture is damaged", in: name, found: found, remedy: "copy or download it again")
     }

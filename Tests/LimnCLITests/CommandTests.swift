@@ -34,13 +34,54 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
       ["aks", "x"], ["ask"], ["ask", "x", "--max-tokens", "0"], ["ask", "x", "--temperature", "warm"],
       ["ask", "x", "--preprocess", "fold"], ["debug", "logits", "--output", "x.npy"],
       ["ask", "x", "--top-p", "2"],
-      ["ask", "x", "--template", "nonsense"], ["debug", "detokenize", "a,b"],
+      ["ask", "x", "--template", "nonsense"], ["ask", "x", "--raw-prompt", "--system", "y"],
+      ["show", "x", "--model", "y"], ["debug", "detokenize", "a,b"],
       ["bench", "--gen-tokens", "1"], ["bench", "--parallel", "0"], ["bench", "--depth", "-1"],
     ])
   func usage(_ arguments: [String]) throws {
     let outcome = try limn(arguments)
     #expect(outcome.code == 2)
     #expect(!outcome.err.isEmpty && outcome.out.isEmpty)
+  }
+
+  @Test(
+    "a picture without a question ends with 2 and says how to ask, wherever the picture is",
+    arguments: [
+      tinyPicture, "nowhere.JPG", "-", "https://example.org/a", "data:image/png;base64,aGVsbG8=", "file:///nowhere/a",
+    ])
+  func forgottenQuestion(_ picture: String) throws {
+    let outcome = try limn("ask", picture, "--model", "/nowhere/model")
+    #expect(outcome.code == 2 && outcome.out.isEmpty)
+    #expect(outcome.err.contains("limn ask \(picture) \"What is this?\""))
+  }
+
+  @Test(
+    "a question that begins like a picture's address is a question",
+    arguments: ["data: 3, 5, 8. What comes next?", "https://example.org/a.jpg is what?", "- or +?"])
+  func questionLikeAddress(_ question: String) throws {
+    #expect(try limn("ask", "--model", "/nowhere/model", "--", question).code == 66)
+  }
+
+  @Test("a standard output that does not wait for its reader is waited for")
+  func nonBlockingOutput() throws {
+    let pipe = Pipe()
+    let output = pipe.fileHandleForWriting.fileDescriptor
+    #expect(fcntl(output, F_SETFL, O_NONBLOCK) == 0)
+    let block = [UInt8](repeating: 0, count: 4096)
+    var filled = 0
+    while case let written = write(output, block, block.count), written > 0 { filled += written }
+    let process = Process()
+    process.executableURL = products.appendingPathComponent("limn")
+    process.arguments = ["--help"]
+    process.standardOutput = pipe
+    try process.run()
+    // Time to come to the first write, for which there is no room.
+    for _ in 0..<20 where process.isRunning { usleep(50_000) }
+    let bytes = try pipe.fileHandleForReading.readToEnd() ?? Data()
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 0)
+    let help = try limn("--help").out
+    #expect(!help.isEmpty && String(decoding: bytes.dropFirst(filled), as: UTF8.self) == help)
   }
 
   @Test("a model or picture that is not there ends with 66 and one line")
@@ -111,33 +152,6 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     let guessed = try #require((off["timings"] as? [String: Any])?["guessed_tokens"] as? Int)
     #expect(guessed == 0)
     #expect((plain["timings"] as? [String: Any])?["guessed_tokens"] is Int)
-  }
-
-  @Test("a measurement as JSON has all figures, for a model with pictures; a table has a line for each")
-  func bench() throws {
-    let arguments = [
-      "bench", "--model", tinyModel, "--prompt-tokens", "20", "--gen-tokens", "4", "--repetitions", "2",
-    ]
-    let outcome = try limn(arguments + ["--depth", "30", "--parallel", "3", "--quoting", "--json"])
-    #expect(outcome.code == 0, "\(outcome.err)")
-    let object = try #require(
-      try JSONSerialization.jsonObject(with: Data(outcome.out.utf8)) as? [String: Any])
-    for key in [
-      "load_ms", "image_encode_ms", "prompt_tokens", "prompt_per_second", "predicted_per_second",
-      "first_token_ms", "second_question_ms", "peak_rss_bytes", "threads", "parallel_predicted_per_second",
-      "quoting_predicted_per_second",
-    ] { #expect(object[key] as? Double ?? 0 > 0, "\(key)") }
-    #expect(object["prompt_tokens"] as? Int == 20 && object["depth"] as? Int == 30)
-    #expect(object["isa"] is String)
-    // Weights as the file's header has them; float16 keys and values of 2 layers, 4 heads of 6, behind 30 to 34 positions.
-    #expect(object["bytes_per_step"] as? Int == 72_576 + 32 * 2 * 2 * 4 * 6 * 2)
-    let machine = try #require(object["machine"] as? [String: Double])
-    for key in ["read_gb_s", "bf16_gflop_s", "int8_gop_s"] { #expect(machine[key] ?? 0 > 0) }
-    #expect(object["first_token_ms"] as! Double > object["load_ms"] as! Double)
-
-    let table = try limn(arguments + ["--image", tinyPicture, "--threads", "1"])
-    #expect(table.code == 0, "\(table.err)")
-    #expect(table.out.split(separator: "\n").count == 9 && table.out.contains("% of what"))
   }
 
   @Test("a picture comes from standard input, a data URL or a file, and the answer is the same")

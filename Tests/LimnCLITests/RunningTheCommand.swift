@@ -49,7 +49,7 @@ func limn(_ arguments: [String], input: [UInt8] = [], environment: [String: Stri
 }
 
 /// Where the build puts its products: the folder of this test bundle.
-private let products: URL = {
+let products: URL = {
   // The bundle is a file in the products' folder; its path is in the arguments of the runner.
   for argument in CommandLine.arguments where argument.contains(".xctest") {
     return URL(fileURLWithPath: argument).deletingLastPathComponent()

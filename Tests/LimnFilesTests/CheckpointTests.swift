@@ -29,6 +29,27 @@ import Testing
     }
   }
 
+  @Test("an index that names very many files is refused at once where they are missing", .timeLimit(.minutes(1)))
+  func manyShards() throws {
+    let files = (0..<200_000).map { #""tensor\#($0)": "part-\#($0)-of-200000.safetensors""# }
+    let index = #"{"weight_map": {"# + files.joined(separator: ",") + "}}"
+    try Fixtures.withFolder(["model.safetensors.index.json": index]) { folder in
+      let error = #expect(throws: LimnError.self) { try RawWeights.open(folder) }
+      #expect(error?.kind == .badData && error?.description.contains("part-0-of-200000") == true)
+    }
+  }
+
+  @Test("a named pipe in place of a file is refused: nobody may ever write to it", .timeLimit(.minutes(1)))
+  func pipes() throws {
+    try Fixtures.withFolder([:]) { folder in
+      for name in ["config.json", "model.gguf"] { #expect(mkfifo(folder + "/" + name, 0o600) == 0) }
+      for reference in [folder, folder + "/model.gguf"] {
+        let error = #expect(throws: LimnError.self) { try Checkpoint.open(reference) }
+        #expect(error?.kind == .badData && error?.description.contains("not a file") == true)
+      }
+    }
+  }
+
   @Test("a reference that is not there, or holds nothing, says so")
   func absent() throws {
     let error = #expect(throws: LimnError.self) { try Checkpoint.open("/nowhere/model") }

@@ -32,6 +32,17 @@ struct DecodingTests {
     #expect(error?.description.contains(example.reason) == true, "\(error?.description ?? "")")
   }
 
+  @Test("a small progressive JPEG that would take over a gigabyte is refused before it is decoded")
+  func progressiveBomb() throws {
+    var jpeg = try ImageCases.bytes("progressive.jpg")
+    let frame = try #require(jpeg.indices.dropLast().first { jpeg[$0] == 0xFF && jpeg[$0 + 1] == 0xC2 })
+    // 14,000 × 14,000 pixels, and the three components at full resolution.
+    jpeg.replaceSubrange(frame + 5..<frame + 9, with: [0x36, 0xB0, 0x36, 0xB0])
+    for component in 0..<3 { jpeg[frame + 11 + 3 * component] = 0x11 }
+    let error = #expect(throws: LimnError.self) { try RGBImage(decoding: jpeg, name: "bomb.jpg") }
+    #expect(error?.kind == .badData && error?.description.contains("too large") == true)
+  }
+
   @Test(
     "a file cut at any byte is refused",
     arguments: ["baseline-420.jpg", "progressive.jpg", "rgba.png", "lossy.webp", "exif-8.webp"])

@@ -207,4 +207,20 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     let config = try JSON.parse(file: folder.path + "/config.json")
     #expect(config["dtype"]?.string == "bfloat16" && config["image_token_index"]?.int == 4)
   }
+
+  @Test("a file that would be taken for part of the result is removed only if asked to")
+  func obsolete() throws {
+    let folder = TemporaryFolder()
+    let index = "model.safetensors.index.json"
+    try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+    try Data("{}".utf8).write(to: URL(fileURLWithPath: folder.path + "/" + index))
+    let conversion = try Conversion.huggingFace(
+      try DemoModel.path(), mmproj: nil, type: .bf16, output: folder.path)
+    let error = #expect(throws: LimnError.self) { try run(conversion) }
+    #expect(error?.kind == .usage && error?.place == folder.path + "/" + index)
+    #expect(error?.remedy?.contains("--force") == true)
+    #expect(folder.names == [index])
+    try run(conversion, replaces: true)
+    #expect(!folder.names.contains(index) && folder.names.contains("model.safetensors"))
+  }
 }

@@ -11,7 +11,12 @@ enum {
   LIMN_PICTURE_BROKEN = 2,       // the data contradicts the format
   LIMN_PICTURE_UNSUPPORTED = 3,  // well formed, but of a kind that the library does not decode
   LIMN_PICTURE_NO_MEMORY = 4,
+  LIMN_PICTURE_TOO_LARGE = 5,  // it would take more than LIMN_MOST_COEFFICIENT_BYTES
 };
+
+// A JPEG in several scans, as progressive ones are, is decoded with the coefficients of all its pixels in memory:
+// 3 bytes per pixel with colours at half resolution, 6 at full. This is enough for 200 and for 110 megapixels.
+enum { LIMN_MOST_COEFFICIENT_BYTES = 640 << 20 };
 
 struct limn_picture {
   uint32_t width, height;

@@ -23,7 +23,7 @@ package struct Conversion: Sendable {
   var weights: [WeightFile] = []
   /// Small files beside them, in the order in which they appear.
   var others: [(path: String, content: [UInt8])] = []
-  /// Files of an earlier conversion to the same place that would be taken for part of this one.
+  /// Where files of an earlier conversion may lie that would be taken for part of this one: they are removed.
   var obsolete: [String] = []
   /// What the user should know about the result.
   package internal(set) var notes: [String] = []
@@ -38,7 +38,7 @@ package struct Conversion: Sendable {
   /// Writes everything. The files appear under their names together, when all are whole; until then they are
   /// called NAME.partial, and they are removed if the task is cancelled or something fails.
   /// - Parameters:
-  ///   - replaces: whether files that are there may be replaced.
+  ///   - replaces: whether files that are there may be replaced, and obsolete ones removed.
   ///   - progress: takes the share that is done and the name of the tensor at hand.
   /// - Throws: wrong usage for files that are there; unavailable for a disk that is full or will be; `interrupted`.
   package func run(
@@ -57,7 +57,7 @@ package struct Conversion: Sendable {
 
   private func check(_ replaces: Bool) throws(LimnError) {
     let manager = FileManager.default
-    for path in paths {
+    for path in paths + obsolete {
       var isFolder: ObjCBool = false
       let folder = (path as NSString).deletingLastPathComponent
       if manager.fileExists(atPath: folder, isDirectory: &isFolder), !isFolder.boolValue {
@@ -69,7 +69,8 @@ package struct Conversion: Sendable {
       }
       guard replaces else {
         throw LimnError(
-          .usage, "the file is there already", in: path, remedy: "choose another --output, or replace it with --force")
+          .usage, "the file is there already", in: path,
+          remedy: "choose another --output, or replace what is there with --force")
       }
     }
     if let free = PartialFile.freeSpace(at: paths[0]), free < byteCount {

@@ -44,6 +44,9 @@ extension VisionConfig {
 }
 
 extension ModelConfig {
+  /// Token ids from here on are refused where files give them; the largest known vocabularies hold 300,000.
+  package static let tokenIDLimit = 1 << 22
+
   /// From a config.json, whatever layout it is of. The tower of the original layout is configured elsewhere:
   /// `vision` stays nil there.
   package init(json: JSON, place: String) throws(LimnError) {
@@ -82,8 +85,7 @@ extension ModelConfig {
     vision = .llavaDefault
     if let tower = try fields.object("vision_config") { vision = try VisionConfig(tower) }
     projector = ProjectorConfig(activation: try fields.gelu("projector_hidden_act") ?? .erf)
-    let newerName = try fields.int("image_token_id")
-    imageTokenID = try fields.int("image_token_index") ?? newerName ?? 32000
+    imageTokenID = try fields.imageTokenID()
     featureLayers = try fields.ints("vision_feature_layer") ?? [-2]
     switch try fields.string("vision_feature_select_strategy") ?? "default" {
     case "default": keepsClassToken = false
@@ -118,6 +120,17 @@ extension ModelConfig {
 }
 
 extension ConfigReader {
+  /// The token that stands for a picture; nil for the original code's −200, which is in no vocabulary.
+  func imageTokenID() throws(LimnError) -> Int? {
+    let field = try int("image_token_index") == nil ? "image_token_id" : "image_token_index"
+    let id = try int(field) ?? 32000
+    if id == -200 { return nil }
+    guard (0..<ModelConfig.tokenIDLimit).contains(id) else {
+      throw wrong(field, expected: "a token's id, 0 to \(ModelConfig.tokenIDLimit - 1)")
+    }
+    return id
+  }
+
   /// `image_grid_pinpoints`, pairs of height and width.
   func pinpoints() throws(LimnError) -> [(height: Int, width: Int)]? {
     guard let value = json.present("image_grid_pinpoints") else { return nil }

@@ -25,6 +25,7 @@ struct SentencePieceModel {
   init(path: String) throws(LimnError) {
     self.path = path
     let file = try Memory(mapping: path)
+    defer { withExtendedLifetime(file) {} }
     var message = ProtobufReader(file.bytes, path: path)
     while let field = try message.next() {
       switch field {

@@ -1,3 +1,5 @@
+import LimnFiles
+
 /// Pieces and their ids, both ways.
 ///
 /// All pieces lie in one array, and a hash table over their bytes finds them, so that a vocabulary of 128,000
@@ -24,8 +26,8 @@ struct Vocabulary: Sendable {
   /// How many ids have a piece.
   private(set) var count = 0
 
-  /// Ids beyond this are refused where files give them; the largest known vocabularies hold 300,000.
-  static let idLimit = 1 << 22
+  /// Ids from here on are refused where files give them.
+  static let idLimit = ModelConfig.tokenIDLimit
 
   init(expected: Int = 0) {
     var size = 16

@@ -13,6 +13,7 @@ struct VocabularyFiles {
     let vocabulary = try JSON.parse(file: folder.path + "/vocab.json")
     let path = folder.path + "/merges.txt"
     let memory = try Memory(mapping: path)
+    defer { withExtendedLifetime(memory) {} }
     guard let text = String(validating: memory.bytes, as: UTF8.self) else {
       throw .badData("the merges are not UTF-8", in: path)
     }
