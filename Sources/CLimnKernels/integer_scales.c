@@ -17,15 +17,11 @@ enum { MOST_MINIMUM = 32767, GROUPS = LIMN_BLOCK / 32 };
 /// Rounds to nearest even by most / max|x|, and returns what one of them is. (Nearly) zeros become zeros; where a value is no
 /// number, neither is what is returned.
 static float round_scalar(const float x[GROUPS], int most, int32_t q[GROUPS]) {
-  float largest = 0, check = 0;
-  for (int g = 0; g < GROUPS; g++) {
-    largest = fabsf(x[g]) > largest ? fabsf(x[g]) : largest;
-    check += x[g] * 0;
-  }
-  const int any = check == 0 && largest > 1e-30f;
+  const float largest = largest_magnitude(x, GROUPS);
+  const int any = is_scalable(largest);
   const float inverse = any ? (float)most / largest : 0;
   for (int g = 0; g < GROUPS; g++) q[g] = any ? (int32_t)rintf(x[g] * inverse) : 0;
-  return any ? largest / (float)most : check;
+  return any ? largest / (float)most : largest * 0;
 }
 
 static void unpack_scalar(
@@ -55,17 +51,15 @@ static void unpack_scalar(
 // MARK: Vectors: a lane is a row
 
 LIMN_INLINE v16f round_vectors(const v16f x[GROUPS], int most, v16i q[GROUPS]) {
-  v16f largest = v_splat(0), check = v_splat(0);
-  LIMN_UNROLL for (int g = 0; g < GROUPS; g++) {
-    largest = v_max(largest, v_abs(x[g]));
-    check += x[g] * 0;
-  }
-  const v16i any = (check == v_splat(0)) & (largest > v_splat(1e-30f));
+  v16i magnitudes = {0};
+  LIMN_UNROLL for (int g = 0; g < GROUPS; g++) magnitudes = __builtin_elementwise_max(magnitudes, v_magnitude(x[g]));
+  const v16f largest = (v16f)magnitudes;
+  const v16i any = v_is_scalable(largest);
   const v16f inverse = v_splat((float)most) / largest;
   LIMN_UNROLL for (int g = 0; g < GROUPS; g++)
     q[g] = __builtin_convertvector(
       v_select(any, __builtin_elementwise_roundeven(x[g] * inverse), v_splat(0)), v16i);
-  return v_select(any, largest / (float)most, check);
+  return v_select(any, largest / (float)most, largest * 0);
 }
 
 LIMN_INLINE void unpack_body(
@@ -102,7 +96,7 @@ LIMN_INSTANCES(
 
 int limn_products_of_32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum) {
   if (arithmetic == LIMN_INT8) return 1;
-  if (arithmetic != LIMN_INT8_K && arithmetic != LIMN_REQUANTIZED) return 0;
+  if (arithmetic != LIMN_INTEGER_SCALES && arithmetic != LIMN_REQUANTIZED) return 0;
   if (isa != LIMN_SCALAR && isa != LIMN_AVX2 && isa != LIMN_AVX512) return 0;
   path->unpack_32 = path->unpack;
   path->largest_q = largest_q;

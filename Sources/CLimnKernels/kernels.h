@@ -199,7 +199,7 @@ typedef struct {
 int limn_products_requantized(limn_path *path, limn_isa isa, int group, int largest_q);
 
 /// `group` is 16 or 32, q ≤ largest_q ≤ 128, so that two products fit 16 bits. The integers are exact:
-/// |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, or scales of 5 and q of 7.
+/// |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, scales of 5 and q of 7, or scales of 12 (11) and q of 4 (5).
 void limn_products_int8_k(limn_path *path, limn_isa isa, int group, int largest_q);
 
 #if defined(__x86_64__)

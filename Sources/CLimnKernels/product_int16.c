@@ -35,16 +35,12 @@ static void multiply_scalar(
 /// Rounds to nearest even by most / max|x|. A block of (nearly) zeros becomes zeros; where a value is no number, neither
 /// is the scale. Values past the last are not touched.
 static float round_scalar(const float *x, int columns, int most, int16_t *q, ptrdiff_t step) {
-  float largest = 0, check = 0;
-  for (int k = 0; k < columns; k++) {
-    largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
-    check += x[k] * 0;
-  }
-  const int any = check == 0 && largest > 1e-30f;
+  const float largest = largest_magnitude(x, columns);
+  const int any = is_scalable(largest);
   const float inverse = any ? (float)most / largest : 0;
   for (int k = 0; k < columns; k++)
     q[k / 2 * step + k % 2] = any ? (int16_t)(int32_t)rintf(x[k] * inverse) : 0;
-  return any ? largest / (float)most : check;
+  return any ? largest / (float)most : largest * 0;
 }
 
 /// An odd last column gets a zero beside it.
@@ -120,10 +116,9 @@ LIMN_TARGET_AVX2 LIMN_INLINE float round_avx2(const float *x, int columns, int m
   four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
   four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xb1));
   const float high = float_from_bits((uint32_t)_mm_cvtsi128_si32(four));
-  const float wrong = high * 0;
-  if (wrong != 0 || !(high > 1e-30f)) {
+  if (!is_scalable(high)) {
     memset(q, 0, (size_t)columns * sizeof *q);
-    return wrong;
+    return high * 0;
   }
   const __m256 inverse = _mm256_set1_ps((float)most / high);
   for (int k = 0; k < columns; k += 16) {

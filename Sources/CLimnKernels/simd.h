@@ -130,6 +130,9 @@ LIMN_INLINE float largest_magnitude(const float *x, ptrdiff_t count) {
 /// Whether values of this largest magnitude can be divided by it: not where there are (nearly) zeros only, and where one is
 /// no number. Their scale is the magnitude times zero then.
 LIMN_INLINE int is_scalable(float largest) { return largest > 1e-30f && largest <= 0x1.fffffep127f; }
+LIMN_INLINE v16i v_is_scalable(v16f largest) {
+  return (largest > v_splat(1e-30f)) & (largest <= v_splat(0x1.fffffep127f));
+}
 
 LIMN_INLINE int32_t v_sum_int(v16i v) {
   int32_t a[16];

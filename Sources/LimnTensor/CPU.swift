@@ -56,7 +56,7 @@ package final class CPU: Backend, @unchecked Sendable {
   package func readsInBytes(_ type: TensorType) -> Bool {
     guard type.isComputable else { return false }
     let path = paths.preferred(type, compute, .prompt)
-    return [LIMN_INT8, LIMN_INT8_K, LIMN_REQUANTIZED].contains { path == paths[type, $0] }
+    return [LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED].contains { path == paths[type, $0] }
   }
 
   /// What a further token of an answer adds to the time of a step, in steps of one token, for quantised weights of some

@@ -93,7 +93,7 @@ package final class Paths: @unchecked Sendable {
     let fast =
       switch tokens {
       case .prompt:
-        self[type, LIMN_REQUANTIZED] ?? self[type, LIMN_INT16] ?? self[type, LIMN_INT8_K] ?? self[type, LIMN_INT8]
+        self[type, LIMN_REQUANTIZED] ?? self[type, LIMN_INT16] ?? self[type, LIMN_INTEGER_SCALES] ?? self[type, LIMN_INT8]
           ?? self[type, LIMN_BFLOAT16]
       case .answer: self[type, LIMN_INT8] ?? self[type, LIMN_FLOAT32_ROWS]
       }

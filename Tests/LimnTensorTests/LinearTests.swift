@@ -20,7 +20,7 @@ private enum Budget {
 
   static func angle(_ arithmetic: limn_arithmetic, _ type: TensorType) -> Double {
     switch arithmetic {
-    case LIMN_INT8, LIMN_INT8_K, LIMN_REQUANTIZED: int8
+    case LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED: int8
     case LIMN_INT16: [.nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16].contains(type) ? bytes : int16
     case LIMN_BFLOAT16: bfloat16
     default: 1e-10
@@ -41,7 +41,7 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
 }
 
 private let arithmetics = [
-  LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_INT8_K, LIMN_REQUANTIZED, LIMN_INT16, LIMN_FLOAT32_ROWS,
+  LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED, LIMN_INT16, LIMN_FLOAT32_ROWS,
 ]
 
 @Suite struct LinearTests {
@@ -122,6 +122,28 @@ private let arithmetics = [
           x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false,
           arithmetic: arithmetic)
         #expect(angle(y.values, exact) < Budget.angle(arithmetic, type), "\(type) \(arithmetic)")
+      }
+    }
+  }
+
+  @Test("the largest numbers, with the same scale and sign, do not overflow their sums", arguments: isas)
+  func largestSums(isa: ISA) throws {
+    let cpu = try CPU(threads: 1, isa: isa)
+    let x = Rows([Float](repeating: 1, count: 7 * 256), width: 256)
+    // d = 1, no minimum, all bits of the numbers set.
+    let formats: [(TensorType, head: [UInt8], bytes: Int, value: Int)] = [
+      (.q4_0, [0, 0x3c], 18, 7), (.q4_1, [0, 0x3c, 0, 0], 20, 15), (.q5_0, [0, 0x3c], 22, 15),
+      (.q5_1, [0, 0x3c, 0, 0], 24, 31),
+    ]
+    for (type, head, bytes, value) in formats {
+      let block = head + [UInt8](repeating: 255, count: bytes - head.count)
+      let row = [[UInt8]](repeating: block, count: 8).joined()
+      let memory = try Memory(count: row.count) { $0.copyBytes(from: Array(row)) }
+      let weight = Matrix(Tensor(type: type, shape: [1, 256], memory: memory, range: 0..<row.count))
+      for arithmetic in arithmetics where Paths(isa: isa)[type, arithmetic] != nil {
+        let y = Rows(rows: 7, width: 1)
+        cpu.linear(x.activations, Linear(weight: weight), into: y.activations, adding: false, arithmetic: arithmetic)
+        #expect(y.values.allSatisfy { abs($0 / Float(256 * value) - 1) < 0.01 }, "\(type) \(arithmetic) \(y.values[0])")
       }
     }
   }

@@ -57,7 +57,7 @@ typedef enum {
   LIMN_REQUANTIZED = 3,
   LIMN_INT16 = 4,
   LIMN_FLOAT32_ROWS = 5,
-  LIMN_INT8_K = 6,
+  LIMN_INTEGER_SCALES = 6,
   LIMN_ARITHMETICS = 7
 } limn_arithmetic;
 
