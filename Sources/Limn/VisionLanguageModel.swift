@@ -153,7 +153,10 @@ public final class VisionLanguageModel: Sendable {
     // A model may write the mark as well as anything else, but has no pictures.
     var messages = question.messages
     for index in messages.indices where messages[index].role == .assistant {
-      messages[index].text = messages[index].text.replacing(Prompt.imageMark, with: "")
+      // Again, since what is left may be a mark.
+      while messages[index].text.contains(Prompt.imageMark) {
+        messages[index].text.replace(Prompt.imageMark, with: "")
+      }
     }
     // Who writes the places of the pictures into the text has said where they stand.
     let marks = messages.reduce(0) {

@@ -39,7 +39,7 @@ struct Ask: AsyncParsableCommand {
       throw ValidationError("A question is missing: limn ask [<image> ...] <prompt>")
     }
     // Nobody asks "photo.jpg": the question was forgotten, or the picture is not there.
-    if operands.count == 1, Self.namesPicture(operands[0]) {
+    if operands.count == 1, images.isEmpty, Self.namesPicture(operands[0]) {
       let picture = LimnError.printable(operands[0])
       throw ValidationError("A question is missing after the picture: limn ask \(picture) \"What is this?\"")
     }
@@ -49,13 +49,16 @@ struct Ask: AsyncParsableCommand {
     }
   }
 
-  /// Whether an operand can only be meant as a picture.
+  /// Whether an operand is meant as a picture rather than a question.
   private static func namesPicture(_ operand: String) -> Bool {
     if FileManager.default.fileExists(atPath: operand) { return true }
     let name = operand.lowercased()
     if [".png", ".jpg", ".jpeg", ".webp"].contains(where: { name.hasSuffix($0) }) { return true }
-    // Standard input or a URL. A question may begin like one, but has spaces: "data: 3, 5, 8. What comes next?"
-    return !operand.contains(where: \.isWhitespace) && (try? ImageSource(operand)) != ImageSource.path(operand)
+    // Standard input or a URL. A question may begin like one, but has more than a URL's characters.
+    guard operand.allSatisfy({ $0.isASCII && !$0.isWhitespace }), let source = try? ImageSource(operand) else {
+      return false
+    }
+    return source != .path(operand)
   }
 
   func run() async throws {

@@ -107,7 +107,6 @@ private struct Conversation {
       let said = session.messages.count
       try await answer(session.send(line, images: attached, options: options.generation))
       // A question that was stopped before its answer's first word is forgotten; its pictures are not.
-      await session.settle()
       if session.messages.count > said { attached = [] }
     }
   }
@@ -119,12 +118,14 @@ private struct Conversation {
       if options.stats { Report.stats(result, load: load) }
     } catch let error as LimnError where error.kind == .interrupted {
       Terminal.error(Terminal.dimmed("(stopped)"))
+      // What was said until then is remembered a moment later.
+      await session.settle()
     } catch {
       try complain(error)
     }
   }
 
-  /// A person reads what went wrong and goes on; a script is not to go on as if nothing had.
+  /// A person reads what went wrong and goes on; a script would go on without its picture, or its answer.
   private func complain(_ error: any Error) throws {
     guard isInteractive else { throw error }
     Terminal.error("limn: \(error)")

@@ -15,7 +15,7 @@ struct ConversionOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Threads; default: all cores that this process may use.", valueName: "n"))
   var threads: Int?
 
-  @Flag(help: "Replace files that are there.")
+  @Flag(help: "Replace files that are there, and remove those that a reader would take for part of the result.")
   var force = false
 
   func validate() throws {

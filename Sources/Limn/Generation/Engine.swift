@@ -152,12 +152,15 @@ package actor Engine {
     running.removeAll { $0.isOver }
     // Who does not want to wait any longer does not wait for a place either.
     waiting.removeAll { _, request in
-      if request.stop.isRaised { request.endOne(Self.stopped) }
-      return request.stop.isRaised
+      guard request.stop.isRaised else { return false }
+      request.endOne(Self.stopped)
+      return true
     }
     while running.count < mostSequences, !waiting.isEmpty {
       let (job, request) = waiting.removeFirst()
       do throws(LimnError) {
+        // By now it may be, and a companion that could not start raises it.
+        if request.stop.isRaised { throw Self.stopped }
         running.append(try start(job, request))
       } catch {
         request.endOne(error)

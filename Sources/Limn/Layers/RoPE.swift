@@ -18,9 +18,11 @@ struct RoPE: Sendable {
   /// - Parameter context: how many positions the tables cover.
   init(_ config: LanguageConfig, context: Int) {
     let plain = Self.frequencies(theta: config.ropeTheta, dimensions: config.rotaryDimensions)
-    @Sendable func table(_ frequencies: [Float], amplitude: Double = 1) -> RoPETable {
+    @Sendable func table(
+      _ frequencies: [Float], amplitude: Double = 1, positions: Int? = nil
+    ) -> RoPETable {
       RoPETable(
-        inverseFrequencies: frequencies, headSize: config.headSize, positions: context,
+        inverseFrequencies: frequencies, headSize: config.headSize, positions: positions ?? context,
         style: config.ropeAdjacent ? .adjacent : .halves, amplitude: Float(amplitude))
     }
     switch config.ropeScaling {
@@ -36,7 +38,7 @@ struct RoPE: Sendable {
         // The base grows with the length, so that the longest wave stretches with it.
         let stretch = factor * Double(max(length, config.maxPositions)) / limit - (factor - 1)
         let theta = config.ropeTheta * pow(stretch, dimensions / (dimensions - 2))
-        return table(Self.frequencies(theta: theta, dimensions: config.rotaryDimensions))
+        return table(Self.frequencies(theta: theta, dimensions: config.rotaryDimensions), positions: length)
       }
       tables = .perLength(dynamic)
     case .llama3(let factor, let low, let high, let original):
@@ -87,27 +89,28 @@ struct RoPE: Sendable {
   }
 }
 
-/// Tables of dynamic scaling, made when a length needs them; the last ones are kept, for sequences side by side, whose
-/// layers take turns.
+/// Tables of dynamic scaling, each as long as the length that needs it; the last ones are kept, for sequences side by side,
+/// whose layers take turns.
 private final class DynamicTables: Sendable {
   private let limit: Int
   private let make: @Sendable (Int) -> RoPETable
-  private let last: Mutex<[(length: Int, table: RoPETable)]>
-  private static let mostTables = 8
+  private let last: Mutex<[RoPETable]>
+  /// Of all tables together, but for a longer one: 32 MB for heads of 128.
+  private static let mostPositions = 1 << 16
 
   init(limit: Int, make: @escaping @Sendable (Int) -> RoPETable) {
     self.limit = limit
     self.make = make
-    last = Mutex([(limit, make(limit))])
+    last = Mutex([make(limit)])
   }
 
   func table(forLength length: Int) -> RoPETable {
     let length = max(length, limit)
     return last.withLock { last in
-      if let known = last.first(where: { $0.length == length }) { return known.table }
-      if last.count == Self.mostTables { last.removeFirst() }
-      last.append((length, make(length)))
-      return last.last!.table
+      if let known = last.first(where: { $0.positions == length }) { return known }
+      while !last.isEmpty, last.reduce(length, { $0 + $1.positions }) > Self.mostPositions { last.removeFirst() }
+      last.append(make(length))
+      return last[last.count - 1]
     }
   }
 }
