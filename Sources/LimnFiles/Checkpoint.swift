@@ -35,6 +35,7 @@ package struct Checkpoint: Sendable {
   ///   - mmproj: the projector's file of a .gguf model; nil: the one beside it.
   ///   - base: the folder of the model that an adapter or a projector belongs to; nil: the one that its files name.
   ///   - merges: whether `tensors` already hold what adapters add to them. Only these are copied, the rest stays mapped.
+  ///     They hold it in any case where an adapter changes projections that are stacked head by head.
   package static func open(
     _ reference: String, mmproj: String? = nil, base: String? = nil, merges: Bool = true
   ) throws(LimnError) -> Checkpoint {
@@ -112,7 +113,7 @@ extension Checkpoint {
     let model = try ModelAssembly(folder, base: base)
     var names = model.names
     // Rows of fused heads change their places, and what is added would have to follow.
-    if merges || model.layout == .llavaPhi { try names.merge() }
+    if merges || names.updatesFusedHeads { try names.merge() }
     try names.regroupFusedHeads(model.config.language, folder.path)
     reference = folder.path
     name = Self.lastComponent(folder.path)

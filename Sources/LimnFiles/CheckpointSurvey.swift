@@ -46,10 +46,11 @@ package struct CheckpointSurvey: Sendable {
       files = weights.files.map { ($0, Folder.bytes($0)) }
       tensors = RawWeights(weights.tensors, TensorNames.place).tensors
     }
-    if folder.has("preprocessor_config.json") {
-      processorPlace = "preprocessor_config.json"
-    } else if (try? folder.json("processor_config.json"))?.present("image_processor") != nil {
+    // In the order of `ModelAssembly.processorConfig`.
+    if (try? folder.json("processor_config.json"))?.present("image_processor") != nil {
       processorPlace = "processor_config.json"
+    } else if folder.has("preprocessor_config.json") {
+      processorPlace = "preprocessor_config.json"
     }
     guard let json = try? folder.json("config.json") else { return }
     let fields = ConfigReader(json: json, place: folder.path("config.json"))

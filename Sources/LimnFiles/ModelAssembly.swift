@@ -118,11 +118,12 @@ struct ModelAssembly {
     }
   }
 
-  /// preprocessor_config.json, or what takes its place.
+  /// preprocessor_config.json, or what takes its place. As in transformers 5, which nests it in
+  /// processor_config.json, the older file does not count where both are there.
   func processorConfig() throws(LimnError) -> JSON? {
     for folder in processors {
-      if let json = try folder.json("preprocessor_config.json") { return json }
       if let json = try folder.json("processor_config.json")?.present("image_processor") { return json }
+      if let json = try folder.json("preprocessor_config.json") { return json }
     }
     return nil
   }

@@ -58,7 +58,8 @@ enum OriginalParts {
 }
 
 extension VisionConfig {
-  /// From the shapes of a tower whose config is not there: heads have 64 values, but 72 in SigLIP's so400m.
+  /// From the shapes of a tower whose config is not there: heads have 64 values, but 72 in SigLIP's so400m,
+  /// and patches cover the picture, but for a strip in so400m-patch14-384.
   init(towerTensors tensors: [String: Tensor], place: String) throws(LimnError) {
     func shape(_ name: String, axes: Int) throws(LimnError) -> [Int] {
       guard let shape = tensors["vision_tower.\(name)"]?.shape, shape.count == axes else {
@@ -79,10 +80,13 @@ extension VisionConfig {
     let layers = tensors.keys.filter {
       $0.hasPrefix("vision_tower.encoder.layers.") && $0.hasSuffix(".mlp.fc1.weight")
     }.count
-    let headSize = family == .siglip && patches[0] == 1152 ? 72 : 64
+    let isSo400m = family == .siglip && patches[0] == 1152
+    // 27 patches of 14 pixels are 378, but pictures have 384.
+    let hasStrip = isSo400m && patches[3] == 14 && positions[0] == 729
     self.init(
-      family: family, hidden: patches[0], ffn: fc1[0], layers: layers, heads: max(1, patches[0] / headSize),
-      imageSize: side * patches[3], patchSize: patches[3], activation: base.activation, epsilon: base.epsilon)
+      family: family, hidden: patches[0], ffn: fc1[0], layers: layers,
+      heads: max(1, patches[0] / (isSo400m ? 72 : 64)), imageSize: hasStrip ? 384 : side * patches[3],
+      patchSize: patches[3], activation: base.activation, epsilon: base.epsilon)
     try check(place)
   }
 }

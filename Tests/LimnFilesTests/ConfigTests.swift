@@ -128,6 +128,22 @@ import Testing
         #"{"mm_vision_tower": "x", "model_type": "llava", "mm_projector_type": "linear"}"#,
         "mm_projector_type"
       ),
+      (
+        #"""
+        {"mm_vision_tower": "x", "model_type": "llava", "mm_projector_type": "mlp2x_gelu",
+        "image_aspect_ratio": "anyres_max_9", "mm_patch_merge_type": "spatial_unpad"}
+        """#, "anyres_max_9"
+      ),
+      (
+        #"""
+        {"mm_vision_tower": "x", "model_type": "llava", "mm_projector_type": "mlp2x_gelu",
+        "architectures": ["LlavaQwenForCausalLM"]}
+        """#, "LlavaQwenForCausalLM"
+      ),
+      (
+        #"{"mm_vision_tower": "x", "model_type": "llava_qwen", "mm_projector_type": "mlp2x_gelu"}"#,
+        "llava_qwen"
+      ),
     ])
   func refusals(text: String, says: String) throws {
     let error = #expect(throws: LimnError.self, "\(text)") { try config(text) }
@@ -149,6 +165,22 @@ import Testing
     #expect(
       config.gridPinpoints.map(\.height) == [672, 336] && config.gridPinpoints.map(\.width) == [336, 1008])
     #expect(config.imageTokenID == nil)
+  }
+
+  @Test(
+    "the original layout: without a class model_type decides, and llava alone is Llama",
+    arguments: [
+      ("llava", LanguageConfig.Architecture.llama), ("llava_llama", .llama), ("llava_mistral", .mistral),
+    ])
+  func withoutClass(type: String, architecture: LanguageConfig.Architecture) throws {
+    for aspect in ["null", #""pad""#, #""square""#] {
+      let config = try config(
+        #"""
+        {"mm_vision_tower": "x", "model_type": "\#(type)", "mm_projector_type": "mlp2x_gelu",
+        "architectures": null, "image_aspect_ratio": \#(aspect)}
+        """#)
+      #expect(config.language.architecture == architecture && config.family == .llava, "\(aspect)")
+    }
   }
 
   @Test("Mipha and LLaVA-Phi: Phi-2 at the top, the tower by its name, CLIP's defaults for keys that are absent")

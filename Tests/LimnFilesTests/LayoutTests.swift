@@ -27,6 +27,11 @@ import Testing
     try text.replacing(from, with: to).write(to: file, atomically: true, encoding: .utf8)
   }
 
+  /// Writes a safetensors file of the given data.
+  private func write(_ headers: [TensorHeader], _ data: Data, to file: URL) throws {
+    try (Data(SafetensorsWriter.layout(headers).header) + data).write(to: file)
+  }
+
   private func refusal(_ folder: URL, base: URL? = nil) throws -> LimnError {
     let error = #expect(throws: LimnError.self) { try Checkpoint.open(folder.path(), base: base?.path()) }
     #expect(error?.description.contains { $0.isNewline } == false)
@@ -62,6 +67,38 @@ import Testing
         var weight = try #require(later.tensors[name])
         for update in later.updates[name] ?? [] { weight = try update.merged(into: weight, on: cpu) }
         #expect(Data(weight.bytes) == Data(tensor.bytes), "\(name)")
+      }
+    }
+  }
+
+  @Test(
+    "what an adapter adds to projections stacked head by head follows their rows, merged at once or later",
+    arguments: ["llava_phi", "mipha_phi"])
+  func fusedHeads(type: String) throws {
+    try withCopies("llava-phi-fused") { root in
+      let (base, adapter) = (root.appending(path: "llava-phi-fused"), root.appending(path: "adapter"))
+      try edit(base.appending(path: "config.json"), #""llava_phi","#, #""\#(type)","#)
+      try FileManager.default.createDirectory(at: adapter, withIntermediateDirectories: true)
+      try Data(#"{"r": 1, "lora_alpha": 1}"#.utf8).write(to: adapter.appending(path: "adapter_config.json"))
+      let module = "base_model.model.model.layers.0.self_attn.query_key_value"
+      // Adds 1 to the queries of the second of two heads of 20 values.
+      let a = [Float](repeating: 1, count: 40)
+      let b = (0..<120).map { (60..<80).contains($0) ? Float(1) : 0 }
+      try write(
+        [
+          try TensorHeader(name: module + ".lora_A.weight", type: .f32, shape: [1, 40]),
+          try TensorHeader(name: module + ".lora_B.weight", type: .f32, shape: [120, 1]),
+        ], (a + b).withUnsafeBytes { Data($0) }, to: adapter.appending(path: "adapter_model.safetensors"))
+      func rows(_ checkpoint: Checkpoint) throws -> [Data] {
+        let weight = try checkpoint.tensor(named: "language_model.layers.0.self_attn.qkv_proj.weight")
+        let bytes = Data(weight.bytes)
+        let size = bytes.count / 120
+        return (0..<120).map { bytes.subdata(in: $0 * size..<($0 + 1) * size) }
+      }
+      let before = try rows(try Checkpoint.open(base.path()))
+      for merges in [true, false] {
+        let after = try rows(try Checkpoint.open(adapter.path(), base: base.path(), merges: merges))
+        #expect((0..<120).filter { before[$0] != after[$0] } == Array(20..<40), "merges: \(merges)")
       }
     }
   }
@@ -242,6 +279,49 @@ import Testing
         "\"num_attention_heads\": 2, \"num_key_value_heads\": 1,\n \"max")
       let error = try refusal(folder)
       #expect(error.kind == .badData && error.description.contains("query_key_value"))
+    }
+  }
+
+  // MARK: Vision towers and image processors
+
+  @Test(
+    "a SigLIP so400m inside the checkpoint, its folder nowhere: heads and picture size are those of its config",
+    arguments: [(729, 384), (256, 224)])
+  func so400m(positions: Int, side: Int) throws {
+    let tower = "model.vision_tower.vision_tower.vision_model."
+    let shapes: [(name: String, shape: [Int])] = [
+      ("\(tower)embeddings.patch_embedding.weight", [1152, 3, 14, 14]),
+      ("\(tower)embeddings.position_embedding.weight", [positions, 1152]),
+      ("\(tower)encoder.layers.0.mlp.fc1.weight", [16, 1152]), ("model.mm_projector.0.weight", [1, 1]),
+    ]
+    let headers = try shapes.map { try TensorHeader(name: $0.name, type: .f16, shape: $0.shape) }
+    let config = #"""
+      {"mm_vision_tower": "google/none-such", "mm_projector_type": "mlp2x_gelu", "model_type": "llava",
+      "architectures": ["LlavaLlamaForCausalLM"]}
+      """#
+    try Fixtures.withFolder(["config.json": config]) { folder in
+      let bytes = headers.reduce(0) { $0 + $1.byteCount }
+      try write(headers, Data(count: bytes), to: URL(filePath: folder).appending(path: "model.safetensors"))
+      let vision = try #require(try Checkpoint.open(folder).config.vision)
+      #expect(vision.family == .siglip && vision.heads == 16 && vision.patchSize == 14)
+      #expect(vision.imageSize == side && vision.patchesPerSide * vision.patchesPerSide == positions)
+    }
+  }
+
+  @Test(
+    "an image processor inside processor_config.json goes before an older preprocessor_config.json, as in transformers",
+    arguments: [
+      (#"{"do_resize": false}"#, "processor_config.json"), ("null", "preprocessor_config.json"),
+    ])
+  func nestedProcessor(nested: String, place: String) throws {
+    try withCopies("llama-mha") { root in
+      let folder = root.appending(path: "llama-mha")
+      let older = try JSON.parse(file: folder.appending(path: "preprocessor_config.json").path())
+      try Data(#"{"image_processor": \#(nested)}"#.utf8)
+        .write(to: folder.appending(path: "processor_config.json"))
+      let expected = nested == "null" ? older : .object(["do_resize": .bool(false)])
+      #expect(try Checkpoint.open(folder.path()).processorConfig == expected)
+      #expect(try CheckpointSurvey(folder.path()).processorPlace == place)
     }
   }
 

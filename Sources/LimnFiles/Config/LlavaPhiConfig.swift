@@ -56,8 +56,12 @@ extension ModelConfig {
 }
 
 extension CanonicalTensors {
+  /// Whether adapters add to projections that `regroupFusedHeads` puts into another order.
+  var updatesFusedHeads: Bool { updates.keys.contains { $0.contains(".query_key_value.") } }
+
   /// Phi before transformers 4.37 stacked its projections head by head: `query_key_value` rows are
   /// [head][q, k, v][headSize]. They become `qkv_proj`, [q, k, v][head][headSize], in memory of their own.
+  /// What adapters add to them has to be merged before.
   mutating func regroupFusedHeads(_ config: LanguageConfig, _ source: String) throws(LimnError) {
     for name in tensors.keys where name.contains(".query_key_value.") {
       guard let fused = tensors[name] else { continue }

@@ -17,7 +17,13 @@ extension ModelConfig {
     default: throw fields.wrong("mm_vision_select_feature", expected: "patch or cls_patch")
     }
     aspectPolicy = try fields.string("image_aspect_ratio")
-    guard aspectPolicy == "anyres" else { return }
+    switch aspectPolicy {
+    case "anyres"?: break
+    // The ways of later code to cut pictures into tiles; other words meant nothing to any of them.
+    case let policy? where ["anyres", "highres", "crop_split"].contains(where: policy.hasPrefix):
+      throw fields.wrong("image_aspect_ratio", expected: "pad, square or anyres: limn cuts tiles in no other way")
+    default: return
+    }
     family = .llavaNext
     guard try fields.string("mm_patch_merge_type") == "spatial_unpad" else {
       throw fields.wrong("mm_patch_merge_type", expected: "spatial_unpad")
@@ -38,8 +44,11 @@ extension ModelConfig {
     ] where name.contains(word) {
       return architecture
     }
-    guard type == "llava" || type == "llava_llama" else {
-      throw fields.wrong("architectures", expected: "a class on Llama, Mistral, Phi-3 or Phi")
+    // "llava" alone meant Llama, but classes on other language models say it, too.
+    guard type == "llava", !fields.has("architectures") else {
+      throw fields.wrong(
+        fields.has("architectures") ? "architectures" : "model_type",
+        expected: "Llama, Mistral, Phi-3 or Phi in its name: limn runs no other language model")
     }
     return .llama
   }
