@@ -36,18 +36,23 @@ extension Orientation {
     self.init(exif: Exif.orientation(in: exif[...]) ?? Xmp.orientation(in: xmp) ?? 1)
   }
 
-  /// From the chunks eXIf and, not compressed, iTXt, wherever they stand.
+  /// From the chunks eXIf, else tEXt, and iTXt, wherever they stand. Compressed texts are not unpacked.
   init(ofPNG file: [UInt8]) {
-    var exif: ArraySlice<UInt8> = []
+    let profileKey = Array("Raw profile type exif\0".utf8)
+    var exif: ArraySlice<UInt8>?
+    var profile: ArraySlice<UInt8> = []
     var xmp: ArraySlice<UInt8> = []
     for chunk in PNGChunks(file) {
       if chunk.type == "eXIf" {
         exif = chunk.data
+      } else if chunk.type == "tEXt", chunk.data.starts(with: profileKey) {
+        profile = chunk.data.dropFirst(profileKey.count)
       } else if chunk.type == "iTXt", chunk.data.starts(with: Array("XML:com.adobe.xmp\0\0".utf8)) {
         xmp = chunk.data
       }
     }
-    self.init(exif: Exif.orientation(in: exif) ?? Xmp.orientation(in: xmp) ?? 1)
+    let block = exif ?? Exif.block(inRawProfile: profile)
+    self.init(exif: Exif.orientation(in: block) ?? Xmp.orientation(in: xmp) ?? 1)
   }
 
   /// From the chunks EXIF and XMP.
@@ -124,12 +129,25 @@ struct PNGChunks: Sequence, IteratorProtocol {
 /// The first directory of an EXIF block, which is a TIFF file without pixels.
 enum Exif {
   static let prefix = Array("Exif\0\0".utf8)
+  /// How much of a block is looked at.
+  private static let longestBlock = 1 << 20
+
+  /// The block in a text as ImageMagick wrote it before PNG had a chunk for EXIF: an empty line, a name, a length,
+  /// and lines of hexadecimal digits.
+  static func block(inRawProfile text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    let lines = text.split(separator: UInt8(ascii: "\n"), maxSplits: 3, omittingEmptySubsequences: false)
+    guard lines.count == 4 else { return [] }
+    let characters = lines[3].prefix(3 * longestBlock)  // Two digits a byte, and the ends of the lines.
+    let digits = characters.compactMap { Character(Unicode.Scalar($0)).hexDigitValue }
+    let bytes = stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
+    return bytes[...]
+  }
 
   /// The value of tag 0x0112, or nil where the block has none or is broken before it.
   static func orientation(in block: ArraySlice<UInt8>) -> Int? {
     var tiff = block
     for _ in 0..<2 where tiff.starts(with: prefix) { tiff = tiff.dropFirst(prefix.count) }
-    let bytes = Array(tiff.prefix(1 << 20))
+    let bytes = Array(tiff.prefix(longestBlock))
     guard bytes.count >= 8 else { return nil }
     let bigEndian: Bool
     switch Array(bytes[0..<4]) {

@@ -21,6 +21,34 @@ struct DecodingTests {
     #expect(try RGBImage(decoding: png, name: "x").pixels == [0, 0, 0, 0, 0, 0, 1, 1, 1, 128, 128, 128])
   }
 
+  @Test("a PNG is turned as the EXIF in a text says, as older ImageMagicks wrote it, unless it makes no sense")
+  func rawProfile() throws {
+    let png = try ImageCases.bytes("exif-6.png")
+    // Behind the signature and the header.
+    let chunk = 33..<83
+    try #require(png[37..<41].elementsEqual("eXIf".utf8))
+    func picture(_ profile: String) throws -> RGBImage {
+      let text = Array("Raw profile type exif\0\(profile)".utf8)
+      var other: [UInt8] = [0, 0, UInt8(text.count >> 8), UInt8(text.count & 255)]
+      other += Array("tEXt".utf8)
+      other += text
+      other += [0, 0, 0, 0]  // A checksum: libpng passes over that of a text.
+      var changed = png
+      changed.replaceSubrange(chunk, with: other)
+      return try RGBImage(decoding: changed, name: "x")
+    }
+    let block: [UInt8] = Array("Exif\0\0".utf8) + Array(png[41..<79])
+    let digits = block.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }
+    let lines = digits.prefix(36).joined() + "\n" + digits.dropFirst(36).joined()
+    let turned = try picture("\nexif\n      44\n\(lines)\n")
+    let expected = try RGBImage(decoding: png, name: "x")
+    #expect(turned == expected)
+    for broken in ["", "\nexif\n", "\nexif\n 44\n", "\nexif\n 44\n4", "\nexif\n 44\nno digits\n"] {
+      let stored = try picture(broken)
+      #expect(stored.width == turned.height && stored.height == turned.width, "\(broken.debugDescription)")
+    }
+  }
+
   @Test("what is no whole, harmless picture is refused, with the reason", arguments: ImageCases.all.refused)
   func refused(_ example: ImageCases.Refused) throws {
     let bytes = try ImageCases.bytes(example.image)

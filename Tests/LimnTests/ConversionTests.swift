@@ -195,6 +195,44 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     #expect(config["image_token_index"]?.int == json["model"]?["vocab"]?["<image>"]?.int)
   }
 
+  /// A model whose config names another image token.
+  private func source(_ folder: TemporaryFolder, imageToken: Int) throws -> String {
+    let source = folder.path + "/source"
+    try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+    try FileManager.default.copyItem(atPath: ModelCase.root + "/checkpoints/llama-mha", toPath: source)
+    let config = source + "/config.json"
+    let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: config)), as: UTF8.self)
+    let changed = text.replacing("\"image_token_index\": 336", with: "\"image_token_index\": \(imageToken)")
+    try #require(changed != text)
+    try changed.write(toFile: config, atomically: true, encoding: .utf8)
+    return source
+  }
+
+  @Test("an image token behind the vocabulary gets a row, which the config counts")
+  func newRow() throws {
+    let folder = TemporaryFolder()
+    let out = folder.path + "/out"
+    try run(try Conversion.huggingFace(try source(folder, imageToken: 344), type: .f32, output: out))
+    let config = try JSON.parse(file: out + "/config.json")
+    #expect(config["image_token_index"]?.int == 344 && config["text_config"]?["vocab_size"]?.int == 345)
+    #expect(config["text_config"]?["hidden_size"]?.int == 24)
+    let table = try Checkpoint.open(out).tensor(named: "language_model.embed_tokens.weight")
+    #expect(table.shape == [345, 24])
+    // Only what fits its config can be converted.
+    #expect(throws: Never.self) { try Conversion.huggingFace(out, type: .f32, output: folder.path + "/again") }
+  }
+
+  @Test("an image token far beyond the vocabulary is refused, not filled up to")
+  func farImageToken() throws {
+    let folder = TemporaryFolder()
+    let source = try source(folder, imageToken: 4_000_000)
+    let error = #expect(throws: LimnError.self) {
+      try Conversion.huggingFace(source, type: .f32, output: folder.path + "/out")
+    }
+    #expect(error?.kind == .badData && error?.found == "4000000")
+    #expect(error?.remedy?.contains("image_token_index") == true)
+  }
+
   @Test("files that are there are replaced only if asked to")
   func replacing() throws {
     let folder = TemporaryFolder()

@@ -176,6 +176,53 @@ struct TokenizerFolderTests {
   }
 }
 
+@Suite("Tokenizers of more tokens than the model has rows for")
+struct TokenizerExportTests {
+  /// "▁" has a higher id than what is made of it, as in Llama's vocabulary; `</s>` is the last token.
+  private func tokenizer(postProcessor: String = "null") throws -> Tokenizer {
+    let folder = try TemporaryFolder()
+    try folder.write(
+      #"""
+      {"normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}, "post_processor": \#(postProcessor),
+       "model": {"type": "BPE", "merges": ["▁ a", "a a"],
+        "vocab": {"<unk>": 0, "<s>": 1, "a": 2, "aa": 3, "▁a": 4, "▁": 5, "</s>": 6}}}
+      """#, to: "tokenizer.json")
+    try folder.write(
+      #"{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"}"#,
+      to: "tokenizer_config.json")
+    return try Tokenizer(.folder(path: folder.path))
+  }
+
+  @Test("merges and special tokens beyond the rows are left out")
+  func leftOut() throws {
+    let tokenizer = try tokenizer()
+    func merge(_ left: String, _ right: String) -> JSON { .array([.string(left), .string(right)]) }
+    let whole = try TokenizerExport(tokenizer, rows: 8, place: "x")
+    #expect(whole.tokenizerJSON(imageToken: 7)["model"]?["merges"] == .array([merge("▁", "a"), merge("a", "a")]))
+    #expect(whole.configJSON(processor: "x")["eos_token"] == .string("</s>"))
+    let small = try TokenizerExport(tokenizer, rows: 5, place: "x")
+    #expect(small.tokenizerJSON(imageToken: 4)["model"]?["merges"] == .array([merge("a", "a")]))
+    let config = small.configJSON(processor: "x")
+    #expect(config["bos_token"] == .string("<s>") && config["eos_token"] == nil)
+    #expect(config["pad_token"] == .string("<unk>"))
+  }
+
+  @Test("a token around every text that has no row is refused")
+  func around() throws {
+    let tokenizer = try tokenizer(
+      postProcessor: #"""
+        {"type": "TemplateProcessing",
+         "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+         "special_tokens": {"</s>": {"id": "</s>", "ids": [6], "tokens": ["</s>"]}}}
+        """#)
+    let whole = try TokenizerExport(tokenizer, rows: 8, place: "x")
+    #expect(whole.tokenizerJSON(imageToken: 7).present("post_processor") != nil)
+    let error = #expect(throws: LimnError.self) { try TokenizerExport(tokenizer, rows: 6, place: "x") }
+    #expect(error?.kind == .badData && error?.found == "6")
+  }
+}
+
 @Suite("Patterns")
 struct PatternTests {
   @Test("the classes of code points are Oniguruma's")
@@ -220,6 +267,18 @@ struct PatternTests {
     "a pattern that would take for ever gives up", arguments: [#"(a*)*b"#, #"(a|aa)+$b"#, #"(?:a?){50}c"#])
   func hostile(pattern: String) throws {
     #expect(try matches(pattern, String(repeating: "a", count: 60)) == [])
+  }
+
+  @Test("a long text costs a hostile pattern no more than its share", .timeLimit(.minutes(1)))
+  func longHostile() throws {
+    #expect(try matches("a*a*a*b", String(repeating: "a", count: 20_000)) == [])
+  }
+
+  @Test("a long text of long and short words is cut to its end")
+  func longHonest() throws {
+    let text = String(repeating: "a", count: 300_000) + String(repeating: " b", count: 20_000)
+    let words = try matches(#"\p{L}+|\s+(?!\S)|\s+"#, text)
+    #expect(words.count == 40_001 && words.first?.count == 300_000 && words.last == "b")
   }
 
   @Test(

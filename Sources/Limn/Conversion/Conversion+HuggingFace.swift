@@ -10,7 +10,8 @@ extension Conversion {
   ///   - mmproj, base: as for `Checkpoint.open`.
   ///   - type: F32, F16 or BF16.
   ///   - output: the folder.
-  /// - Throws: bad data for a model without a vision tower, or a tokenizer that cannot be written.
+  /// - Throws: bad data for a model without a vision tower, a tokenizer that cannot be written, or an image token
+  ///   far beyond the vocabulary.
   package static func huggingFace(
     _ reference: String, mmproj: String? = nil, base: String? = nil, type: TensorType, output: String
   ) throws(LimnError) -> Conversion {
@@ -29,7 +30,7 @@ extension Conversion {
     try conversion.addShards(try tensors(checkpoint, type, rows: image.rows, filler: image.filler), output)
     // An adapter's folder has no config of the whole.
     if checkpoint.layout == .huggingFace, checkpoint.parts.isEmpty {
-      try conversion.copyFiles(from: checkpoint, type, output)
+      try conversion.copyFiles(from: checkpoint, type, rows: image.rows, output)
     } else {
       try checkpoint.config.requireHuggingFaceClass(reference)
       try conversion.makeFiles(for: checkpoint, tokenizer, image.token, image.rows, type, output)
@@ -45,8 +46,18 @@ extension Conversion {
     let rows = try checkpoint.tensor(named: "language_model.embed_tokens.weight").shape[0]
     let known = checkpoint.config.imageTokenID ?? tokenizer.id(of: TokenizerExport.imageToken)
     let token = known ?? min(tokenizer.vocabularySize, rows)
+    guard token < rows + mostNewRows else {
+      throw LimnError.badData(
+        "the image token lies far beyond the vocabulary", in: checkpoint.reference,
+        expected: "an id below \(rows + mostNewRows), with \(rows) rows in the embedding table", found: "\(token)",
+        remedy: "correct image_token_index in config.json, or the id of \(TokenizerExport.imageToken) in the tokenizer")
+    }
     return (token, max(rows, token + 1), min(tokenizer.unknownID ?? 0, rows - 1))
   }
+
+  /// How many rows the image token may add. It stands right behind the vocabulary or a few other added tokens; an
+  /// id further off is a mistake, and each row up to it would be filler in two tables.
+  private static let mostNewRows = 1024
 
   // MARK: Weights
 
@@ -166,7 +177,7 @@ extension Conversion {
 
   /// From a folder of the same layout: everything but the weights stays; the config says what became of them.
   private mutating func copyFiles(
-    from checkpoint: Checkpoint, _ type: TensorType, _ folder: String
+    from checkpoint: Checkpoint, _ type: TensorType, rows: Int, _ folder: String
   ) throws(LimnError) {
     let source = checkpoint.reference as NSString
     for name in Self.copied {
@@ -176,16 +187,18 @@ extension Conversion {
       defer { withExtendedLifetime(memory) {} }
       others.append(((folder as NSString).appendingPathComponent(name), Array(memory.bytes)))
     }
-    var config = Self.retyped(try JSON.parse(file: source.appendingPathComponent("config.json")), type)
+    let json = Self.retyped(try JSON.parse(file: source.appendingPathComponent("config.json")), type)
+    var config = json.object ?? [:]
+    // The image token may have got a row.
+    var text = config["text_config"]?.object ?? [:]
+    text.set("vocab_size", to: .integer(rows))
+    config.set("text_config", to: .object(text))
     // What makes one vector of all patches is not written.
-    if checkpoint.config.vision?.family == .siglip, var object = config.object,
-      var vision = object["vision_config"]?.object
-    {
+    if checkpoint.config.vision?.family == .siglip, var vision = config["vision_config"]?.object {
       vision.set("vision_use_head", to: .bool(false))
-      object.set("vision_config", to: .object(vision))
-      config = .object(object)
+      config.set("vision_config", to: .object(vision))
     }
-    add("config.json", config, folder)
+    add("config.json", .object(config), folder)
   }
 
   private static func retyped(_ json: JSON, _ type: TensorType) -> JSON {
@@ -232,15 +245,17 @@ extension Conversion {
       ]), folder)
     var config = checkpoint.config
     config.language.vocabulary = rows
-    let ids = [
-      ("bos_token_id", tokenizer.bosID), ("eos_token_id", tokenizer.eosID), ("pad_token_id", tokenizer.padID),
-    ].compactMap { key, id in id.map { (key, $0) } }
-    let ends = tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).sorted()
+    // transformers opens no model whose padding token has no row.
+    func embedded(_ id: Int?) -> Int? { id.flatMap { $0 < rows ? $0 : nil } }
+    let (begin, end, padding) = (embedded(tokenizer.bosID), embedded(tokenizer.eosID), embedded(tokenizer.padID))
+    let ids = [("bos_token_id", begin), ("eos_token_id", end), ("pad_token_id", padding)]
+      .compactMap { key, id in id.map { (key, $0) } }
+    let ends = tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).filter { $0 < rows }.sorted()
     add(
       "generation_config.json",
       .object([
-        "bos_token_id": tokenizer.bosID.map(JSON.integer) ?? .null, "eos_token_id": .array(ends.map(JSON.integer)),
-        "pad_token_id": (tokenizer.padID ?? tokenizer.eosID).map(JSON.integer) ?? .null,
+        "bos_token_id": begin.map(JSON.integer) ?? .null, "eos_token_id": .array(ends.map(JSON.integer)),
+        "pad_token_id": (padding ?? end).map(JSON.integer) ?? .null,
       ]), folder)
     func hasBias(_ module: String) -> Bool {
       checkpoint.tensors["language_model.layers.0.\(module).bias"] != nil

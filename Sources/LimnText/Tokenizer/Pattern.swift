@@ -2,8 +2,8 @@ package import LimnTensor
 
 /// A regular expression, for the pre-tokenizers that have no splitter of their own and for `Replace`.
 ///
-/// A backtracking matcher over UTF-8 whose stack is on the heap and whose steps are counted: neither a
-/// hostile pattern nor a long text can hang it or overflow the stack.
+/// A backtracking matcher over UTF-8 whose stack is on the heap and whose work is counted: neither a
+/// hostile pattern nor a long text can hang it, overflow the stack or fill the memory.
 package struct Pattern: Sendable {
   enum Instruction: Sendable {
     case set(CharacterSet)
@@ -22,8 +22,12 @@ package struct Pattern: Sendable {
   }
 
   private let program: [Instruction]
-  /// Steps of one attempt; an attempt that takes more counts as none.
+  /// Steps of one attempt, each of which may remember where to come back to; an attempt that takes more counts
+  /// as none.
   private static let stepLimit = 200_000
+  /// Work for each byte of a text, beyond `stepLimit`, over all attempts: honest patterns look at a character a
+  /// few times. A text that takes more has no further matches.
+  private static let workPerByte = 300
 
   package init(_ source: String) throws(LimnError) {
     program = try PatternParser.compile(source)
@@ -36,11 +40,11 @@ package struct Pattern: Sendable {
 
   /// All matches that do not overlap, from left to right; they may be empty.
   package func matches(in text: Bytes) -> [Range<Int>] {
-    var matcher = Matcher(program: program, text: text)
+    var matcher = Matcher(program: program, text: text, work: Self.stepLimit + Self.workPerByte * text.count)
     var ranges: [Range<Int>] = []
     var index = 0
     var lastEnd = -1
-    while index <= text.count {
+    while index <= text.count, matcher.work > 0 {
       matcher.steps = Self.stepLimit
       if let end = matcher.run(0, at: index), end > index || index != lastEnd {
         ranges.append(index..<end)
@@ -58,7 +62,10 @@ package struct Pattern: Sendable {
   private struct Matcher {
     let program: [Instruction]
     let text: Bytes
+    /// What is left for this attempt.
     var steps = 0
+    /// What is left for all attempts: steps, and characters that a step passes over.
+    var work: Int
 
     /// Where to go on if this way fails; for `repeatSet`, all positions down to `least`.
     private struct Choice {
@@ -67,9 +74,10 @@ package struct Pattern: Sendable {
       var least: Int
     }
 
-    init(program: [Instruction], text: Bytes) {
+    init(program: [Instruction], text: Bytes, work: Int) {
       self.program = program
       self.text = text
+      self.work = work
     }
 
     /// The end of the match that starts at a position with an instruction, nil if there is none.
@@ -78,7 +86,8 @@ package struct Pattern: Sendable {
       var (instruction, position) = (first, start)
       while true {
         steps -= 1
-        if steps < 0 { return nil }
+        work -= 1
+        if steps < 0 || work < 0 { return nil }
         switch program[instruction] {
         case .match: return position
         case .jump(let target):
@@ -105,6 +114,7 @@ package struct Pattern: Sendable {
             count += 1
             if count == least { floor = end }
           }
+          work -= count
           if count >= least {
             instruction += 1
             if floor < end { choices.append(Choice(instruction: instruction, position: end, least: floor)) }

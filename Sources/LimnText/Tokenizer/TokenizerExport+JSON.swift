@@ -19,7 +19,7 @@ extension TokenizerExport {
     }
     var isByteLevel = false
     if case .byteLevel = kind { isByteLevel = true }
-    let unknown = isByteLevel ? nil : tokenizer.unknownID.flatMap(tokenizer.piece)
+    let unknown = isByteLevel ? nil : embeddedPiece(tokenizer.unknownID)
     let model: JSONObject = [
       "type": .string("BPE"), "dropout": .null, "unk_token": unknown.map(JSON.string) ?? .null,
       "continuing_subword_prefix": .null, "end_of_word_suffix": .null, "fuse_unk": .bool(!isByteLevel),
@@ -40,11 +40,13 @@ extension TokenizerExport {
       "tokenizer_class": .string("PreTrainedTokenizerFast"), "clean_up_tokenization_spaces": .bool(false),
       "processor_class": .string(processor), "extra_special_tokens": .object(["image_token": .string(Self.imageToken)]),
     ]
-    for (name, id) in [
-      ("bos_token", tokenizer.bosID), ("eos_token", tokenizer.eosID), ("unk_token", tokenizer.unknownID),
-      ("pad_token", tokenizer.padID ?? tokenizer.unknownID ?? tokenizer.eosID),
+    let (end, unknown) = (embeddedPiece(tokenizer.eosID), embeddedPiece(tokenizer.unknownID))
+    // transformers adds tokens that it is told of here and that tokenizer.json has not.
+    for (name, piece) in [
+      ("bos_token", embeddedPiece(tokenizer.bosID)), ("eos_token", end), ("unk_token", unknown),
+      ("pad_token", embeddedPiece(tokenizer.padID) ?? unknown ?? end),
     ] {
-      if let text = id.flatMap(tokenizer.piece) { json.set(name, to: .string(text)) }
+      if let piece { json.set(name, to: .string(piece)) }
     }
     return .object(json)
   }

@@ -21,10 +21,16 @@ package struct TokenizerExport {
   package let notes: [String]
 
   /// - Parameter rows: of the embedding table. Tokens beyond it could not be embedded: they are left out.
-  /// - Throws: bad data for a tokenizer of another kind.
+  /// - Throws: bad data for a tokenizer of another kind, or one that puts such a token around every text.
   package init(_ tokenizer: Tokenizer, rows: Int, place: String) throws(LimnError) {
     self.tokenizer = tokenizer
     kind = try Self.kind(of: tokenizer, place)
+    if let id = (tokenizer.prefix + tokenizer.suffix).first(where: { $0 >= rows }) {
+      throw LimnError.badData(
+        "the tokenizer puts a token around texts that the model has no embedding for", in: place,
+        expected: "an id below \(rows)", found: "\(id)",
+        remedy: "the tokenizer and the weights are of different models; fetch both again")
+    }
     var pieces: [String] = []
     var types: [GGUFTokenType] = []
     for id in 0..<rows {
@@ -52,6 +58,11 @@ package struct TokenizerExport {
     if isNamedPhi3 { return says ? name : name + " (phi-3)" }
     guard says else { return name }
     return name.replacing(/(?i)phi-?3/, with: "phi_3")
+  }
+
+  /// The text of a token that the model has a row for.
+  func embeddedPiece(_ id: Int?) -> String? {
+    id.flatMap { $0 < pieces.count ? tokenizer.piece($0) : nil }
   }
 
   private static func type(of id: Int, in tokenizer: Tokenizer, _ kind: Kind) -> GGUFTokenType {
@@ -124,11 +135,13 @@ package struct TokenizerExport {
 
   // MARK: Merges and scores
 
-  /// Pairs of pieces in the order in which they are merged.
+  /// Pairs of pieces in the order in which they are merged. Parts may have higher ids than what they make: in
+  /// Llama's vocabulary single characters come last.
   var merges: [(left: Int, right: Int)] {
+    let rows = pieces.count
     switch tokenizer.model.order {
     case .merges(let table):
-      return table.inOrder.filter { $0.id < pieces.count }.map { ($0.left, $0.right) }
+      return table.inOrder.filter { max($0.left, $0.right, $0.id) < rows }.map { ($0.left, $0.right) }
     case .scores(let scores):
       // Every way to put a piece together, the pieces with the highest scores first.
       let vocabulary = tokenizer.vocabulary
@@ -142,7 +155,9 @@ package struct TokenizerExport {
           var (left, right) = (String.UnicodeScalarView(), String.UnicodeScalarView())
           left.append(contentsOf: scalars[..<cut])
           right.append(contentsOf: scalars[cut...])
-          if let left = vocabulary.id(of: String(left)), let right = vocabulary.id(of: String(right)) {
+          if let left = vocabulary.id(of: String(left)), let right = vocabulary.id(of: String(right)),
+            max(left, right) < rows
+          {
             ways.append((left, right))
           }
         }
