@@ -1,7 +1,7 @@
 // Prompts of Q4_0, Q4_1, Q5_0 and Q5_1: the float scales of a row's groups of 32 columns become integers, and their panels
 // those of the K formats, whose products need floats once for 256 columns and not for every 32.
 //
-//   d[g] ≈ d · s[g],  |s[g]| ≤ 4095 or 2047;      m[g] ≈ dmin · min[g],  |min[g]| ≤ 32767
+//   d[g] ≈ d · s[g],  |s[g]| ≤ 4095 or 2047;      −m[g] ≈ dmin · min[g],  |min[g]| ≤ 32767
 //
 // A float16 has 11 bits, so that little is lost. Activations have one scale for 256 columns, as with the K formats.
 #include "kernels.h"
@@ -13,16 +13,6 @@ static int most_scale(int largest_q) { return (1 << 16) / (largest_q + 1) - 1; }
 enum { MOST_MINIMUM = 32767, GROUPS = LIMN_BLOCK / 32 };
 
 // MARK: The scalar reference
-
-/// Rounds to nearest even by most / max|x|, and returns what one of them is. (Nearly) zeros become zeros; where a value is no
-/// number, neither is what is returned.
-static float round_scalar(const float x[GROUPS], int most, int32_t q[GROUPS]) {
-  const float largest = largest_magnitude(x, GROUPS);
-  const int any = is_scalable(largest);
-  const float inverse = any ? (float)most / largest : 0;
-  for (int g = 0; g < GROUPS; g++) q[g] = any ? (int32_t)rintf(x[g] * inverse) : 0;
-  return any ? largest / (float)most : largest * 0;
-}
 
 static void unpack_scalar(
   const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
@@ -36,10 +26,13 @@ static void unpack_scalar(
   const int offset = path->has_minimum ? 0 : ((const limn_panel_32 *)panel)->offset;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     float own[GROUPS], least[GROUPS];
-    int32_t scale[GROUPS], min[GROUPS];
-    for (int g = 0; g < GROUPS; g++) own[g] = d[g][r], least[g] = -m[g][r];
-    w->d[r] = round_scalar(own, most_scale(path->largest_q), scale);
-    w->dmin[r] = path->has_minimum ? round_scalar(least, MOST_MINIMUM, min) : w->d[r];
+    int16_t scale[GROUPS], min[GROUPS];
+    for (int g = 0; g < GROUPS; g++) {
+      own[g] = d[g][r];
+      least[g] = -m[g][r];
+    }
+    w->d[r] = limn_round_to_16(own, GROUPS, most_scale(path->largest_q), scale, 2);
+    w->dmin[r] = path->has_minimum ? limn_round_to_16(least, GROUPS, MOST_MINIMUM, min, 2) : w->d[r];
     for (int g = 0; g < GROUPS; g++) {
       w->scale[g][r] = scale[g];
       w->min[g / 2][r][g % 2] = (int16_t)(path->has_minimum ? min[g] : offset * scale[g]);
@@ -50,6 +43,7 @@ static void unpack_scalar(
 #if defined(__x86_64__)
 // MARK: Vectors: a lane is a row
 
+/// limn_round_to_16 of each lane.
 LIMN_INLINE v16f round_vectors(const v16f x[GROUPS], int most, v16i q[GROUPS]) {
   v16i magnitudes = {0};
   LIMN_UNROLL for (int g = 0; g < GROUPS; g++) magnitudes = __builtin_elementwise_max(magnitudes, v_magnitude(x[g]));

@@ -32,21 +32,10 @@ static void multiply_scalar(
   }
 }
 
-/// Rounds to nearest even by most / max|x|. A block of (nearly) zeros becomes zeros; where a value is no number, neither
-/// is the scale. Values past the last are not touched.
-static float round_scalar(const float *x, int columns, int most, int16_t *q, ptrdiff_t step) {
-  const float largest = largest_magnitude(x, columns);
-  const int any = is_scalable(largest);
-  const float inverse = any ? (float)most / largest : 0;
-  for (int k = 0; k < columns; k++)
-    q[k / 2 * step + k % 2] = any ? (int16_t)(int32_t)rintf(x[k] * inverse) : 0;
-  return any ? largest / (float)most : largest * 0;
-}
-
 /// An odd last column gets a zero beside it.
 static void prepare_scalar(const float *x, void *prepared, int columns) {
   limn_x_16 *out = prepared;
-  out->d = round_scalar(x, columns, MOST_X, out->q, 2);
+  out->d = limn_round_to_16(x, columns, MOST_X, out->q, 2);
   if (columns % 2) out->q[columns] = 0;
 }
 
@@ -56,7 +45,7 @@ static void unpack_scalar(
   float values[LIMN_BLOCK];
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     path->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, values, columns);
-    w->d[r] = round_scalar(values, columns, MOST_W, w->q[0][r], 2 * LIMN_PANEL_ROWS);
+    w->d[r] = limn_round_to_16(values, columns, MOST_W, w->q[0][r], 2 * LIMN_PANEL_ROWS);
     if (columns % 2) w->q[columns / 2][r][1] = 0;
   }
 }

@@ -130,6 +130,16 @@ LIMN_INLINE float largest_magnitude(const float *x, ptrdiff_t count) {
 /// Whether values of this largest magnitude can be divided by it: not where there are (nearly) zeros only, and where one is
 /// no number. Their scale is the magnitude times zero then.
 LIMN_INLINE int is_scalable(float largest) { return largest > 1e-30f && largest <= 0x1.fffffep127f; }
+/// Rounds to nearest even by most / max|x|, and returns what one of them is. (Nearly) zeros become zeros; where a value is no
+/// number, neither is what is returned. Pairs are `step` apart; what would follow the last value is not touched.
+LIMN_INLINE float limn_round_to_16(const float *x, int count, int most, int16_t *q, ptrdiff_t step) {
+  const float largest = largest_magnitude(x, count);
+  const int any = is_scalable(largest);
+  const float inverse = any ? (float)most / largest : 0;
+  for (int k = 0; k < count; k++)
+    q[k / 2 * step + k % 2] = any ? (int16_t)(int32_t)rintf(x[k] * inverse) : 0;
+  return any ? largest / (float)most : largest * 0;
+}
 LIMN_INLINE v16i v_is_scalable(v16f largest) {
   return (largest > v_splat(1e-30f)) & (largest <= v_splat(0x1.fffffep127f));
 }

@@ -75,7 +75,7 @@ final class RunningJob {
     while true {
       let scores = UnsafeMutableBufferPointer(start: logits.pointer + row * logits.width, count: logits.width)
       let chosen = sampler.next(scores)
-      // From a layer's damaged weight it reaches every logit of every position.
+      // What is no number in a layer's weight reaches all logits of all positions.
       if scores[Int(chosen)].isNaN {
         failure = LimnError(
           .badData, "the model's results are no numbers",
