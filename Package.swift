@@ -14,6 +14,7 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: [
     .library(name: "Limn", targets: ["Limn"]),
+    .library(name: "LimnHub", targets: ["LimnHub"]),
     .executable(name: "limn", targets: ["LimnCLI"]),
   ],
   dependencies: [
@@ -27,38 +28,42 @@ let package = Package(
     .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
     .systemLibrary(name: "CWebP", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
 
+    // The C library as limn calls it, the same on every system.
+    .target(name: "CLimnSystem"),
+    // Errors, mapped memory, folders and files, JSON: what every module needs.
+    .target(name: "LimnCore", dependencies: ["CLimnSystem"], swiftSettings: settings),
     // Inner loops in C, one file per weight format or operation.
     .target(name: "CLimnKernels"),
-    // Element types, mapped memory, threads, and the operations that models call.
-    .target(name: "LimnTensor", dependencies: ["CLimnKernels"], swiftSettings: settings),
+    // Element types, threads, and the operations that models call.
+    .target(name: "LimnTensor", dependencies: ["LimnCore", "CLimnKernels", "CLimnSystem"], swiftSettings: settings),
     // GGUF, safetensors, PyTorch files and configs: one `Checkpoint`.
-    .target(name: "LimnFiles", dependencies: ["LimnTensor"], swiftSettings: settings),
+    .target(name: "LimnFiles", dependencies: ["LimnCore", "LimnTensor"], swiftSettings: settings),
     // Tokenizers and chat templates.
-    .target(name: "LimnText", dependencies: ["LimnTensor", "LimnFiles"], swiftSettings: settings),
+    .target(name: "LimnText", dependencies: ["LimnCore", "LimnFiles", "CLimnSystem"], swiftSettings: settings),
     // Those libraries behind plain calls, and the inner loops of resampling.
     .target(name: "CLimnImage", dependencies: ["CJPEG", "CPNG", "CWebP"]),
     // Decoding, orientation, resampling, image processors.
-    .target(name: "LimnImage", dependencies: ["LimnTensor", "CLimnImage"], swiftSettings: settings),
+    .target(name: "LimnImage", dependencies: ["LimnCore", "CLimnImage", "CLimnSystem"], swiftSettings: settings),
     // Fetching what the user names by URL.
     .target(
       name: "LimnHub",
       dependencies: [
-        "LimnTensor", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        "LimnCore", "LimnImage", "CLimnSystem", .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: settings),
     // Models, generation, the public API.
     .target(
-      name: "Limn", dependencies: ["LimnTensor", "LimnFiles", "LimnText", "LimnImage", "LimnHub"],
+      name: "Limn", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "LimnText", "LimnImage"],
       resources: [.copy("Resources/limn-demo")], swiftSettings: settings),
     // The command `limn`.
     .executableTarget(
       name: "LimnCLI",
-      dependencies: ["Limn", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["Limn", "LimnHub", "CLimnSystem", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: settings),
     // What tests share: tolerances, reading .npy files, places of fixtures.
-    .target(name: "LimnTesting", dependencies: ["LimnTensor"], swiftSettings: settings),
+    .target(name: "LimnTesting", dependencies: ["LimnCore", "LimnTensor"], swiftSettings: settings),
 
     .testTarget(
       name: "LimnTensorTests", dependencies: ["LimnTensor", "CLimnKernels", "LimnTesting"],
@@ -66,7 +71,7 @@ let package = Package(
     .testTarget(name: "LimnFilesTests", dependencies: ["LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTextTests", dependencies: ["LimnText", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnImageTests", dependencies: ["LimnImage", "LimnTesting"], swiftSettings: settings),
-    .testTarget(name: "LimnHubTests", dependencies: ["LimnHub"], swiftSettings: settings),
+    .testTarget(name: "LimnHubTests", dependencies: ["LimnHub", "LimnImage", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTests", dependencies: ["Limn", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnCLITests", dependencies: ["LimnCLI", "LimnTesting"], swiftSettings: settings),
   ],

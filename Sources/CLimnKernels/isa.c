@@ -94,14 +94,6 @@ const char *limn_isa_name(limn_isa isa) {
   return names[isa];
 }
 
-void limn_pause(void) {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
 int limn_kernels_init(limn_kernels *kernels, limn_isa isa) {
   if (!limn_isa_supported(isa)) return 0;
   *kernels = (limn_kernels){.isa = isa};

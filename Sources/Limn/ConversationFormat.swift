@@ -1,6 +1,6 @@
 import Foundation
 package import LimnFiles
-package import LimnTensor
+package import LimnCore
 package import LimnText
 
 /// How a model's conversations are written as prompt text, and which texts end its answers.
@@ -17,7 +17,7 @@ package struct ConversationFormat: Sendable {
   package enum Origin: Sendable, Equatable {
     case named
     /// The checkpoint's own file or key.
-    case checkpoint(file: String, placesPictures: Bool)
+    case checkpoint(file: String, placesImages: Bool)
     /// The checkpoint carries none.
     case chosen(BuiltInTemplate.Evidence)
   }
@@ -45,10 +45,10 @@ package struct ConversationFormat: Sendable {
       return
     }
     if let own = try ChatTemplate.find(in: source) {
-      let placesPictures = own.placesPictures(specialTokens: specialTokens)
-      self.template = placesPictures ? .ofParts(own) : .ofText(own)
+      let placesImages = own.placesImages(specialTokens: specialTokens)
+      self.template = placesImages ? .ofParts(own) : .ofText(own)
       stops = []
-      origin = .checkpoint(file: own.shortName, placesPictures: placesPictures)
+      origin = .checkpoint(file: own.shortName, placesImages: placesImages)
       return
     }
     let (builtIn, evidence) = BuiltInTemplate.choose(

@@ -1,5 +1,6 @@
 import Foundation
-public import LimnTensor
+public import LimnCore
+import LimnTensor
 
 /// The small LLaVA that limn ships: it knows drawn scenes only, in English and Traditional Chinese.
 public enum DemoModel {

@@ -1,6 +1,7 @@
 package import LimnFiles
 package import LimnImage
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 
 /// The image processor of a checkpoint, and the policy by which it brings pictures to the tower's size.
 package struct ModelImageProcessor: Sendable {
@@ -72,7 +73,7 @@ extension ImageProcessor.Configuration {
   }
 
   private mutating func read(_ json: JSON, _ place: String) throws(LimnError) {
-    let fields = ProcessorFields(json: json, place: place + "/preprocessor_config.json")
+    let fields = FieldReader(json: json, place: place + "/preprocessor_config.json")
     switch json["image_processor_type"]?.string ?? json["feature_extractor_type"]?.string {
     case let name? where name.hasPrefix("LlavaNextImageProcessor"): kind = .llavaNext
     case let name? where name.hasPrefix("LlavaImageProcessor"): kind = .llava
@@ -86,21 +87,21 @@ extension ImageProcessor.Configuration {
     doRescale = try fields.bool("do_rescale") ?? doRescale
     doNormalize = try fields.bool("do_normalize") ?? doNormalize
     doPad = try fields.bool("do_pad") ?? doPad
-    rescaleFactor = try fields.number("rescale_factor") ?? rescaleFactor
+    rescaleFactor = try fields.bounded("rescale_factor") ?? rescaleFactor
     mean = try fields.triple("image_mean") ?? mean
     std = try fields.triple("image_std") ?? std
-    if let filter = try fields.number("resample") {
+    if let filter = try fields.bounded("resample") {
       guard let known = Resampling(rawValue: Int(filter)) else {
-        throw fields.refusal("resample", expected: "1, 2 or 3 (Lanczos, bilinear, bicubic)")
+        throw fields.wrong("resample", expected: "1, 2 or 3 (Lanczos, bilinear, bicubic)")
       }
       resample = known
     }
-    if let edge = try fields.edge("size", "shortest_edge") {
+    if let edge = try fields.edge("size") {
       size = .shortestEdge(edge)
     } else if let extent = try fields.extent("size") {
       size = .exact(extent)
     } else if json.present("size") != nil {
-      throw fields.refusal("size", expected: "shortest_edge, or height and width")
+      throw fields.wrong("size", expected: "shortest_edge, or height and width")
     }
     if let extent = try fields.extent("crop_size") { cropSize = extent }
     if let points = json["image_grid_pinpoints"]?.array, kind == .llavaNext {
@@ -108,65 +109,49 @@ extension ImageProcessor.Configuration {
       for point in points {
         guard let pair = point.array, pair.count == 2, let height = pair[0].int, let width = pair[1].int,
           (1...16384).contains(height), (1...16384).contains(width)
-        else { throw fields.refusal("image_grid_pinpoints", expected: "pairs of height and width") }
+        else { throw fields.wrong("image_grid_pinpoints", expected: "pairs of height and width") }
         gridPinpoints.append(PixelSize(height: height, width: width))
       }
     }
   }
 }
 
-/// Typed access to a processor config; what has another type than expected is an error that names the field.
-private struct ProcessorFields {
-  let json: JSON
-  let place: String
-
-  func refusal(_ field: String, expected: String) -> LimnError {
-    .badData(
-      "\(field) makes no sense", in: place, expected: expected, found: json[field]?.serialised() ?? "nothing")
-  }
-
-  func bool(_ field: String) throws(LimnError) -> Bool? {
-    guard let value = json.present(field) else { return nil }
-    guard let bool = value.bool else { throw refusal(field, expected: "true or false") }
-    return bool
-  }
-
-  func number(_ field: String) throws(LimnError) -> Double? {
-    guard let value = json.present(field) else { return nil }
-    guard let number = value.double, number.isFinite, abs(number) < 1e9 else {
-      throw refusal(field, expected: "a number")
-    }
+extension FieldReader {
+  fileprivate func bounded(_ field: String) throws(LimnError) -> Double? {
+    guard let number = try double(field) else { return nil }
+    guard abs(number) < 1e9 else { throw wrong(field, expected: "a number") }
     return number
   }
 
-  func triple(_ field: String) throws(LimnError) -> [Double]? {
+  /// Three numbers, or one for all three.
+  fileprivate func triple(_ field: String) throws(LimnError) -> [Double]? {
     guard let value = json.present(field) else { return nil }
     let numbers = value.array?.compactMap(\.double) ?? value.double.map { [$0, $0, $0] } ?? []
     guard numbers.count == 3, numbers.allSatisfy(\.isFinite) else {
-      throw refusal(field, expected: "three numbers")
+      throw wrong(field, expected: "three numbers")
     }
     return numbers
   }
 
   /// `{"shortest_edge": n}`, or just n.
-  func edge(_ field: String, _ key: String) throws(LimnError) -> Int? {
-    guard let value = json.present(field), let edge = value[key] ?? (value.int == nil ? nil : value) else {
+  fileprivate func edge(_ field: String) throws(LimnError) -> Int? {
+    guard let value = json.present(field), let edge = value["shortest_edge"] ?? (value.int == nil ? nil : value) else {
       return nil
     }
     guard let pixels = edge.int, (1...16384).contains(pixels) else {
-      throw refusal(field, expected: "1…16384 pixels")
+      throw wrong(field, expected: "1…16384 pixels")
     }
     return pixels
   }
 
   /// `{"height": h, "width": w}`, or just n for both.
-  func extent(_ field: String) throws(LimnError) -> PixelSize? {
+  fileprivate func extent(_ field: String) throws(LimnError) -> PixelSize? {
     guard let value = json.present(field) else { return nil }
     if let side = value.int, (1...16384).contains(side) { return PixelSize(height: side, width: side) }
     guard value["height"] != nil || value["width"] != nil else { return nil }
     guard let height = value["height"]?.int, let width = value["width"]?.int, (1...16384).contains(height),
       (1...16384).contains(width)
-    else { throw refusal(field, expected: "height and width, 1…16384 pixels") }
+    else { throw wrong(field, expected: "height and width, 1…16384 pixels") }
     return PixelSize(height: height, width: width)
   }
 }

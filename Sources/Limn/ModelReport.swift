@@ -1,7 +1,8 @@
 import Foundation
 import LimnFiles
 import LimnImage
-public import LimnTensor
+public import LimnCore
+import LimnTensor
 import LimnText
 
 /// What a model is, how limn will use it and why, and what about it is doubtful: what `limn show` says.
@@ -101,7 +102,7 @@ struct ReportParts {
     model = checkpoint.flatMap { checkpoint in
       // Only whether every tensor is there and fits: the shortest rotary tables will do.
       attempt { () throws(LimnError) -> Llava in 
-        let cpu = try CPU(threads: options.threads, compute: .exact)
+        let cpu = try CPU(threads: options.threads, precision: .exact)
         return try Llava(
           checkpoint, context: 1, quantization: options.quantization, cpu: cpu,
           checksOnly: options.quantization == nil)

@@ -4,7 +4,7 @@ public import LimnTensor
 /// How a model is opened.
 public struct LoadOptions: Sendable {
   /// `fast` may round activations; `exact` keeps them in float32, to compare with references.
-  public var compute: Compute = .fast
+  public var precision: Precision = .fast
   /// How keys and values are kept; nil: `f16`, or `f32` where `compute` is `exact`.
   public var kvType: KVType?
   /// Threads for the forward pass; nil: as many as this process may use cores.
@@ -20,7 +20,7 @@ public struct LoadOptions: Sendable {
   /// How pictures that are not square are brought to the size that the vision tower reads.
   public var preprocess: PreprocessPolicy = .trained
   /// How many questions are answered at the same time; more wait. Each one needs memory for its keys and values.
-  public var mostSequences = 8
+  public var maxSequences = 8
   /// Bytes that may be kept for later questions: keys and values of conversations (the latest one's stay,
   /// whatever they take), and an eighth for pictures' embeddings.
   public var cacheBytes = 1 << 30
@@ -107,8 +107,8 @@ public struct Answer: Sendable, Equatable {
     /// Prompt positions that were computed, those from an earlier turn not counted.
     public var promptComputed = 0
     /// Tokens that were guessed ahead, and how many of them were right.
-    public var guessed = 0
-    public var guessedRight = 0
+    public var drafted = 0
+    public var accepted = 0
   }
 
   public var text: String

@@ -1,4 +1,5 @@
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 /// How linear layers are quantised while a model is opened: what a `BitsAndBytesConfig` says to transformers.

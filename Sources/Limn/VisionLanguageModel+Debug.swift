@@ -1,6 +1,6 @@
 import LimnFiles
 import LimnText
-package import LimnTensor
+package import LimnCore
 
 extension VisionLanguageModel {
   package var vocabularySize: Int { checkpoint.config.language.vocabulary }

@@ -1,4 +1,5 @@
 import LimnFiles
+package import LimnCore
 package import LimnTensor
 import Synchronization
 

@@ -1,6 +1,7 @@
 package import LimnFiles
 public import LimnImage
-public import LimnTensor
+public import LimnCore
+import LimnTensor
 package import LimnText
 
 /// A vision-language model, ready to be asked about pictures.
@@ -47,11 +48,11 @@ public final class VisionLanguageModel: Sendable {
       checkpoint.tokenizer, tokenizer, architecture: checkpoint.config.language.architecture.rawValue,
       name: checkpoint.name, template: options.template)
     processor = try ModelImageProcessor(checkpoint, policy: options.preprocess)
-    let backend = try CPU(threads: options.threads, compute: options.compute)
+    let backend = try CPU(threads: options.threads, precision: options.precision)
     let model = try Llava(checkpoint, context: context, quantization: options.quantization, cpu: backend)
     engine = Engine(
-      model, backend: backend, storage: options.kvType ?? (options.compute == .exact ? .f32 : .f16), context: context,
-      mostSequences: options.mostSequences, cacheBytes: max(0, options.cacheBytes))
+      model, backend: backend, storage: options.kvType ?? (options.precision == .exact ? .f32 : .f16), context: context,
+      maxSequences: options.maxSequences, cacheBytes: max(0, options.cacheBytes))
     endIDs = Set(
       tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }
@@ -179,8 +180,8 @@ public final class VisionLanguageModel: Sendable {
     var embeddings: [ImageEmbedding] = []
     for source in sources {
       // The file tells as much as the pixels, and a known one need not be decoded.
-      let bytes = try await source.bytes()
-      let file = reuse ? bytes.map { PictureKey(file: $0) } : nil
+      let bytes = try source.bytes()
+      let file = reuse ? bytes.map { ImageKey(file: $0) } : nil
       if let file, let known = await engine.embedding(of: file) {
         embeddings.append(known)
         continue

@@ -1,9 +1,11 @@
 import ArgumentParser
+import CLimnSystem
 import Foundation
 import Limn
 import LimnFiles
+import LimnHub
 import LimnImage
-import LimnTensor
+import LimnCore
 
 struct Ask: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -55,15 +57,15 @@ struct Ask: AsyncParsableCommand {
     let name = operand.lowercased()
     if [".png", ".jpg", ".jpeg", ".webp"].contains(where: { name.hasSuffix($0) }) { return true }
     // Standard input or a URL. A question may begin like one, but has more than a URL's characters.
-    guard operand.allSatisfy({ $0.isASCII && !$0.isWhitespace }), let source = try? ImageSource(operand) else {
+    guard operand.allSatisfy({ $0.isASCII && !$0.isWhitespace }), let reference = try? ImageReference(operand) else {
       return false
     }
-    return source != .path(operand)
+    return reference != .source(.path(operand))
   }
 
   func run() async throws {
     let start = ContinuousClock.now
-    let sources = try (operands.dropLast() + images).map { try ImageSource($0) }
+    let sources = try await (operands.dropLast() + images).sources()
     let vlm = try await answer.load(model, preprocess, compute)
     let loaded = ContinuousClock.now
     var messages = [ChatMessage(.user, operands.last!, images: sources)]
@@ -77,6 +79,15 @@ struct Ask: AsyncParsableCommand {
     let load = (loaded - start).milliseconds
     if json { Terminal.print(Report.json(result, model: vlm.name, load: load).serialised()) }
     if answer.stats { Report.stats(result, load: load) }
+  }
+}
+
+extension Sequence<String> {
+  /// The pictures that these words name; standard input is read and URLs are fetched, in their order.
+  func sources() async throws -> [ImageSource] {
+    var sources: [ImageSource] = []
+    for word in self { sources.append(try await ImageReference(word).source()) }
+    return sources
   }
 }
 
@@ -140,8 +151,8 @@ enum Report {
         "predicted_ms": .number(timings.predicted.rounded(to: 3)),
         "prompt_per_second": .number(promptPerSecond(answer).rounded(to: 3)),
         "predicted_per_second": .number(predictedPerSecond(answer).rounded(to: 3)),
-        "guessed_tokens": .integer(timings.guessed),
-        "guessed_right_tokens": .integer(timings.guessedRight),
+        "guessed_tokens": .integer(timings.drafted),
+        "guessed_right_tokens": .integer(timings.accepted),
       ]),
     ])
   }
@@ -164,8 +175,8 @@ enum Report {
       "answer",
       "\(answer.usage.completionTokens) tokens, \(predictedPerSecond(answer).rounded(to: 1)) tokens/s, "
         + "ended by \(answer.finishReason == .stop ? "itself" : "its longest length")")
-    if timings.guessed > 0 {
-      line("guessed ahead", "\(timings.guessedRight) of \(timings.guessed) tokens were right")
+    if timings.drafted > 0 {
+      line("guessed ahead", "\(timings.accepted) of \(timings.drafted) tokens were right")
     }
     line("memory", "\(peakMemory() >> 20) MB at most")
   }
@@ -183,9 +194,7 @@ enum Report {
 
 /// The most memory that this process ever used, in bytes.
 func peakMemory() -> Int {
-  var usage = rusage()
-  getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-  return usage.ru_maxrss * 1024
+  Int(limn_peak_memory())
 }
 
 extension Double {

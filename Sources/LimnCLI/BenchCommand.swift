@@ -2,7 +2,9 @@ import ArgumentParser
 import Foundation
 import Limn
 import LimnFiles
+import LimnHub
 import LimnImage
+import LimnCore
 import LimnTensor
 
 struct Bench: AsyncParsableCommand {
@@ -78,7 +80,7 @@ struct Bench: AsyncParsableCommand {
   /// What is looked at; read once, since standard input is empty in the next repetition.
   private func picture() async throws -> ImageSource {
     guard let image else { return .pixels(Self.drawnPicture()) }
-    return try await ImageSource(image).settled()
+    return try await ImageReference(image).source().settled()
   }
 
   /// How to open a model: with a longer context than it has by itself, where what is asked for needs one.
@@ -87,7 +89,7 @@ struct Bench: AsyncParsableCommand {
     options.threads = compute.threads
     options.kvType = compute.kvType
     options.projectorFile = model.mmproj
-    options.mostSequences = parallel
+    options.maxSequences = parallel
     options.base = model.base
     options.quantization = model.quantization
     let longest = max(promptTokens, depth ?? promptTokens)

@@ -1,6 +1,7 @@
 import Foundation
 import Limn
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 /// What one repetition of `limn bench` measured; times in milliseconds, speeds in tokens per second.

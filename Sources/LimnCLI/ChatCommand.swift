@@ -2,8 +2,9 @@ import ArgumentParser
 import Foundation
 import Limn
 import LimnFiles
+import LimnHub
 import LimnImage
-import LimnTensor
+import LimnCore
 
 struct Chat: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -72,8 +73,8 @@ private struct Conversation {
 
   /// Keeps a picture for the next question. Looking at it at once tells at once whether it can be read.
   mutating func attach(_ path: String) async throws(LimnError) {
-    let source = try await ImageSource(path).settled()
-    let image = try await source.image()
+    let source = try await ImageReference(path).source().settled()
+    let image = try source.image()
     attached.append(source)
     Terminal.error(Terminal.dimmed("\(path): \(image.width)×\(image.height); ask about it"))
   }

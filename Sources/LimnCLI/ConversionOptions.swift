@@ -19,8 +19,8 @@ struct ConversionOptions: ParsableArguments {
   var force = false
 
   func validate() throws {
-    if let threads, !(1...CPU.mostThreads).contains(threads) {
-      throw ValidationError("--threads must be between 1 and \(CPU.mostThreads).")
+    if let threads, !(1...CPU.maxThreads).contains(threads) {
+      throw ValidationError("--threads must be between 1 and \(CPU.maxThreads).")
     }
   }
 

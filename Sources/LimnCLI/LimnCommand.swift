@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Limn
-import LimnTensor
+import LimnCore
 
 @main
 struct LimnCommand: AsyncParsableCommand {

@@ -4,7 +4,7 @@ public import Limn
 public import LimnImage
 public import LimnTensor
 
-extension Compute: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}
 extension KVType: ExpressibleByArgument {}
 extension PreprocessPolicy: ExpressibleByArgument {}
 extension Overflow: ExpressibleByArgument {}
@@ -90,8 +90,8 @@ struct ComputeOptions: ParsableArguments {
   var kvType: KVType?
 
   func validate() throws {
-    if let threads, !(1...CPU.mostThreads).contains(threads) {
-      throw ValidationError("--threads must be between 1 and \(CPU.mostThreads).")
+    if let threads, !(1...CPU.maxThreads).contains(threads) {
+      throw ValidationError("--threads must be between 1 and \(CPU.maxThreads).")
     }
   }
 }
@@ -139,8 +139,8 @@ struct AnswerOptions: ParsableArguments {
   @Option(help: ArgumentHelp("auto, or: \(Limn.templateNames.joined(separator: ", ")).", valueName: "name"))
   var template = "auto"
 
-  @Option(help: "exact: float32 throughout; fast: may round activations.")
-  var compute: Compute = .fast
+  @Option(name: .customLong("compute"), help: "exact: float32 throughout; fast: may round activations.")
+  var precision: Precision = .fast
 
   @Option(help: ArgumentHelp("Longest prompt and answer together, in tokens.", valueName: "n"))
   var context: Int?
@@ -193,7 +193,7 @@ struct AnswerOptions: ParsableArguments {
     _ model: ModelReference, _ preprocess: PreprocessOptions, _ compute: ComputeOptions
   ) async throws -> VisionLanguageModel {
     var options = LoadOptions()
-    options.compute = self.compute
+    options.precision = precision
     options.threads = compute.threads
     options.kvType = compute.kvType
     options.context = context

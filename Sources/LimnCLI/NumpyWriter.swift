@@ -1,5 +1,5 @@
 import Foundation
-import LimnTensor
+import LimnCore
 
 /// Writes a float32 array in NumPy's format, part by part; the file appears under its name when it is whole.
 /// https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html

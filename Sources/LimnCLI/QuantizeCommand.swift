@@ -3,6 +3,7 @@ import Foundation
 import Limn
 import LimnFiles
 import LimnImage
+import LimnCore
 import LimnTensor
 
 extension WeightFormat: ExpressibleByArgument {

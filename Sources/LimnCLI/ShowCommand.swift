@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Limn
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 struct Show: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

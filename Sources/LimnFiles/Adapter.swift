@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 /// An adapter as peft writes it: adapter_config.json, and in adapter_model.{safetensors,bin} two thin matrices for
@@ -6,7 +7,7 @@ import LimnTensor
 struct Adapter {
   /// What it was trained on, as the training script named it.
   let baseName: String?
-  private let config: ConfigReader
+  private let config: FieldReader
   private let weights: [NamedTensor]
   /// The weights' file.
   private let path: String
@@ -22,7 +23,7 @@ struct Adapter {
         .notFound, "the adapter has no adapter_config.json", in: folder.path,
         remedy: "fetch it: it says how strongly the adapter counts")
     }
-    config = ConfigReader(json: json, place: folder.path("adapter_config.json"))
+    config = FieldReader(json: json, place: folder.path("adapter_config.json"))
     path = try Self.file(folder)
     weights = try RawWeights.file(path)
     baseName = try config.string("base_model_name_or_path")

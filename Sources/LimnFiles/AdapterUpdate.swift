@@ -1,3 +1,4 @@
+package import LimnCore
 package import LimnTensor
 
 /// What an adapter adds to one weight: scale · B · A, or its transpose, as the adapter's file has it. The weight itself

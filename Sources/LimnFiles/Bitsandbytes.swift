@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 /// Weights that bitsandbytes quantised, as safetensors and PyTorch files hold them:

@@ -1,3 +1,4 @@
+package import LimnCore
 package import LimnTensor
 
 /// A model as limn reads it, whatever its layout: what it is, its tensors by canonical name, and where its
@@ -174,7 +175,7 @@ struct CanonicalTensors {
   /// Puts what adapters add into the tensors.
   mutating func merge() throws(LimnError) {
     if updates.isEmpty { return }
-    let cpu = try CPU(compute: .exact)
+    let cpu = try CPU(precision: .exact)
     for (name, parts) in updates.sorted(by: { $0.key < $1.key }) {
       for part in parts {
         if let tensor = tensors[name] { tensors[name] = try part.merged(into: tensor, on: cpu) }

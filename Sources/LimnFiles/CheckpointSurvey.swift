@@ -1,4 +1,5 @@
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 
 /// What a model's files show of themselves, whether or not they open as a model: for `limn show`. What cannot be read
 /// is left out; `Checkpoint.open` says why.
@@ -53,7 +54,7 @@ package struct CheckpointSurvey: Sendable {
       processorPlace = "preprocessor_config.json"
     }
     guard let json = try? folder.json("config.json") else { return }
-    let fields = ConfigReader(json: json, place: folder.path("config.json"))
+    let fields = FieldReader(json: json, place: folder.path("config.json"))
     config = try? ModelConfig(json: json, place: fields.place)
     endOfGenerationIDs = (try? ModelAssembly.endIDs(folder, fields)) ?? []
     tower = json["mm_vision_tower"]?.string

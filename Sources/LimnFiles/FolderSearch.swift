@@ -1,3 +1,4 @@
+import LimnCore
 import Foundation
 
 extension Folder {

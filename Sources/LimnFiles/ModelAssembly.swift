@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 /// A model as it is put together from the folders that it lies in: one, or an adapter's and its base's, a vision
@@ -56,7 +57,7 @@ struct ModelAssembly {
         .notFound, "the folder has no config.json", in: folder.path, expected: "a model's folder",
         remedy: gguf.map { "name the file itself: \(folder.path($0))" } ?? "check the path")
     }
-    let fields = ConfigReader(json: json, place: folder.path("config.json"))
+    let fields = FieldReader(json: json, place: folder.path("config.json"))
     layout = .huggingFace
     config = try ModelConfig(json: json, place: fields.place)
     names = CanonicalTensors()
@@ -77,7 +78,7 @@ struct ModelAssembly {
     if folder.holdsTokenizer { tokenizer = folder }
     processors.insert(folder, at: 0)
     guard let json = try folder.json("config.json") else { return }
-    let fields = ConfigReader(json: json, place: folder.path("config.json"))
+    let fields = FieldReader(json: json, place: folder.path("config.json"))
     endOfGenerationIDs.formUnion(try Self.endIDs(folder, fields))
     let own = try ModelConfig(json: json, place: fields.place)
     // Where only the language model was trained, its config says nothing new.
@@ -88,7 +89,7 @@ struct ModelAssembly {
   }
 
   private mutating func completeOriginal(
-    _ folder: Folder, _ fields: ConfigReader, tower: VisionConfig? = nil
+    _ folder: Folder, _ fields: FieldReader, tower: VisionConfig? = nil
   ) throws(LimnError) {
     layout = .original
     if let tower {
@@ -129,11 +130,11 @@ struct ModelAssembly {
   }
 
   /// What config.json and generation_config.json say ends an answer.
-  static func endIDs(_ folder: Folder, _ fields: ConfigReader) throws(LimnError) -> Set<Int> {
+  static func endIDs(_ folder: Folder, _ fields: FieldReader) throws(LimnError) -> Set<Int> {
     var ids = Set(try fields.ints("eos_token_id") ?? [])
     if let text = try fields.object("text_config") { ids.formUnion(try text.ints("eos_token_id") ?? []) }
     if let generation = try folder.json("generation_config.json") {
-      let fields = ConfigReader(json: generation, place: folder.path("generation_config.json"))
+      let fields = FieldReader(json: generation, place: folder.path("generation_config.json"))
       ids.formUnion(try fields.ints("eos_token_id") ?? [])
     }
     return ids
@@ -163,14 +164,14 @@ enum FolderKind {
   }
 
   /// Longer chains of adapters than anybody builds end here.
-  private static let mostAdapters = 4
+  private static let maxAdapters = 4
 
   /// The folder of the model that an adapter or projector belongs to.
   /// - Parameter named: as the user named it; nil: as the files do.
   func base(of folder: Folder, named: String?, depth: Int = 0) throws(LimnError) -> Folder {
-    guard depth < Self.mostAdapters else {
+    guard depth < Self.maxAdapters else {
       throw LimnError.badData(
-        "adapters stand on adapters without end", in: folder.path, expected: "at most \(Self.mostAdapters)")
+        "adapters stand on adapters without end", in: folder.path, expected: "at most \(Self.maxAdapters)")
     }
     if let named {
       let base = Folder(path: named)

@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 /// What the original LLaVA layout keeps outside its checkpoint: the vision tower, a CLIP in a folder of its own
@@ -7,7 +8,7 @@ enum OriginalParts {
   /// is never replaced: it may have been fine-tuned.
   /// - Returns: the tower's folder, which may hold its preprocessor_config.json; nil where it was not found.
   static func complete(
-    _ config: inout ModelConfig, _ names: inout CanonicalTensors, _ folder: Folder, _ fields: ConfigReader
+    _ config: inout ModelConfig, _ names: inout CanonicalTensors, _ folder: Folder, _ fields: FieldReader
   ) throws(LimnError) -> Folder? {
     if !names.has("multi_modal_projector."), folder.has("mm_projector.bin") {
       let path = folder.path("mm_projector.bin")
@@ -36,7 +37,7 @@ enum OriginalParts {
     guard let json = try folder.json("config.json") else {
       throw LimnError(.notFound, "the vision tower's folder has no config.json", in: folder.path)
     }
-    let fields = ConfigReader(json: json, place: folder.path("config.json"))
+    let fields = FieldReader(json: json, place: folder.path("config.json"))
     return try VisionConfig(try fields.object("vision_config") ?? fields)
   }
 

@@ -1,4 +1,4 @@
-package import LimnTensor
+package import LimnCore
 
 /// Where a model's tokenizer and chat template are; no weights are read for it.
 package enum TokenizerSource: Sendable {

@@ -1,4 +1,5 @@
 import Foundation
+package import LimnCore
 package import LimnTensor
 
 /// All tensors of a model reference as its files hold them: any architecture, no model is built.
@@ -70,7 +71,7 @@ package struct RawWeights: Sendable {
   package func values(of entry: Entry) throws(LimnError) -> (values: [Float], shape: [Int]) {
     let byName = Dictionary(tensors.map { ($0.name, $0.tensor) }) { first, _ in first }
     let weight = try Bitsandbytes.weight(entry.name, among: byName, place: entry.tensor.memory.path ?? entry.name)
-    let tensor = if let weight { try weight.packed(on: CPU(compute: .exact)) } else { entry.tensor }
+    let tensor = if let weight { try weight.packed(on: CPU(precision: .exact)) } else { entry.tensor }
     return (try dequantized(tensor), tensor.shape)
   }
 

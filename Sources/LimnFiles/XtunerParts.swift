@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 /// xtuner's own layout: the language model in the folder itself or, where it was not trained whole, as `llm_adapter/`
@@ -48,7 +49,7 @@ enum XtunerParts {
   }
 
   private static func addProjector(_ model: inout ModelAssembly, _ folder: Folder) throws(LimnError) {
-    let fields = ConfigReader(json: try folder.json("config.json") ?? .null, place: folder.path("config.json"))
+    let fields = FieldReader(json: try folder.json("config.json") ?? .null, place: folder.path("config.json"))
     guard try fields.int("depth") ?? 2 == 2 else {
       throw fields.wrong("depth", expected: "2: limn runs projectors of two layers")
     }

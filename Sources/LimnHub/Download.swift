@@ -1,6 +1,6 @@
 import AsyncHTTPClient
 import Foundation
-package import LimnTensor
+package import LimnCore
 import NIOCore
 import NIOHTTP1
 import NIOPosix

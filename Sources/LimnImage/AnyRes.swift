@@ -19,7 +19,7 @@ package enum AnyRes {
   package static func bestResolution(for original: PixelSize, among pinpoints: [PixelSize]) -> PixelSize {
     precondition(!pinpoints.isEmpty, "no pinpoints")
     var best = pinpoints[0]
-    var mostKept = 0
+    var maxKept = 0
     var leastWasted = Int.max
     for size in pinpoints {
       let scale = min(
@@ -27,8 +27,8 @@ package enum AnyRes {
       let scaled = Int(Double(original.width) * scale) * Int(Double(original.height) * scale)
       let kept = min(scaled, original.width * original.height)
       let wasted = size.width * size.height - kept
-      if kept > mostKept || (kept == mostKept && wasted < leastWasted) {
-        (best, mostKept, leastWasted) = (size, kept, wasted)
+      if kept > maxKept || (kept == maxKept && wasted < leastWasted) {
+        (best, maxKept, leastWasted) = (size, kept, wasted)
       }
     }
     return best

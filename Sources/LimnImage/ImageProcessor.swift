@@ -1,4 +1,4 @@
-package import LimnTensor
+package import LimnCore
 
 package struct PixelSize: Sendable, Equatable {
   package var height: Int
@@ -92,7 +92,7 @@ package struct ImageProcessor: Sendable {
   /// The longest side of anything that a configuration may ask for.
   private static let longestSide = 4096
   /// The most pixels that one picture may have after resizing.
-  private static let mostPixels = 1 << 24
+  private static let maxPixels = 1 << 24
 
   private static let highestPadded = 32_768
 
@@ -190,10 +190,10 @@ package struct ImageProcessor: Sendable {
   private func center(
     _ window: PixelSize, of canvas: Canvas, scaledTo target: PixelSize, _ filter: Resampling
   ) throws(LimnError) -> RGBImage {
-    guard window.height * window.width <= Self.mostPixels else {
+    guard window.height * window.width <= Self.maxPixels else {
       throw .badData(
         "the picture is too large for this image processor, which does not crop",
-        expected: "at most \(Self.mostPixels) pixels after resizing",
+        expected: "at most \(Self.maxPixels) pixels after resizing",
         found: "\(window.width) × \(window.height)", remedy: "use --preprocess crop")
     }
     // Rounded down, below zero too: a picture smaller than the window has the odd pixel before it.
@@ -230,7 +230,7 @@ package struct ImageProcessor: Sendable {
     let side = configuration.cropSize.height
     let grid = AnyRes.grid(of: best, tileSide: side)
     let tile = configuration.modelSize
-    guard grid.tiles * tile.height * tile.width <= Self.mostPixels else {
+    guard grid.tiles * tile.height * tile.width <= Self.maxPixels else {
       throw .badData(
         "image_grid_pinpoints asks for too many tiles", found: "\(grid.rows) × \(grid.columns)")
     }

@@ -1,66 +1,59 @@
 import Foundation
-public import LimnTensor
+public import LimnCore
 
-/// Where a picture comes from, as a command line or a request names it.
+/// Where a picture comes from: this disk, or memory. Nothing here touches the network; `LimnHub` fetches URLs.
 public enum ImageSource: Sendable, Equatable {
+  /// A file; the caller has decided that it may be read.
   case path(String)
-  case standardInput
-  /// Bytes at hand, and what errors call them.
+  /// The bytes of a picture's file, and what errors call them.
   case data([UInt8], name: String)
   /// A picture that is already decoded.
   case pixels(RGBImage)
-  /// An http or https URL. This module has no network: whoever does fetches it and gives `data`.
-  case url(String)
 
-  /// The most bytes that a picture's file may have.
-  public static let mostBytes = 512 << 20
+  /// The largest file that is read as a picture, in bytes.
+  public static let maxBytes = 512 << 20
 
-  /// Reads `-`, `data:…`, `http://…`, `https://…`, `file:///…`; anything else is a path.
-  ///
-  /// - Throws: `badData` for a `data:` URL that is not well formed.
-  public init(_ text: String) throws(LimnError) {
-    let scheme = text.prefix(8).lowercased()
-    if text == "-" {
-      self = .standardInput
-    } else if scheme.hasPrefix("http://") || scheme.hasPrefix("https://") {
-      self = .url(text)
-    } else if scheme.hasPrefix("data:") {
-      self = .data(try Self.bytes(ofDataURL: text), name: "the data: URL")
-    } else if scheme == "file:///", let path = String(text.dropFirst(7)).removingPercentEncoding {
-      self = .path(path)
-    } else {
-      self = .path(text)
-    }
+  /// A `data:` URL's bytes (RFC 2397): base64 or percent-encoded.
+  /// - Throws: `badData` for one that is not well formed.
+  public init(dataURL text: String) throws(LimnError) {
+    self = .data(try Self.bytes(ofDataURL: text), name: "the data: URL")
   }
 
   /// What errors call the picture.
   public var name: String {
     switch self {
     case .path(let path): path
-    case .standardInput: "standard input"
     case .data(_, let name): name
     case .pixels: "the picture"
-    case .url(let url): url
     }
   }
 
-  /// The bytes of a picture on this machine.
-  ///
+  /// The bytes of the picture's file; nil for pixels, which have none.
   /// - Throws: `notFound` for a path that leads nowhere; `badData` for a directory, a device, and more than
-  ///   `mostBytes`; `unavailable` for a file that can't be read.
-  /// - Precondition: neither a `url` nor `pixels`.
-  public func read() throws(LimnError) -> [UInt8] {
+  ///   `maxBytes`; `unavailable` for a file that can't be read.
+  public func bytes() throws(LimnError) -> [UInt8]? {
     switch self {
+    case .pixels: return nil
     case .data(let bytes, let name):
-      guard bytes.count <= Self.mostBytes else { throw Self.tooLarge(name) }
+      guard bytes.count <= Self.maxBytes else { throw Self.tooLarge(name) }
       return bytes
-    case .standardInput:
-      return try Self.readAll(STDIN_FILENO, size: 0, name: name)
-    case .path(let path):
-      return try Self.readFile(path)
-    case .url, .pixels:
-      preconditionFailure("a URL has to be fetched first, pixels need no reading")
+    case .path(let path): return try Self.readFile(path)
     }
+  }
+
+  /// The picture, read, decoded and turned upright.
+  public func image() throws(LimnError) -> RGBImage { try image(decoding: try bytes()) }
+
+  /// The picture, from the bytes of its file where it has one.
+  package func image(decoding bytes: [UInt8]?) throws(LimnError) -> RGBImage {
+    if case .pixels(let image) = self { return image }
+    return try RGBImage(decoding: bytes ?? [], name: name)
+  }
+
+  /// A source that gives the same picture again and again, even if its file changes.
+  package func settled() throws(LimnError) -> ImageSource {
+    guard case .path = self else { return self }
+    return .data(try bytes() ?? [], name: name)
   }
 
   private static func readFile(_ path: String) throws(LimnError) -> [UInt8] {
@@ -77,15 +70,18 @@ public enum ImageSource: Sendable, Equatable {
       throw LimnError(.unavailable, "cannot be read (\(String(cString: strerror(errno))))", in: path)
     }
     switch status.st_mode & S_IFMT {
-    case S_IFREG where status.st_size > mostBytes: throw tooLarge(path)
+    case S_IFREG where status.st_size > maxBytes: throw tooLarge(path)
     case S_IFREG, S_IFIFO: return try readAll(descriptor, size: Int(status.st_size), name: path)
     case S_IFDIR: throw .badData("a directory, not a picture", in: path, remedy: "name a file in it")
     default: throw .badData("a device, not a picture", in: path, remedy: "name a file")
     }
   }
 
-  /// - Parameter size: what to expect; the data may be longer or shorter.
-  private static func readAll(_ descriptor: Int32, size: Int, name: String) throws(LimnError) -> [UInt8] {
+  /// Everything that an open file or pipe gives.
+  /// - Parameters:
+  ///   - size: what to expect; there may be more or less.
+  ///   - name: for messages.
+  package static func readAll(_ descriptor: Int32, size: Int, name: String) throws(LimnError) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(size)
     var piece = [UInt8](repeating: 0, count: 1 << 18)
@@ -96,23 +92,23 @@ public enum ImageSource: Sendable, Equatable {
         if errno == EINTR { continue }
         throw LimnError(.unavailable, "cannot be read (\(String(cString: strerror(errno))))", in: name)
       }
-      guard bytes.count + count <= mostBytes else { throw tooLarge(name) }
+      guard bytes.count + count <= maxBytes else { throw tooLarge(name) }
       bytes += piece[..<count]
     }
   }
 
   private static func tooLarge(_ name: String) -> LimnError {
     .badData(
-      "the file is too large for a picture", in: name, expected: "at most \(mostBytes >> 20) MB",
+      "the file is too large for a picture", in: name, expected: "at most \(maxBytes >> 20) MB",
       remedy: "scale the picture down first")
   }
 
-  /// RFC 2397: `data:[type][;base64],data`, percent-encoded; whitespace in base64, the alphabet of URLs and
-  /// missing padding are let pass.
+  /// `data:[type][;base64],data`, percent-encoded. Whitespace in base64, the alphabet of URLs and missing padding are
+  /// accepted.
   private static func bytes(ofDataURL text: String) throws(LimnError) -> [UInt8] {
     let broken = LimnError.badData(
       "not a well-formed data: URL", in: "the data: URL", expected: "data:image/png;base64,…")
-    guard text.utf8.count <= 2 * mostBytes else { throw tooLarge("the data: URL") }
+    guard text.utf8.count <= 2 * maxBytes else { throw tooLarge("the data: URL") }
     guard let comma = text.utf8.firstIndex(of: UInt8(ascii: ",")) else { throw broken }
     let isBase64 = text[..<comma].lowercased().hasSuffix(";base64")
     guard let body = percentDecoded(Array(text.utf8[text.utf8.index(after: comma)...])) else { throw broken }

@@ -1,5 +1,5 @@
 internal import CLimnImage
-public import LimnTensor
+public import LimnCore
 
 /// An upright picture: 8-bit sRGB, no alpha.
 public struct RGBImage: Sendable, Equatable {
@@ -21,7 +21,7 @@ public struct RGBImage: Sendable, Equatable {
 
   /// The most pixels that are decoded. A small file can claim any size, so that the limit is tested against
   /// the header, before memory is taken.
-  public static let mostPixels = 200_000_000
+  public static let maxPixels = 200_000_000
   /// The longest side that is decoded: what libpng accepts; JPEG and WebP can't say more than 65,535.
   public static let longestSide = 1_000_000
 
@@ -32,7 +32,7 @@ public struct RGBImage: Sendable, Equatable {
   /// - Parameter name: what errors call it.
   /// - Throws: `badData` for anything else, and for a file that ends early or is damaged.
   public init(decoding bytes: [UInt8], name: String) throws(LimnError) {
-    let format = PictureFormat(recognising: bytes)
+    let format = ImageFormat(recognising: bytes)
     let read: Reader
     let orientation: Orientation
     var transparentColour: [UInt8]?
@@ -74,10 +74,10 @@ public struct RGBImage: Sendable, Equatable {
     let width = Int(picture.width)
     let height = Int(picture.height)
     guard width > 0, height > 0 else { throw .badData("a picture without pixels", in: name) }
-    guard width <= longestSide, height <= longestSide, width * height <= mostPixels else {
+    guard width <= longestSide, height <= longestSide, width * height <= maxPixels else {
       throw .badData(
         "the picture is too large", in: name,
-        expected: "at most \(mostPixels / 1_000_000) megapixels and \(longestSide) pixels a side",
+        expected: "at most \(maxPixels / 1_000_000) megapixels and \(longestSide) pixels a side",
         found: "\(width) × \(height) pixels", remedy: "scale it down first")
     }
     let count = 3 * width * height
@@ -116,7 +116,7 @@ public struct RGBImage: Sendable, Equatable {
     }
   }
 
-  private static func refusal(of format: PictureFormat, _ bytes: [UInt8], _ name: String) -> LimnError {
+  private static func refusal(of format: ImageFormat, _ bytes: [UInt8], _ name: String) -> LimnError {
     let expected = "a JPEG, PNG or WebP picture"
     if case .unsupported(let kind) = format {
       return .badData(

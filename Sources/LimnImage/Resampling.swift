@@ -1,10 +1,6 @@
 internal import CLimnImage
 
-#if canImport(Glibc)
-  import Glibc
-#else
-  import Darwin
-#endif
+import CLimnSystem
 
 /// Filters by Pillow's numbers, as `resample` in preprocessor_config.json gives them (0, nearest, is in no
 /// model's).

@@ -1,3 +1,5 @@
+import LimnCore
+
 /// Rows of float32 activations: [rows, width], row-major and contiguous.
 ///
 /// A view without ownership: a `Scratch` (or a caller's buffer) owns the memory and outlives it. The engine

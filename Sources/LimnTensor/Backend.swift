@@ -5,7 +5,7 @@
 /// sequence gives the same text alone and among others. What kind of token a row is may matter.
 package protocol Backend: Sendable {
   /// y[t, r] = Σₖ x[t, k] · weight[r, k] + bias[r]; with `adding`, this is added to what y holds (a residual).
-  func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, tokens: TokenKind)
+  func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, phase: Phase)
 
   /// y[i, :] = table[ids[i], :], dequantised.
   func gather(_ ids: UnsafeBufferPointer<Int32>, from table: Matrix, into y: Activations)
@@ -28,7 +28,7 @@ package protocol Backend: Sendable {
   /// Query head h reads key/value head h / (heads / kvHeads). Scores are multiplied by `scale`.
   func attention(
     _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
-    into y: Activations, tokens: TokenKind)
+    into y: Activations, phase: Phase)
 
   /// Attention of every row over all rows, as a vision tower does: q, k, v [patches, heads · headSize].
   func fullAttention(
@@ -48,11 +48,11 @@ package protocol Backend: Sendable {
 ///
 /// Prompts come many at a time, answers token by token: each has its fastest arithmetic. Which of the two a row
 /// is depends on its own sequence only, never on what else a step computes.
-package enum TokenKind: Sendable {
+package enum Phase: Sendable {
   /// Of a prompt, or patches of a picture.
-  case prompt
+  case prefill
   /// Of an answer under way, drafted ones included, and the rows that logits are computed from.
-  case answer
+  case decode
 }
 
 /// The three functions that go by the name of GELU.
@@ -66,7 +66,7 @@ package enum GELU: Sendable {
 }
 
 /// How exactly the CPU computes.
-public enum Compute: String, Sendable, CaseIterable {
+public enum Precision: String, Sendable, CaseIterable {
   /// Activations stay in float32: the one to compare with references.
   case exact
   /// bf16 or int8 activations where the machine has the instructions for them.

@@ -1,4 +1,5 @@
 package import CLimnKernels
+package import LimnCore
 
 /// The operations on this computer's processor.
 ///
@@ -7,7 +8,7 @@ package import CLimnKernels
 /// grows to the largest call and stays.
 // @unchecked: the workspace is touched only inside `pool.exclusively`; the rest never changes after `init`.
 package final class CPU: Backend, @unchecked Sendable {
-  package let compute: Compute
+  package let precision: Precision
   package let isa: ISA
   package var threads: Int { pool.threads }
   let pool: ThreadPool
@@ -16,23 +17,23 @@ package final class CPU: Backend, @unchecked Sendable {
   private var workspace = allocateLarge(64)
 
   /// More threads than any machine has cores are of no use.
-  package static let mostThreads = 1024
+  package static let maxThreads = 1024
 
   /// - Parameters:
   ///   - threads: nil for the physical cores that this process may use.
   ///   - isa: nil for the one that LIMN_ISA names, or the best that the machine has.
   /// - Throws: an instruction set that the machine lacks.
-  package init(threads: Int? = nil, compute: Compute = .fast, isa: ISA? = nil) throws(LimnError) {
+  package init(threads: Int? = nil, precision: Precision = .fast, isa: ISA? = nil) throws(LimnError) {
     let isa = if let isa { isa } else { try ISA.chosen() }
     var kernels = limn_kernels()
     guard limn_kernels_init(&kernels, isa.code) != 0 else {
       throw LimnError(.unavailable, "this machine lacks an instruction set", found: isa.rawValue)
     }
-    self.compute = compute
+    self.precision = precision
     self.isa = isa
     self.kernels = kernels
     paths = Paths(isa: isa)
-    pool = ThreadPool(threads: max(1, min(threads ?? Machine.defaultThreads, Self.mostThreads)))
+    pool = ThreadPool(threads: max(1, min(threads ?? Machine.defaultThreads, Self.maxThreads)))
   }
 
   deinit { workspace.deallocate() }
@@ -40,12 +41,12 @@ package final class CPU: Backend, @unchecked Sendable {
   // MARK: Matrix products
 
   package func linear(
-    _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, tokens: TokenKind
+    _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, phase: Phase
   ) {
-    multiply(x, layer, into: y, adding: adding, paths.preferred(layer.weight.type, compute, tokens))
+    multiply(x, layer, into: y, adding: adding, paths.preferred(layer.weight.type, precision, phase))
   }
 
-  /// With an arithmetic other than the one that `compute` would take, for tests.
+  /// With an arithmetic other than the one that `precision` would take, for tests.
   package func linear(
     _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, arithmetic: limn_arithmetic
   ) {
@@ -55,7 +56,7 @@ package final class CPU: Backend, @unchecked Sendable {
   /// Whether prompts are multiplied with weights of this type as 8-bit integers.
   package func readsInBytes(_ type: TensorType) -> Bool {
     guard type.isComputable else { return false }
-    let path = paths.preferred(type, compute, .prompt)
+    let path = paths.preferred(type, precision, .prefill)
     return [LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED].contains { path == paths[type, $0] }
   }
 
@@ -202,7 +203,7 @@ package final class CPU: Backend, @unchecked Sendable {
 
   package func attention(
     _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
-    into y: Activations, tokens: TokenKind
+    into y: Activations, phase: Phase
   ) {
     precondition(q.width == heads * cache.headSize && heads % cache.kvHeads == 0)
     precondition(firstPosition >= 0 && firstPosition + q.rows <= cache.capacity)
@@ -213,7 +214,7 @@ package final class CPU: Backend, @unchecked Sendable {
         type: cache.storage.kernelType, position_bytes: cache.positionBytes, head_bytes: cache.headBytes, causal: 1,
         tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
         first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale, y: y.pointer)
-      if compute == .fast && tokens == .answer { attendInPlace(job, q, y) } else { attend(job, q, y) }
+      if precision == .fast && phase == .decode { attendInPlace(job, q, y) } else { attend(job, q, y) }
     }
   }
 
@@ -246,7 +247,7 @@ package final class CPU: Backend, @unchecked Sendable {
     precondition(y.rows == q.rows && y.width == q.width)
     if q.rows == 0 { return }
     var job = attention
-    if compute == .fast, let path = paths[.f32, LIMN_BFLOAT16], let unpack = kernels.unpack_bfloat16 {
+    if precision == .fast, let path = paths[.f32, LIMN_BFLOAT16], let unpack = kernels.unpack_bfloat16 {
       (job.path, job.unpack) = (path, unpack)
     } else {
       (job.path, job.unpack) = (paths[.f32, LIMN_FLOAT32], kernels.unpack_float32)

@@ -1,4 +1,5 @@
 internal import CLimnKernels
+internal import CLimnSystem
 
 /// The most that a machine gives, with all threads: what measured speeds are to be set against.
 package struct Ceilings: Sendable {

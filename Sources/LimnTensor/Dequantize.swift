@@ -1,4 +1,5 @@
 internal import CLimnKernels
+package import LimnCore
 
 /// A tensor's values as float32, exactly as the reference implementation of its format gives them.
 ///

@@ -1,10 +1,7 @@
 internal import CLimnKernels
 
-#if canImport(Glibc)
-  internal import Glibc
-#else
-  internal import Darwin
-#endif
+internal import CLimnSystem
+package import LimnCore
 
 /// The instruction sets that the kernels have instances for, in ascending order of preference.
 package enum ISA: String, Sendable, CaseIterable {

@@ -1,3 +1,5 @@
+package import LimnCore
+
 /// How the keys and values of a conversation are kept.
 public enum KVType: String, Sendable, CaseIterable {
   case f32
@@ -27,9 +29,9 @@ package final class KVCache {
   package let capacity: Int
   package let storage: KVType
   /// How many positions hold keys and values; the engine moves it after each step, and back to drop a suffix.
-  package var count = 0 { didSet { mostCount = max(mostCount, count) } }
+  package var count = 0 { didSet { maxCount = max(maxCount, count) } }
   /// The most positions that it ever held.
-  private var mostCount = 0
+  private var maxCount = 0
   private let memory: UnsafeMutableRawBufferPointer
 
   /// - Throws: the system has no room for so many positions.
@@ -55,7 +57,7 @@ package final class KVCache {
 
   /// Memory that the positions written so far take: the system gives it page by page.
   package var usedBytes: Int {
-    2 * layers * layerBytes / max(1, capacity) * min(capacity, (mostCount + 63) & ~63)
+    2 * layers * layerBytes / max(1, capacity) * min(capacity, (maxCount + 63) & ~63)
   }
 
   /// Bytes from one position to the next.

@@ -1,4 +1,5 @@
 internal import CLimnKernels
+package import LimnCore
 
 /// What an adapter adds to a weight: scale · B · A, or its transpose.
 package struct LowRankUpdate: Sendable {

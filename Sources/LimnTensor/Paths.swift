@@ -85,17 +85,17 @@ package final class Paths: @unchecked Sendable {
     return isFilled[index] ? UnsafePointer(table + index) : nil
   }
 
-  /// The fastest path within the fidelity that `compute` promises.
-  func preferred(_ type: TensorType, _ compute: Compute, _ tokens: TokenKind) -> UnsafePointer<limn_path> {
+  /// The fastest path within the fidelity that `precision` promises.
+  func preferred(_ type: TensorType, _ precision: Precision, _ phase: Phase) -> UnsafePointer<limn_path> {
     precondition(type.isComputable, "\(type.rawValue) is not a type to compute with")
     let exact = self[type, LIMN_FLOAT32]!
-    if compute == .exact { return exact }
+    if precision == .exact { return exact }
     let fast =
-      switch tokens {
-      case .prompt:
+      switch phase {
+      case .prefill:
         self[type, LIMN_REQUANTIZED] ?? self[type, LIMN_INT16] ?? self[type, LIMN_INTEGER_SCALES] ?? self[type, LIMN_INT8]
           ?? self[type, LIMN_BFLOAT16]
-      case .answer: self[type, LIMN_INT8] ?? self[type, LIMN_FLOAT32_ROWS]
+      case .decode: self[type, LIMN_INT8] ?? self[type, LIMN_FLOAT32_ROWS]
       }
     return fast ?? exact
   }

@@ -1,4 +1,5 @@
 internal import CLimnKernels
+package import LimnCore
 
 /// A weight matrix as bitsandbytes keeps it, codes and scales apart. `packed` puts them together, block by block, to
 /// what the kernels multiply with.

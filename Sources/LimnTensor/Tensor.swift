@@ -1,3 +1,5 @@
+package import LimnCore
+
 /// A tensor as a file holds it: type, shape, and a place in memory that stays alive as long as the tensor.
 package struct Tensor: Sendable {
   package let type: TensorType

@@ -1,11 +1,8 @@
 internal import CLimnKernels
 internal import Synchronization
 
-#if canImport(Glibc)
-  internal import Glibc
-#else
-  internal import Darwin
-#endif
+internal import CLimnSystem
+import LimnCore
 
 /// A kernel of CLimnKernels: does items begin..<end of a job, with scratch memory of its thread.
 package typealias Kernel = @convention(c) (UnsafeRawPointer?, Int, Int, UnsafeMutableRawPointer?) -> Void
@@ -262,14 +259,12 @@ private final class Start: Sendable {
 /// pthread_create, whose types differ between the systems; nil where there are no more threads to be had.
 private func startThread(_ start: Start) -> pthread_t? {
   let argument = Unmanaged.passRetained(start)
-  #if canImport(Glibc)
-    var handle = pthread_t()
-    let failure = pthread_create(&handle, nil, { Shared.enter($0!) }, argument.toOpaque())
-  #else
+  #if canImport(Darwin)
     var handle: pthread_t?
-    let failure = pthread_create(&handle, nil, { Shared.enter($0) }, argument.toOpaque())
+  #else
+    var handle = pthread_t()
   #endif
-  if failure == 0 { return handle }
+  if limn_start_thread(&handle, { Shared.enter($0) }, argument.toOpaque()) { return handle }
   argument.release()
   return nil
 }

@@ -1,4 +1,5 @@
 internal import CLimnKernels
+package import LimnCore
 
 /// What weights lose when they are written in another type: sums over all of their values.
 package struct EncodingLoss: Sendable {
@@ -50,7 +51,7 @@ package final class WeightEncoder {
   ///   - threads: nil for the physical cores that this process may use.
   ///   - isa: nil for the one that LIMN_ISA names, or the best that the machine has.
   package init(threads: Int? = nil, isa: ISA? = nil) throws(LimnError) {
-    cpu = try CPU(threads: threads, compute: .exact, isa: isa)
+    cpu = try CPU(threads: threads, precision: .exact, isa: isa)
   }
 
   deinit { buffer.deallocate() }

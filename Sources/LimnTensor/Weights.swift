@@ -1,3 +1,5 @@
+package import LimnCore
+
 /// A weight matrix [rows, columns] as the file has it: each row is one output of a linear layer (or one
 /// token of an embedding table), its columns the inputs, in blocks of `type`.
 package struct Matrix: Sendable {

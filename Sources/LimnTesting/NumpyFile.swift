@@ -1,5 +1,5 @@
 import Foundation
-import LimnTensor
+import LimnCore
 
 /// An array in a .npy file, as Python twins write expected values: float32 or uint8, in C order.
 public struct NumpyFile: Sendable {

@@ -1,5 +1,5 @@
-package import LimnFiles
-package import LimnTensor
+import LimnFiles
+package import LimnCore
 
 /// A prompt format for checkpoints that carry no chat template, as LLaVA's recipes trained it.
 ///

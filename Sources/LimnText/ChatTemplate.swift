@@ -1,6 +1,6 @@
 import Foundation
 package import LimnFiles
-package import LimnTensor
+package import LimnCore
 
 /// A checkpoint's chat template: turns messages into the prompt that the model was trained on, the same text
 /// as transformers' `apply_chat_template`.
@@ -113,7 +113,7 @@ package struct ChatTemplate: Sendable {
   /// prompt for a question with a picture differs from the prompt for the question alone, and the question
   /// appears in both as text, not as a printed list. Where it is false, give the template
   /// `flattened` messages.
-  package func placesPictures(specialTokens: [String: String]) -> Bool {
+  package func placesImages(specialTokens: [String: String]) -> Bool {
     let question = "limn asks what is in this picture"
     let text: JSON = .object(["type": .string("text"), "text": .string(question)])
     func prompt(_ parts: [JSON]) -> String? {

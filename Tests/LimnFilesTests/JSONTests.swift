@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 import Testing
 
 @Suite("JSON") struct JSONTests {

@@ -1,5 +1,6 @@
 import Foundation
 import LimnFiles
+import LimnCore
 import LimnTensor
 import Testing
 
@@ -57,7 +58,7 @@ import Testing
 
   @Test("without merging nothing is copied, and every weight becomes later what merging makes of it")
   func mergedLater() throws {
-    let cpu = try CPU(threads: 1, compute: .exact)
+    let cpu = try CPU(threads: 1, precision: .exact)
     for name in ["lora-original", "lora-whole", "xtuner-lora"] {
       let path = checkpoints.appending(path: name).path()
       let merged = try Checkpoint.open(path).tensors, later = try Checkpoint.open(path, merges: false)

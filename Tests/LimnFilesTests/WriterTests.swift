@@ -1,5 +1,6 @@
 import Foundation
 import LimnFiles
+import LimnCore
 import LimnTensor
 import Testing
 
@@ -12,7 +13,7 @@ import Testing
 
   /// Writes a file whose tensors' bytes count up.
   private func write(_ layout: WeightFileLayout, _ name: String) throws {
-    let file = try PartialFile(path(name))
+    let file = try AtomicFile(path(name))
     try file.write(layout.header)
     for (tensor, padding) in zip(layout.tensors, layout.padding) {
       try file.write((0..<tensor.byteCount).map { UInt8(truncatingIfNeeded: $0) })
@@ -89,21 +90,21 @@ import Testing
     defer { try? FileManager.default.removeItem(at: folder) }
     func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() }
     do {
-      let file = try PartialFile(path("a"))
+      let file = try AtomicFile(path("a"))
       try file.write([1, 2, 3])
       #expect(try names() == ["a.partial"])
     }
     #expect(try names().isEmpty)
     for content in [[UInt8](repeating: 1, count: 9), [7]] {
-      let file = try PartialFile(path("a"))
+      let file = try AtomicFile(path("a"))
       try file.write(content)
       try file.finish()
       try file.publish()
       #expect(try names() == ["a"])
       #expect(FileManager.default.contents(atPath: path("a")) == Data(content))
     }
-    let error = #expect(throws: LimnError.self) { try PartialFile("/nowhere/a") }
+    let error = #expect(throws: LimnError.self) { try AtomicFile("/nowhere/a") }
     #expect(error?.kind == .unavailable)
-    #expect(PartialFile.freeSpace(at: path("b/c/d")) ?? 0 > 0)
+    #expect(AtomicFile.freeSpace(at: path("b/c/d")) ?? 0 > 0)
   }
 }

@@ -1,5 +1,5 @@
 import LimnHub
-import LimnTensor
+import LimnCore
 import Testing
 
 /// Limits for servers that are to be given up, and for those that are to be waited for on a busy machine, too.

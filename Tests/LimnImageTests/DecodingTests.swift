@@ -1,4 +1,5 @@
 import LimnImage
+import LimnCore
 import LimnTensor
 import LimnTesting
 import Testing

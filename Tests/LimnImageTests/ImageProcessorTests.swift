@@ -1,5 +1,5 @@
 import LimnImage
-import LimnTensor
+import LimnCore
 import LimnTesting
 import Testing
 

@@ -1,19 +1,10 @@
 import Foundation
 import LimnImage
-import LimnTensor
+import LimnCore
 import Testing
 
 @Suite("Image sources")
 struct ImageSourceTests {
-  @Test("words of the command line are told apart")
-  func words() throws {
-    #expect(try ImageSource("-") == .standardInput)
-    #expect(try ImageSource("HTTPS://example.org/a.jpg") == .url("HTTPS://example.org/a.jpg"))
-    #expect(try ImageSource("http_folder/a.jpg") == .path("http_folder/a.jpg"))
-    #expect(try ImageSource("file:///tmp/a%20b.jpg") == .path("/tmp/a b.jpg"))
-    #expect(try ImageSource("photo.jpg") == .path("photo.jpg"))
-  }
-
   @Test(
     "data: URLs hold base64 or percent-encoded bytes",
     arguments: [
@@ -22,8 +13,8 @@ struct ImageSourceTests {
       ("data:;base64,Pz8-Pz8_", "??>???"), ("data:image/png,a%2Cb,c", "a,b,c"), ("data:,", ""),
     ])
   func dataURL(_ text: String, _ content: String) throws {
-    let source = try ImageSource(text)
-    #expect(try source.read() == Array(content.utf8))
+    let source = try ImageSource(dataURL: text)
+    #expect(try source.bytes() == Array(content.utf8))
     #expect(source.name == "the data: URL")
   }
 
@@ -33,20 +24,20 @@ struct ImageSourceTests {
       "data:image/png;base64", "data:;base64,a", "data:;base64,a*b=", "data:,%4", "data:,%+1", "data:,%zz",
     ])
   func brokenDataURL(_ text: String) {
-    let error = #expect(throws: LimnError.self) { try ImageSource(text) }
+    let error = #expect(throws: LimnError.self) { try ImageSource(dataURL: text) }
     #expect(error?.kind == .badData)
   }
 
   @Test("a file's bytes are read whole")
   func file() throws {
     let path = ImageCases.folder.appending(path: "gray.jpg").path
-    #expect(try ImageSource(path).read() == ImageCases.bytes("gray.jpg"))
+    #expect(try ImageSource.path(path).bytes() == ImageCases.bytes("gray.jpg"))
   }
 
   @Test("what is missing, a directory or a device is told apart")
   func noFile() throws {
     func kind(_ path: String) -> LimnError.Kind? {
-      #expect(throws: LimnError.self) { try ImageSource.path(path).read() }?.kind
+      #expect(throws: LimnError.self) { try ImageSource.path(path).bytes() }?.kind
     }
     #expect(kind("/nowhere/a.jpg") == .notFound)
     #expect(kind(ImageCases.folder.path) == .badData)
@@ -58,8 +49,8 @@ struct ImageSourceTests {
     let path = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
     #expect(FileManager.default.createFile(atPath: path, contents: nil))
     defer { try? FileManager.default.removeItem(atPath: path) }
-    #expect(truncate(path, off_t(ImageSource.mostBytes + 1)) == 0)
-    let error = #expect(throws: LimnError.self) { try ImageSource.path(path).read() }
+    #expect(truncate(path, off_t(ImageSource.maxBytes + 1)) == 0)
+    let error = #expect(throws: LimnError.self) { try ImageSource.path(path).bytes() }
     #expect(error?.kind == .badData)
   }
 }

@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 import Testing
 
@@ -34,8 +35,8 @@ import Testing
     /// Half a step of 1/127 for v, the same for what q · k loses, and what bfloat16 may add.
     static let q8 = 1.0 / 127 + bfloat16
 
-    static func of(_ compute: Compute, _ storage: KVType = .f32) -> Double {
-      storage == .q8_0 ? q8 : compute == .fast ? bfloat16 : float32
+    static func of(_ precision: Precision, _ storage: KVType = .f32) -> Double {
+      storage == .q8_0 ? q8 : precision == .fast ? bfloat16 : float32
     }
   }
 
@@ -46,13 +47,13 @@ import Testing
     return zip(a, b).reduce(0) { max($0, $1.0.isNaN ? .infinity : abs(Double($1.0) - $1.1) / largest) }
   }
 
-  @Test("causal attention agrees with PyTorch, with and without a window", arguments: isas, Compute.allCases)
-  func causal(isa: ISA, compute: Compute) throws {
-    for size in [10, 64] { try causal(isa, compute, size) }
+  @Test("causal attention agrees with PyTorch, with and without a window", arguments: isas, Precision.allCases)
+  func causal(isa: ISA, precision: Precision) throws {
+    for size in [10, 64] { try causal(isa, precision, size) }
   }
 
-  private func causal(_ isa: ISA, _ compute: Compute, _ size: Int) throws {
-    let cpu = try CPU(threads: 2, compute: compute, isa: isa)
+  private func causal(_ isa: ISA, _ precision: Precision, _ size: Int) throws {
+    let cpu = try CPU(threads: 2, precision: precision, isa: isa)
     let (q, k, v) = try Self.inputs(size)
     // The values of the larger case are exact in float16.
     for storage in size == 64 ? KVType.allCases : [.f32, .q8_0] {
@@ -60,25 +61,25 @@ import Testing
       cpu.store(keys: k.activations, values: v.activations, in: cache, layer: 1, position: 0)
       for (window, name) in [(nil, "causal"), (9, "window")] as [(Int?, String)] {
         let expected = try Fixture.doubles(floats: "attention.\(size).\(name)")
-        for tokens in [TokenKind.prompt, .answer] {
+        for phase in [Phase.prefill, .decode] {
           let y = Rows(rows: 70, width: 4 * size)
           cpu.attention(
             q.activations, heads: 4, cache: cache, layer: 1, firstPosition: 0, window: window,
-            scale: 1 / Float(size).squareRoot(), into: y.activations, tokens: tokens)
+            scale: 1 / Float(size).squareRoot(), into: y.activations, phase: phase)
           let error = largestError(y.values, expected, values: v)
-          #expect(error < Budget.of(compute, storage), "\(size) \(name) \(storage) \(tokens)")
+          #expect(error < Budget.of(precision, storage), "\(size) \(name) \(storage) \(phase)")
         }
       }
     }
   }
 
-  @Test("full attention agrees with PyTorch", arguments: isas, Compute.allCases)
-  func full(isa: ISA, compute: Compute) throws {
-    for size in [10, 64] { try full(isa, compute, size) }
+  @Test("full attention agrees with PyTorch", arguments: isas, Precision.allCases)
+  func full(isa: ISA, precision: Precision) throws {
+    for size in [10, 64] { try full(isa, precision, size) }
   }
 
-  private func full(_ isa: ISA, _ compute: Compute, _ size: Int) throws {
-    let cpu = try CPU(threads: 2, compute: compute, isa: isa)
+  private func full(_ isa: ISA, _ precision: Precision, _ size: Int) throws {
+    let cpu = try CPU(threads: 2, precision: precision, isa: isa)
     let (q, k, v) = try Self.inputs(size)
     // Every query head with keys and values of its own: key/value heads repeated.
     func repeated(_ rows: Rows) -> Rows {
@@ -94,19 +95,19 @@ import Testing
       q: q.activations, k: repeated(k).activations, v: repeated(v).activations, heads: 4,
       scale: 1 / Float(size).squareRoot(), into: y.activations)
     let expected = try Fixture.doubles(floats: "attention.\(size).full")
-    #expect(largestError(y.values, expected, values: v) < Budget.of(compute), "\(size)")
+    #expect(largestError(y.values, expected, values: v) < Budget.of(precision), "\(size)")
   }
 
   @Test(
     "a query's bits are the same in one pass, in chunks, token by token, and on any threads", arguments: isas,
-    Compute.allCases)
-  func chunks(isa: ISA, compute: Compute) throws {
+    Precision.allCases)
+  func chunks(isa: ISA, precision: Precision) throws {
     let (q, k, v) = try Self.inputs(64)
     for window in [nil, 9] as [Int?] {
-      for (storage, tokens) in KVType.allCases.flatMap({ [($0, TokenKind.prompt), ($0, .answer)] }) {
+      for (storage, phase) in KVType.allCases.flatMap({ [($0, Phase.prefill), ($0, .decode)] }) {
         var results: [[UInt32]] = []
         for (threads, chunk) in [(1, 70), (2, 70), (2, 33), (1, 1)] {
-          let cpu = try CPU(threads: threads, compute: compute, isa: isa)
+          let cpu = try CPU(threads: threads, precision: precision, isa: isa)
           let cache = try Self.cache(64, storage)
           let y = Rows(rows: 70, width: 256)
           for start in stride(from: 0, to: 70, by: chunk) {
@@ -116,11 +117,11 @@ import Testing
               position: start)
             cpu.attention(
               q.activations.rows(range), heads: 4, cache: cache, layer: 0, firstPosition: start,
-              window: window, scale: 0.125, into: y.activations.rows(range), tokens: tokens)
+              window: window, scale: 0.125, into: y.activations.rows(range), phase: phase)
           }
           results.append(y.values.map(\.bitPattern))
         }
-        #expect(results.allSatisfy { $0 == results[0] }, "window \(window ?? 0), \(storage), \(tokens)")
+        #expect(results.allSatisfy { $0 == results[0] }, "window \(window ?? 0), \(storage), \(phase)")
       }
     }
   }
@@ -132,21 +133,21 @@ import Testing
       let q = Rows(random.floats(queries * 6 * size, 2), width: 6 * size)
       let k = Rows(random.floats(positions * 2 * size, 2), width: 2 * size)
       let v = Rows(random.floats(positions * 2 * size, 2), width: 2 * size)
-      for (compute, storage) in Compute.allCases.flatMap({ compute in KVType.allCases.map { (compute, $0) } }) {
-        let results = try [(ISA.scalar, TokenKind.prompt), (isa, .prompt), (isa, .answer)].map { isa, tokens in
-          let cpu = try CPU(threads: 2, compute: compute, isa: isa)
+      for (precision, storage) in Precision.allCases.flatMap({ precision in KVType.allCases.map { (precision, $0) } }) {
+        let results = try [(ISA.scalar, Phase.prefill), (isa, .prefill), (isa, .decode)].map { isa, phase in
+          let cpu = try CPU(threads: 2, precision: precision, isa: isa)
           let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: positions, storage: storage)
           cpu.store(keys: k.activations, values: v.activations, in: cache, layer: 0, position: 0)
           let y = Rows(rows: queries, width: 6 * size)
           cpu.attention(
             q.activations, heads: 6, cache: cache, layer: 0, firstPosition: positions - queries, window: nil,
-            scale: 1 / Float(size).squareRoot(), into: y.activations, tokens: tokens)
+            scale: 1 / Float(size).squareRoot(), into: y.activations, phase: phase)
           return y.values
         }
         // The same cache on both sides: what storing rounds away does not count.
         for result in results[1...] {
           let error = largestError(result, results[0].map(Double.init), values: v)
-          #expect(error < Budget.of(compute), "\(size) \(compute) \(storage)")
+          #expect(error < Budget.of(precision), "\(size) \(precision) \(storage)")
         }
       }
     }
@@ -161,13 +162,13 @@ import Testing
     let (q, v) = (Rows(random.floats(2 * size), width: 2 * size), Rows(values, width: 2 * size))
     // A query that sees one position gets that position's value.
     let results = try [ISA.scalar, isa].map { isa in
-      let cpu = try CPU(threads: 1, compute: .exact, isa: isa)
+      let cpu = try CPU(threads: 1, precision: .exact, isa: isa)
       let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: 1, storage: .q8_0)
       cpu.store(keys: v.activations, values: v.activations, in: cache, layer: 0, position: 0)
       let y = Rows(rows: 1, width: 2 * size)
       cpu.attention(
         q.activations, heads: 2, cache: cache, layer: 0, firstPosition: 0, window: nil, scale: 1,
-        into: y.activations, tokens: .prompt)
+        into: y.activations, phase: .prefill)
       return y.values
     }
     #expect(results[0].map(\.bitPattern) == results[1].map(\.bitPattern))

@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 import Testing
 

@@ -1,5 +1,6 @@
 import Testing
 
+import LimnCore
 import LimnTensor
 
 internal import CLimnKernels
@@ -47,7 +48,7 @@ private let arithmetics = [
 @Suite struct LinearTests {
   @Test("exact products agree with sums in double for every type and shape", arguments: isas)
   func exactProducts(isa: ISA) throws {
-    let cpu = try CPU(threads: 2, compute: .exact, isa: isa)
+    let cpu = try CPU(threads: 2, precision: .exact, isa: isa)
     for type in computableTypes {
       for (rows, columns, tokens) in [(1, 256, 1), (5, 512, 3), (16, 256, 12), (37, 256, 14)] {
         let weight = randomWeight(type, rows: rows, columns: columns, seed: UInt64(rows))
@@ -57,7 +58,7 @@ private let arithmetics = [
         let y = Rows(rows: tokens, width: rows)
         cpu.linear(
           x.activations, Linear(weight: Matrix(weight), bias: Vector(bias)), into: y.activations,
-          adding: false, tokens: .prompt)
+          adding: false, phase: .prefill)
         let values = try dequantized(weight)
         let expected = product(x.values, values, bias, columns: columns)
         #expect(
@@ -68,8 +69,8 @@ private let arithmetics = [
 
   @Test("columns need not fill a block of 256", arguments: isas)
   func shortBlocks(isa: ISA) throws {
-    for compute in Compute.allCases {
-      let cpu = try CPU(threads: 1, compute: compute, isa: isa)
+    for precision in Precision.allCases {
+      let cpu = try CPU(threads: 1, precision: precision, isa: isa)
       for (type, columns) in [
         (TensorType.f32, 1), (.f32, 10), (.f16, 299), (.bf16, 75), (.q8_0, 32), (.q4_0, 288), (.q4_1, 96),
         (.q5_0, 32), (.q5_1, 288), (.iq4_NL, 96), (.mxfp4, 288), (.nvfp4, 320), (.nf4, 64), (.fp4_BF16, 320),
@@ -80,11 +81,11 @@ private let arithmetics = [
         let x = Rows(random.floats(5 * columns), width: columns)
         let y = Rows(rows: 5, width: 19)
         let expected = product(x.values, try dequantized(weight), nil, columns: columns)
-        for tokens in [TokenKind.answer, .prompt] {
-          cpu.linear(x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false, tokens: tokens)
+        for phase in [Phase.decode, .prefill] {
+          cpu.linear(x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false, phase: phase)
           #expect(
-            distance(y.values, expected) < (compute == .exact ? Budget.float32 : 0.03),
-            "\(type) \(columns) \(compute) \(tokens)")
+            distance(y.values, expected) < (precision == .exact ? Budget.float32 : 0.03),
+            "\(type) \(columns) \(precision) \(phase)")
         }
       }
     }
@@ -92,17 +93,17 @@ private let arithmetics = [
 
   @Test("adding puts the product on top of what is there")
   func adding() throws {
-    let cpu = try CPU(threads: 1, compute: .exact)
+    let cpu = try CPU(threads: 1, precision: .exact)
     let weight = randomWeight(.f32, rows: 3, columns: 20, seed: 1)
     let x = Rows(Random(2).copyFloats(40), width: 20)
     let bias = Vector([1, 2, 3])
     let fresh = Rows(rows: 2, width: 3), added = Rows([10, 20, 30, 40, 50, 60], width: 3)
     cpu.linear(
       x.activations, Linear(weight: Matrix(weight), bias: bias), into: fresh.activations, adding: false,
-      tokens: .prompt)
+      phase: .prefill)
     cpu.linear(
       x.activations, Linear(weight: Matrix(weight), bias: bias), into: added.activations, adding: true,
-      tokens: .prompt)
+      phase: .prefill)
     #expect(added.values == zip([10, 20, 30, 40, 50, 60], fresh.values).map { $0 + $1 })
   }
 

@@ -15,7 +15,7 @@ import Testing
 
   @Test("weight + scale · B · A within one rounding of the exact sum, columns and rows of any number", arguments: isas)
   func exact(isa: ISA) throws {
-    let cpu = try CPU(threads: 2, compute: .exact, isa: isa)
+    let cpu = try CPU(threads: 2, precision: .exact, isa: isa)
     for type in Self.types {
       for (rows, columns, rank) in [(1, 1, 1), (7, 65, 3), (12, 128, 5)] {
         for isTransposed in [false, true] {
@@ -48,9 +48,9 @@ import Testing
 
   @Test("the bits are those of the scalar reference, whatever the threads", arguments: isas)
   func sameBits(isa: ISA) throws {
-    let scalar = try CPU(threads: 1, compute: .exact, isa: .scalar)
+    let scalar = try CPU(threads: 1, precision: .exact, isa: .scalar)
     for threads in [1, 3] {
-      let cpu = try CPU(threads: threads, compute: .exact, isa: isa)
+      let cpu = try CPU(threads: threads, precision: .exact, isa: isa)
       for type in Self.types {
         for isTransposed in [false, true] {
           let weight = randomWeight(type, rows: 21, columns: 200, seed: 8)

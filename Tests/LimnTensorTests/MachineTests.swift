@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 
+import LimnCore
 import LimnTensor
 
 @Suite struct MachineTests {

@@ -75,18 +75,18 @@ import LimnTensor
 
   @Test("callers on several threads take turns")
   func manyCallers() async throws {
-    let cpu = try CPU(threads: 2, compute: .exact)
+    let cpu = try CPU(threads: 2, precision: .exact)
     let layer = Linear(weight: Matrix(randomWeight(.f32, rows: 40, columns: 64, seed: 1)))
     let inputs = Random(3).copyFloats(64)
     let expected = Rows(rows: 1, width: 40)
-    cpu.linear(Rows(inputs, width: 64).activations, layer, into: expected.activations, adding: false, tokens: .prompt)
+    cpu.linear(Rows(inputs, width: 64).activations, layer, into: expected.activations, adding: false, phase: .prefill)
     let values = expected.values
     await withTaskGroup(of: Bool.self) { group in
       for _ in 0..<8 {
         group.addTask {
           (0..<50).allSatisfy { _ in
             let y = Rows(rows: 1, width: 40)
-            cpu.linear(Rows(inputs, width: 64).activations, layer, into: y.activations, adding: false, tokens: .prompt)
+            cpu.linear(Rows(inputs, width: 64).activations, layer, into: y.activations, adding: false, phase: .prefill)
             return y.values == values
           }
         }

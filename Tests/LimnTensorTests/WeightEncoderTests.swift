@@ -1,4 +1,5 @@
 import Foundation
+import LimnCore
 import LimnTensor
 import Testing
 

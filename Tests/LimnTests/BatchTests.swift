@@ -26,11 +26,11 @@ private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: In
 @Suite struct BatchTests {
   @Test(
     "sequences generated together give, each, exactly what they give alone",
-    arguments: [Compute.exact, .fast])
-  func batchEqualsAlone(_ compute: Compute) async throws {
+    arguments: [Precision.exact, .fast])
+  func batchEqualsAlone(_ precision: Precision) async throws {
     for name in ["llama-gqa-odd", "gguf-pair"] {
       let testCase = try ModelCase(name)
-      let model = try await testCase.open(compute)
+      let model = try await testCase.open(precision)
       let image = try await model.encode(testCase.sources)
       let whole = try Prompt(
         ids: testCase.inputIDs, imageToken: model.checkpoint.config.imageTokenID,

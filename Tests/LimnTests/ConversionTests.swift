@@ -2,6 +2,7 @@ import Foundation
 import Limn
 import LimnFiles
 import LimnImage
+import LimnCore
 import LimnTensor
 import LimnText
 import Testing
@@ -33,7 +34,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     _ testCase: ModelCase, _ model: String, _ preprocess: PreprocessPolicy? = nil
   ) async throws -> String {
     var options = LoadOptions()
-    options.compute = .exact
+    options.precision = .exact
     options.preprocess = preprocess ?? testCase.preprocess
     options.context = 1024
     let converted = try await VisionLanguageModel.load(model, options: options)
@@ -87,7 +88,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
       try Conversion.gguf(try DemoModel.path(), mmproj: nil, format: .f16, vision: .f16, output: folder.path))
     #expect(folder.names == ["limn-demo-f16.gguf", "limn-demo-mmproj-f16.gguf"])
     var options = LoadOptions()
-    options.compute = .exact
+    options.precision = .exact
     let demo = try await VisionLanguageModel.load(try DemoModel.path(), options: options)
     let pair = try await VisionLanguageModel.load(folder.path + "/limn-demo-f16.gguf", options: options)
     let scenes = ModelCase.root + "/../Demo"

@@ -1,14 +1,15 @@
 import Foundation
 import Limn
 import LimnFiles
+import LimnCore
 import LimnTensor
 import Testing
 
 @Suite struct DamagedWeightTests {
   @Test(
     "a weight that is no number ends a question with an error, not with an answer",
-    arguments: [Compute.exact, .fast])
-  func noNumbers(_ compute: Compute) async throws {
+    arguments: [Precision.exact, .fast])
+  func noNumbers(_ precision: Precision) async throws {
     let path = try ModelCase("gguf-pair").model
     let folder = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID())")
     try FileManager.default.copyItem(at: URL(filePath: path).deletingLastPathComponent(), to: folder)
@@ -20,7 +21,7 @@ import Testing
     for index in 0..<210 { data[tensor.tensor.range.lowerBound + index] = 0xff }
     try data.write(to: file)
     var options = LoadOptions()
-    options.compute = compute
+    options.precision = precision
     let model = try await VisionLanguageModel.load(file.path, options: options)
     let error = await #expect(throws: LimnError.self) { try await model.ask("hello") }
     #expect(error?.kind == .badData && "\(error!)".contains("no numbers"))

@@ -2,6 +2,7 @@ import Foundation
 import Limn
 import LimnFiles
 import LimnImage
+import LimnCore
 import LimnTensor
 import Testing
 
@@ -28,9 +29,9 @@ private struct SceneQuestion {
 }
 
 @Suite struct DemoModelTests {
-  private func answers(_ questions: [SceneQuestion], _ compute: Compute) async throws -> [String] {
+  private func answers(_ questions: [SceneQuestion], _ precision: Precision) async throws -> [String] {
     var options = LoadOptions()
-    options.compute = compute
+    options.precision = precision
     let model = try await VisionLanguageModel.load(try DemoModel.path(), options: options)
     var answers: [String] = []
     for question in questions {

@@ -2,7 +2,7 @@ import Foundation
 import Limn
 import LimnFiles
 import LimnImage
-import LimnTensor
+import LimnCore
 import LimnTesting
 import Testing
 

@@ -2,6 +2,7 @@ import Foundation
 import Limn
 import LimnFiles
 import LimnImage
+import LimnCore
 import LimnTensor
 import LimnTesting
 import Testing
@@ -63,9 +64,9 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
   }
 
   /// Opens the model. Some checkpoints (a GGUF pair) lie side by side with others, and find their own parts.
-  func open(_ compute: Compute = .exact) async throws -> VisionLanguageModel {
+  func open(_ precision: Precision = .exact) async throws -> VisionLanguageModel {
     var options = LoadOptions()
-    options.compute = compute
+    options.precision = precision
     options.preprocess = preprocess
     options.projectorFile = projectorFile
     // More than the tiny configs say: some cases and tests go beyond the trained context.
@@ -83,7 +84,7 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     return (0..<array.shape[0]).map { Array(values[$0 * width..<($0 + 1) * width]) }
   }
 
-  func question(_ compute: Compute = .exact) -> VisionLanguageModel.Question {
+  func question(_ precision: Precision = .exact) -> VisionLanguageModel.Question {
     var options = GenerationOptions()
     options.maxTokens = greedyCount
     return .init(messages: [ChatMessage(.user, prompt, images: sources)], rawPrompt: prompt, options: options)

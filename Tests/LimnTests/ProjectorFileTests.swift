@@ -2,6 +2,7 @@ import Foundation
 import Limn
 import LimnFiles
 import LimnImage
+import LimnCore
 import LimnTensor
 import Testing
 

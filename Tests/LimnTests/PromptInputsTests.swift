@@ -1,5 +1,5 @@
 import Limn
-import LimnTensor
+import LimnCore
 import Testing
 
 @Suite struct PromptInputsTests {

@@ -5,7 +5,7 @@ import Testing
   /// What is guessed to follow the last token of a text.
   private func guess(_ text: [Int32], atMost limit: Int = 11) -> [Int32] {
     var lookup = PromptLookup(prompt: text, room: 100, cost: 0.2)
-    lookup.guess(atMost: limit, among: 1)
+    lookup.draft(atMost: limit, among: 1)
     return Array(lookup.next.dropFirst())
   }
 
@@ -40,7 +40,7 @@ import Testing
   func trust() {
     var lookup = PromptLookup(prompt: [1, 2, 3, 1, 2, 3, 1, 2, 3], room: 1000, cost: 0.2)
     func step(_ answer: (Int) -> Int32) -> Int {
-      lookup.guess(atMost: 11, among: 1)
+      lookup.draft(atMost: 11, among: 1)
       var place = 0
       while lookup.append(answer(lookup.history.count), behind: place) { place += 1 }
       return lookup.next.count - 1
@@ -59,7 +59,7 @@ import Testing
   func costs() {
     let lengths = [0.02, 0.2, 0.5, 2].map { cost in
       var lookup = PromptLookup(prompt: [1, 2, 3, 1, 2, 3, 1, 2, 3], room: 9, cost: cost)
-      lookup.guess(atMost: 11, among: 1)
+      lookup.draft(atMost: 11, among: 1)
       return lookup.next.count - 1
     }
     #expect(lengths == lengths.sorted(by: >) && lengths[0] > lengths[2] && lengths[3] == 0)
@@ -69,8 +69,8 @@ import Testing
   func companions() {
     let text: [Int32] = [1, 2, 3, 1, 2, 3, 1, 2, 3]
     var (alone, among) = (PromptLookup(prompt: text, room: 9, cost: 0.2), PromptLookup(prompt: text, room: 9, cost: 0.2))
-    alone.guess(atMost: 11, among: 1)
-    among.guess(atMost: 11, among: 8)
+    alone.draft(atMost: 11, among: 1)
+    among.draft(atMost: 11, among: 8)
     #expect(among.next.count < alone.next.count)
   }
 }

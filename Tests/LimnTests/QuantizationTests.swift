@@ -1,11 +1,12 @@
 import Limn
+import LimnCore
 import LimnTensor
 import Testing
 
 @Suite("Quantising while opening") struct QuantizationTests {
   private func logits(_ testCase: ModelCase, _ quantization: Quantization?) async throws -> [[Float]] {
     var options = LoadOptions()
-    options.compute = .exact
+    options.precision = .exact
     options.quantization = quantization
     let model = try await VisionLanguageModel.load(testCase.model, options: options)
     return try await model.logits(ids: testCase.inputIDs, images: try await model.encode(testCase.sources))

@@ -2,7 +2,7 @@ import Foundation
 import Limn
 import LimnFiles
 import LimnImage
-import LimnTensor
+import LimnCore
 import LimnTesting
 import Synchronization
 import Testing
@@ -147,12 +147,12 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     let model = try await model()
     let testCase = try ModelCase("llama-mha")
     let source = testCase.sources[0]
-    let bytes = try source.read()
+    let bytes = try #require(try source.bytes())
     let first = try await model.encode([source], reuse: true)[0]
     #expect(try await model.encode([.data(bytes, name: "the same")], reuse: true)[0] === first)
     // Bytes behind a picture's end make it another file of the same picture.
     #expect(try await model.encode([.data(bytes + [0], name: "longer")], reuse: true)[0] === first)
-    #expect(try await model.encode([.pixels(try await source.image())], reuse: true)[0] === first)
+    #expect(try await model.encode([.pixels(try source.image())], reuse: true)[0] === first)
     let other = try ModelCase("llama-mha-two").sources[1]
     #expect(try await model.encode([other], reuse: true)[0] !== first)
   }
@@ -219,7 +219,7 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
   @Test("who is stopped while waiting for a place does not wait any longer", .timeLimit(.minutes(1)))
   func stoppingInTheQueue() async throws {
     var load = LoadOptions()
-    load.mostSequences = 1
+    load.maxSequences = 1
     load.context = 1024
     let model = try await VisionLanguageModel.load(try ModelCase("llama-mha").model, options: load)
     let prompt = PromptInputs(tokens: [3, 4, 5])
@@ -287,18 +287,18 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
   @Test("a picture in a conversation stays what it was when its file changes")
   func settledFile() async throws {
     let file = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID()).png")
-    try Data(try ModelCase("llama-mha").sources[0].read()).write(to: file)
-    let source = try await ImageSource(file.path).settled()
-    let before = try await source.image()
+    try Data(try #require(try ModelCase("llama-mha").sources[0].bytes())).write(to: file)
+    let source = try ImageSource.path(file.path).settled()
+    let before = try source.image()
     try FileManager.default.removeItem(at: file)
-    #expect(try await source.image() == before)
+    #expect(try source.image() == before)
     #expect(source.name == file.path)
   }
 
   @Test("more questions than have a place wait, and are answered")
   func waiting() async throws {
     var load = LoadOptions()
-    load.mostSequences = 2
+    load.maxSequences = 2
     let model = try await VisionLanguageModel.load(try ModelCase("llama-mha").model, options: load)
     let said = Mutex([Int](repeating: 0, count: 7))
     try await model.engine.generate(

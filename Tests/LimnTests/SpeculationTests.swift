@@ -10,7 +10,7 @@ import Testing
 /// What sequences said, and how their guesses went.
 private struct Said: Equatable {
   var tokens: [[Int32]]
-  var guessed = 0
+  var drafted = 0
   var right = 0
 }
 
@@ -26,8 +26,8 @@ private func generate(
         case .token(let id):
           said.tokens[index].append(id)
           return said.tokens[index].count < 20 || id != stopAfter
-        case .guessed(let count, let right):
-          said.guessed += count
+        case .drafted(let count, let right):
+          said.drafted += count
           said.right += right
         case .prompt: break
         }
@@ -58,10 +58,10 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
 @Suite struct SpeculationTests {
   @Test(
     "an answer is the same with and without guessing ahead, greedy or drawn, with penalties and without",
-    arguments: ["llama-gqa-odd", "gguf-pair", "phi2", "mistral-window"], [Compute.exact, .fast])
-  func sameTokens(_ name: String, _ compute: Compute) async throws {
+    arguments: ["llama-gqa-odd", "gguf-pair", "phi2", "mistral-window"], [Precision.exact, .fast])
+  func sameTokens(_ name: String, _ precision: Precision) async throws {
     let testCase = try ModelCase(name)
-    let model = try await testCase.open(compute)
+    let model = try await testCase.open(precision)
     let prompts = try await prompts(testCase, model)
     var penalised = Sampling()
     penalised.repeatPenalty = 1.05
@@ -74,7 +74,7 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     for sampling in [Sampling(), penalised, drawn] {
       let plain = try await generate(prompts, model.engine, sampling, speculation: false)
       let guessed = try await generate(prompts, model.engine, sampling, speculation: true)
-      #expect(plain.guessed == 0)
+      #expect(plain.drafted == 0)
       #expect(guessed.tokens == plain.tokens)
       right += guessed.right
       for (index, prompt) in prompts.enumerated() {

@@ -1,5 +1,6 @@
 import Foundation
 import Limn
+import LimnCore
 import LimnTensor
 import Testing
 

@@ -1,6 +1,6 @@
 import Foundation
 import LimnFiles
-import LimnTensor
+import LimnCore
 import LimnText
 import Testing
 
@@ -113,7 +113,7 @@ struct ChatTemplateTests {
     func places(_ source: String?) throws -> Bool {
       let source = try #require(source)
       return try ChatTemplate(source: source, name: "test")
-        .placesPictures(specialTokens: ["bos_token": "<s>", "eos_token": "</s>"])
+        .placesImages(specialTokens: ["bos_token": "<s>", "eos_token": "</s>"])
     }
     #expect(try places(fixture["templates"]?["parts"]?.string))
     #expect(try places(fixture["templates"]?["images_first"]?.string))

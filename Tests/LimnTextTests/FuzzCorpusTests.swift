@@ -1,6 +1,6 @@
 import Foundation
 import LimnFiles
-import LimnTensor
+import LimnCore
 import LimnText
 import Testing
 

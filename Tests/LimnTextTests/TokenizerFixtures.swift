@@ -1,6 +1,6 @@
 import Foundation
 import LimnFiles
-import LimnTensor
+import LimnCore
 import LimnText
 
 /// What `Tools/fixtures/tokenizing.py` wrote about one tokenizer.

@@ -1,5 +1,6 @@
 import Foundation
 import LimnFiles
+import LimnCore
 import LimnTensor
 import Testing
 

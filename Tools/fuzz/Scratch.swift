@@ -1,5 +1,6 @@
 import Foundation
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 /// A folder of this process, in memory where the system has such a place, for parsers that open files by path.

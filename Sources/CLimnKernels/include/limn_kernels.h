@@ -75,12 +75,6 @@ enum {
 int limn_isa_supported(limn_isa isa);
 /// "scalar", "neon", "avx2" or "avx512".
 const char *limn_isa_name(limn_isa isa);
-/// Marks the processors that this process may run on, and returns how many; 0 where the system does not tell.
-int limn_allowed_processors(uint8_t *allowed, size_t count);
-/// The size of the third-level cache; 0 where the system does not tell.
-size_t limn_last_cache_bytes(void);
-/// A hint to the core that this thread waits for another.
-void limn_pause(void);
 
 // MARK: Matrix products
 

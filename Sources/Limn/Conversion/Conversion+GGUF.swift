@@ -1,7 +1,8 @@
 import Foundation
 import LimnFiles
 import LimnImage
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 import LimnText
 
 extension Conversion {
@@ -30,7 +31,7 @@ extension Conversion {
   /// The model to convert: all of its tensors are there and fit its config.
   static func source(_ reference: String, _ mmproj: String?, _ base: String?) throws(LimnError) -> Checkpoint {
     let checkpoint = try Checkpoint.open(reference, mmproj: mmproj, base: base, merges: false)
-    let cpu = try CPU(threads: 1, compute: .exact)
+    let cpu = try CPU(threads: 1, precision: .exact)
     _ = try Llava(checkpoint, context: 1, quantization: nil, cpu: cpu, checksOnly: true)
     return checkpoint
   }

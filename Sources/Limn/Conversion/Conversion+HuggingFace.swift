@@ -1,6 +1,7 @@
 import Foundation
 import LimnFiles
 import LimnImage
+package import LimnCore
 package import LimnTensor
 import LimnText
 
@@ -46,10 +47,10 @@ extension Conversion {
     let rows = try checkpoint.tensor(named: "language_model.embed_tokens.weight").shape[0]
     let known = checkpoint.config.imageTokenID ?? tokenizer.id(of: TokenizerExport.imageToken)
     let token = known ?? min(tokenizer.vocabularySize, rows)
-    guard token < rows + mostNewRows else {
+    guard token < rows + maxNewRows else {
       throw LimnError.badData(
         "the image token lies far beyond the vocabulary", in: checkpoint.reference,
-        expected: "an id below \(rows + mostNewRows), with \(rows) rows in the embedding table", found: "\(token)",
+        expected: "an id below \(rows + maxNewRows), with \(rows) rows in the embedding table", found: "\(token)",
         remedy: "correct image_token_index in config.json, or the id of \(TokenizerExport.imageToken) in the tokenizer")
     }
     return (token, max(rows, token + 1), min(tokenizer.unknownID ?? 0, rows - 1))
@@ -57,7 +58,7 @@ extension Conversion {
 
   /// How many rows the image token may add. It stands right behind the vocabulary or a few other added tokens; an
   /// id further off is a mistake, and each row up to it would be filler in two tables.
-  private static let mostNewRows = 1024
+  private static let maxNewRows = 1024
 
   // MARK: Weights
 

@@ -1,5 +1,6 @@
 import Foundation
 import LimnFiles
+package import LimnCore
 package import LimnTensor
 
 /// Files that are going to be written: what is in them is settled, the weights themselves are read and converted
@@ -73,7 +74,7 @@ package struct Conversion: Sendable {
           remedy: "choose another --output, or replace what is there with --force")
       }
     }
-    if let free = PartialFile.freeSpace(at: paths[0]), free < byteCount {
+    if let free = AtomicFile.freeSpace(at: paths[0]), free < byteCount {
       throw LimnError(
         .unavailable, "the disk has too little room", in: paths[0], expected: Self.gigabytes(byteCount),
         found: Self.gigabytes(free), remedy: "make room, or choose another place with --output")
@@ -84,12 +85,12 @@ package struct Conversion: Sendable {
     _ encoder: WeightEncoder, _ progress: (Double, String) -> Void
   ) throws(LimnError) -> [Report] {
     var reports: [Report] = []
-    var files: [PartialFile] = []
+    var files: [AtomicFile] = []
     let all = Double(max(1, byteCount))
     var done = 0
     do throws(LimnError) {
       for weight in weights {
-        let file = try PartialFile(weight.path)
+        let file = try AtomicFile(weight.path)
         files.append(file)
         try file.write(weight.layout.header)
         done += weight.layout.header.count
@@ -111,7 +112,7 @@ package struct Conversion: Sendable {
         }
       }
       for other in others {
-        let file = try PartialFile(other.path)
+        let file = try AtomicFile(other.path)
         files.append(file)
         try file.write(other.content)
       }

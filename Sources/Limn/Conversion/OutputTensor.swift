@@ -1,4 +1,5 @@
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 /// A tensor of a file that is going to be written, and where its values come from.

@@ -15,8 +15,8 @@ final class AnswerWriter: Sendable {
     var lastToken: ContinuousClock.Instant?
     /// Prompt positions that were there before the prompt was computed.
     var reused: Int?
-    var guessed = 0
-    var guessedRight = 0
+    var drafted = 0
+    var accepted = 0
   }
 
   private let state: Mutex<State>
@@ -39,9 +39,9 @@ final class AnswerWriter: Sendable {
       case .prompt(let done, let total):
         if state.reused == nil { state.reused = done }
         return (.reading(done: done, of: total), true)
-      case .guessed(let count, let right):
-        state.guessed += count
-        state.guessedRight += right
+      case .drafted(let count, let right):
+        state.drafted += count
+        state.accepted += right
         return (.text(""), true)
       case .token(let id):
         let now = ContinuousClock.now
@@ -81,7 +81,7 @@ final class AnswerWriter: Sendable {
       timings.predicted = ((state.lastToken ?? first) - first).milliseconds
       timings.predictedTokens = max(0, state.steps - 1)
       timings.promptComputed = prompt.count - (state.reused ?? 0)
-      (timings.guessed, timings.guessedRight) = (state.guessed, state.guessedRight)
+      (timings.drafted, timings.accepted) = (state.drafted, state.accepted)
       let usage = Answer.Usage(
         promptTokens: prompt.count, imageTokens: prompt.imageCount, completionTokens: state.tokens)
       return (

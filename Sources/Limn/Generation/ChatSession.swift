@@ -1,6 +1,6 @@
 import Foundation
 public import LimnImage
-import LimnTensor
+import LimnCore
 import Synchronization
 
 /// A conversation: remembers what was said, and computes only what is new in each turn, as the model does for
@@ -73,8 +73,7 @@ public final class ChatSession: Sendable {
     do throws(LimnError) {
       // What is read now is the same in every turn.
       for index in messages.last?.images.indices ?? 0..<0 {
-        messages[messages.count - 1].images[index] = try await messages[messages.count - 1].images[index]
-          .settled()
+        messages[messages.count - 1].images[index] = try messages[messages.count - 1].images[index].settled()
       }
       let question = VisionLanguageModel.Question(messages: messages, options: options)
       let answer = try await model.answer(question) { event in

@@ -2,6 +2,7 @@ import Dispatch
 import LimnFiles
 import Synchronization
 package import LimnImage
+package import LimnCore
 package import LimnTensor
 
 /// Runs forward passes, one at a time, on a thread of its own: it knows tokens and embeddings, not text.
@@ -15,12 +16,12 @@ package actor Engine {
   private let scratch = Scratch()
   nonisolated let storage: KVType
   private let context: Int
-  private var pictures: PictureCache
+  private var pictures: ImageCache
   private var prefixes: PrefixCache
   /// The sequences under way, and those that wait for a place among them.
   private var running: [RunningJob] = []
   private var waiting: [(job: GenerationJob, request: Request)] = []
-  private let mostSequences: Int
+  private let maxSequences: Int
   private var isRunning = false
   /// The step under way; the arrays stay, so that the next one finds their memory.
   private var chunks: [Chunk] = []
@@ -36,18 +37,18 @@ package actor Engine {
 
   /// - Parameters:
   ///   - context: the longest sequence.
-  ///   - mostSequences: how many are generated at the same time; more wait.
+  ///   - maxSequences: how many are generated at the same time; more wait.
   ///   - cacheBytes: how much memory may be kept for later sequences: an eighth of it for pictures, the rest for
   ///     keys and values.
   package init(
-    _ model: Llava, backend: CPU, storage: KVType, context: Int, mostSequences: Int, cacheBytes: Int
+    _ model: Llava, backend: CPU, storage: KVType, context: Int, maxSequences: Int, cacheBytes: Int
   ) {
-    self.mostSequences = max(1, mostSequences)
+    self.maxSequences = max(1, maxSequences)
     self.model = model
     self.backend = backend
     self.context = context
     self.storage = storage
-    pictures = PictureCache(limit: cacheBytes / 8)
+    pictures = ImageCache(limit: cacheBytes / 8)
     prefixes = PrefixCache(limit: cacheBytes - cacheBytes / 8)
   }
 
@@ -57,11 +58,11 @@ package actor Engine {
   ///   - reuse: whether they may be those of earlier, and are kept for later.
   ///   - progress: is told how many of how many tiles are done.
   package func encode(
-    _ image: ProcessedImage, file: PictureKey? = nil, reuse: Bool = false,
+    _ image: ProcessedImage, file: ImageKey? = nil, reuse: Bool = false,
     progress: @Sendable (Int, Int) -> Void = { _, _ in }
   ) throws(LimnError) -> ImageEmbedding {
     try Self.checkCancellation()
-    if reuse, let known = pictures.embedding(of: PictureKey(image), file: file) { return known }
+    if reuse, let known = pictures.embedding(of: ImageKey(image), file: file) { return known }
     let embedding = try model.encode(image, Step(backend: backend, scratch: scratch)) {
       done throws(LimnError) in
       progress(done, image.tiles)
@@ -72,7 +73,7 @@ package actor Engine {
   }
 
   /// The embeddings of a picture in a file that was encoded before.
-  package func embedding(of file: PictureKey) -> ImageEmbedding? { pictures.embedding(of: file) }
+  package func embedding(of file: ImageKey) -> ImageEmbedding? { pictures.embedding(of: file) }
 
   /// Lets go of all that was kept for later sequences.
   package func forget() {
@@ -156,7 +157,7 @@ package actor Engine {
       request.endOne(Self.stopped)
       return true
     }
-    while running.count < mostSequences, !waiting.isEmpty {
+    while running.count < maxSequences, !waiting.isEmpty {
       let (job, request) = waiting.removeFirst()
       do throws(LimnError) {
         // By now it may be, and a companion that could not start raises it.
@@ -186,13 +187,13 @@ package actor Engine {
     let needed = job.prompt.count + job.maxTokens
     guard positionsAreFixed else {
       return RunningJob(
-        job, try language.makeCache(capacity: needed, storage: storage), request, guessCost: nil)
+        job, try language.makeCache(capacity: needed, storage: storage), request, draftCost: nil)
     }
     // Room for the next turns; memory that no position has reached costs nothing.
     let room = job.reuse ? max(needed, min(context, max(4096, 2 * needed))) : needed
     let known = job.reuse ? prefixes.take(for: job.prompt.keys, capacity: needed) : nil
     let cache = if let known { known } else { try language.makeCache(capacity: room, storage: storage) }
-    return RunningJob(job, cache, request, guessCost: backend.furtherTokenCost)
+    return RunningJob(job, cache, request, draftCost: backend.furtherTokenCost)
   }
 
   private func finish(_ running: RunningJob) {
@@ -213,14 +214,14 @@ package actor Engine {
       let x = scratch.take(rows: chunks.reduce(0) { $0 + $1.count }, width: language.config.hidden)
       segments.removeAll(keepingCapacity: true)
       var row = 0
-      var answerRows = 0
+      var decodeRows = 0
       for chunk in chunks {
         let rows = row..<row + chunk.count
         switch chunk.input {
         case .prompt(let prompt, let part): prompt.write(part, into: x.rows(rows), language, backend)
         case .answer:
           chunk.job?.withTokens { backend.gather($0, from: language.embeddings, into: x.rows(rows)) }
-          answerRows = rows.upperBound
+          decodeRows = rows.upperBound
         }
         segments.append(
           Segment(
@@ -228,7 +229,7 @@ package actor Engine {
             expectedLength: chunk.expectedLength))
         row = rows.upperBound
       }
-      let step = Step(backend: backend, scratch: scratch, segments: segments, answerRows: answerRows)
+      let step = Step(backend: backend, scratch: scratch, segments: segments, decodeRows: decodeRows)
       let wanted = chunks.reduce(0) { $0 + $1.wanted }
       let hidden = scratch.take(rows: wanted, width: x.width)
       language.forward(x, into: hidden, step)

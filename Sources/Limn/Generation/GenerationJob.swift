@@ -5,7 +5,7 @@ package struct GenerationJob: Sendable {
     case prompt(done: Int, of: Int)
     case token(Int32)
     /// So many tokens were guessed ahead in one step, and so many of them were right.
-    case guessed(Int, right: Int)
+    case drafted(Int, right: Int)
   }
 
   package let prompt: PromptInputs

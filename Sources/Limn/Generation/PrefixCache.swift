@@ -18,7 +18,7 @@ struct PrefixCache {
   /// Bytes that all of them together may take; the latest one stays whatever it takes.
   private let limit: Int
   /// Also caches of few positions take memory, a page for each head.
-  private static let mostEntries = 16
+  private static let maxEntries = 16
 
   init(limit: Int) { self.limit = limit }
 
@@ -42,7 +42,7 @@ struct PrefixCache {
     guard limit > 0 else { return }
     entries.append(Entry(cache: cache, keys: Array(keys.prefix(cache.count))))
     var bytes = entries.reduce(0) { $0 + $1.cache.usedBytes }
-    while entries.count > 1, bytes > limit || entries.count > Self.mostEntries {
+    while entries.count > 1, bytes > limit || entries.count > Self.maxEntries {
       bytes -= entries.removeFirst().cache.usedBytes
     }
   }

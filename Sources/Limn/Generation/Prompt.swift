@@ -1,4 +1,5 @@
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 package import LimnText
 
 /// A prompt as the engine reads it: token ids, and places where a picture's embeddings stand.

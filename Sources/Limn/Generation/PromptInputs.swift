@@ -27,7 +27,7 @@ package struct PromptInputs: Sendable {
   /// What stands at one position, for finding out how much two prompts share.
   package enum Key: Hashable, Sendable {
     case token(Int32)
-    case image(PictureKey, row: Int)
+    case image(ImageKey, row: Int)
   }
 
   private var runs: [Run] = []

@@ -44,7 +44,7 @@ package struct PromptLookup {
   /// - Parameters:
   ///   - limit: the longest guess; 0 for none.
   ///   - sequences: how many share the step, this one included.
-  package mutating func guess(atMost limit: Int, among sequences: Int) {
+  package mutating func draft(atMost limit: Int, among sequences: Int) {
     next.removeAll(keepingCapacity: true)
     next.append(history[history.count - 1])
     match = limit > 0 ? lookUp() : nil

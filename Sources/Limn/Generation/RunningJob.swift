@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 import Synchronization
 
@@ -18,15 +19,15 @@ final class RunningJob {
 
   /// - Parameters:
   ///   - cache: may hold the beginning of the prompt.
-  ///   - guessCost: what a guessed token adds to the time of a step, in steps of one token; nil where the model does not
+  ///   - draftCost: what a guessed token adds to the time of a step, in steps of one token; nil where the model does not
   ///     allow to guess ahead.
-  init(_ job: GenerationJob, _ cache: KVCache, _ request: Request, guessCost: Double?) {
+  init(_ job: GenerationJob, _ cache: KVCache, _ request: Request, draftCost: Double?) {
     self.job = job
     self.cache = cache
     self.request = request
-    guesses = guessCost != nil && job.speculation
+    guesses = draftCost != nil && job.speculation
     sampler = Sampler(job.sampling, prompt: job.prompt.tokens)
-    lookup = PromptLookup(prompt: job.prompt.marked, room: job.maxTokens, cost: guessCost ?? 1)
+    lookup = PromptLookup(prompt: job.prompt.marked, room: job.maxTokens, cost: draftCost ?? 1)
     tellProgress()
   }
 
@@ -56,7 +57,7 @@ final class RunningJob {
     }
     // The last token is never computed, only said.
     let room = min(limit - 1, job.maxTokens - generated - 1)
-    lookup.guess(atMost: guesses ? max(0, room) : 0, among: sequences)
+    lookup.draft(atMost: guesses ? max(0, room) : 0, among: sequences)
     let count = lookup.next.count
     return Chunk(
       cache: cache, input: .answer, count: count, expectedLength: cache.count + count, wanted: count,
@@ -83,15 +84,15 @@ final class RunningJob {
         return
       }
       let token = generated < job.script.count ? job.script[generated] : chosen
-      let wasGuessed = lookup.append(token, behind: row)
+      let wasDrafted = lookup.append(token, behind: row)
       generated += 1
       isFinished = !job.receive(.token(token)) || generated >= job.maxTokens
-      if isFinished || !wasGuessed { break }
+      if isFinished || !wasDrafted { break }
       row += 1
     }
     // Keys and values of wrong guesses are written over.
     cache.count -= logits.rows - 1 - row
-    if logits.rows > 1 { _ = job.receive(.guessed(logits.rows - 1, right: row)) }
+    if logits.rows > 1 { _ = job.receive(.drafted(logits.rows - 1, right: row)) }
   }
 
   private func tellProgress() { _ = job.receive(.prompt(done: cache.count, of: job.prompt.count)) }

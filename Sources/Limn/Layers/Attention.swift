@@ -41,7 +41,7 @@ struct Attention: Sendable {
         step.backend.attention(
           q.rows(segment.rows), heads: heads, cache: segment.cache, layer: layer, firstPosition: segment.position,
           window: window, scale: 1 / Float(headSize).squareRoot(), into: mixed.rows(segment.rows),
-          tokens: step.kind(of: segment))
+          phase: step.phase(of: segment))
       }
       step.linear(mixed, o, into: y, adding: true)
     }

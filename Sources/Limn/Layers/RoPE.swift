@@ -96,7 +96,7 @@ private final class DynamicTables: Sendable {
   private let make: @Sendable (Int) -> RoPETable
   private let last: Mutex<[RoPETable]>
   /// Of all tables together, but for a longer one: 32 MB for heads of 128.
-  private static let mostPositions = 1 << 16
+  private static let maxPositions = 1 << 16
 
   init(limit: Int, make: @escaping @Sendable (Int) -> RoPETable) {
     self.limit = limit
@@ -108,7 +108,7 @@ private final class DynamicTables: Sendable {
     let length = max(length, limit)
     return last.withLock { last in
       if let known = last.first(where: { $0.positions == length }) { return known }
-      while !last.isEmpty, last.reduce(length, { $0 + $1.positions }) > Self.mostPositions { last.removeFirst() }
+      while !last.isEmpty, last.reduce(length, { $0 + $1.positions }) > Self.maxPositions { last.removeFirst() }
       last.append(make(length))
       return last[last.count - 1]
     }

@@ -28,23 +28,23 @@ package struct Step {
   /// Of the language model; none in a vision tower.
   package let segments: [Segment]
   /// So many rows, the first ones, are answers'; those after them are prompts' (or patches).
-  package let answerRows: Int
+  package let decodeRows: Int
 
-  package init(backend: any Backend, scratch: Scratch, segments: [Segment] = [], answerRows: Int = 0) {
+  package init(backend: any Backend, scratch: Scratch, segments: [Segment] = [], decodeRows: Int = 0) {
     self.backend = backend
     self.scratch = scratch
     self.segments = segments
-    self.answerRows = answerRows
+    self.decodeRows = decodeRows
   }
 
   /// y = layer(x), or y += that; x [rows of the step, inputs], y [rows, outputs].
   package func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool = false) {
-    let answers = 0..<min(answerRows, x.rows), prompts = answers.upperBound..<x.rows
+    let answers = 0..<min(decodeRows, x.rows), prompts = answers.upperBound..<x.rows
     if !answers.isEmpty {
-      backend.linear(x.rows(answers), layer, into: y.rows(answers), adding: adding, tokens: .answer)
+      backend.linear(x.rows(answers), layer, into: y.rows(answers), adding: adding, phase: .decode)
     }
     if !prompts.isEmpty {
-      backend.linear(x.rows(prompts), layer, into: y.rows(prompts), adding: adding, tokens: .prompt)
+      backend.linear(x.rows(prompts), layer, into: y.rows(prompts), adding: adding, phase: .prefill)
     }
   }
 
@@ -64,18 +64,18 @@ package struct Step {
       wanted.rows(rows).copy(x.rows(last))
       wantedNormed.rows(rows).copy(normed.rows(last))
       row = rows.upperBound
-      if kind(of: segment) == .answer { answers = row }
+      if phase(of: segment) == .decode { answers = row }
       narrow.append(
         Segment(
           cache: segment.cache, rows: rows, wanted: segment.wanted,
           position: segment.position + segment.rows.count - segment.wanted,
           expectedLength: segment.expectedLength))
     }
-    body(wanted, wantedNormed, Step(backend: backend, scratch: scratch, segments: narrow, answerRows: answers))
+    body(wanted, wantedNormed, Step(backend: backend, scratch: scratch, segments: narrow, decodeRows: answers))
   }
 
   /// A sequence either reads or answers.
-  package func kind(of segment: Segment) -> TokenKind {
-    segment.rows.upperBound <= answerRows ? .answer : .prompt
+  package func phase(of segment: Segment) -> Phase {
+    segment.rows.upperBound <= decodeRows ? .decode : .prefill
   }
 }

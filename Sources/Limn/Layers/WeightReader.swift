@@ -1,4 +1,5 @@
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 /// Takes a model's weights out of a checkpoint by canonical name, checks every shape, and remembers what was

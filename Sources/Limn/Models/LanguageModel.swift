@@ -1,4 +1,5 @@
 package import LimnFiles
+package import LimnCore
 package import LimnTensor
 
 /// A decoder under LLaVA: embeddings in, logits out. It knows tokens, not text, and pictures only as embeddings.
@@ -58,7 +59,7 @@ struct TokenTables: Sendable {
     step.scratch.frame {
       let normed = step.scratch.take(rows: hidden.rows, width: hidden.width)
       norm.forward(hidden, into: normed, step)
-      step.backend.linear(normed, head, into: logits, adding: false, tokens: .answer)
+      step.backend.linear(normed, head, into: logits, adding: false, phase: .decode)
     }
   }
 }

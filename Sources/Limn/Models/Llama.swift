@@ -11,6 +11,7 @@
 // Phi-3: https://arxiv.org/abs/2404.14219
 
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 struct Llama: LanguageModel {

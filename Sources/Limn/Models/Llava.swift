@@ -10,6 +10,7 @@
 
 package import LimnFiles
 package import LimnImage
+package import LimnCore
 package import LimnTensor
 
 package struct Llava: Sendable {
@@ -64,12 +65,12 @@ package struct Llava: Sendable {
 // @unchecked: written once by `Llava.encode`, never after.
 package final class ImageEmbedding: @unchecked Sendable {
   /// Which picture it is.
-  package let key: PictureKey
+  package let key: ImageKey
   package let rows: Int
   package let width: Int
   package let values: UnsafeMutableBufferPointer<Float>
 
-  init(_ key: PictureKey, rows: Int, width: Int) {
+  init(_ key: ImageKey, rows: Int, width: Int) {
     self.key = key
     self.rows = rows
     self.width = width
@@ -110,7 +111,7 @@ extension Llava {
         expected: "\(side)×\(side)", found: "\(image.width)×\(image.height)",
         remedy: "check preprocessor_config.json")
     }
-    let result = ImageEmbedding(PictureKey(image), rows: imageTokens(image), width: config.language.hidden)
+    let result = ImageEmbedding(ImageKey(image), rows: imageTokens(image), width: config.language.hidden)
     try step.scratch.frame { () throws(LimnError) in
       let perTile = vision.tower.featureCount
       let tiles = step.scratch.take(rows: image.tiles * perTile, width: config.language.hidden)

@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 /// Which decoder runs which architecture. A new language model is a file beside this one and a row here.
 enum ModelRegistry {

@@ -9,6 +9,7 @@
 // https://huggingface.co/microsoft/phi-2
 
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 struct Phi2: LanguageModel {

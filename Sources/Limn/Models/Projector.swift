@@ -1,4 +1,5 @@
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 /// From the vision tower's features to the language model's embeddings: linear_2(gelu(linear_1(x))), with norms

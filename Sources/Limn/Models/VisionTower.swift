@@ -10,6 +10,7 @@
 // CLIP: https://arxiv.org/abs/2103.00020, SigLIP: https://arxiv.org/abs/2303.15343
 
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 struct VisionTower: Sendable {

@@ -2,7 +2,9 @@ import ArgumentParser
 import Foundation
 import Limn
 import LimnFiles
+import LimnHub
 import LimnImage
+import LimnCore
 import LimnTensor
 
 /// What the commands share that run parts of a model: here `exact` is the default.
@@ -11,15 +13,15 @@ struct DebugModelOptions: ParsableArguments {
   @OptionGroup var preprocess: PreprocessOptions
   @OptionGroup var threads: ComputeOptions
 
-  @Option(help: "exact: float32 throughout; fast: may round activations.")
-  var compute: Compute = .exact
+  @Option(name: .customLong("compute"), help: "exact: float32 throughout; fast: may round activations.")
+  var precision: Precision = .exact
 
   @Option(help: ArgumentHelp("Where the array is written.", valueName: "x.npy"))
   var output: String
 
   func load() async throws -> VisionLanguageModel {
     var options = LoadOptions()
-    options.compute = compute
+    options.precision = precision
     options.threads = threads.threads
     options.kvType = threads.kvType
     options.projectorFile = model.mmproj
@@ -44,7 +46,7 @@ struct DebugPreprocess: AsyncParsableCommand {
   func run() async throws {
     let checkpoint = try Checkpoint.open(model.reference, mmproj: model.mmproj, base: model.base)
     let processor = try ModelImageProcessor(checkpoint, policy: preprocess.preprocess)
-    let picture = try processor.process(try await ImageSource(image).image())
+    let picture = try processor.process(try await ImageReference(image).source().image())
     var file = try NumpyWriter.begin(output, shape: [picture.tiles, 3, picture.height, picture.width])
     try picture.pixels.withUnsafeBufferPointer { try file.append($0) }
   }
@@ -60,7 +62,7 @@ struct DebugEmbed: AsyncParsableCommand {
 
   func run() async throws {
     let vlm = try await options.load()
-    let embedding = try await vlm.encode([ImageSource(image)])[0]
+    let embedding = try await vlm.encode([ImageReference(image).source()])[0]
     var file = try NumpyWriter.begin(options.output, shape: [embedding.rows, embedding.width])
     try file.append(UnsafeBufferPointer(embedding.values))
   }
@@ -90,7 +92,7 @@ struct DebugLogits: AsyncParsableCommand {
 
   func run() async throws {
     let vlm = try await options.load()
-    let images = try await vlm.encode(images.map { try ImageSource($0) })
+    let images = try await vlm.encode(images.sources())
     let logits = try await vlm.logits(
       text: prompt, ids: inputIds.map { text throws(LimnError) in try tokenIDs(text) }, images: images)
     var file = try NumpyWriter.begin(options.output, shape: [logits.count, vlm.vocabularySize])

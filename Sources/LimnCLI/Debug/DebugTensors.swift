@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 struct DebugTensors: ParsableCommand {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import LimnFiles
-import LimnTensor
+import LimnCore
 import LimnText
 
 struct DebugTokenize: ParsableCommand {

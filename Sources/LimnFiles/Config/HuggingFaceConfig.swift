@@ -1,4 +1,5 @@
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 
 extension VisionConfig {
   /// What LlavaConfig assumes where a config has no `vision_config` at all: CLIP-L/14 at 336 pixels.
@@ -17,7 +18,7 @@ extension VisionConfig {
     activation: .tanh, epsilon: 1e-6)
 
   /// From the JSON of a CLIPVisionConfig or a SiglipVisionConfig.
-  init(_ fields: ConfigReader) throws(LimnError) {
+  init(_ fields: FieldReader) throws(LimnError) {
     switch try fields.string("model_type") ?? "clip_vision_model" {
     case "clip_vision_model", "llava_phi_clip_vision_model": try self.init(fields, defaults: .clipDefault)
     case "siglip_vision_model": try self.init(fields, defaults: .siglipDefault)
@@ -28,7 +29,7 @@ extension VisionConfig {
     }
   }
 
-  init(_ fields: ConfigReader, defaults: VisionConfig) throws(LimnError) {
+  init(_ fields: FieldReader, defaults: VisionConfig) throws(LimnError) {
     self = defaults
     hidden = try fields.int("hidden_size") ?? hidden
     ffn = try fields.int("intermediate_size") ?? ffn
@@ -53,7 +54,7 @@ extension ModelConfig {
     guard json.object != nil else {
       throw LimnError.badData("the config is wrong", in: place, expected: "an object", found: json.kind)
     }
-    let fields = ConfigReader(json: json, place: place)
+    let fields = FieldReader(json: json, place: place)
     let type = try fields.string("model_type") ?? ""
     // model_type is "llava" in both layouts; only these keys tell them apart.
     if let parts = try Self.nestedVision(fields) {
@@ -69,12 +70,12 @@ extension ModelConfig {
 
   /// From the config.json of LlavaForConditionalGeneration, LlavaNextForConditionalGeneration or
   /// VipLlavaForConditionalGeneration.
-  init(huggingFace fields: ConfigReader) throws(LimnError) {
+  init(huggingFace fields: FieldReader) throws(LimnError) {
     let type = try fields.string("model_type") ?? "llava"
     guard ["llava", "llava_next", "vipllava"].contains(type) else {
       throw fields.wrong("model_type", expected: "llava, llava_next or vipllava")
     }
-    let text = try fields.object("text_config") ?? ConfigReader(json: .object([:]), place: fields.place)
+    let text = try fields.object("text_config") ?? FieldReader(json: .object([:]), place: fields.place)
     let textType = try text.string("model_type") ?? "llama"
     guard let architecture = LanguageConfig.Architecture(modelType: textType) else {
       throw text.wrong(
@@ -108,7 +109,7 @@ extension ModelConfig {
   }
 
   /// From the config.json of a language model alone.
-  init(languageModel fields: ConfigReader) throws(LimnError) {
+  init(languageModel fields: FieldReader) throws(LimnError) {
     guard let type = try fields.string("model_type") else {
       throw LimnError.badData("the config says no model_type", in: fields.place)
     }
@@ -119,7 +120,7 @@ extension ModelConfig {
   }
 }
 
-extension ConfigReader {
+extension FieldReader {
   /// The token that stands for a picture; nil for the original code's −200, which is in no vocabulary.
   func imageTokenID() throws(LimnError) -> Int? {
     let field = try int("image_token_index") == nil ? "image_token_id" : "image_token_index"

@@ -1,5 +1,6 @@
-import Foundation
 import LimnTensor
+import Foundation
+import LimnCore
 
 extension LanguageConfig.Architecture {
   /// From `model_type`.
@@ -41,7 +42,7 @@ extension LanguageConfig.Architecture {
 
 extension LanguageConfig {
   /// From the JSON of a transformers configuration.
-  init(_ fields: ConfigReader, _ architecture: Architecture) throws(LimnError) {
+  init(_ fields: FieldReader, _ architecture: Architecture) throws(LimnError) {
     self = architecture.defaults
     hidden = try fields.int("hidden_size") ?? hidden
     ffn = try fields.int("intermediate_size") ?? ffn
@@ -75,7 +76,7 @@ extension LanguageConfig {
     try check(fields.place)
   }
 
-  private mutating func readActivation(_ fields: ConfigReader) throws(LimnError) {
+  private mutating func readActivation(_ fields: FieldReader) throws(LimnError) {
     guard let name = try fields.string("hidden_act") else { return }
     if architecture == .phi2 {
       activation = try fields.gelu("hidden_act").map(Activation.gelu) ?? activation
@@ -85,10 +86,10 @@ extension LanguageConfig {
   }
 
   /// `rope_parameters` (transformers 5), or `rope_theta` with `rope_scaling` and `partial_rotary_factor`.
-  private mutating func readRoPE(_ fields: ConfigReader) throws(LimnError) {
+  private mutating func readRoPE(_ fields: FieldReader) throws(LimnError) {
     let scaling = try fields.object("rope_scaling").flatMap { $0.json.object?.count == 0 ? nil : $0 }
     let parameters = try fields.object("rope_parameters")
-    let rope = scaling ?? parameters ?? ConfigReader(json: .object([:]), place: fields.place)
+    let rope = scaling ?? parameters ?? FieldReader(json: .object([:]), place: fields.place)
     let theta = try fields.double("rope_theta")
     ropeTheta = try rope.double("rope_theta") ?? theta ?? ropeTheta
     var partial = 1.0
@@ -121,7 +122,7 @@ extension LanguageConfig {
     }
   }
 
-  private func factor(_ rope: ConfigReader, _ name: String = "factor") throws(LimnError) -> Double {
+  private func factor(_ rope: FieldReader, _ name: String = "factor") throws(LimnError) -> Double {
     guard let factor = try rope.double(name), factor.isFinite, factor > 0 else {
       throw rope.wrong(name, expected: "a number above 0")
     }
@@ -129,7 +130,7 @@ extension LanguageConfig {
   }
 
   /// The length before the scaling. Phi-3's config class has a field for it, which is never absent.
-  private func originalPositions(_ fields: ConfigReader, _ rope: ConfigReader) throws(LimnError) -> Int {
+  private func originalPositions(_ fields: FieldReader, _ rope: FieldReader) throws(LimnError) -> Int {
     let name = "original_max_position_embeddings"
     let inside = try architecture == .phi3 ? 4096 : rope.int(name) ?? maxPositions
     let positions = try fields.int(name) ?? inside
@@ -137,7 +138,7 @@ extension LanguageConfig {
     return positions
   }
 
-  private func longrope(_ fields: ConfigReader, _ rope: ConfigReader) throws(LimnError) -> RoPEScaling {
+  private func longrope(_ fields: FieldReader, _ rope: FieldReader) throws(LimnError) -> RoPEScaling {
     let original = try originalPositions(fields, rope)
     func factors(_ name: String) throws(LimnError) -> [Double] {
       guard let factors = try rope.doubles(name), factors.count == rotaryDimensions / 2,

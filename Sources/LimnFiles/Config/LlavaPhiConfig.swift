@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 // Mipha and LLaVA-Phi: the language model's keys at the top level, and `vision_config` with two parts:
@@ -10,18 +11,18 @@ import LimnTensor
 extension ModelConfig {
   /// The two parts of such a `vision_config`; nil where the config is of another layout.
   static func nestedVision(
-    _ fields: ConfigReader
-  ) throws(LimnError) -> (tower: ConfigReader, projector: ConfigReader)? {
+    _ fields: FieldReader
+  ) throws(LimnError) -> (tower: FieldReader, projector: FieldReader)? {
     guard let vision = try? fields.object("vision_config"), let tower = try vision.object("vision_tower") else {
       guard fields.json["model_type"]?.string == "llava_phi" else { return nil }
       throw fields.wrong("vision_config", expected: "vision_tower and mm_projector")
     }
-    let none = ConfigReader(json: .object([:]), place: vision.place)
+    let none = FieldReader(json: .object([:]), place: vision.place)
     return (tower, try vision.object("mm_projector") ?? none)
   }
 
   init(
-    nested parts: (tower: ConfigReader, projector: ConfigReader), _ fields: ConfigReader
+    nested parts: (tower: FieldReader, projector: FieldReader), _ fields: FieldReader
   ) throws(LimnError) {
     let type = try fields.string("model_type") ?? ""
     let isMipha = type.hasPrefix("mipha")

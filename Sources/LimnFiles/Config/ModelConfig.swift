@@ -1,3 +1,4 @@
+import LimnCore
 package import LimnTensor
 
 /// What a checkpoint is, whatever layout said so: every number that the models need, defaults resolved.

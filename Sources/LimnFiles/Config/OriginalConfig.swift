@@ -1,9 +1,10 @@
+import LimnCore
 import LimnTensor
 
 extension ModelConfig {
   /// From the config.json of the original LLaVA code: the language model's keys at the top level, and
   /// `mm_…` keys. The vision tower's config comes from elsewhere (`Checkpoint`).
-  init(original fields: ConfigReader) throws(LimnError) {
+  init(original fields: FieldReader) throws(LimnError) {
     language = try LanguageConfig(fields, try Self.architecture(fields))
     switch try fields.string("mm_projector_type") ?? "linear" {
     case "mlp2x_gelu": projector = ProjectorConfig(activation: .erf)
@@ -36,7 +37,7 @@ extension ModelConfig {
   }
 
   /// The class says which language model it is; `model_type` often says "llava" only.
-  private static func architecture(_ fields: ConfigReader) throws(LimnError) -> LanguageConfig.Architecture {
+  private static func architecture(_ fields: FieldReader) throws(LimnError) -> LanguageConfig.Architecture {
     let type = try fields.string("model_type") ?? ""
     let name = (fields.json["architectures"]?.array?.first?.string ?? type).lowercased()
     for (word, architecture) in [

@@ -1,4 +1,5 @@
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 
 /// A GGUF file, versions 2 and 3, little-endian, mapped: nothing is copied.
 ///
@@ -48,9 +49,9 @@ private struct GGUFHeader {
 
   /// Limits of ggml.
   static let longestName = 63
-  static let mostAxes = 4
+  static let maxAxes = 4
   static let longestString = 1 << 30
-  static let mostElements = 1 << 30
+  static let maxElements = 1 << 30
 
   init(memory: Memory, path: String) {
     self.memory = memory
@@ -95,7 +96,7 @@ private struct GGUFHeader {
       let type = try valueType(of: key)
       guard type != .array else { throw reader.error("arrays inside the array \"\(key)\"") }
       let count = try reader.count(each: type.size ?? 8, "length of the array \"\(key)\"")
-      guard count <= Self.mostElements else { throw reader.error("the array \"\(key)\" is too long") }
+      guard count <= Self.maxElements else { throw reader.error("the array \"\(key)\" is too long") }
       try value(key, type, arrayCount: count)
     } else {
       try value(key, type, arrayCount: nil)
@@ -187,7 +188,7 @@ private struct GGUFHeader {
       throw reader.error("a tensor's name of \(name.utf8.count) bytes; at most 63 are allowed", at: start)
     }
     let axes: UInt32 = try reader.integer("the number of axes of \(name)")
-    guard axes <= Self.mostAxes else { throw reader.error("\(name) has \(axes) axes; at most 4 are allowed") }
+    guard axes <= Self.maxAxes else { throw reader.error("\(name) has \(axes) axes; at most 4 are allowed") }
     var shape: [Int] = []
     for _ in 0..<axes {
       let size: Int64 = try reader.integer("the shape of \(name)")

@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 /// The types of metadata values, numbered as the format numbers them.
 package enum GGUFType: UInt32, Sendable {

@@ -1,4 +1,5 @@
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 
 /// One value of the metadata of a GGUF file that is going to be written.
 package enum GGUFMetadata: Sendable {

@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 /// A file in the form that `torch.save` wrote before PyTorch 1.6, and writes still when asked to:

@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 /// What a pickle can hold here. Containers are places in the machine's tables, never nested values: what a

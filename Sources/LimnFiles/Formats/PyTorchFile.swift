@@ -1,4 +1,5 @@
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 
 /// The tensors of a file that `torch.save` wrote, mapped: as a zip archive (PyTorch 1.6 and later), or as a row of
 /// pickles with the storages behind them (before; `LegacyTorchFile`). The pickle that describes the tensors is read

@@ -1,4 +1,5 @@
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 
 /// A safetensors file, mapped: nothing is copied.
 ///

@@ -1,3 +1,4 @@
+package import LimnCore
 import LimnTensor
 
 /// Safetensors files as limn writes them (see `Safetensors`): the data begins at a multiple of 8.

@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 /// Shape and strides of a tensor, in elements, checked against overflow.

@@ -1,3 +1,4 @@
+import LimnCore
 import LimnTensor
 
 /// What a pickle of `torch.save` says about its tensors: which storage each lies in, and how. Where the storages
@@ -19,8 +20,8 @@ struct TorchPickle: PickleReader {
   }
 
   /// Limits that no model comes near, so that a short pickle cannot ask for much memory.
-  static let mostAxes = 16
-  static let mostTensors = 1 << 17
+  static let maxAxes = 16
+  static let maxTensors = 1 << 17
 
   static let storageTypes: [String: TensorType] = [
     "DoubleStorage": .f64, "FloatStorage": .f32, "HalfStorage": .f16, "BFloat16Storage": .bf16,
@@ -103,8 +104,8 @@ struct TorchPickle: PickleReader {
     if case .dict(let place) = metadata, !machine.dicts[place].isEmpty {
       throw machine.error("a tensor that is stored negated or conjugated")
     }
-    guard tensors.count < Self.mostTensors else {
-      throw machine.error("more than \(Self.mostTensors) tensors")
+    guard tensors.count < Self.maxTensors else {
+      throw machine.error("more than \(Self.maxTensors) tensors")
     }
     // The place behind the last element, and with it the number of elements, is inside the storage.
     let room = (storage.byteCount ?? 0) / type.layout.bytes
@@ -115,7 +116,7 @@ struct TorchPickle: PickleReader {
   }
 
   private static func sizes(_ value: PickleValue, _ machine: PickleMachine) -> [Int]? {
-    guard case .sequence(let place) = value, machine.sequences[place].count <= mostAxes else { return nil }
+    guard case .sequence(let place) = value, machine.sequences[place].count <= maxAxes else { return nil }
     var result: [Int] = []
     for item in machine.sequences[place] {
       guard case .int(let size) = item, size >= 0 else { return nil }

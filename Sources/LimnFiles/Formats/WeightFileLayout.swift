@@ -1,3 +1,4 @@
+package import LimnCore
 package import LimnTensor
 
 /// A tensor that is going to be written.

@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 /// The table of contents of a zip archive whose entries are stored, not compressed, as `torch.save` writes it;
 /// the 64-bit form too. Only places are read; the entries stay in the mapped file.

@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 /// A piece of a template.
 struct Token: Sendable {

@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 // Expressions, with Jinja's own precedence: `or`, `and`, `not`, comparisons, `+ -`, `~`, `* / // %`, `**`
 // (from the left, unlike Python), signs, then calls, subscripts, filters and tests.

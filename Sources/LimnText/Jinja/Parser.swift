@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 /// Parses the statements of a template; expressions are in `Parser+Expressions.swift`.
 struct Parser {

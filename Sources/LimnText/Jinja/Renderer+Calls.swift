@@ -1,11 +1,7 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 
-#if canImport(Glibc)
-  import Glibc
-#else
-  import Darwin
-#endif
+import CLimnSystem
 
 // Calls: global functions, and the methods of strings, lists and dictionaries.
 

@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 // Filters on single values, and the tests. Filters on sequences are in `Renderer+Sequences.swift`.
 

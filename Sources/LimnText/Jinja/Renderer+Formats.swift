@@ -1,5 +1,5 @@
 import Foundation
-import LimnTensor
+import LimnCore
 
 // `"…" % values` and `"…".format(…)`.
 

@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 // Filters on sequences. Those that are generators in Jinja give an iterator, which can be used once.
 

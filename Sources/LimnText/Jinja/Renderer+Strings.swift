@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 // The methods of strings.
 

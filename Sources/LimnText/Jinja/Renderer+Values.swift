@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 // What values can do: attributes, subscripts, arithmetic, comparison. Python's rules, and Jinja's for what is
 // undefined: it prints as nothing, is false and empty, and any other use is an error.

@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 /// Runs a parsed template once.
 ///

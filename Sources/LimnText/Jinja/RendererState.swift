@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 /// The variables of a block; what it does not have is looked up further out.
 final class Scope {

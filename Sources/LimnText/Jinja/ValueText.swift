@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 // Values as text, the ways Python writes them, and to and from JSON.
 

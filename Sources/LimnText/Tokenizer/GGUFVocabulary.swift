@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 /// The types of tokens in a GGUF file, numbered as the format numbers them.
 enum GGUFTokenType: Int, Sendable {

@@ -1,5 +1,5 @@
 import Foundation
-import LimnTensor
+import LimnCore
 
 /// What happens to the text before it is cut into words. Texts are bytes in UTF-8.
 enum Normalizer: Sendable {

@@ -1,4 +1,4 @@
-package import LimnTensor
+package import LimnCore
 
 /// A regular expression, for the pre-tokenizers that have no splitter of their own and for `Replace`.
 ///

@@ -1,4 +1,4 @@
-import LimnTensor
+import LimnCore
 
 /// Compiles a regular expression to the program of a `Pattern`: what the pre-tokenizers of published
 /// tokenizers use of Oniguruma's syntax. Everything else is refused with its place.

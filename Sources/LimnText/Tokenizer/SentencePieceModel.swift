@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 /// A SentencePiece `tokenizer.model`: a protobuf message of which a few fields matter.
 ///

@@ -1,5 +1,5 @@
 package import LimnFiles
-package import LimnTensor
+package import LimnCore
 
 /// Text to token ids and back, exactly as the model's own tokenizer does it.
 ///

@@ -1,4 +1,5 @@
-package import LimnFiles
+package import LimnCore
+import LimnFiles
 
 extension TokenizerExport {
   /// The tokenizer.json of Hugging Face's `tokenizers`.

@@ -1,5 +1,5 @@
 package import LimnFiles
-package import LimnTensor
+package import LimnCore
 
 /// A tokenizer taken apart into what GGUF files and tokenizer.json hold.
 ///

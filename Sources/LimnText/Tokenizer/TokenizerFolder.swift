@@ -1,6 +1,6 @@
 import Foundation
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 /// A folder with tokenizer files as Hugging Face or the original LLaVA lays them out: what its small files
 /// (tokenizer_config.json, special_tokens_map.json, added_tokens.json) say, and which vocabulary it holds.

@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 /// A `tokenizer.json`, the format of Hugging Face's `tokenizers`: its components, by name. A component that
 /// is not known is refused, since leaving it out would give other ids.

@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 /// The byte-level BPE of GPT-2 as its slow tokenizer saves it: vocab.json {"piece": id, …} and merges.txt, a pair of
 /// pieces on each line, the first merge first. LLaVA-Phi's training script leaves just these.

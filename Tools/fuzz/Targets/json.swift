@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 
 /// JSON: what is read is written and read again, and must be written the same.
 @_cdecl("LLVMFuzzerTestOneInput")

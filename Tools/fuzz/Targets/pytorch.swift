@@ -1,4 +1,5 @@
 import LimnFiles
+import LimnCore
 import LimnTensor
 
 /// A file of torch.save: zip archive and pickle.

@@ -1,5 +1,5 @@
 import LimnFiles
-import LimnTensor
+import LimnCore
 import LimnText
 
 private let conversation: JSON = .array([

@@ -1,4 +1,5 @@
 import LimnFiles
+import LimnCore
 import LimnTensor
 import LimnText
 

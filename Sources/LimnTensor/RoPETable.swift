@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-  import Glibc
-#else
-  import Darwin
-#endif
+import CLimnSystem
 
 /// Cosines and sines of rotary position embeddings, computed once per model for every position of its context.
 package final class RoPETable: Sendable {

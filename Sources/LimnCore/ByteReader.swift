@@ -1,34 +1,32 @@
-import LimnTensor
-
 /// Reads little-endian numbers and lengths from bytes that may lie about themselves: every step is checked
 /// against what is left, and the error says where it stopped. What is read is named for that error, and only then.
-struct ByteReader {
-  let bytes: UnsafeRawBufferPointer
+package struct ByteReader {
+  package let bytes: UnsafeRawBufferPointer
   /// What the bytes are, for messages.
-  let place: String
-  private(set) var position = 0
+  package let place: String
+  package private(set) var position = 0
 
-  init(_ bytes: UnsafeRawBufferPointer, place: String, at position: Int = 0) {
+  package init(_ bytes: UnsafeRawBufferPointer, place: String, at position: Int = 0) {
     self.bytes = bytes
     self.place = place
     self.position = Swift.min(position, bytes.count)
   }
 
-  var remaining: Int { bytes.count - position }
+  package var remaining: Int { bytes.count - position }
 
   /// Moves to a place that is known to be inside.
-  mutating func move(to position: Int) {
+  package mutating func move(to position: Int) {
     precondition(position >= 0 && position <= bytes.count)
     self.position = position
   }
 
-  mutating func integer<T: FixedWidthInteger>(_ what: @autoclosure () -> String) throws(LimnError) -> T {
+  package mutating func integer<T: FixedWidthInteger>(_ what: @autoclosure () -> String) throws(LimnError) -> T {
     let range = try take(MemoryLayout<T>.size, what())
     return T(littleEndian: bytes.loadUnaligned(fromByteOffset: range.lowerBound, as: T.self))
   }
 
   /// A u64 that counts bytes or things, none of which can be more than what is left divided by `each` bytes.
-  mutating func count(each: Int = 1, _ what: @autoclosure () -> String) throws(LimnError) -> Int {
+  package mutating func count(each: Int = 1, _ what: @autoclosure () -> String) throws(LimnError) -> Int {
     let value: UInt64 = try integer(what())
     guard value <= UInt64(remaining / each) else {
       throw error("\(what()) \(value) is more than the file can hold", at: position - 8)
@@ -37,7 +35,7 @@ struct ByteReader {
   }
 
   /// Steps over `count` bytes and says where they are.
-  mutating func take(_ count: Int, _ what: @autoclosure () -> String) throws(LimnError) -> Range<Int> {
+  package mutating func take(_ count: Int, _ what: @autoclosure () -> String) throws(LimnError) -> Range<Int> {
     guard count >= 0, count <= remaining else {
       throw LimnError.badData(
         "the file ends inside \(what())", in: "\(place), byte \(position)", expected: "\(count) bytes",
@@ -47,7 +45,7 @@ struct ByteReader {
     return position..<position + count
   }
 
-  func error(_ what: String, at position: Int? = nil) -> LimnError {
+  package func error(_ what: String, at position: Int? = nil) -> LimnError {
     .badData(what, in: "\(place), byte \(position ?? self.position)")
   }
 }

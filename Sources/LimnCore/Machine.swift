@@ -1,10 +1,4 @@
-internal import CLimnKernels
-
-#if canImport(Glibc)
-  internal import Glibc
-#else
-  internal import Darwin
-#endif
+internal import CLimnSystem
 
 /// What this computer offers to the engine.
 package enum Machine {
@@ -20,7 +14,7 @@ package enum Machine {
       let limit = processorLimit(groups: text(of: "/proc/self/cgroup") ?? "", root: "/sys/fs/cgroup")
       return max(1, min(cores.count, limit ?? cores.count))
     #else
-      return max(1, sysconf(_SC_NPROCESSORS_ONLN))
+      return Int(limn_processor_count())
     #endif
   }()
 

@@ -1,5 +1,5 @@
 /// What a file is, told from its first bytes; names and endings are not believed.
-enum PictureFormat: Equatable {
+enum ImageFormat: Equatable {
   case jpeg, png, webp
   /// A known format that limn does not decode, by its name.
   case unsupported(String)
@@ -39,7 +39,7 @@ enum PictureFormat: Equatable {
     ([0x76, 0x2F, 0x31, 0x01], "OpenEXR"), (Array("P5\n".utf8), "PNM"), (Array("P6\n".utf8), "PNM"),
   ]
 
-  private static func isoMedia(brand: String) -> PictureFormat {
+  private static func isoMedia(brand: String) -> ImageFormat {
     switch brand {
     case "avif", "avis": .unsupported("AVIF")
     case "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1": .unsupported("HEIC")
@@ -47,7 +47,7 @@ enum PictureFormat: Equatable {
     }
   }
 
-  private static func text(_ start: ArraySlice<UInt8>) -> PictureFormat {
+  private static func text(_ start: ArraySlice<UInt8>) -> ImageFormat {
     guard !start.contains(where: { $0 < 0x20 && !(0x09...0x0D).contains($0) }) else { return .unknown }
     let text = String(decoding: start, as: UTF8.self).lowercased()
     if text.contains("<svg") { return .unsupported("SVG") }

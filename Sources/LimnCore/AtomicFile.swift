@@ -1,12 +1,7 @@
-#if canImport(Glibc)
-  import Glibc
-#else
-  import Darwin
-#endif
-package import LimnTensor
+import CLimnSystem
 
 /// A file in the making: NAME.partial until it is whole, and removed if that never happens.
-package final class PartialFile {
+package final class AtomicFile {
   package let path: String
   private let partial: String
   private let descriptor: Int32
@@ -17,8 +12,8 @@ package final class PartialFile {
   package init(_ path: String) throws(LimnError) {
     self.path = path
     partial = path + ".partial"
-    descriptor = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw Self.refusal(path, errno) }
+    descriptor = limn_open_writing(partial)
+    guard descriptor >= 0 else { throw Self.refusal(path, limn_errno()) }
   }
 
   /// Appends bytes.
@@ -26,14 +21,10 @@ package final class PartialFile {
   package func write(_ bytes: UnsafeRawBufferPointer) throws(LimnError) {
     var rest = bytes
     while !rest.isEmpty {
-      #if canImport(Glibc)
-        let count = Glibc.write(descriptor, rest.baseAddress!, rest.count)
-      #else
-        let count = Darwin.write(descriptor, rest.baseAddress!, rest.count)
-      #endif
+      let count = limn_write(descriptor, rest.baseAddress!, rest.count)
       if count < 0 {
-        if errno == EINTR { continue }
-        throw Self.refusal(path, errno)
+        if limn_errno() == EINTR { continue }
+        throw Self.refusal(path, limn_errno())
       }
       rest = UnsafeRawBufferPointer(rebasing: rest[count...])
     }
@@ -45,12 +36,12 @@ package final class PartialFile {
 
   /// Waits until the disk has everything.
   package func finish() throws(LimnError) {
-    guard fsync(descriptor) == 0 else { throw Self.refusal(path, errno) }
+    guard fsync(descriptor) == 0 else { throw Self.refusal(path, limn_errno()) }
   }
 
   /// Gives the file its name; one of this name is replaced.
   package func publish() throws(LimnError) {
-    guard rename(partial, path) == 0 else { throw Self.refusal(path, errno) }
+    guard rename(partial, path) == 0 else { throw Self.refusal(path, limn_errno()) }
     isPublished = true
   }
 
@@ -60,12 +51,12 @@ package final class PartialFile {
   }
 
   private static func refusal(_ path: String, _ code: Int32) -> LimnError {
-    if code == ENOSPC || code == EDQUOT {
+    if limn_is_disk_full(code) {
       return LimnError(
         .unavailable, "the disk is full", in: path, remedy: "make room, or choose another place with --output")
     }
     return LimnError(
-      .unavailable, "cannot be written (\(String(cString: strerror(code))))", in: path,
+      .unavailable, "cannot be written (\(String(cString: limn_error_text(code))))", in: path,
       remedy: "check the folder and its permissions")
   }
 
@@ -77,9 +68,7 @@ package final class PartialFile {
       guard parent != place else { return nil }
       place = parent
     }
-    var status = statvfs()
-    guard statvfs(place, &status) == 0 else { return nil }
-    let (bytes, overflow) = Int(clamping: status.f_bavail).multipliedReportingOverflow(by: Int(status.f_frsize))
-    return overflow ? .max : bytes
+    let bytes = limn_free_bytes(place)
+    return bytes >= 0 ? Int(bytes) : nil
   }
 }

@@ -1,17 +1,21 @@
-import LimnTensor
-
-/// Typed access to a config's fields. null counts as absent; another type than expected is an error that names
+/// Typed access to the fields of a JSON object. null counts as absent; another type than expected is an error that names
 /// the field.
-struct ConfigReader {
-  let json: JSON
-  let place: String
+package struct FieldReader: Sendable {
+  package let json: JSON
+  /// What the object is, for messages.
+  package let place: String
 
-  func has(_ field: String) -> Bool { json.present(field) != nil }
+  package init(json: JSON, place: String) {
+    self.json = json
+    self.place = place
+  }
+
+  package func has(_ field: String) -> Bool { json.present(field) != nil }
 
   /// Whether the field stands there as null: that overrides a default.
-  func isNull(_ field: String) -> Bool { json[field]?.isNull == true }
+  package func isNull(_ field: String) -> Bool { json[field]?.isNull == true }
 
-  func int(_ field: String) throws(LimnError) -> Int? {
+  package func int(_ field: String) throws(LimnError) -> Int? {
     guard let value = json.present(field) else { return nil }
     if let number = value.int { return number }
     // 4096.0 occurs where a script computed it.
@@ -19,31 +23,31 @@ struct ConfigReader {
     throw wrong(field, expected: "a whole number")
   }
 
-  func double(_ field: String) throws(LimnError) -> Double? {
+  package func double(_ field: String) throws(LimnError) -> Double? {
     guard let value = json.present(field) else { return nil }
     guard let number = value.double else { throw wrong(field, expected: "a number") }
     return number
   }
 
-  func bool(_ field: String) throws(LimnError) -> Bool? {
+  package func bool(_ field: String) throws(LimnError) -> Bool? {
     guard let value = json.present(field) else { return nil }
     guard let bool = value.bool else { throw wrong(field, expected: "true or false") }
     return bool
   }
 
-  func string(_ field: String) throws(LimnError) -> String? {
+  package func string(_ field: String) throws(LimnError) -> String? {
     guard let value = json.present(field) else { return nil }
     guard let string = value.string else { throw wrong(field, expected: "a string") }
     return string
   }
 
-  func object(_ field: String) throws(LimnError) -> ConfigReader? {
+  package func object(_ field: String) throws(LimnError) -> FieldReader? {
     guard let value = json.present(field) else { return nil }
     guard value.object != nil else { throw wrong(field, expected: "an object") }
-    return ConfigReader(json: value, place: "\(place), \(field)")
+    return FieldReader(json: value, place: "\(place), \(field)")
   }
 
-  func doubles(_ field: String) throws(LimnError) -> [Double]? {
+  package func doubles(_ field: String) throws(LimnError) -> [Double]? {
     guard let value = json.present(field) else { return nil }
     let numbers = value.array?.compactMap(\.double)
     guard let numbers, numbers.count == value.array?.count else { throw wrong(field, expected: "numbers") }
@@ -51,7 +55,7 @@ struct ConfigReader {
   }
 
   /// One whole number, or several.
-  func ints(_ field: String) throws(LimnError) -> [Int]? {
+  package func ints(_ field: String) throws(LimnError) -> [Int]? {
     guard let value = json.present(field) else { return nil }
     if let number = value.int { return [number] }
     let numbers = value.array?.compactMap(\.int)
@@ -62,7 +66,7 @@ struct ConfigReader {
   }
 
   /// The side of a square, as one number or as two equal ones.
-  func side(_ field: String) throws(LimnError) -> Int? {
+  package func side(_ field: String) throws(LimnError) -> Int? {
     guard let sides = try ints(field) else { return nil }
     guard let first = sides.first, sides.allSatisfy({ $0 == first }) else {
       throw wrong(field, expected: "a square")
@@ -70,16 +74,7 @@ struct ConfigReader {
     return first
   }
 
-  /// A GELU by its name in transformers.
-  func gelu(_ field: String) throws(LimnError) -> GELU? {
-    guard let name = try string(field) else { return nil }
-    guard let gelu = GELU(huggingFaceName: name) else {
-      throw wrong(field, expected: "gelu, gelu_new or quick_gelu")
-    }
-    return gelu
-  }
-
-  func wrong(_ field: String, expected: String) -> LimnError {
+  package func wrong(_ field: String, expected: String) -> LimnError {
     .badData(
       "\(field) is wrong", in: place, expected: expected, found: json[field]?.serialised() ?? "nothing")
   }

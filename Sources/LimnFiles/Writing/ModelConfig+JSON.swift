@@ -1,4 +1,5 @@
-package import LimnTensor
+package import LimnCore
+import LimnTensor
 
 extension ModelConfig {
   /// The class of transformers that computes this model.

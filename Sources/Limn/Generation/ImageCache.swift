@@ -2,7 +2,7 @@ package import LimnImage
 
 /// What tells pictures apart: a digest of all that the image processor made of them. A processor and a vision
 /// tower belong to one opened model, so that within it nothing else determines a picture's embeddings.
-package struct PictureKey: Hashable, Sendable {
+package struct ImageKey: Hashable, Sendable {
   /// Two digests under keys that are drawn anew in each process: nobody can make two pictures that share them.
   private let digests: SIMD2<Int>
 
@@ -30,11 +30,11 @@ package struct PictureKey: Hashable, Sendable {
 }
 
 /// The embeddings of the latest pictures.
-struct PictureCache {
+struct ImageCache {
   private struct Entry {
     let embedding: ImageEmbedding
     /// Files that hold this picture.
-    var files: Set<PictureKey> = []
+    var files: Set<ImageKey> = []
   }
 
   /// The one that was used last stands last.
@@ -48,7 +48,7 @@ struct PictureCache {
   /// - Parameters:
   ///   - key: of the picture, or of a file.
   ///   - file: will lead to the same picture from now on.
-  mutating func embedding(of key: PictureKey, file: PictureKey? = nil) -> ImageEmbedding? {
+  mutating func embedding(of key: ImageKey, file: ImageKey? = nil) -> ImageEmbedding? {
     guard let index = entries.lastIndex(where: { $0.embedding.key == key || $0.files.contains(key) }) else {
       return nil
     }
@@ -59,7 +59,7 @@ struct PictureCache {
     return entry.embedding
   }
 
-  mutating func keep(_ embedding: ImageEmbedding, file: PictureKey? = nil) {
+  mutating func keep(_ embedding: ImageEmbedding, file: ImageKey? = nil) {
     entries.append(Entry(embedding: embedding, files: file.map { [$0] } ?? []))
     bytes += embedding.bytes
     while bytes > limit { bytes -= entries.removeFirst().embedding.bytes }

@@ -1,9 +1,4 @@
-#if canImport(Glibc)
-  import Glibc
-#else
-  import Darwin
-#endif
-package import LimnTensor
+import CLimnSystem
 
 extension JSON {
   /// What the second member of the same name does.

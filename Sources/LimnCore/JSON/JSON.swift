@@ -110,22 +110,3 @@ package struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     a.count == b.count && a.members.allSatisfy { b[$0.key] == $0.value }
   }
 }
-
-/// A string that equals another only if all bytes do. `String` itself takes canonically equivalent texts for
-/// equal, which merges distinct tokens and tensor names, and hashes more slowly for that.
-package struct ExactString: Hashable, Sendable {
-  package let value: String
-
-  package init(_ value: String) { self.value = value }
-
-  package static func == (a: ExactString, b: ExactString) -> Bool {
-    var (a, b) = (a.value, b.value)
-    return a.withUTF8 { a in b.withUTF8 { b in a.count == b.count && a.elementsEqual(b) } }
-  }
-
-  package func hash(into hasher: inout Hasher) {
-    var value = value
-    value.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-    hasher.combine(0xFF as UInt8)
-  }
-}

@@ -1,0 +1,40 @@
+import CLimnSystem
+import Foundation
+public import LimnCore
+public import LimnImage
+
+/// A picture as a command line names it: a path, `-` for standard input, or an `http(s):`, `data:` or `file:` URL.
+public enum ImageReference: Sendable, Equatable {
+  case standardInput
+  /// An http or https URL.
+  case url(String)
+  case source(ImageSource)
+
+  /// Tells the kinds apart; reads and fetches nothing.
+  /// - Throws: `badData` for a `data:` URL that is not well formed.
+  public init(_ text: String) throws(LimnError) {
+    let scheme = text.prefix(8).lowercased()
+    if text == "-" {
+      self = .standardInput
+    } else if scheme.hasPrefix("http://") || scheme.hasPrefix("https://") {
+      self = .url(text)
+    } else if scheme.hasPrefix("data:") {
+      self = .source(try ImageSource(dataURL: text))
+    } else if scheme == "file:///", let path = String(text.dropFirst(7)).removingPercentEncoding {
+      self = .source(.path(path))
+    } else {
+      self = .source(.path(text))
+    }
+  }
+
+  /// The picture's source, with standard input read and a URL fetched.
+  /// - Throws: what reading or fetching it throws.
+  public func source() async throws(LimnError) -> ImageSource {
+    switch self {
+    case .source(let source): source
+    case .url(let address): .data(try await Download.fetch(address), name: address)
+    case .standardInput:
+      .data(try ImageSource.readAll(STDIN_FILENO, size: 0, name: "standard input"), name: "standard input")
+    }
+  }
+}
