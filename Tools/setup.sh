@@ -1,37 +1,55 @@
 #!/usr/bin/env bash
-# Installs what limn needs from Debian and is missing here; does nothing where all is there.
+# Installs what limn is built with and is missing here, with apt or Homebrew; does nothing where all is there.
 set -euo pipefail
 
 if ! command -v swift >/dev/null; then
-  echo "limn: the Swift toolchain is missing; install Swift 6.3 (https://www.swift.org/install/linux/debian/12)" >&2
+  echo "limn: the Swift toolchain is missing; install Swift 6.3 (https://www.swift.org/install/)" >&2
   exit 69
 fi
 
-# The libraries that decode pictures, and what a C and C++ compiler needs beside the toolchain.
-packages=(libjpeg62-turbo-dev libpng-dev libwebp-dev pkg-config libc6-dev libstdc++-12-dev git ca-certificates)
-missing=()
-if command -v dpkg-query >/dev/null; then
-  for package in "${packages[@]}"; do
-    state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-    [ "$state" = installed ] || missing+=("$package")
+# Whether one of the C++ compilers here finds its standard library.
+links_cxx() {
+  local compiler program status=1
+  program=$(mktemp)
+  for compiler in clang++ c++; do
+    printf '#include <string>\nint main() { return std::string("limn").size() != 4; }\n' |
+      "$compiler" -x c++ - -o "$program" 2>/dev/null && status=0 && break
   done
-else
-  for library in libjpeg libpng libwebp libwebpdemux; do
-    pkg-config --exists "$library" || missing+=("$library")
-  done
-  if [ ${#missing[@]} -gt 0 ]; then
-    echo "limn: install the development files of: ${missing[*]}" >&2
-    exit 69
-  fi
-fi
-[ ${#missing[@]} -eq 0 ] && exit 0
+  rm -f "$program"
+  return $status
+}
 
-echo "limn: installing ${missing[*]}" >&2
+# What is missing, by the names of Debian and Ubuntu (any release) and of Homebrew.
+apt=() brew=()
+need() { apt+=("$1") brew+=(${2:+"$2"}); }
+has() { pkg-config --exists "$@" 2>/dev/null; }
+command -v pkg-config >/dev/null || need pkg-config pkgconf
+has libjpeg || need libjpeg-dev jpeg-turbo
+has libpng || need libpng-dev libpng
+has libwebp libwebpdemux || need libwebp-dev webp
+command -v git >/dev/null || need git git
+if [ "$(uname)" != Darwin ]; then  # which brings the rest
+  has libcurl || need libcurl4-openssl-dev
+  links_cxx || need g++
+  [ -n "$(ls /etc/ssl/certs 2>/dev/null)" ] || need ca-certificates
+fi
+[ ${#apt[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+  if command -v brew >/dev/null && [ "$(uname)" = Darwin ]; then
+    echo "limn: installing ${brew[*]}" >&2
+    exec brew install --quiet "${brew[@]}"
+  fi
+  echo "limn: missing here; install what your system has for these packages of Debian: ${apt[*]}" >&2
+  exit 69
+fi
+
+echo "limn: installing ${apt[*]}" >&2
 sudo=()
 if [ "$(id -u)" != 0 ]; then
-  command -v sudo >/dev/null || { echo "limn: as root, run: apt-get install ${missing[*]}" >&2; exit 69; }
+  command -v sudo >/dev/null || { echo "limn: as root, run: apt-get install ${apt[*]}" >&2; exit 69; }
   sudo=(sudo)
 fi
-install() { "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; }
+install() { "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${apt[@]}"; }
 # The package lists of a fresh machine may be empty or old.
 install >/dev/null 2>&1 || { "${sudo[@]}" apt-get update -q >/dev/null && install >/dev/null; }
