@@ -18,15 +18,16 @@ let package = Package(
     .executable(name: "limn", targets: ["LimnCLI"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
-    .package(url: "https://github.com/apple/swift-nio", from: "2.100.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
   ],
   targets: [
     // System libraries that decode pictures.
-    .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
-    .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
-    .systemLibrary(name: "CWebP", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
+    .systemLibrary(
+      name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"]), .brew(["jpeg-turbo"])]),
+    .systemLibrary(
+      name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"]), .brew(["libpng"])]),
+    .systemLibrary(
+      name: "CWebP", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"]), .brew(["webp"])]),
 
     // The C library as limn calls it, the same on every system.
     .target(name: "CLimnSystem"),
@@ -44,14 +45,11 @@ let package = Package(
     .target(name: "CLimnImage", dependencies: ["CJPEG", "CPNG", "CWebP"]),
     // Decoding, orientation, resampling, image processors.
     .target(name: "LimnImage", dependencies: ["LimnCore", "CLimnImage", "CLimnSystem"], swiftSettings: settings),
+    // HTTP through the system's libcurl, opened at run time rather than linked.
+    .target(name: "CLimnTransfer"),
     // Fetching what the user names by URL.
     .target(
-      name: "LimnHub",
-      dependencies: [
-        "LimnCore", "LimnImage", "CLimnSystem", .product(name: "AsyncHTTPClient", package: "async-http-client"),
-        .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
-        .product(name: "NIOPosix", package: "swift-nio"),
-      ],
+      name: "LimnHub", dependencies: ["LimnCore", "LimnImage", "CLimnSystem", "CLimnTransfer"],
       swiftSettings: settings),
     // Models, generation, the public API.
     .target(

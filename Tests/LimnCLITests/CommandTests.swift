@@ -97,6 +97,24 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     }
   }
 
+  #if os(Linux)
+    @Test("without libcurl, local pictures work, and one by URL ends with 69 and says what to install")
+    func withoutLibcurl() throws {
+      // Broken libraries shadow the system's.
+      let folder = try TemporaryFolder()
+      for name in ["libcurl.so.4", "libcurl-gnutls.so.4"] { _ = try folder.file(name, [1]) }
+      let paths = [folder.path, ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"]].compactMap { $0 }
+      let environment = ["LD_LIBRARY_PATH": paths.joined(separator: ":")]
+      let here = try limn(
+        ["ask", tinyPicture, "hello", "--model", tinyModel, "--max-tokens", "1"], environment: environment)
+      #expect(here.code == 0, "\(here.err)")
+      let fetched = try limn(
+        ["ask", "http://127.0.0.1:1/a.png", "hello", "--model", tinyModel], environment: environment)
+      #expect(fetched.code == 69 && fetched.errorLines.count == 1 && fetched.out.isEmpty)
+      #expect(fetched.err.contains("fetching needs libcurl") && fetched.err.contains("apt-get install libcurl4"))
+    }
+  #endif
+
   @Test("what is no picture, or is cut off, ends with 65 and one line")
   func badPictures() throws {
     let folder = try TemporaryFolder()

@@ -12,7 +12,8 @@ private func limits(_ patience: Duration, silence: Duration) -> Download.Limits 
 private let quick = limits(.milliseconds(600), silence: .milliseconds(300))
 private let patient = limits(.seconds(600), silence: .seconds(600))
 
-private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) async throws(LimnError) -> [UInt8]
+private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) async throws(LimnError)
+  -> [UInt8]
 {
   try await Download.fetch("http://127.0.0.1:\(server.port)/a.png", limits: limits)
 }
@@ -49,7 +50,9 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) as
     let head = Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8)
     let server = try TinyServer(
       head + [UInt8](repeating: 1, count: 5000), piece: 20, pause: .milliseconds(50))
-    let error = await #expect(throws: LimnError.self) { try await fetch(server, limits(.seconds(3), silence: .seconds(60))) }
+    let error = await #expect(throws: LimnError.self) {
+      try await fetch(server, limits(.seconds(3), silence: .seconds(60)))
+    }
     #expect(error?.what == "the server sends too slowly")
   }
 

@@ -1,16 +1,32 @@
 import Foundation
+import Synchronization
 
-/// A server on the loopback address that answers every connection with fixed bytes, at a fixed pace.
+/// A server on the loopback address that answers every connection with bytes of the test's choice, at a fixed pace.
 final class TinyServer: Sendable {
   let port: UInt16
-  private let listener: Int32
+  private let state: State
+
+  /// The heads of all requests so far.
+  var requests: [String] { state.requests.withLock { $0 } }
+
+  func url(_ path: String = "/a.png") -> String { "http://127.0.0.1:\(port)\(path)" }
 
   /// - Parameters:
   ///   - response: everything that is sent, status line included.
   ///   - piece: bytes at a time; nil: all at once.
   ///   - pause: between two pieces, and before closing where `keepsOpen`.
-  init(_ response: [UInt8], piece: Int? = nil, pause: Duration = .zero, keepsOpen: Bool = false) throws {
-    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+  convenience init(
+    _ response: [UInt8], piece: Int? = nil, pause: Duration = .zero, keepsOpen: Bool = false
+  ) throws {
+    try self.init(piece: piece, pause: pause, keepsOpen: keepsOpen) { _ in response }
+  }
+
+  /// - Parameter answer: everything that is sent in answer to a request's head.
+  init(
+    piece: Int? = nil, pause: Duration = .zero, keepsOpen: Bool = false,
+    answer: @escaping @Sendable (String) -> [UInt8]
+  ) throws {
+    let listener = socket(AF_INET, streamType, 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
@@ -23,37 +39,72 @@ final class TinyServer: Sendable {
     }
     guard bound else { throw POSIXError(.EADDRNOTAVAIL) }
     port = UInt16(bigEndian: address.sin_port)
-    self.listener = listener
+    let state = State()
+    self.state = state
     Thread.detachNewThread {
-      while true {
+      // Only this thread closes the listener: elsewhere, its next `accept` could hit a new server's descriptor of the
+      // same number.
+      defer { close(listener) }
+      while !state.isOver.load(ordering: .relaxed) {
+        var waiting = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+        guard poll(&waiting, 1, 20) > 0 else { continue }
         let connection = accept(listener, nil, nil)
         guard connection >= 0 else { return }
-        Thread.detachNewThread { Self.serve(connection, response, piece, pause, keepsOpen) }
+        Thread.detachNewThread {
+          let request = Self.readHead(connection)
+          state.requests.withLock { $0.append(request) }
+          Self.send(answer(request), to: connection, piece, pause)
+          if keepsOpen { Thread.sleep(forTimeInterval: pause.seconds) }
+          close(connection)
+        }
       }
     }
   }
 
-  deinit {
-    shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
+  deinit { state.isOver.store(true, ordering: .relaxed) }
+
+  private static func readHead(_ connection: Int32) -> String {
+    var head: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 4096)
+    while !head.suffix(4).elementsEqual("\r\n\r\n".utf8) {
+      let count = recv(connection, &part, part.count, 0)
+      guard count > 0 else { break }
+      head += part[..<count]
+      // A TLS handshake, which this server does not speak.
+      if head.first == 0x16 { break }
+    }
+    return String(decoding: head, as: UTF8.self)
   }
 
-  private static func serve(
-    _ connection: Int32, _ response: [UInt8], _ piece: Int?, _ pause: Duration, _ keepsOpen: Bool
-  ) {
-    var request = [UInt8](repeating: 0, count: 4096)
-    _ = recv(connection, &request, request.count, 0)
+  private static func send(_ response: [UInt8], to connection: Int32, _ piece: Int?, _ pause: Duration) {
+    #if canImport(Darwin)
+      var yes: Int32 = 1
+      setsockopt(connection, SOL_SOCKET, SO_NOSIGPIPE, &yes, socklen_t(MemoryLayout<Int32>.size))
+      let flags: Int32 = 0
+    #else
+      let flags = Int32(MSG_NOSIGNAL)
+    #endif
     var rest = response[...]
     while !rest.isEmpty {
       let part = Array(rest.prefix(piece ?? rest.count))
-      guard send(connection, part, part.count, Int32(MSG_NOSIGNAL)) > 0 else { break }
-      rest = rest.dropFirst(part.count)
+      let count = Foundation.send(connection, part, part.count, flags)
+      guard count > 0 else { break }
+      rest = rest.dropFirst(count)
       if piece != nil { Thread.sleep(forTimeInterval: pause.seconds) }
     }
-    if keepsOpen { Thread.sleep(forTimeInterval: pause.seconds) }
-    close(connection)
+  }
+
+  private final class State: Sendable {
+    let requests = Mutex<[String]>([])
+    let isOver = Atomic<Bool>(false)
   }
 }
+
+#if canImport(Darwin)
+  private let streamType = SOCK_STREAM
+#else
+  private let streamType = Int32(SOCK_STREAM.rawValue)
+#endif
 
 extension Duration {
   var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
