@@ -60,8 +60,10 @@ let package = Package(
       name: "LimnCLI",
       dependencies: ["Limn", "LimnHub", "CLimnSystem", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: settings),
-    // What tests share: tolerances, reading .npy files, places of fixtures.
-    .target(name: "LimnTesting", dependencies: ["LimnCore", "LimnTensor"], swiftSettings: settings),
+    // What tests share: a scripted model, reading .npy files.
+    .target(
+      name: "LimnTesting", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "Limn", "CLimnSystem"],
+      swiftSettings: settings),
 
     .testTarget(
       name: "LimnTensorTests", dependencies: ["LimnTensor", "CLimnKernels", "LimnTesting"],

@@ -21,9 +21,14 @@ public struct LoadOptions: Sendable {
   public var preprocess: PreprocessPolicy = .trained
   /// How many questions are answered at the same time; more wait. Each one needs memory for its keys and values.
   public var maxSequences = 8
-  /// Bytes that may be kept for later questions: keys and values of conversations (the latest one's stay,
-  /// whatever they take), and an eighth for pictures' embeddings.
-  public var cacheBytes = 1 << 30
+  /// How many questions may wait; more are refused. nil: any number.
+  public var maxWaiting: Int?
+  /// Bytes for the keys and values of questions under way and of those that are kept for later ones; a question waits
+  /// until there is room for it, but one always has. An eighth of it, 256 MB at most, is for images' embeddings. 0 keeps
+  /// nothing; nil: a quarter of the machine's memory, 1 GB at least.
+  public var cacheBytes: Int?
+  /// For tests: when reading gives way to answers.
+  package var scheduler = Scheduler.Limits()
   /// Quantises linear layers while the model is opened; nil: weights stay as the checkpoint has them.
   public var quantization: Quantization?
 

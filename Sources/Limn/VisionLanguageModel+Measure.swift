@@ -5,33 +5,31 @@ import Synchronization
 
 /// What `limn bench` measures, and the work that it sets the measured speeds against.
 extension VisionLanguageModel {
-  /// Bytes that a step reads behind so many positions: the matrices of all layers of the language model and of the
-  /// output head as they lie in memory, and keys and values.
-  package func bytesPerStep(behind positions: Int) -> Int {
-    let language = engine.model.language
-    let config = language.config
-    let weights = language.matrices.joined().reduce(language.head.byteCount) { $0 + $1.byteCount }
-    let seen = min(positions, config.slidingWindow ?? positions)
-    return weights + seen * 2 * config.layers * config.kvHeads * engine.storage.bytes(headSize: config.headSize)
+  /// Bytes that a decode step reads after this many positions: all weights of the language model as they lie in memory,
+  /// and keys and values.
+  package func bytesPerStep(after positions: Int) throws(LimnError) -> Int {
+    let figures = try engine.model.language.estimate(
+      rows: 1, after: positions, wanted: 1, phase: .decode, storage: engine.storage)
+    return figures.weightsRead + figures.keysAndValuesRead
   }
 
-  /// Multiplications and additions for one token of a prompt: two for each weight of the layers; of the last one, for
-  /// keys and values only. Attention's own, which grow with the length, are not counted.
+  /// Multiplications and additions for one token of a prompt, of its matrix products: in the last layer, for keys and
+  /// values only. Attention's own, which grow with the length, are not counted.
   package var operationsPerToken: Int {
-    let language = engine.model.language
-    let config = language.config
-    let keysAndValues = 2 * config.kvHeads * config.headSize * config.hidden
-    return 2 * language.matrices.dropLast().joined().reduce(keysAndValues) { $0 + $1.count }
+    get throws(LimnError) { try prefillProducts.values.reduce(0, +) }
+  }
+
+  private var prefillProducts: [TensorType: Int] {
+    get throws(LimnError) {
+      try engine.model.language.estimate(rows: 1, after: 0, wanted: 0, phase: .prefill, storage: engine.storage).products
+    }
   }
 
   /// Whether a CPU multiplies prompts with most of the weights as 8-bit integers.
-  package func readsInBytes(on cpu: CPU) -> Bool {
-    var (inBytes, all) = (0, 0)
-    for matrix in engine.model.language.matrices.joined() {
-      all += matrix.count
-      if cpu.readsInBytes(matrix.type) { inBytes += matrix.count }
-    }
-    return 2 * inBytes > all
+  package func readsInBytes(on cpu: CPU) throws(LimnError) -> Bool {
+    let products = try prefillProducts
+    let inBytes = products.filter { cpu.readsInBytes($0.key) }.values.reduce(0, +)
+    return 2 * inBytes > products.values.reduce(0, +)
   }
 
   /// How fast prompts are read and answers given.
@@ -52,24 +50,33 @@ extension VisionLanguageModel {
     promptTokens: Int, genTokens: Int, sequences: Int = 1, quoting: Bool = false
   ) async throws(LimnError) -> TextSpeed {
     let watch = Stopwatch(sequences: sequences, tokens: (genTokens - 1) * sequences)
-    let jobs = (0..<sequences).map { sequence in
+    let requests = (0..<sequences).map { sequence in
       // Which tokens they are makes no difference to the time.
       func id(_ place: Int) -> Int32 { Int32((place * 7 + 3 + sequence) % vocabularySize) }
       let ids = (0..<promptTokens).map(id)
-      var job = GenerationJob(
-        prompt: PromptInputs(tokens: ids), sampling: Sampling(),
-        // Who has read its prompt early goes on until all are measured.
+      var request = SequenceRequest(
+        prompt: PromptInputs(tokens: ids),
+        // A sequence that has read its prompt early goes on until all are measured.
         maxTokens: min(
-          genTokens + (sequences == 1 ? 0 : sequences * (1 + promptTokens / 100)), context - promptTokens)
-      ) { watch.receive($0, of: sequence) }
-      job.speculation = quoting
+          genTokens + (sequences == 1 ? 0 : sequences * (1 + promptTokens / 100)), context - promptTokens))
+      request.speculation = quoting
       if quoting {
-        job.script = (0..<genTokens).map { $0 % 20 < 16 ? ids[$0 % promptTokens] : id(promptTokens + $0) }
+        request.script = (0..<genTokens).map { $0 % 20 < 16 ? ids[$0 % promptTokens] : id(promptTokens + $0) }
       }
-      return job
+      return request
     }
     let start = ContinuousClock.now
-    try await engine.generate(jobs)
+    let handles = try await engine.generate(requests)
+    await withTaskGroup { group in
+      for (index, handle) in handles.enumerated() {
+        group.addTask {
+          for await case .choices(let choices, let time) in handle.events {
+            for _ in choices where !watch.count(tokenAt: time, of: index) { handle.stop() }
+          }
+        }
+      }
+    }
+    if Task.isCancelled { throw LimnError(.interrupted, "stopped") }
     let times = watch.times
     var speed = TextSpeed()
     guard let first = times.first else { return speed }
@@ -98,18 +105,18 @@ extension VisionLanguageModel {
       self.tokens = tokens
     }
 
-    func receive(_ event: GenerationJob.Event, of sequence: Int) -> Bool {
-      guard case .token = event else { return true }
-      return state.withLock { times in
+    /// Takes a token of a sequence; false where enough are counted.
+    func count(tokenAt time: ContinuousClock.Instant, of sequence: Int) -> Bool {
+      state.withLock { times in
         guard times.first == nil else {
           if times.counted < tokens {
             times.counted += 1
-            times.last = .now
+            times.last = time
           }
           return times.counted < tokens
         }
         times.waitingFor.remove(sequence)
-        if times.waitingFor.isEmpty { times.first = .now }
+        if times.waitingFor.isEmpty { times.first = time }
         return true
       }
     }

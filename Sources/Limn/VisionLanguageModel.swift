@@ -48,11 +48,15 @@ public final class VisionLanguageModel: Sendable {
       checkpoint.tokenizer, tokenizer, architecture: checkpoint.config.language.architecture.rawValue,
       name: checkpoint.name, template: options.template)
     processor = try ModelImageProcessor(checkpoint, policy: options.preprocess)
-    let backend = try CPU(threads: options.threads, precision: options.precision)
-    let model = try Llava(checkpoint, context: context, quantization: options.quantization, cpu: backend)
+    let cpu = try CPU(threads: options.threads, precision: options.precision)
+    let model = try Llava(checkpoint, context: context, quantization: options.quantization, cpu: cpu)
+    var limits = Engine.Limits()
+    limits.maxSequences = options.maxSequences
+    limits.maxWaiting = options.maxWaiting
+    limits.cacheBytes = max(0, options.cacheBytes ?? Machine.usualCacheBytes)
+    limits.scheduler = options.scheduler
     engine = Engine(
-      model, backend: backend, storage: options.kvType ?? (options.precision == .exact ? .f32 : .f16), context: context,
-      maxSequences: options.maxSequences, cacheBytes: max(0, options.cacheBytes))
+      model, storage: options.kvType ?? (options.precision == .exact ? .f32 : .f16), context: context, limits: limits)
     endIDs = Set(
       tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }
@@ -121,18 +125,41 @@ public final class VisionLanguageModel: Sendable {
 
     let room = context - inputs.count
     let maxTokens = min(question.options.maxTokens, room)
-    let writer = AnswerWriter(
+    var writer = AnswerWriter(
       StreamingDetokenizer(tokenizer, skipSpecial: true), stops: question.options.stops + conversation.stops,
-      endIDs: endIDs, report)
-    var job = GenerationJob(
-      prompt: inputs, sampling: question.options.sampling, maxTokens: maxTokens,
-      receive: { writer.receive($0) })
-    job.reuse = question.options.reuse
-    job.speculation = question.options.speculation
-    if maxTokens > 0 { try await engine.generate([job]) }
+      endIDs: endIDs)
+    var request = SequenceRequest(prompt: inputs, sampling: question.options.sampling, maxTokens: maxTokens)
+    request.endIDs = endIDs
+    request.reuse = question.options.reuse
+    request.speculation = question.options.speculation
+    if maxTokens > 0 { try await write(request, to: &writer, report) }
+    let rest = writer.rest()
+    if !rest.isEmpty { report(.text(rest)) }
     var answer = writer.answer(prompt: inputs, started: start, encoded: encoded)
     answer.timings.imageEncode = sources.isEmpty ? 0 : (encoded - start).milliseconds
     return answer
+  }
+
+  /// Generates a sequence and writes its text; returns when the engine has let go of it.
+  private func write(
+    _ request: SequenceRequest, to writer: inout AnswerWriter, _ report: @Sendable (AnswerEvent) -> Void
+  ) async throws(LimnError) {
+    let sequence = try await engine.generate([request])[0]
+    for await event in sequence.events {
+      if let news = writer.receive(event) { report(news) }
+      if writer.isStopped { sequence.stop() }
+      switch event {
+      case .ended(.failed(let error)): throw error
+      case .ended(.cancelled) where !writer.isStopped: throw LimnError(.interrupted, "stopped")
+      default: break
+      }
+    }
+    if Task.isCancelled { throw LimnError(.interrupted, "stopped") }
+  }
+
+  /// Encodes images ahead of the questions about them, which then begin at once.
+  public func prepare(_ images: [ImageSource]) async throws(LimnError) {
+    _ = try await encode(images, reuse: true)
   }
 
   /// The question's prompt, tokenised.

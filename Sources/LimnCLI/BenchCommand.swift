@@ -106,7 +106,7 @@ struct Bench: AsyncParsableCommand {
     let start = ContinuousClock.now
     let vlm = try await VisionLanguageModel.load(model.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
-    round.work = BenchRound.Work(vlm, on: cpu, behind: (depth ?? promptTokens) + genTokens / 2)
+    round.work = try BenchRound.Work(vlm, on: cpu, after: (depth ?? promptTokens) + genTokens / 2)
 
     let session = ChatSession(vlm)
     var generation = GenerationOptions()

@@ -39,11 +39,11 @@ struct BenchRound: Sendable {
 }
 
 extension BenchRound.Work {
-  /// - Parameter positions: those behind which answers are measured, halfway.
-  init(_ vlm: VisionLanguageModel, on cpu: CPU, behind positions: Int) {
+  /// - Parameter positions: those after which answers are measured, halfway.
+  init(_ vlm: VisionLanguageModel, on cpu: CPU, after positions: Int) throws(LimnError) {
     self.init(
-      bytesPerStep: vlm.bytesPerStep(behind: positions), operationsPerToken: vlm.operationsPerToken,
-      isInteger: vlm.readsInBytes(on: cpu))
+      bytesPerStep: try vlm.bytesPerStep(after: positions), operationsPerToken: try vlm.operationsPerToken,
+      isInteger: try vlm.readsInBytes(on: cpu))
   }
 }
 

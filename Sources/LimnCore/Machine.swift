@@ -2,6 +2,9 @@ internal import CLimnSystem
 
 /// What this computer offers to the engine.
 package enum Machine {
+  /// Bytes for keys and values where nobody says otherwise: a quarter of the memory, 1 GiB at least.
+  package static let usualCacheBytes = max(1 << 30, Int(limn_physical_memory()) / 4)
+
   /// How many threads pay: the physical cores that this process may run on, or fewer where a container's
   /// limit on processor time (cgroup v2 or v1) allows fewer.
   package static let defaultThreads: Int = {

@@ -1,14 +1,60 @@
-/// The operations that models call, all of them. `CPU` implements the list; a GPU can implement the same one.
+package import LimnCore
+
+/// Where a model computes: its memory, and every operation that models call. `CPU` implements the list; a GPU, an
+/// estimate of what a model needs, or a wrapper that watches another backend implement the same one.
 ///
-/// Activations are float32, [rows, width], a row per token or patch. No row's result depends on the other
-/// rows of a call (attention apart), on their number, or on the number of threads: bit for bit, so that a
-/// sequence gives the same text alone and among others. What kind of token a row is may matter.
+/// Activations are float32, [rows, width], a row per token or patch, in the backend's own memory: models move them
+/// through these operations only. No row's result depends on the other rows of a call (attention apart), on their
+/// number, or on how work is spread: bit for bit, so that a sequence gives the same text alone and among others. The
+/// phase that a row belongs to may matter.
 package protocol Backend: Sendable {
-  /// y[t, r] = Σₖ x[t, k] · weight[r, k] + bias[r]; with `adding`, this is added to what y holds (a residual).
-  func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, phase: Phase)
+  // MARK: Memory
+
+  /// Uninitialised memory for activations, aligned to 64 bytes.
+  func scratch(bytes: Int) -> Allocation
+
+  /// Zeros that cost nothing until they are written, for keys and values.
+  /// - Throws: `unavailable` where there is no room.
+  func sparse(bytes: Int) throws(LimnError) -> Allocation
+
+  /// A weight to multiply with, as its file has it: on the CPU the mapped bytes, elsewhere a copy.
+  func place(_ tensor: Tensor) throws(LimnError) -> Matrix
+
+  /// A short weight in float32.
+  func place(_ values: [Float]) -> Vector
+
+  /// Values from the host into x, row-major.
+  func write(_ values: UnsafeBufferPointer<Float>, to x: Activations)
+
+  /// The values of x to the host, row-major. Only after the `submit` that computes them has returned.
+  func read(_ x: Activations, into values: UnsafeMutableBufferPointer<Float>)
+
+  /// A layer's first `positions` positions of a cache into another one of the same shape, as they are stored.
+  func copy(_ cache: KVCache, layer: Int, positions: Int, into other: KVCache)
+
+  /// Runs the operations that `body` calls; when it returns, they are done.
+  func submit<Result>(_ body: () -> Result) -> Result
+
+  // MARK: Moving
+
+  /// y = x; the widths are equal, and so are the numbers of rows.
+  func copy(_ x: Activations, into y: Activations)
+
+  /// y[:, column..<column + x.width] = x.
+  func copy(_ x: Activations, into y: Activations, column: Int)
+
+  /// The patches of a picture, each flattened as the weight of a convolution lies:
+  /// pixels [3, side, side] → y [patches, 3 · patch · patch], in reading order.
+  func patches(_ pixels: UnsafeBufferPointer<Float>, side: Int, patch: Int, into y: Activations)
 
   /// y[i, :] = table[ids[i], :], dequantised.
   func gather(_ ids: UnsafeBufferPointer<Int32>, from table: Matrix, into y: Activations)
+
+  // MARK: Computing
+
+  /// y[t, r] = Σₖ x[t, k] · weight[r, k] + bias[r]; with `adding`, this is added to what y holds (a residual). The
+  /// layer's adapters are not applied: they belong to some rows only, see `Linear.adapters`.
+  func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, phase: Phase)
 
   /// y = x / √(mean(x²) + epsilon) · weight, per row; y may be x.
   func rmsNorm(_ x: Activations, weight: Vector, epsilon: Float, into y: Activations)
@@ -42,16 +88,24 @@ package protocol Backend: Sendable {
 
   /// y = y + x.
   func add(_ x: Activations, into y: Activations)
+
+  // MARK: Costs
+
+  /// A rough guess at the multiplications and additions of a prefill per second; measured times replace it soon.
+  var assumedOperationsPerSecond: Double { get }
+
+  /// What one more token of a draft adds to the time of a decode step, in steps of one token.
+  var furtherTokenCost: Double { get }
 }
 
-/// What the rows of a matrix product, or the queries of attention, are.
+/// What the rows of a matrix product, or the queries of attention, belong to.
 ///
-/// Prompts come many at a time, answers token by token: each has its fastest arithmetic. Which of the two a row
-/// is depends on its own sequence only, never on what else a step computes.
+/// Prefill rows come many at a time, decode rows a few: each has its fastest arithmetic. The phase of a row depends on
+/// its own sequence only, never on what else a step computes.
 package enum Phase: Sendable {
-  /// Of a prompt, or patches of a picture.
+  /// Tokens of a prompt, or patches of a picture.
   case prefill
-  /// Of an answer under way, drafted ones included, and the rows that logits are computed from.
+  /// Tokens of an answer under way, drafts included, and the rows that logits are computed from.
   case decode
 }
 
@@ -65,7 +119,7 @@ package enum GELU: Sendable {
   case quick
 }
 
-/// How exactly the CPU computes.
+/// How exactly a backend computes.
 public enum Precision: String, Sendable, CaseIterable {
   /// Activations stay in float32: the one to compare with references.
   case exact

@@ -17,7 +17,8 @@ public enum KVType: String, Sendable, CaseIterable {
   }
 }
 
-/// The keys and values of one sequence, for all layers: preallocated for `capacity` positions.
+/// The keys and values of one sequence, for all layers: addresses for `capacity` positions, each layer in the memory
+/// of the backend that computes it.
 ///
 /// Layout of each layer's keys, and of its values: [kvHeads, capacity, headSize], so that one head's history is
 /// contiguous for the attention that streams it; a position's values of a head take `storage.bytes(headSize:)`.
@@ -32,49 +33,53 @@ package final class KVCache {
   package var count = 0 { didSet { maxCount = max(maxCount, count) } }
   /// The most positions that it ever held.
   private var maxCount = 0
-  private let memory: UnsafeMutableRawBufferPointer
+  /// Of each layer: keys, then values.
+  private let memory: [Allocation]
 
-  /// - Throws: the system has no room for so many positions.
-  package init(layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: KVType) throws(LimnError) {
+  /// - Parameter backend: the one that computes a layer.
+  /// - Throws: the system has no room for that many positions.
+  package init(
+    layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: KVType, on backend: (Int) -> any Backend
+  ) throws(LimnError) {
     self.layers = layers
     self.kvHeads = kvHeads
     self.headSize = headSize
     self.capacity = capacity
     self.storage = storage
-    // Pages that no position has reached yet cost nothing.
-    let factors = [2, layers, kvHeads, capacity, storage.bytes(headSize: headSize)]
+    let factors = [2, kvHeads, capacity, storage.bytes(headSize: headSize)]
     let bytes = factors.reduce(1) { $0.multipliedReportingOverflow(by: $1).overflow ? Int.max : $0 * $1 }
-    guard let memory = mapPages(max(64, bytes)) else {
+    var memory: [Allocation] = []
+    do throws(LimnError) {
+      for layer in 0..<layers { memory.append(try backend(layer).sparse(bytes: max(64, bytes))) }
+    } catch {
+      let total = bytes.multipliedReportingOverflow(by: layers)
       throw LimnError(
         .unavailable, "the system has no room for keys and values",
-        expected: "\(bytes / 1_000_000) MB for \(capacity) positions",
+        expected: "\((total.overflow ? Int.max : total.partialValue) / 1_000_000) MB for \(capacity) positions",
         remedy: "use a smaller --context or --max-tokens, or --kv-type q8_0")
     }
     self.memory = memory
   }
 
-  deinit { unmapPages(memory) }
+  /// On one backend.
+  package convenience init(
+    layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: KVType, on backend: any Backend
+  ) throws(LimnError) {
+    try self.init(
+      layers: layers, kvHeads: kvHeads, headSize: headSize, capacity: capacity, storage: storage, on: { _ in backend })
+  }
 
   /// Memory that the positions written so far take: the system gives it page by page.
-  package var usedBytes: Int {
-    2 * layers * layerBytes / max(1, capacity) * min(capacity, (maxCount + 63) & ~63)
-  }
+  package var usedBytes: Int { layers * 2 * kvHeads * positionBytes * min(capacity, (maxCount + 63) & ~63) }
 
   /// Bytes from one position to the next.
   package var positionBytes: Int { storage.bytes(headSize: headSize) }
   /// Bytes from one key/value head to the next.
   package var headBytes: Int { capacity * positionBytes }
-  private var layerBytes: Int { kvHeads * headBytes }
 
   /// Keys of a layer: [kvHeads, capacity, headSize].
-  package func keys(layer: Int) -> UnsafeMutableRawPointer {
-    precondition(layer < layers)
-    return memory.baseAddress! + 2 * layer * layerBytes
-  }
+  package func keys(layer: Int) -> Address { memory[layer].address }
 
   /// Values of a layer: [kvHeads, capacity, headSize].
-  package func values(layer: Int) -> UnsafeMutableRawPointer {
-    precondition(layer < layers)
-    return memory.baseAddress! + (2 * layer + 1) * layerBytes
-  }
+  package func values(layer: Int) -> Address { memory[layer].address + kvHeads * headBytes }
 }

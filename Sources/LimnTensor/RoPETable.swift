@@ -23,7 +23,8 @@ package final class RoPETable: Sendable {
   ///   - inverseFrequencies: dimensions / 2 of them, after any scaling.
   ///   - amplitude: multiplies both tables (1 but for YaRN and LongRoPE).
   package init(
-    inverseFrequencies: [Float], headSize: Int, positions: Int, style: Style, amplitude: Float = 1
+    inverseFrequencies: [Float], headSize: Int, positions: Int, style: Style, amplitude: Float = 1,
+    on backend: any Backend
   ) {
     let half = inverseFrequencies.count
     precondition(half * 2 <= headSize)
@@ -40,7 +41,7 @@ package final class RoPETable: Sendable {
         sines[position * half + i] = sinf(angle) * amplitude
       }
     }
-    self.cosines = Vector(cosines)
-    self.sines = Vector(sines)
+    self.cosines = backend.place(cosines)
+    self.sines = backend.place(sines)
   }
 }

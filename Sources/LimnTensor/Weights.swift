@@ -1,28 +1,30 @@
-package import LimnCore
+import LimnCore
 
-/// A weight matrix [rows, columns] as the file has it: each row is one output of a linear layer (or one
-/// token of an embedding table), its columns the inputs, in blocks of `type`.
+/// A weight matrix [rows, columns] in a backend's memory: each row is one output of a linear layer (or one token of an
+/// embedding table), its columns the inputs, in blocks of `type`.
 package struct Matrix: Sendable {
   package let type: TensorType
   package let rows: Int
   package let columns: Int
   /// Bytes from one row to the next.
   package let rowBytes: Int
-  package let memory: Memory
-  /// Where in `memory` row 0 begins.
-  package let offset: Int
+  /// Where row 0 begins.
+  package let address: Address
+  /// Keeps the memory alive.
+  package let owner: any AnyObject & Sendable
 
-  /// Takes a tensor with two axes (or more: the inner ones count as one). Columns must fill whole blocks.
-  package init(_ tensor: Tensor) {
+  /// A tensor with two axes (or more: the inner ones count as one) at a place in a backend's memory. Columns must fill
+  /// whole blocks.
+  package init(_ tensor: Tensor, at address: Address, owner: any AnyObject & Sendable) {
     let layout = tensor.type.layout
     let columns = tensor.shape.dropFirst().reduce(1, *)
     precondition(columns % layout.elements == 0 && !tensor.shape.isEmpty)
-    self.type = tensor.type
-    self.rows = tensor.shape[0]
+    type = tensor.type
+    rows = tensor.shape[0]
     self.columns = columns
-    self.rowBytes = columns / layout.elements * layout.bytes
-    self.memory = tensor.memory
-    self.offset = tensor.range.lowerBound
+    rowBytes = columns / layout.elements * layout.bytes
+    self.address = address
+    self.owner = owner
   }
 
   private init(_ matrix: Matrix, rows: Range<Int>) {
@@ -30,8 +32,8 @@ package struct Matrix: Sendable {
     self.rows = rows.count
     columns = matrix.columns
     rowBytes = matrix.rowBytes
-    memory = matrix.memory
-    offset = matrix.offset + rows.lowerBound * matrix.rowBytes
+    address = matrix.address + rows.lowerBound * matrix.rowBytes
+    owner = matrix.owner
   }
 
   /// Some of the rows, without a copy: how the parts of a fused projection are told apart.
@@ -40,41 +42,75 @@ package struct Matrix: Sendable {
     return Matrix(self, rows: range)
   }
 
-  package var start: UnsafeRawPointer { memory.bytes.baseAddress! + offset }
-
   /// How many values it has.
   package var count: Int { rows * columns }
   /// What the rows take in memory.
   package var byteCount: Int { rows * rowBytes }
 }
 
-/// A short weight (a norm, a bias, a class embedding) in float32, converted at load: these are a few kilobytes.
-// @unchecked: written once in `init`, never after.
-package final class Vector: @unchecked Sendable {
-  package let values: UnsafeBufferPointer<Float>
+/// A short weight (a norm, a bias, a class embedding) in float32 in a backend's memory, converted at load: these are a
+/// few kilobytes.
+package struct Vector: Sendable {
+  package let address: Address
+  package let count: Int
+  /// Keeps the memory alive.
+  package let owner: any AnyObject & Sendable
 
-  package init(_ values: [Float]) {
-    let copy = UnsafeMutableBufferPointer<Float>.allocate(capacity: values.count)
-    _ = copy.initialize(from: values)
-    self.values = UnsafeBufferPointer(copy)
+  package init(_ address: Address, count: Int, owner: any AnyObject & Sendable) {
+    self.address = address
+    self.count = count
+    self.owner = owner
   }
 
-  deinit { UnsafeMutableBufferPointer(mutating: values).deallocate() }
+  /// Some of the values, in place.
+  package func values(_ range: Range<Int>) -> Vector {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
+    return Vector(address + range.lowerBound * 4, count: range.count, owner: owner)
+  }
 
-  package var count: Int { values.count }
+  /// The same values as rows of activations, to be read only.
+  package func rows(width: Int) -> Activations {
+    precondition(count % width == 0)
+    return Activations(address, rows: count / width, width: width)
+  }
 }
 
-/// A linear layer: y = x · weightᵀ + bias.
+/// What an adapter (LoRA) adds to a linear layer: scale · B(A(x)), with the scale already in B.
+package struct LowRank: Sendable {
+  /// Which adapter it belongs to: its place among those that were loaded with the model.
+  package let adapter: Int
+  package let a: Linear  // [rank, inputs]
+  package let b: Linear  // [outputs, rank]
+
+  package init(adapter: Int, a: Linear, b: Linear) {
+    precondition(a.outputs == b.inputs)
+    self.adapter = adapter
+    self.a = a
+    self.b = b
+  }
+}
+
+/// A linear layer: y = x · weightᵀ + bias, and what adapters add for the rows that use them.
 package struct Linear: Sendable {
   package let weight: Matrix  // [outputs, inputs]
   package let bias: Vector?  // [outputs]
+  package let adapters: [LowRank]
 
-  package init(weight: Matrix, bias: Vector? = nil) {
+  package init(weight: Matrix, bias: Vector? = nil, adapters: [LowRank] = []) {
     precondition(bias == nil || bias!.count == weight.rows)
+    precondition(adapters.allSatisfy { $0.a.inputs == weight.columns && $0.b.outputs == weight.rows })
     self.weight = weight
     self.bias = bias
+    self.adapters = adapters
   }
 
   package var inputs: Int { weight.columns }
   package var outputs: Int { weight.rows }
+
+  /// Some of the outputs, without a copy: a part of a fused projection.
+  package func outputs(_ range: Range<Int>) -> Linear {
+    Linear(
+      weight: weight.rows(range), bias: bias?.values(range),
+      adapters: adapters.map { LowRank(adapter: $0.adapter, a: $0.a, b: $0.b.outputs(range)) })
+  }
 }

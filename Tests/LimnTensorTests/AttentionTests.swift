@@ -13,14 +13,14 @@ import Testing
   }
 
   private static func cache(_ size: Int, _ storage: KVType) throws -> KVCache {
-    try KVCache(layers: 2, kvHeads: 2, headSize: size, capacity: 80, storage: storage)
+    try KVCache(layers: 2, kvHeads: 2, headSize: size, capacity: 80, storage: storage, on: try CPU(threads: 1))
   }
 
   @Test("more positions than the system has addresses for are refused, with how many bytes they would take")
   func noRoom() throws {
     for capacity in [1 << 40, Int.max / 3] {
       let error = #expect(throws: LimnError.self) {
-        try KVCache(layers: 32, kvHeads: 32, headSize: 128, capacity: capacity, storage: .f16)
+        try KVCache(layers: 32, kvHeads: 32, headSize: 128, capacity: capacity, storage: .f16, on: try CPU(threads: 1))
       }
       #expect(error?.kind == .unavailable && "\(error!)".contains("MB for \(capacity) positions"))
     }
@@ -136,7 +136,7 @@ import Testing
       for (precision, storage) in Precision.allCases.flatMap({ precision in KVType.allCases.map { (precision, $0) } }) {
         let results = try [(ISA.scalar, Phase.prefill), (isa, .prefill), (isa, .decode)].map { isa, phase in
           let cpu = try CPU(threads: 2, precision: precision, isa: isa)
-          let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: positions, storage: storage)
+          let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: positions, storage: storage, on: try CPU(threads: 1))
           cpu.store(keys: k.activations, values: v.activations, in: cache, layer: 0, position: 0)
           let y = Rows(rows: queries, width: 6 * size)
           cpu.attention(
@@ -163,7 +163,7 @@ import Testing
     // A query that sees one position gets that position's value.
     let results = try [ISA.scalar, isa].map { isa in
       let cpu = try CPU(threads: 1, precision: .exact, isa: isa)
-      let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: 1, storage: .q8_0)
+      let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: 1, storage: .q8_0, on: try CPU(threads: 1))
       cpu.store(keys: v.activations, values: v.activations, in: cache, layer: 0, position: 0)
       let y = Rows(rows: 1, width: 2 * size)
       cpu.attention(

@@ -27,7 +27,7 @@ private func relativeError(_ a: [Float], _ b: [Double], above: Double = 1e-30) -
     let inverse = try Fixture.floats("rope.inverse")
     for (style, name) in [(RoPETable.Style.halves, "rope.halves"), (.adjacent, "rope.adjacent")] {
       let x = Rows(try Fixture.floats("rope.x"), width: 48)
-      let table = RoPETable(inverseFrequencies: inverse, headSize: 16, positions: 7, style: style)
+      let table = RoPETable(inverseFrequencies: inverse, headSize: 16, positions: 7, style: style, on: cpu)
       cpu.rope(x.activations, heads: 3, firstPosition: 3, table: table)
       let expected = try Fixture.doubles(floats: name)
       #expect(distance(x.values, expected) < 1e-6)

@@ -10,17 +10,13 @@ import Testing
 private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: Int = 8) async throws
   -> [[Int32]]
 {
-  let tokens = Mutex(prompts.map { _ in [Int32]() })
-  let jobs = prompts.enumerated().map { index, prompt in
-    GenerationJob(
-      prompt: prompt, sampling: Sampling(), maxTokens: maxTokens + index
-    ) { event in
-      if case .token(let id) = event { tokens.withLock { $0[index].append(id) } }
-      return true
-    }
-  }
-  try await engine.generate(jobs)
-  return tokens.withLock { $0 }
+  let requests = prompts.enumerated().map { SequenceRequest(prompt: $1, maxTokens: maxTokens + $0) }
+  return try await engine.said(requests).map(\.tokens)
+}
+
+/// A model whose passes take few rows, so that prompts are cut.
+private func openInPieces(_ testCase: ModelCase, rows: Int = 64) async throws -> VisionLanguageModel {
+  try await testCase.open { $0.scheduler.maxRows = rows }
 }
 
 @Suite struct BatchTests {
@@ -49,37 +45,38 @@ private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: In
     }
   }
 
-  @Test("a prompt longer than one step gives the same logits at its end as token by token")
+  @Test("a prompt that takes several passes gives the same logits as in one")
   func longPrompt() async throws {
     let testCase = try ModelCase("llama-mha")
-    let model = try await testCase.open()
-    // 600 positions do not fit into one step of 512.
-    let ids = (0..<600).map { Int32(3 + ($0 * 31) % 200) }
-    let engine = model.engine
-    let whole = try await engine.logits(of: PromptInputs(tokens: ids))
-    let shorter = try await engine.logits(of: PromptInputs(tokens: Array(ids.prefix(520))))
-    #expect(whole.count == 600)
-    #expect(whole[519] == shorter[519])
-    #expect(whole[3] == shorter[3])
+    let whole = try await testCase.open()
+    let pieces = try await openInPieces(testCase)
+    let prompt = PromptInputs(tokens: (0..<600).map { Int32(3 + ($0 * 31) % 200) })
+    #expect(try await pieces.engine.logits(of: prompt) == whole.engine.logits(of: prompt))
+    #expect(try await generate([prompt], pieces.engine) == generate([prompt], whole.engine))
+    #expect(await whole.engine.statistics.passes == 1)
+    #expect(await pieces.engine.statistics.passes == 10)
   }
 
-  @Test("a long prompt full of pictures gives the same wherever steps cut it")
-  func cutPictures() async throws {
+  @Test("a long prompt full of images gives the same wherever passes cut it, alone and beside others")
+  func cutImages() async throws {
     let testCase = try ModelCase("llama-mha")
-    let model = try await testCase.open()
-    let image = try await model.encode(testCase.sources)[0]
-    let pictures = 600 / image.rows
-    let ids = (0..<pictures).flatMap { [Prompt.imagePlaceholder, 3 + $0] }
-    let images = [ImageEmbedding](repeating: image, count: pictures)
+    let whole = try await testCase.open()
+    let image = try await whole.encode(testCase.sources)[0]
+    let count = 600 / image.rows
+    let ids = (0..<count).flatMap { [Prompt.imagePlaceholder, 3 + $0] }
+    let images = [ImageEmbedding](repeating: image, count: count)
     let prompt = try Prompt(
-      ids: ids, imageToken: model.checkpoint.config.imageTokenID, imageTokenCounts: images.map(\.rows),
-      vocabulary: model.vocabularySize)
+      ids: ids, imageToken: whole.checkpoint.config.imageTokenID, imageTokenCounts: images.map(\.rows),
+      vocabulary: whole.vocabularySize)
     let long = PromptInputs(prompt, images: images)
-    #expect(long.count > 512)
-    // Beside a short one the first cut is some places earlier, and the next one comes soon.
     let prompts = [PromptInputs(tokens: [3, 4, 5]), long]
-    let together = try await generate(prompts, model.engine)
-    #expect(together[1] == (try await generate([long], model.engine, maxTokens: 9))[0])
-    #expect(together[0] == (try await generate([prompts[0]], model.engine))[0])
+    let expected = [
+      try await generate([prompts[0]], whole.engine)[0], try await generate([long], whole.engine, maxTokens: 9)[0],
+    ]
+    for rows in [16, 112, 1024] {
+      let pieces = try await openInPieces(testCase, rows: rows)
+      #expect(try await generate(prompts, pieces.engine) == expected, "\(rows)")
+      #expect(await pieces.engine.statistics.passes >= (long.count + rows - 1) / rows)
+    }
   }
 }

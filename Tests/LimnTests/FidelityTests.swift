@@ -81,9 +81,7 @@ import Testing
     #expect(divergence <= 1e-3)
   }
 
-  private func cosine(
-    _ a: Slice<UnsafeMutableBufferPointer<Float>>, _ b: Slice<UnsafeMutableBufferPointer<Float>>
-  ) -> Double {
+  private func cosine(_ a: ArraySlice<Float>, _ b: ArraySlice<Float>) -> Double {
     var (ab, aa, bb) = (0.0, 0.0, 0.0)
     for (x, y) in zip(a, b) {
       ab += Double(x) * Double(y)

@@ -20,16 +20,16 @@ import Testing
     let head = 1377 * 256 * 2
     let plain = try await open(DemoModel.path())
     let quantized = try await open(DemoModel.path(), quantization: Quantization(.nf4))
-    #expect(plain.bytesPerStep(behind: 0) == 4 * layer * 2 + head)
+    #expect(try plain.bytesPerStep(after: 0) == 4 * layer * 2 + head)
     // 64 values take 32 bytes and a scale in float32.
-    #expect(quantized.bytesPerStep(behind: 0) == 4 * layer / 64 * 36 + head)
+    #expect(try quantized.bytesPerStep(after: 0) == 4 * layer / 64 * 36 + head)
     // The last layer's are for keys and values only.
     let operations = 2 * (3 * layer + 2 * 128 * 256)
-    #expect(plain.operationsPerToken == operations)
-    #expect(quantized.operationsPerToken == operations)
+    #expect(try plain.operationsPerToken == operations)
+    #expect(try quantized.operationsPerToken == operations)
     let cpu = try CPU()
-    #expect(plain.readsInBytes(on: cpu) == cpu.readsInBytes(.f16))
-    #expect(quantized.readsInBytes(on: cpu) == cpu.readsInBytes(.nf4_F16))
+    #expect(try plain.readsInBytes(on: cpu) == cpu.readsInBytes(.f16))
+    #expect(try quantized.readsInBytes(on: cpu) == cpu.readsInBytes(.nf4_F16))
   }
 
   @Test("weights that a checkpoint holds as bitsandbytes' codes count as the matrices that they stand for")
@@ -37,10 +37,10 @@ import Testing
     // Two layers of NF4: q and o of 64 · 64, k and v of 32 · 64, three matrices of 128 · 64. The head is BF16.
     let layer = 2 * 64 * 64 + 2 * 32 * 64 + 3 * 128 * 64
     let model = try await open(ModelCase.root + "/checkpoints/bnb-nf4")
-    #expect(model.bytesPerStep(behind: 0) == 2 * layer / 64 * 36 + 344 * 64 * 2)
-    #expect(model.operationsPerToken == 2 * (layer + 2 * 32 * 64))
+    #expect(try model.bytesPerStep(after: 0) == 2 * layer / 64 * 36 + 344 * 64 * 2)
+    #expect(try model.operationsPerToken == 2 * (layer + 2 * 32 * 64))
     let cpu = try CPU()
-    #expect(model.readsInBytes(on: cpu) == cpu.readsInBytes(.nf4_BF16))
+    #expect(try model.readsInBytes(on: cpu) == cpu.readsInBytes(.nf4_BF16))
   }
 
   @Test("of a fused projection in the last layer, the rows that make keys and values count as operations")
@@ -48,7 +48,7 @@ import Testing
     // Two layers of F16 with 32 columns: 32 rows of queries, 16 of keys, 16 of values, 2 · 36 of the feed-forward's.
     let layer = (32 + 2 * 16) * 32 + 32 * 32 + 2 * 36 * 32 + 32 * 36
     let model = try await open(ModelCase.root + "/checkpoints/phi3")
-    #expect(model.bytesPerStep(behind: 0) == 2 * layer * 2 + 344 * 32 * 2)
-    #expect(model.operationsPerToken == 2 * (layer + 2 * 16 * 32))
+    #expect(try model.bytesPerStep(after: 0) == 2 * layer * 2 + 344 * 32 * 2)
+    #expect(try model.operationsPerToken == 2 * (layer + 2 * 16 * 32))
   }
 }

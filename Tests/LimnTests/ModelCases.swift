@@ -64,13 +64,16 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
   }
 
   /// Opens the model. Some checkpoints (a GGUF pair) lie side by side with others, and find their own parts.
-  func open(_ precision: Precision = .exact) async throws -> VisionLanguageModel {
+  func open(
+    _ precision: Precision = .exact, _ change: (inout LoadOptions) -> Void = { _ in }
+  ) async throws -> VisionLanguageModel {
     var options = LoadOptions()
     options.precision = precision
     options.preprocess = preprocess
     options.projectorFile = projectorFile
     // More than the tiny configs say: some cases and tests go beyond the trained context.
     options.context = 1024
+    change(&options)
     return try await VisionLanguageModel.load(model, options: options)
   }
 

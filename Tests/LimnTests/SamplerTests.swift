@@ -8,7 +8,7 @@ private func draws(_ sampling: Sampling, _ probabilities: [Double], count: Int =
   var counts = [Int](repeating: 0, count: probabilities.count)
   for _ in 0..<count {
     var logits = probabilities.map { Float(log($0)) }
-    counts[Int(logits.withUnsafeMutableBufferPointer { sampler.next($0) })] += 1
+    counts[Int(logits.withUnsafeMutableBufferPointer { sampler.next($0).id })] += 1
   }
   return counts.map { Double($0) / Double(count) }
 }
@@ -28,7 +28,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
   func greedy() {
     var sampler = Sampler(Sampling())
     var logits: [Float] = [1, 3, 3, -2]
-    #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0) } == 1)
+    #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0).id } == 1)
   }
 
   @Test("at temperature 1 tokens come as often as their probability says")
@@ -92,7 +92,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     var drawn: Set<Int32> = []
     for _ in 0..<4000 {
       var logits = many
-      drawn.insert(logits.withUnsafeMutableBufferPointer { sampler.next($0) })
+      drawn.insert(logits.withUnsafeMutableBufferPointer { sampler.next($0).id })
     }
     #expect(drawn.isSubset(of: Set(left.map(Int32.init))))
     // What is left is a few hundred tokens of nearly equal weight: most of them come up.
@@ -106,7 +106,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
       for value in [Float.nan, -.infinity, .infinity] {
         var sampler = Sampler(sampling(change))
         var logits = [Float](repeating: value, count: 5)
-        #expect((0..<5).contains(logits.withUnsafeMutableBufferPointer { sampler.next($0) }))
+        #expect((0..<5).contains(logits.withUnsafeMutableBufferPointer { sampler.next($0).id }))
       }
     }
   }
@@ -117,7 +117,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
       var sampler = Sampler(sampling { $0.seed = seed })
       return (0..<40).map { _ in
         var logits = probabilities.map { Float(log($0)) }
-        return logits.withUnsafeMutableBufferPointer { sampler.next($0) }
+        return logits.withUnsafeMutableBufferPointer { sampler.next($0).id }
       }
     }
     #expect(tokens(1) == tokens(1))
@@ -133,10 +133,10 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     var sampler = Sampler(options, prompt: [0])
     // 4 / 2 = 2 is less than 3.
     var logits: [Float] = [4, 3, -1]
-    #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0) } == 1)
+    #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0).id } == 1)
     // Now 0 and 1 are seen: −1 · 2 = −2 each, and 2 wins with −1.5.
     logits = [-1, -1, -1.5]
-    #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0) } == 2)
+    #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0).id } == 2)
   }
 
   @Test("presence is subtracted once and frequency each time, for generated tokens only")
@@ -148,7 +148,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     var taken: [Int32] = []
     for _ in 0..<4 {
       var logits: [Float] = [2, 1.1, 0]
-      taken.append(logits.withUnsafeMutableBufferPointer { sampler.next($0) })
+      taken.append(logits.withUnsafeMutableBufferPointer { sampler.next($0).id })
     }
     // 2 → after one use 1.25 → after two 1.0, under 1.1 → then 1.1 becomes 0.35.
     #expect(taken == [0, 0, 1, 0])
@@ -187,5 +187,40 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
   func first() {
     var matcher = StopMatcher(["world", "lo w"])
     #expect(matcher.append("hello world") == "hel")
+  }
+}
+
+@Suite struct LogitsTests {
+  private func next(_ logits: [Float], _ sampler: inout Sampler) -> Choice {
+    var logits = logits
+    return logits.withUnsafeMutableBufferPointer { sampler.next($0) }
+  }
+
+  @Test("a choice carries the model's own log-probabilities, before processors and temperature")
+  func logProbabilities() {
+    var sampling = Sampling()
+    sampling.repeatPenalty = 4
+    var sampler = Sampler(sampling, prompt: [2], alternatives: 3)
+    // log softmax of (0, 1, 2, -1), by numpy.
+    let expected: [Float] = [-2.4401897, -1.4401897, -0.4401897, -3.4401897]
+    let choice = next([0, 1, 2, -1], &sampler)
+    #expect(choice.id == 1, "2 is penalised")
+    #expect(abs(choice.logprob! - expected[1]) < 1e-6)
+    #expect(choice.alternatives.map(\.id) == [2, 1, 0])
+    for other in choice.alternatives { #expect(abs(other.logprob - expected[Int(other.id)]) < 1e-6) }
+    var plain = Sampler(Sampling())
+    #expect(next([0, 1], &plain) == Choice(id: 1))
+  }
+
+  @Test("processors of a request forbid tokens and see what was chosen")
+  func processors() {
+    /// Forbids the token that was chosen last.
+    struct NoRepeat: LogitsProcessor {
+      var last: Int32?
+      func process(_ logits: UnsafeMutableBufferPointer<Float>) { if let last { logits[Int(last)] = -.infinity } }
+      mutating func accepted(_ id: Int32) { last = id }
+    }
+    var sampler = Sampler(Sampling(), processors: [NoRepeat()])
+    #expect((0..<4).map { _ in next([1, 3, 2], &sampler).id } == [1, 2, 1, 2])
   }
 }

@@ -7,7 +7,7 @@ import LimnTesting
 import Synchronization
 import Testing
 
-/// What sequences said, and how their guesses went.
+/// What sequences said, and how their drafts went.
 private struct Said: Equatable {
   var tokens: [[Int32]]
   var drafted = 0
@@ -16,29 +16,17 @@ private struct Said: Equatable {
 
 private func generate(
   _ prompts: [PromptInputs], _ engine: Engine, _ sampling: Sampling = Sampling(), speculation: Bool,
-  stopAfter: Int32? = nil, maxTokens: Int = 60
+  endID: Int32? = nil, maxTokens: Int = 60
 ) async throws -> Said {
-  let said = Mutex(Said(tokens: prompts.map { _ in [] }))
-  let jobs = prompts.enumerated().map { index, prompt in
-    var job = GenerationJob(prompt: prompt, sampling: sampling, maxTokens: maxTokens - index) { event in
-      said.withLock { said in
-        switch event {
-        case .token(let id):
-          said.tokens[index].append(id)
-          return said.tokens[index].count < 20 || id != stopAfter
-        case .drafted(let count, let right):
-          said.drafted += count
-          said.right += right
-        case .prompt: break
-        }
-        return true
-      }
-    }
-    job.speculation = speculation
-    return job
+  let requests = prompts.enumerated().map { index, prompt in
+    var request = SequenceRequest(prompt: prompt, sampling: sampling, maxTokens: maxTokens - index)
+    request.speculation = speculation
+    request.endIDs = endID.map { [$0] } ?? []
+    return request
   }
-  try await engine.generate(jobs)
-  return said.withLock { $0 }
+  let said = try await engine.said(requests)
+  return Said(
+    tokens: said.map(\.tokens), drafted: said.reduce(0) { $0 + $1.drafted }, right: said.reduce(0) { $0 + $1.accepted })
 }
 
 /// Texts that repeat themselves, so that there is something to look up.
@@ -57,7 +45,7 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
 
 @Suite struct SpeculationTests {
   @Test(
-    "an answer is the same with and without guessing ahead, greedy or drawn, with penalties and without",
+    "an answer is the same with and without drafts, greedy or drawn, with penalties and without",
     arguments: ["llama-gqa-odd", "gguf-pair", "phi2", "mistral-window"], [Precision.exact, .fast])
   func sameTokens(_ name: String, _ precision: Precision) async throws {
     let testCase = try ModelCase(name)
@@ -73,10 +61,10 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     var right = 0
     for sampling in [Sampling(), penalised, drawn] {
       let plain = try await generate(prompts, model.engine, sampling, speculation: false)
-      let guessed = try await generate(prompts, model.engine, sampling, speculation: true)
+      let drafted = try await generate(prompts, model.engine, sampling, speculation: true)
       #expect(plain.drafted == 0)
-      #expect(guessed.tokens == plain.tokens)
-      right += guessed.right
+      #expect(drafted.tokens == plain.tokens)
+      right += drafted.right
       for (index, prompt) in prompts.enumerated() {
         let alone = try await generate(
           [prompt], model.engine, sampling, speculation: true, maxTokens: 60 - index)
@@ -87,7 +75,7 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     #expect(right > 0, "without a right guess nothing was tested")
   }
 
-  @Test("a sequence that is stopped amid a right guess ends there, and its companions go on")
+  @Test("a sequence that ends amid a right draft ends there, and its companions go on")
   func stopping() async throws {
     let testCase = try ModelCase("llama-gqa-odd")
     let model = try await testCase.open()
@@ -95,9 +83,9 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     let free = try await generate(prompts, model.engine, speculation: true)
     #expect(free.right > 0)
     for id in Set(free.tokens.joined()) {
-      let plain = try await generate(prompts, model.engine, speculation: false, stopAfter: id)
-      let guessed = try await generate(prompts, model.engine, speculation: true, stopAfter: id)
-      #expect(guessed.tokens == plain.tokens)
+      let plain = try await generate(prompts, model.engine, speculation: false, endID: id)
+      let drafted = try await generate(prompts, model.engine, speculation: true, endID: id)
+      #expect(drafted.tokens == plain.tokens)
     }
   }
 
@@ -120,14 +108,14 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
       options.stops = stop.map { [$0] } ?? []
       for length in [80, 33, 2, 1] {
         options.maxTokens = length
-        let (plain, guessed) = (try await answer(false), try await answer(true))
-        #expect(guessed.text == plain.text)
-        #expect(guessed.usage == plain.usage && guessed.finishReason == plain.finishReason)
+        let (plain, drafted) = (try await answer(false), try await answer(true))
+        #expect(drafted.text == plain.text)
+        #expect(drafted.usage == plain.usage && drafted.finishReason == plain.finishReason)
       }
     }
   }
 
-  @Test("the demo model says the same about pictures with and without guessing ahead")
+  @Test("the demo model says the same about pictures with and without drafts")
   func demo() async throws {
     let model = try await VisionLanguageModel.load(try DemoModel.path())
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -139,10 +127,10 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
         "Describe the picture.", "What is the weather? What is the weather? What is the weather?",
       ] {
         var options = GenerationOptions()
-        let guessed = try await model.ask(question, images: [.path(folder + "/" + picture)], options: options)
+        let drafted = try await model.ask(question, images: [.path(folder + "/" + picture)], options: options)
         options.speculation = false
         let plain = try await model.ask(question, images: [.path(folder + "/" + picture)], options: options)
-        #expect(guessed.text == plain.text && guessed.usage == plain.usage)
+        #expect(drafted.text == plain.text && drafted.usage == plain.usage)
       }
     }
   }

@@ -1,95 +1,85 @@
+import LimnCore
 import LimnText
-import Synchronization
 
-/// Turns an engine's tokens into an answer's text: detokenises, looks for the end, and tells who listens.
-final class AnswerWriter: Sendable {
-  private struct State {
-    var detokenizer: StreamingDetokenizer
-    var stops: StopMatcher
-    var text = ""
-    var tokens = 0
-    /// Tokens that the engine gave, the end token too.
-    var steps = 0
-    var ended = false
-    var firstToken: ContinuousClock.Instant?
-    var lastToken: ContinuousClock.Instant?
-    /// Prompt positions that were there before the prompt was computed.
-    var reused: Int?
-    var drafted = 0
-    var accepted = 0
-  }
-
-  private let state: Mutex<State>
+/// Turns a sequence's tokens into an answer's text: detokenises, looks for stop texts, and keeps the figures.
+struct AnswerWriter {
+  private var detokenizer: StreamingDetokenizer
+  private var stops: StopMatcher
   private let endIDs: Set<Int32>
-  private let report: @Sendable (AnswerEvent) -> Void
+  private var text = ""
+  private var tokens = 0
+  /// Tokens that the engine gave, the end token too.
+  private var steps = 0
+  private var ended = false
+  private var firstToken: ContinuousClock.Instant?
+  private var lastToken: ContinuousClock.Instant?
+  /// Prompt positions that were there before the prompt was computed.
+  private var reused: Int?
+  private var drafted = 0
+  private var accepted = 0
 
-  init(
-    _ detokenizer: StreamingDetokenizer, stops: [String], endIDs: Set<Int32>,
-    _ report: @escaping @Sendable (AnswerEvent) -> Void
-  ) {
-    state = Mutex(State(detokenizer: detokenizer, stops: StopMatcher(stops)))
+  init(_ detokenizer: StreamingDetokenizer, stops: [String], endIDs: Set<Int32>) {
+    self.detokenizer = detokenizer
+    self.stops = StopMatcher(stops)
     self.endIDs = endIDs
-    self.report = report
   }
 
-  /// Takes the engine's next event; false ends the answer.
-  func receive(_ event: GenerationJob.Event) -> Bool {
-    let (news, goesOn) = state.withLock { state -> (AnswerEvent, Bool) in
-      switch event {
-      case .prompt(let done, let total):
-        if state.reused == nil { state.reused = done }
-        return (.reading(done: done, of: total), true)
-      case .drafted(let count, let right):
-        state.drafted += count
-        state.accepted += right
-        return (.text(""), true)
-      case .token(let id):
-        let now = ContinuousClock.now
-        if state.firstToken == nil { state.firstToken = now }
-        state.lastToken = now
-        state.steps += 1
-        guard !endIDs.contains(id) else {
-          state.ended = true
-          return (.text(""), false)
-        }
-        state.tokens += 1
-        let piece = state.stops.append(state.detokenizer.append(Int(id)))
-        state.text += piece
-        state.ended = state.stops.isStopped
-        return (.text(piece), !state.ended)
+  /// Whether a stop text was met: what the sequence says after it is of no use.
+  var isStopped: Bool { stops.isStopped }
+
+  /// Takes the sequence's next event.
+  /// - Returns: what there is to report, if anything.
+  mutating func receive(_ event: SequenceEvent) -> AnswerEvent? {
+    if isStopped { return nil }
+    switch event {
+    case .prefill(let done, let total):
+      if reused == nil { reused = done }
+      return .reading(done: done, of: total)
+    case .drafted(let count, let right):
+      drafted += count
+      accepted += right
+      return nil
+    case .choices(let choices, let time):
+      var piece = ""
+      for choice in choices where !isStopped && !ended {
+        if firstToken == nil { firstToken = time }
+        lastToken = time
+        steps += 1
+        ended = endIDs.contains(choice.id)
+        if ended { break }
+        tokens += 1
+        piece += stops.append(detokenizer.append(Int(choice.id)))
       }
+      text += piece
+      ended = ended || stops.isStopped
+      return piece.isEmpty ? nil : .text(piece)
+    case .ended: return nil
     }
-    if case .text("") = news {} else { report(news) }
-    return goesOn
   }
 
-  /// The whole answer; tells the rest of the text that was held back.
+  /// The text that was held back as the possible beginning of a stop text; none where one was met.
+  mutating func rest() -> String {
+    guard !stops.isStopped else { return "" }
+    var rest = stops.append(detokenizer.finish())
+    if !stops.isStopped { rest += stops.finish() }
+    text += rest
+    return rest
+  }
+
+  /// The whole answer, after `rest`.
   func answer(
     prompt: PromptInputs, started: ContinuousClock.Instant, encoded: ContinuousClock.Instant
   ) -> Answer {
-    let (answer, rest) = state.withLock { state -> (Answer, String) in
-      var rest = ""
-      if !state.stops.isStopped {
-        rest = state.stops.append(state.detokenizer.finish())
-        if !state.stops.isStopped { rest += state.stops.finish() }
-        state.text += rest
-      }
-      let first = state.firstToken ?? encoded
-      var timings = Answer.Timings()
-      timings.prompt = (first - encoded).milliseconds
-      timings.firstToken = (first - started).milliseconds
-      timings.predicted = ((state.lastToken ?? first) - first).milliseconds
-      timings.predictedTokens = max(0, state.steps - 1)
-      timings.promptComputed = prompt.count - (state.reused ?? 0)
-      (timings.drafted, timings.accepted) = (state.drafted, state.accepted)
-      let usage = Answer.Usage(
-        promptTokens: prompt.count, imageTokens: prompt.imageCount, completionTokens: state.tokens)
-      return (
-        Answer(
-          text: state.text, finishReason: state.ended ? .stop : .length, usage: usage, timings: timings), rest
-      )
-    }
-    if !rest.isEmpty { report(.text(rest)) }
-    return answer
+    let first = firstToken ?? encoded
+    var timings = Answer.Timings()
+    timings.prompt = (first - encoded).milliseconds
+    timings.firstToken = (first - started).milliseconds
+    timings.predicted = ((lastToken ?? first) - first).milliseconds
+    timings.predictedTokens = max(0, steps - 1)
+    timings.promptComputed = prompt.count - (reused ?? 0)
+    (timings.drafted, timings.accepted) = (drafted, accepted)
+    let usage = Answer.Usage(
+      promptTokens: prompt.count, imageTokens: prompt.imageCount, completionTokens: tokens)
+    return Answer(text: text, finishReason: ended ? .stop : .length, usage: usage, timings: timings)
   }
 }

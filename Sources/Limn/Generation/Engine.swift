@@ -1,251 +1,513 @@
-import Dispatch
 import LimnFiles
-import Synchronization
-package import LimnImage
+import Dispatch
 package import LimnCore
+package import LimnImage
 package import LimnTensor
+import Synchronization
 
-/// Runs forward passes, one at a time, on a thread of its own: it knows tokens and embeddings, not text.
+/// Runs models, one slice of work at a time, on a thread of its own: it knows tokens and embeddings, not text.
 ///
-/// A step takes tokens of all sequences under way, chunks of prompts and single tokens mixed; a new one joins
-/// between two steps. Each has its own cache, and no sequence's result depends on its companions. A single
-/// question is a batch of one. While sequences answer, a step allocates nothing.
+/// Answers under way share decode steps; between two of them there is a slice of time for reading images and prompts
+/// (see `Scheduler`). A new sequence joins between two slices. Each has its own cache, and no sequence's result depends
+/// on its companions. A single question is a batch of one.
 package actor Engine {
   package nonisolated let model: Llava
-  private let backend: CPU
-  private let scratch = Scratch()
-  nonisolated let storage: KVType
+  package nonisolated let storage: KVType
   private let context: Int
-  private var pictures: ImageCache
-  private var prefixes: PrefixCache
+  private let limits: Limits
+  private var scheduler: Scheduler
+  private var images: ImageStore
+  private var store: KVStore
   /// The sequences under way, and those that wait for a place among them.
-  private var running: [RunningJob] = []
-  private var waiting: [(job: GenerationJob, request: Request)] = []
-  private let maxSequences: Int
+  private var running: [Sequence] = []
+  private var waiting: [Waiting] = []
+  private var encodings: [PendingImage] = []
+  private var passes: [ForwardPass] = []
   private var isRunning = false
-  /// The step under way; the arrays stay, so that the next one finds their memory.
-  private var chunks: [Chunk] = []
-  private var segments: [Segment] = []
-  /// At most so many rows per step: enough for the matrix products to be efficient, few enough that scratch
-  /// memory stays small and a cancelled prompt stops soon.
-  private static let rowsPerStep = 1024
-  /// At most so many where some sequences read while others answer: those are not to wait long for their next word.
-  private static let rowsBesideAnswers = 128
+  /// Of decode steps, of reading passes that have ended, and of images.
+  private let stepMemory: PassMemory
+  private var freeMemory: [PassMemory] = []
+  private let imageScratch: Scratch
+  /// What was done so far, for tests and figures.
+  package private(set) var statistics = Statistics()
+
+  package struct Limits: Sendable {
+    /// Sequences under way at the same time; more wait.
+    package var maxSequences = 8
+    /// Sequences that may wait; more are refused. nil: any number.
+    package var maxWaiting: Int?
+    /// Bytes of keys and values, of sequences under way and kept ones together. 0: nothing is kept.
+    package var cacheBytes = 1 << 30
+    package var scheduler = Scheduler.Limits()
+
+    package init() {}
+  }
+
+  package struct Statistics: Sendable {
+    package var decodeSteps = 0
+    package var passes = 0
+    package var imagesEncoded = 0
+    package var forks = 0
+  }
+
+  private struct Waiting {
+    let request: SequenceRequest
+    let stop: StopSign
+    let events: AsyncStream<SequenceEvent>.Continuation
+  }
 
   private nonisolated let executor = QueueExecutor()
   package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-  /// - Parameters:
-  ///   - context: the longest sequence.
-  ///   - maxSequences: how many are generated at the same time; more wait.
-  ///   - cacheBytes: how much memory may be kept for later sequences: an eighth of it for pictures, the rest for
-  ///     keys and values.
-  package init(
-    _ model: Llava, backend: CPU, storage: KVType, context: Int, maxSequences: Int, cacheBytes: Int
-  ) {
-    self.maxSequences = max(1, maxSequences)
+  /// - Parameter context: the longest sequence.
+  package init(_ model: Llava, storage: KVType, context: Int, limits: Limits = Limits()) {
     self.model = model
-    self.backend = backend
-    self.context = context
     self.storage = storage
-    pictures = ImageCache(limit: cacheBytes / 8)
-    prefixes = PrefixCache(limit: cacheBytes - cacheBytes / 8)
+    self.context = context
+    self.limits = limits
+    let config = model.language.config
+    let attention = 2 * (config.heads + config.kvHeads) * config.headSize
+    scheduler = Scheduler(
+      limits.scheduler, operationsPerRowLayer: 2 * Double(config.hidden * (attention + 3 * config.ffn)),
+      operationsPerSecond: model.backend.assumedOperationsPerSecond)
+    images = ImageStore(limit: min(limits.cacheBytes / 8, 256 << 20))
+    store = KVStore(budget: limits.cacheBytes)
+    stepMemory = PassMemory(model.language.placement)
+    imageScratch = Scratch(model.backend)
   }
 
-  /// A picture's embeddings.
+  // MARK: Asking
+
+  /// Generates sequences beside others that are under way.
+  /// - Returns: a handle for each; its events end with `ended`.
+  /// - Throws: `unavailable` where too many wait already.
+  package func generate(_ requests: [SequenceRequest]) throws(LimnError) -> [SequenceHandle] {
+    if let most = limits.maxWaiting, waiting.count + requests.count > most + limits.maxSequences - running.count {
+      throw LimnError(
+        .unavailable, "too many questions wait already", expected: "at most \(most)",
+        found: "\(waiting.count)", remedy: "ask again in a moment")
+    }
+    let handles = requests.map { request in
+      let stop = StopSign()
+      let (stream, continuation) = AsyncStream.makeStream(of: SequenceEvent.self)
+      continuation.onTermination = { _ in stop.raise() }
+      waiting.append(Waiting(request: request, stop: stop, events: continuation))
+      return SequenceHandle(stream, stop)
+    }
+    start()
+    return handles
+  }
+
+  /// An image's embeddings; several who ask for the same image at the same time share the work.
   /// - Parameters:
-  ///   - file: where the picture comes from.
+  ///   - file: the file that the image comes from.
   ///   - reuse: whether they may be those of earlier, and are kept for later.
-  ///   - progress: is told how many of how many tiles are done.
+  ///   - progress: gets how many of how many tiles are done.
   package func encode(
     _ image: ProcessedImage, file: ImageKey? = nil, reuse: Bool = false,
-    progress: @Sendable (Int, Int) -> Void = { _, _ in }
-  ) throws(LimnError) -> ImageEmbedding {
-    try Self.checkCancellation()
-    if reuse, let known = pictures.embedding(of: ImageKey(image), file: file) { return known }
-    let embedding = try model.encode(image, Step(backend: backend, scratch: scratch)) {
-      done throws(LimnError) in
-      progress(done, image.tiles)
-      try Self.checkCancellation()
+    progress: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
+  ) async throws(LimnError) -> ImageEmbedding {
+    if Task.isCancelled { throw Self.stopped }
+    let key = ImageKey(image)
+    if reuse, let known = images.embedding(of: key, file: file) { return known }
+    let pending: PendingImage
+    if reuse, let shared = encodings.first(where: { $0.reuse && $0.encoding.key == key }) {
+      pending = shared
+    } else {
+      pending = PendingImage(try ImageEncoding(image, model), reuse: reuse)
+      encodings.append(pending)
     }
-    if reuse { pictures.keep(embedding, file: file) }
-    return embedding
+    let stop = StopSign()
+    let result = await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        pending.waiters.append(.init(stop: stop, file: file, progress: progress, continuation: continuation))
+        start()
+      }
+    } onCancel: {
+      stop.raise()
+    }
+    return try result.get()
   }
 
-  /// The embeddings of a picture in a file that was encoded before.
-  package func embedding(of file: ImageKey) -> ImageEmbedding? { pictures.embedding(of: file) }
+  /// The embeddings of an image in a file that was encoded before.
+  package func embedding(of file: ImageKey) -> ImageEmbedding? { images.embedding(of: file) }
 
   /// Lets go of all that was kept for later sequences.
   package func forget() {
-    pictures.removeAll()
-    prefixes.removeAll()
+    images.removeAll()
+    store.removeAll()
   }
 
   /// The logits of every position of a prompt: [positions][vocabulary].
   package func logits(of prompt: PromptInputs) throws(LimnError) -> [[Float]] {
     let cache = try model.language.makeCache(capacity: prompt.count, storage: storage)
+    let memory = PassMemory(model.language.placement)
     var result: [[Float]] = []
-    defer { chunks.removeAll(keepingCapacity: true) }
     while cache.count < prompt.count {
-      try Self.checkCancellation()
-      let part = cache.count..<min(cache.count + Self.rowsPerStep, prompt.count)
-      chunks.removeAll(keepingCapacity: true)
-      chunks.append(
-        Chunk(
-          cache: cache, input: .prompt(prompt, part), count: part.count, expectedLength: prompt.count,
-          wanted: part.count, job: nil))
-      step { logits in
-        for row in 0..<logits.rows {
-          let start = logits.pointer + row * logits.width
-          result.append(Array(UnsafeBufferPointer(start: start, count: logits.width)))
-        }
+      let part = cache.count..<min(cache.count + limits.scheduler.maxRows, prompt.count)
+      memory.reset()
+      let pass = ForwardPass(
+        [
+          Chunk(
+            sequence: nil, cache: cache, input: .prompt(prompt, part), count: part.count,
+            expectedLength: prompt.count, wanted: part.count)
+        ], model.language, memory)
+      while pass.layersLeft > 0 {
+        if Task.isCancelled { throw Self.stopped }
+        pass.advance()
+      }
+      pass.finish { chunk, logits in
+        let width = logits.count / chunk.wanted
+        for row in 0..<chunk.wanted { result.append(Array(logits[row * width..<(row + 1) * width])) }
       }
     }
     return result
   }
 
-  // MARK: Generating
+  // MARK: The loop
 
-  /// Generates sequences, beside others that are under way, until each of them has ended.
-  package func generate(_ jobs: [GenerationJob]) async throws(LimnError) {
-    try Self.checkCancellation()
-    guard !jobs.isEmpty else { return }
-    let stop = StopSign()
-    let failure = await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        let request = Request(stop, jobs.count, continuation)
-        waiting += jobs.map { ($0, request) }
-        if !isRunning {
-          isRunning = true
-          Task { await run() }
-        }
-      }
-    } onCancel: {
-      stop.raise()
-    }
-    if let failure { throw failure }
+  private func start() {
+    guard !isRunning else { return }
+    isRunning = true
+    Task { await run() }
   }
 
-  /// Makes steps as long as there are sequences. Whoever waits for the engine, with a picture or another sequence,
-  /// has a turn between two of them.
+  /// Computes as long as there is something to do. Whoever calls the engine has a turn between two slices.
   private func run() async {
-    while admit() {
-      gather()
-      step { logits in
-        var row = 0
-        for chunk in chunks {
-          chunk.job?.take(logits.rows(row..<row + chunk.wanted))
-          row += chunk.wanted
-        }
-      }
-      chunks.removeAll(keepingCapacity: true)
+    while true {
+      retire()
+      admit()
+      let answers = decodeStep()
+      let reads = read(besideAnswers: answers)
+      guard answers || reads || !running.isEmpty || !waiting.isEmpty else { break }
       if executor.isAwaited { await Task.yield() }
     }
     isRunning = false
   }
 
-  /// Lets go who has ended or was stopped, and in who has waited; false if nobody is left.
-  private func admit() -> Bool {
-    for job in running {
-      job.obeyStop()
-      if job.isOver { finish(job) }
-    }
-    running.removeAll { $0.isOver }
-    // Who does not want to wait any longer does not wait for a place either.
-    waiting.removeAll { _, request in
-      guard request.stop.isRaised else { return false }
-      request.endOne(Self.stopped)
+  /// Retires what has ended or was stopped.
+  private func retire() {
+    for sequence in running { sequence.obeyStop() }
+    passes.removeAll { pass in
+      guard pass.chunks.allSatisfy({ $0.sequence?.ending != nil }) else { return false }
+      free(pass)
       return true
     }
-    while running.count < maxSequences, !waiting.isEmpty {
-      let (job, request) = waiting.removeFirst()
+    for sequence in running where sequence.ending != nil { finish(sequence) }
+    running.removeAll { $0.ending != nil }
+    waiting.removeAll { item in
+      guard item.stop.isRaised else { return false }
+      item.events.yield(.ended(.cancelled))
+      item.events.finish()
+      return true
+    }
+    for pending in encodings { pending.removeStopped(Self.stopped) }
+    encodings.removeAll { $0.waiters.isEmpty }
+  }
+
+  private func finish(_ sequence: Sequence) {
+    // Those who wait for its positions take what there is.
+    for follower in running {
+      if case .following(let leader, let positions) = follower.state, leader === sequence, follower.ending == nil {
+        fork(sequence.cache, positions: min(positions, sequence.cache.count), for: follower)
+      }
+    }
+    // A pass that others share writes to its cache for some layers more.
+    let isWritten = passes.contains { $0.chunks.contains { $0.sequence === sequence } }
+    var isSound = true
+    if case .failed = sequence.ending { isSound = false }
+    if sequence.request.reuse, positionsAreFixed, isSound, !isWritten {
+      let live = liveBytes(without: sequence)
+      store.keep(sequence.cache, sequence.keys, adapters: sequence.request.adapters, live: live)
+    }
+    sequence.finish()
+  }
+
+  /// Lets in those who wait, as many as there are places and memory for.
+  private func admit() {
+    while running.count < max(1, limits.maxSequences), let item = waiting.first {
+      let needed = positions(item.request) * bytesPerPosition
+      let live = liveBytes()
+      if !running.isEmpty, live + needed > max(limits.cacheBytes, 1) { return }
+      waiting.removeFirst()
       do throws(LimnError) {
-        // By now it may be, and a companion that could not start raises it.
-        if request.stop.isRaised { throw Self.stopped }
-        running.append(try start(job, request))
+        running.append(try admitted(item))
+        store.makeRoom(for: live + needed, sparing: 1)
       } catch {
-        request.endOne(error)
-      }
-    }
-    return !running.isEmpty
-  }
-
-  /// Fills the next step. Who answers goes before who reads: so the two kinds of tokens lie together.
-  private func gather() {
-    var rowsLeft = running.contains { !$0.isReading } ? Self.rowsBesideAnswers : Self.rowsPerStep
-    for isReading in [false, true] {
-      for job in running where job.isReading == isReading && rowsLeft > 0 {
-        let chunk = job.nextChunk(atMost: rowsLeft, among: running.count)
-        rowsLeft -= chunk.count
-        chunks.append(chunk)
+        item.events.yield(.ended(.failed(error)))
+        item.events.finish()
       }
     }
   }
 
-  private func start(_ job: GenerationJob, _ request: Request) throws(LimnError) -> RunningJob {
-    let language = model.language
-    let needed = job.prompt.count + job.maxTokens
-    guard positionsAreFixed else {
-      return RunningJob(
-        job, try language.makeCache(capacity: needed, storage: storage), request, draftCost: nil)
+  private func admitted(_ item: Waiting) throws(LimnError) -> Sequence {
+    let request = item.request
+    func sequence(_ cache: KVCache, _ state: Sequence.State) -> Sequence {
+      Sequence(
+        request, cache, state: state, stop: item.stop, events: item.events,
+        draftCost: positionsAreFixed ? model.backend.furtherTokenCost : nil)
+    }
+    let needed = positions(request)
+    guard positionsAreFixed, request.reuse else {
+      return sequence(try model.language.makeCache(capacity: needed, storage: storage), .prefill)
     }
     // Room for the next turns; memory that no position has reached costs nothing.
-    let room = job.reuse ? max(needed, min(context, max(4096, 2 * needed))) : needed
-    let known = job.reuse ? prefixes.take(for: job.prompt.keys, capacity: needed) : nil
-    let cache = if let known { known } else { try language.makeCache(capacity: room, storage: storage) }
-    return RunningJob(job, cache, request, draftCost: backend.furtherTokenCost)
+    let room = max(needed, min(context, max(4096, 2 * needed)))
+    let keys = request.prompt.keys
+    let leader = leader(of: keys, adapters: request.adapters)
+    let kept = store.beginning(of: keys, adapters: request.adapters, capacity: needed)
+    var keptPositions = 0
+    switch kept {
+    case .own(let cache): keptPositions = cache.count
+    case .shared(_, let positions): keptPositions = positions
+    case nil: break
+    }
+    if case .own(let cache) = kept, leader?.positions ?? 0 <= keptPositions { return sequence(cache, .prefill) }
+    let cache = try model.language.makeCache(capacity: room, storage: storage)
+    if let leader, leader.positions > keptPositions + KVStore.worthCopying {
+      if case .own(let unused) = kept { store.keep(unused, Array(keys.prefix(unused.count)), adapters: request.adapters, live: 0) }
+      return sequence(cache, .following(leader.sequence, positions: leader.positions))
+    }
+    switch kept {
+    case .shared(let source, let positions): copy(source, positions: positions, into: cache)
+    case .own(let source): return sequence(source, .prefill)
+    case nil: break
+    }
+    return sequence(cache, .prefill)
   }
 
-  private func finish(_ running: RunningJob) {
-    if running.job.reuse, positionsAreFixed, running.failure == nil { prefixes.keep(running.cache, running.keys) }
-    running.request.endOne(running.isFinished ? nil : running.failure ?? Self.stopped)
+  /// The sequence under way that computes, or has computed, most of the beginning of a prompt.
+  private func leader(of keys: [PromptInputs.Key], adapters: [Int]) -> (sequence: Sequence, positions: Int)? {
+    var best: (sequence: Sequence, positions: Int)?
+    for other in running where other.request.reuse && other.request.adapters == adapters && other.ending == nil {
+      let shared = KVStore.shared(other.request.prompt.keys, with: keys)
+      if shared >= KVStore.worthCopying, shared > best?.positions ?? 0 { best = (other, shared) }
+    }
+    return best
   }
 
-  /// Where rotary tables change with the length, keys and values fit no other length, and no guess.
-  private var positionsAreFixed: Bool { model.language.config.ropeScaling.isTheSameForAllLengths }
+  private func fork(_ cache: KVCache, positions: Int, for follower: Sequence) {
+    copy(cache, positions: positions, into: follower.cache)
+    follower.begin()
+  }
 
-  // MARK: One step
+  private func copy(_ source: KVCache, positions: Int, into cache: KVCache) {
+    model.language.copy(source, positions: positions, into: cache)
+    statistics.forks += 1
+  }
 
-  /// One forward pass over `chunks`, those of answers first; `body` reads (and may overwrite) the logits [wanted
-  /// rows, vocabulary] of the chunks in order.
-  private func step(_ body: (Activations) -> Void) {
-    scratch.frame {
-      let language = model.language
-      let x = scratch.take(rows: chunks.reduce(0) { $0 + $1.count }, width: language.config.hidden)
-      segments.removeAll(keepingCapacity: true)
-      var row = 0
-      var decodeRows = 0
-      for chunk in chunks {
-        let rows = row..<row + chunk.count
-        switch chunk.input {
-        case .prompt(let prompt, let part): prompt.write(part, into: x.rows(rows), language, backend)
-        case .answer:
-          chunk.job?.withTokens { backend.gather($0, from: language.embeddings, into: x.rows(rows)) }
-          decodeRows = rows.upperBound
-        }
-        segments.append(
-          Segment(
-            cache: chunk.cache, rows: rows, wanted: chunk.wanted, position: chunk.cache.count,
-            expectedLength: chunk.expectedLength))
-        row = rows.upperBound
+  // MARK: Answers
+
+  /// One token, or more where drafts are right, for every sequence that answers; short ends of prompts go along.
+  private func decodeStep() -> Bool {
+    let decoding = running.filter { if case .decode = $0.state { true } else { false } }
+    guard !decoding.isEmpty else { return false }
+    let start = ContinuousClock.now
+    var rowsLeft = limits.scheduler.maxRows
+    var chunks: [Chunk] = []
+    for (index, sequence) in decoding.enumerated() {
+      // A row for each of those that come after.
+      let chunk = sequence.decodeChunk(atMost: max(1, rowsLeft - (decoding.count - 1 - index)), among: running.count)
+      rowsLeft -= chunk.count
+      chunks.append(chunk)
+    }
+    var joins = false
+    for sequence in running where rowsLeft > 0 {
+      guard case .prefill = sequence.state, sequence.promptLeft <= min(limits.scheduler.joinRows, rowsLeft) else {
+        continue
       }
-      let step = Step(backend: backend, scratch: scratch, segments: segments, decodeRows: decodeRows)
-      let wanted = chunks.reduce(0) { $0 + $1.wanted }
-      let hidden = scratch.take(rows: wanted, width: x.width)
-      language.forward(x, into: hidden, step)
-      for chunk in chunks { chunk.cache.count += chunk.count }
+      let chunk = sequence.prefillChunk(atMost: rowsLeft)
+      rowsLeft -= chunk.count
+      chunks.append(chunk)
+      joins = true
+    }
+    stepMemory.reset()
+    let pass = ForwardPass(chunks, model.language, stepMemory)
+    pass.advance(layers: pass.layersLeft)
+    finish(pass)
+    statistics.decodeSteps += 1
+    if !joins { scheduler.measured(decodeStep: (ContinuousClock.now - start) / .seconds(1)) }
+    return true
+  }
 
-      let logits = scratch.take(rows: wanted, width: language.config.vocabulary)
-      if wanted > 0 { language.logits(hidden, into: logits, step) }
-      body(logits)
+  private func finish(_ pass: ForwardPass) {
+    pass.finish { chunk, logits in
+      guard let sequence = chunk.sequence, sequence.ending == nil else { return }
+      sequence.take(logits, rows: chunk.wanted)
     }
   }
 
-  private static func checkCancellation() throws(LimnError) {
-    if Task.isCancelled { throw stopped }
+  // MARK: Reading
+
+  private enum Item {
+    case pass(ForwardPass)
+    case prompt(Sequence)
+    case image(PendingImage)
+  }
+
+  /// Reads images and prompts for a slice of time; false where there is nothing to read.
+  private func read(besideAnswers: Bool) -> Bool {
+    copyBeginnings()
+    let start = ContinuousClock.now
+    let slice = scheduler.slice(besideAnswers: besideAnswers)
+    func elapsed() -> Double { (ContinuousClock.now - start) / .seconds(1) }
+    var didRead = false
+    while let item = nextItem() {
+      let cost: Double
+      switch item {
+      case .pass(let pass): cost = scheduler.cost(.prefill(rows: pass.rows, layers: 1))
+      case .prompt(let sequence):
+        passes.append(begin(sequence, besideAnswers: besideAnswers))
+        continue
+      case .image: cost = scheduler.cost(.image(slices: 1))
+      }
+      if didRead, elapsed() + cost > slice || executor.isAwaited || isStopRaised { break }
+      didRead = true
+      switch item {
+      case .pass(let pass): advance(pass)
+      case .image(let pending): advance(pending)
+      case .prompt: break
+      }
+    }
+    return didRead
+  }
+
+  private func nextItem() -> Item? {
+    let now = ContinuousClock.now
+    var items: [(item: Item, work: Scheduler.Work, since: ContinuousClock.Instant)] = []
+    let layers = model.language.layerCount
+    for pass in passes {
+      let since = pass.chunks.compactMap { $0.sequence?.admitted }.min() ?? now
+      items.append((.pass(pass), .prefill(rows: pass.rows, layers: pass.layersLeft), since))
+    }
+    for sequence in running {
+      guard case .prefill = sequence.state, sequence.ending == nil else { continue }
+      items.append((.prompt(sequence), .prefill(rows: sequence.promptLeft, layers: layers), sequence.admitted))
+    }
+    for pending in encodings {
+      items.append((.image(pending), .image(slices: pending.encoding.slicesLeft), pending.since))
+    }
+    return scheduler.next(items.map { ($0.work, (now - $0.since) / .seconds(1)) }).map { items[$0].item }
+  }
+
+  /// A pass for the next part of a prompt; other prompts fill it up.
+  private func begin(_ first: Sequence, besideAnswers: Bool) -> ForwardPass {
+    var rowsLeft = scheduler.rowsPerPass(besideAnswers: besideAnswers)
+    var chunks: [Chunk] = []
+    for sequence in [first] + running where rowsLeft > 0 && sequence.ending == nil {
+      guard case .prefill = sequence.state else { continue }
+      let chunk = sequence.prefillChunk(atMost: rowsLeft)
+      sequence.state = .inPass
+      rowsLeft -= chunk.count
+      chunks.append(chunk)
+    }
+    let memory = freeMemory.popLast() ?? PassMemory(model.language.placement)
+    memory.reset()
+    statistics.passes += 1
+    return ForwardPass(chunks, model.language, memory)
+  }
+
+  private func advance(_ pass: ForwardPass) {
+    let start = ContinuousClock.now
+    pass.advance()
+    scheduler.measured(
+      prefillLayers: 1, rows: pass.rows, seconds: (ContinuousClock.now - start) / .seconds(1))
+    guard pass.layersLeft == 0 else { return }
+    finish(pass)
+    passes.removeAll { $0 === pass }
+    free(pass)
+  }
+
+  private func free(_ pass: ForwardPass) { freeMemory.append(pass.memory) }
+
+  private func advance(_ pending: PendingImage) {
+    let start = ContinuousClock.now
+    let step = Step(backend: model.backend, scratch: imageScratch)
+    model.backend.submit { pending.encoding.advance(step) }
+    scheduler.measured(imageSlice: (ContinuousClock.now - start) / .seconds(1))
+    pending.report()
+    guard pending.encoding.slicesLeft == 0 else { return }
+    let embedding = pending.encoding.finish(step)
+    statistics.imagesEncoded += 1
+    encodings.removeAll { $0 === pending }
+    if pending.reuse { images.keep(embedding, files: pending.waiters.compactMap(\.file)) }
+    pending.finish(embedding)
+  }
+
+  /// Gives followers the positions that they wait for, where these are computed.
+  private func copyBeginnings() {
+    for follower in running {
+      guard case .following(let leader, let positions) = follower.state, follower.ending == nil,
+        leader.cache.count >= positions
+      else { continue }
+      fork(leader.cache, positions: positions, for: follower)
+    }
+  }
+
+  // MARK: Facts
+
+  private var isStopRaised: Bool {
+    running.contains { $0.isStopRaised } || encodings.contains { $0.isStopRaised }
+  }
+
+  /// Where rotary tables change with the length, keys and values fit no other length, and no draft.
+  private var positionsAreFixed: Bool { model.language.config.ropeScaling.isTheSameForAllLengths }
+
+  private func positions(_ request: SequenceRequest) -> Int { request.prompt.count + request.maxTokens }
+
+  private var bytesPerPosition: Int {
+    let config = model.language.config
+    return 2 * config.layers * config.kvHeads * storage.bytes(headSize: config.headSize)
+  }
+
+  /// Keys and values that sequences under way may come to.
+  private func liveBytes(without other: Sequence? = nil) -> Int {
+    running.reduce(0) { $1 === other ? $0 : $0 + positions($1.request) * bytesPerPosition }
   }
 
   private static var stopped: LimnError { LimnError(.interrupted, "stopped") }
+}
+
+/// An image that is being encoded, and who waits for it.
+// Not Sendable: it lives in the engine's actor.
+private final class PendingImage {
+  struct Waiter {
+    let stop: StopSign
+    let file: ImageKey?
+    let progress: @Sendable (Int, Int) -> Void
+    let continuation: CheckedContinuation<Result<ImageEmbedding, LimnError>, Never>
+  }
+
+  let encoding: ImageEncoding
+  let reuse: Bool
+  let since = ContinuousClock.now
+  var waiters: [Waiter] = []
+  private var reported = 0
+
+  init(_ encoding: ImageEncoding, reuse: Bool) {
+    self.encoding = encoding
+    self.reuse = reuse
+  }
+
+  var isStopRaised: Bool { waiters.contains { $0.stop.isRaised } }
+
+  func report() {
+    guard encoding.tilesDone > reported else { return }
+    reported = encoding.tilesDone
+    for waiter in waiters { waiter.progress(reported, encoding.tiles) }
+  }
+
+  func removeStopped(_ error: LimnError) {
+    waiters.removeAll { waiter in
+      guard waiter.stop.isRaised else { return false }
+      waiter.continuation.resume(returning: .failure(error))
+      return true
+    }
+  }
+
+  func finish(_ embedding: ImageEmbedding) {
+    for waiter in waiters { waiter.continuation.resume(returning: .success(embedding)) }
+  }
 }
 
 /// Runs an actor's work on a dispatch queue, so that a forward pass never blocks a thread of Swift's own pool.

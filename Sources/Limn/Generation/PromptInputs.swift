@@ -75,8 +75,8 @@ package struct PromptInputs: Sendable {
     }
   }
 
-  /// The embeddings of some positions, into x [part.count, hidden].
-  func write(_ part: Range<Int>, into x: Activations, _ language: any LanguageModel, _ backend: any Backend) {
+  /// The embeddings of some positions, into x [part.count, hidden], on the backend of the model's tables.
+  func write(_ part: Range<Int>, into x: Activations, _ model: any LanguageModel) {
     var start = 0
     for run in runs {
       let (from, to) = (max(part.lowerBound - start, 0), min(part.upperBound - start, run.count))
@@ -85,14 +85,12 @@ package struct PromptInputs: Sendable {
         let target = x.rows(first..<first + to - from)
         switch run {
         case .tokens(let ids):
-          ids.withUnsafeBufferPointer { ids in
-            backend.gather(
-              UnsafeBufferPointer(rebasing: ids[from..<to]), from: language.embeddings, into: target)
-          }
+          ids.withUnsafeBufferPointer { model.embed(UnsafeBufferPointer(rebasing: $0[from..<to]), into: target) }
         case .image(let image, let rows):
-          target.pointer.update(
-            from: image.values.baseAddress! + (rows.lowerBound + from) * x.width, count: target.rows * x.width
-          )
+          let values = (rows.lowerBound + from) * x.width..<(rows.lowerBound + to) * x.width
+          image.values.withUnsafeBufferPointer {
+            model.placement.backends[model.placement.tables].write(UnsafeBufferPointer(rebasing: $0[values]), to: target)
+          }
         }
       }
       start += run.count

@@ -1,3 +1,5 @@
+import LimnCore
+import LimnFiles
 import LimnTensor
 
 /// Causal self-attention with rotary positions over a key/value cache; grouped queries where kvHeads < heads.
@@ -12,8 +14,6 @@ struct Attention: Sendable {
   let rope: RoPE
   /// How many positions a token sees, itself included; nil: all before it.
   let window: Int?
-
-  var matrices: [Matrix] { [q, k, v, o].map(\.weight) }
 
   /// Writes keys and values of x [tokens, hidden] to the caches of the step's segments.
   func store(_ x: Activations, layer: Int, _ step: Step) {
@@ -50,5 +50,32 @@ struct Attention: Sendable {
   private func rotate(_ x: Activations, heads: Int, _ segment: Segment, _ step: Step) {
     step.backend.rope(
       x, heads: heads, firstPosition: segment.position, table: rope.table(forLength: segment.expectedLength))
+  }
+}
+
+// MARK: Loading
+
+extension Attention {
+  /// Split projections or a stacked one, whichever the checkpoint has.
+  init(_ prefix: String, _ config: LanguageConfig, _ rope: RoPE, _ weights: inout WeightReader)
+    throws(LimnError)
+  {
+    let queries = config.heads * config.headSize
+    let keys = config.kvHeads * config.headSize
+    if weights.has(prefix + ".qkv_proj.weight") {
+      let parts = try weights.stacked(
+        prefix + ".qkv_proj", outputs: [queries, keys, keys], inputs: config.hidden)
+      (q, k, v) = (parts[0], parts[1], parts[2])
+    } else {
+      q = try weights.linear(prefix + ".q_proj", outputs: queries, inputs: config.hidden)
+      k = try weights.linear(prefix + ".k_proj", outputs: keys, inputs: config.hidden)
+      v = try weights.linear(prefix + ".v_proj", outputs: keys, inputs: config.hidden)
+    }
+    o = try weights.linear(prefix + ".o_proj", outputs: config.hidden, inputs: queries)
+    heads = config.heads
+    kvHeads = config.kvHeads
+    headSize = config.headSize
+    self.rope = rope
+    window = config.slidingWindow
   }
 }

@@ -1,3 +1,5 @@
+import LimnCore
+import LimnFiles
 import LimnTensor
 
 /// The gated feed-forward of Llama: down(silu(gate(x)) · up(x)).
@@ -5,8 +7,6 @@ struct GatedMLP: Sendable {
   let gate: Linear  // [ffn, hidden]
   let up: Linear  // [ffn, hidden]
   let down: Linear  // [hidden, ffn]
-
-  var matrices: [Matrix] { [gate, up, down].map(\.weight) }
 
   /// y += mlp(x); x and y [tokens, hidden].
   func forward(_ x: Activations, addingTo y: Activations, _ step: Step) {
@@ -27,8 +27,6 @@ struct MLP: Sendable {
   let fc2: Linear  // [hidden, ffn]
   let activation: GELU
 
-  var matrices: [Matrix] { [fc1, fc2].map(\.weight) }
-
   /// y += mlp(x), or y = mlp(x); x [rows, hidden].
   func forward(_ x: Activations, into y: Activations, adding: Bool, _ step: Step) {
     step.scratch.frame {
@@ -37,5 +35,22 @@ struct MLP: Sendable {
       step.backend.gelu(inner, activation)
       step.linear(inner, fc2, into: y, adding: adding)
     }
+  }
+}
+
+// MARK: Loading
+
+extension GatedMLP {
+  /// Split projections or a stacked one, whichever the checkpoint has.
+  init(_ prefix: String, _ config: LanguageConfig, _ weights: inout WeightReader) throws(LimnError) {
+    if weights.has(prefix + ".gate_up_proj.weight") {
+      let parts = try weights.stacked(
+        prefix + ".gate_up_proj", outputs: [config.ffn, config.ffn], inputs: config.hidden)
+      (gate, up) = (parts[0], parts[1])
+    } else {
+      gate = try weights.linear(prefix + ".gate_proj", outputs: config.ffn, inputs: config.hidden)
+      up = try weights.linear(prefix + ".up_proj", outputs: config.ffn, inputs: config.hidden)
+    }
+    down = try weights.linear(prefix + ".down_proj", outputs: config.hidden, inputs: config.ffn)
   }
 }

@@ -16,14 +16,14 @@ struct RoPE: Sendable {
   private let tables: Tables
 
   /// - Parameter context: how many positions the tables cover.
-  init(_ config: LanguageConfig, context: Int) {
+  init(_ config: LanguageConfig, context: Int, on backend: any Backend) {
     let plain = Self.frequencies(theta: config.ropeTheta, dimensions: config.rotaryDimensions)
     @Sendable func table(
       _ frequencies: [Float], amplitude: Double = 1, positions: Int? = nil
     ) -> RoPETable {
       RoPETable(
         inverseFrequencies: frequencies, headSize: config.headSize, positions: positions ?? context,
-        style: config.ropeAdjacent ? .adjacent : .halves, amplitude: Float(amplitude))
+        style: config.ropeAdjacent ? .adjacent : .halves, amplitude: Float(amplitude), on: backend)
     }
     switch config.ropeScaling {
     case .none:

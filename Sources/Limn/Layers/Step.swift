@@ -5,19 +5,24 @@ package struct Segment {
   package let cache: KVCache
   /// Rows of the step's activations.
   package let rows: Range<Int>
-  /// Of how many of them, the last ones, what comes out of the last layer is wanted.
+  /// For how many of them, the last ones, the output of the last layer is needed.
   package let wanted: Int
   /// Position of the first of those rows; also how many positions the cache holds before the step.
   package let position: Int
   /// Positions that the whole sequence will need as far as known, for models whose rotary embedding depends on it.
   package let expectedLength: Int
+  /// The adapters that this sequence uses, by their place among those loaded with the model.
+  package let adapters: [Int]
 
-  package init(cache: KVCache, rows: Range<Int>, wanted: Int, position: Int, expectedLength: Int) {
+  package init(
+    cache: KVCache, rows: Range<Int>, wanted: Int, position: Int, expectedLength: Int, adapters: [Int] = []
+  ) {
     self.cache = cache
     self.rows = rows
     self.wanted = wanted
     self.position = position
     self.expectedLength = expectedLength
+    self.adapters = adapters
   }
 }
 
@@ -27,7 +32,7 @@ package struct Step {
   package let scratch: Scratch
   /// Of the language model; none in a vision tower.
   package let segments: [Segment]
-  /// So many rows, the first ones, are answers'; those after them are prompts' (or patches).
+  /// The first rows are decode rows, this many of them; those after them are prefill rows (or patches).
   package let decodeRows: Int
 
   package init(backend: any Backend, scratch: Scratch, segments: [Segment] = [], decodeRows: Int = 0) {
@@ -39,12 +44,34 @@ package struct Step {
 
   /// y = layer(x), or y += that; x [rows of the step, inputs], y [rows, outputs].
   package func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool = false) {
-    let answers = 0..<min(decodeRows, x.rows), prompts = answers.upperBound..<x.rows
-    if !answers.isEmpty {
-      backend.linear(x.rows(answers), layer, into: y.rows(answers), adding: adding, phase: .decode)
+    let decode = 0..<min(decodeRows, x.rows), prefill = decode.upperBound..<x.rows
+    if !decode.isEmpty {
+      backend.linear(x.rows(decode), layer, into: y.rows(decode), adding: adding, phase: .decode)
     }
-    if !prompts.isEmpty {
-      backend.linear(x.rows(prompts), layer, into: y.rows(prompts), adding: adding, phase: .prefill)
+    if !prefill.isEmpty {
+      backend.linear(x.rows(prefill), layer, into: y.rows(prefill), adding: adding, phase: .prefill)
+    }
+    for adapter in layer.adapters { add(adapter, x, to: y) }
+  }
+
+  /// y += b(a(x)) for the rows of the sequences that use the adapter. Rows of neighbouring segments go together.
+  private func add(_ adapter: LowRank, _ x: Activations, to y: Activations) {
+    var start: Int?
+    for (index, segment) in segments.enumerated() {
+      let uses = segment.adapters.contains(adapter.adapter)
+      if uses, start == nil { start = segment.rows.lowerBound }
+      let ends =
+        index + 1 == segments.count || !segments[index + 1].adapters.contains(adapter.adapter)
+        || phase(of: segments[index + 1]) != phase(of: segment)
+      guard uses, ends, let first = start else { continue }
+      start = nil
+      let rows = first..<segment.rows.upperBound
+      scratch.frame {
+        let inner = scratch.take(rows: rows.count, width: adapter.a.outputs)
+        let phase = phase(of: segment)
+        backend.linear(x.rows(rows), adapter.a, into: inner, adding: false, phase: phase)
+        backend.linear(inner, adapter.b, into: y.rows(rows), adding: true, phase: phase)
+      }
     }
   }
 
@@ -57,25 +84,41 @@ package struct Step {
     guard let wanted else { return body(x, normed, self) }
     guard wanted.rows > 0 else { return }
     let wantedNormed = scratch.take(rows: wanted.rows, width: normed.width)
-    var row = 0, answers = 0
+    var row = 0, decodeRows = 0
     var narrow: [Segment] = []
     for segment in segments where segment.wanted > 0 {
       let last = segment.rows.suffix(segment.wanted), rows = row..<row + segment.wanted
-      wanted.rows(rows).copy(x.rows(last))
-      wantedNormed.rows(rows).copy(normed.rows(last))
+      backend.copy(x.rows(last), into: wanted.rows(rows))
+      backend.copy(normed.rows(last), into: wantedNormed.rows(rows))
       row = rows.upperBound
-      if phase(of: segment) == .decode { answers = row }
+      if phase(of: segment) == .decode { decodeRows = row }
       narrow.append(
         Segment(
           cache: segment.cache, rows: rows, wanted: segment.wanted,
           position: segment.position + segment.rows.count - segment.wanted,
-          expectedLength: segment.expectedLength))
+          expectedLength: segment.expectedLength, adapters: segment.adapters))
     }
-    body(wanted, wantedNormed, Step(backend: backend, scratch: scratch, segments: narrow, decodeRows: answers))
+    body(wanted, wantedNormed, Step(backend: backend, scratch: scratch, segments: narrow, decodeRows: decodeRows))
   }
 
-  /// A sequence either reads or answers.
+  /// A sequence is in one phase at a time.
   package func phase(of segment: Segment) -> Phase {
     segment.rows.upperBound <= decodeRows ? .decode : .prefill
+  }
+
+  /// The same rows on another backend.
+  package func on(_ device: Device) -> Step {
+    Step(backend: device.backend, scratch: device.scratch, segments: segments, decodeRows: decodeRows)
+  }
+}
+
+/// A backend with the working memory of the pass that runs on it.
+package struct Device {
+  package let backend: any Backend
+  package let scratch: Scratch
+
+  package init(_ backend: any Backend) {
+    self.backend = backend
+    scratch = Scratch(backend)
   }
 }

@@ -10,11 +10,14 @@ package struct WeightReader {
   private let quantization: Quantization?
   /// Puts weights together that the files keep in parts.
   private let cpu: CPU
+  /// Where the weights go.
+  var backend: any Backend
   /// Whether weights only have to be there and of the right shape: nothing is put together or quantised.
   private let checksOnly: Bool
   private(set) var taken: Set<String> = []
 
-  init(_ checkpoint: Checkpoint, quantization: Quantization?, cpu: CPU, checksOnly: Bool = false) {
+  init(_ checkpoint: Checkpoint, quantization: Quantization?, cpu: CPU, backend: any Backend, checksOnly: Bool = false) {
+    self.backend = backend
     self.checksOnly = checksOnly
     self.checkpoint = checkpoint
     self.quantization = quantization
@@ -68,12 +71,12 @@ package struct WeightReader {
         "tensor \(name) has \(columns) columns, which do not fill blocks of \(tensor.type.layout.elements)",
         in: checkpoint.reference)
     }
-    return Matrix(tensor)
+    return try backend.place(tensor)
   }
 
   /// A norm, bias or the like, in float32.
   mutating func vector(_ name: String, count: Int) throws(LimnError) -> Vector {
-    Vector(try dequantized(try tensor(name, shape: [count])))
+    backend.place(try dequantized(try tensor(name, shape: [count])))
   }
 
   /// `prefix.weight` [outputs, inputs] and, where there is one, `prefix.bias` [outputs].
@@ -89,8 +92,7 @@ package struct WeightReader {
     var first = 0
     return outputs.map { count in
       defer { first += count }
-      let bias = whole.bias.map { Vector(Array($0.values[first..<first + count])) }
-      return Linear(weight: whole.weight.rows(first..<first + count), bias: bias)
+      return whole.outputs(first..<first + count)
     }
   }
 

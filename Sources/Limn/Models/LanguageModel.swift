@@ -1,65 +1,65 @@
-package import LimnFiles
 package import LimnCore
+package import LimnFiles
 package import LimnTensor
 
-/// A decoder under LLaVA: embeddings in, logits out. It knows tokens, not text, and pictures only as embeddings.
+/// A decoder under LLaVA: embeddings in, logits out. It knows tokens, not text, and images only as embeddings.
 package protocol LanguageModel: Sendable {
   /// Builds the model from a checkpoint's tensors.
-  /// - Parameter context: how many positions its rotary tables cover.
-  init(_ config: LanguageConfig, _ weights: inout WeightReader, context: Int) throws(LimnError)
+  /// - Parameters:
+  ///   - context: how many positions its rotary tables cover.
+  ///   - placement: which backend holds and computes each layer.
+  init(_ config: LanguageConfig, _ weights: inout WeightReader, context: Int, placement: Placement) throws(LimnError)
 
   var config: LanguageConfig { get }
+  var placement: Placement { get }
 
-  /// The token table, [vocabulary, hidden].
-  var embeddings: Matrix { get }
+  /// Embeddings of tokens [ids.count, hidden], on the backend of the tables.
+  func embed(_ ids: UnsafeBufferPointer<Int32>, into x: Activations)
 
-  /// The matrices of each layer, as they are multiplied with: of the type that quantising while opening gave them.
-  var matrices: [[Matrix]] { get }
-
-  /// The output head's matrix, [vocabulary, hidden].
-  var head: Matrix { get }
-
-  /// Runs all layers over x [tokens, hidden], which is overwritten; writes keys and values of the step's segments, and the
-  /// hidden states of the rows that are wanted, [wanted rows, hidden].
-  func forward(_ x: Activations, into hidden: Activations, _ step: Step)
+  /// Runs one layer over x [tokens, hidden], which is overwritten, and writes keys and values of the step's segments.
+  /// - Parameter wanted: given for the last layer, the hidden states of the rows that are wanted, [wanted rows, hidden].
+  func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?)
 
   /// Final norm and output head: hidden states [rows, hidden] → logits [rows, vocabulary].
   func logits(_ hidden: Activations, into logits: Activations, _ step: Step)
 }
 
 extension LanguageModel {
+  package var layerCount: Int { config.layers }
+
   /// An empty cache for one sequence of at most `capacity` positions.
   package func makeCache(capacity: Int, storage: KVType) throws(LimnError) -> KVCache {
     try KVCache(
       layers: config.layers, kvHeads: config.kvHeads, headSize: config.headSize, capacity: capacity,
-      storage: storage)
+      storage: storage, on: { placement.backends[placement.layers[$0]] })
+  }
+
+  /// Copies the first positions of one sequence's cache to another's, which then holds just these.
+  package func copy(_ cache: KVCache, positions: Int, into other: KVCache) {
+    for layer in 0..<layerCount {
+      placement.backends[placement.layers[layer]].copy(cache, layer: layer, positions: positions, into: other)
+    }
+    other.count = positions
   }
 }
 
-/// The token table and the output head, tied or not: the same for every decoder.
-struct TokenTables: Sendable {
-  let embeddings: Matrix  // [vocabulary, hidden]
-  let head: Linear  // [vocabulary, hidden]
+/// Which backend holds and computes what: the seam along which a model is split between devices.
+package struct Placement: Sendable {
+  package let backends: [any Backend]
+  /// For each layer, the index of its backend.
+  package let layers: [Int]
+  /// The index of the backend of the token table and the output head, where hidden states come from and go to.
+  package let tables: Int
 
-  init(_ config: LanguageConfig, _ weights: inout WeightReader) throws(LimnError) {
-    embeddings = try weights.matrix(
-      "language_model.embed_tokens.weight", rows: config.vocabulary, columns: config.hidden)
-    if weights.has("lm_head.weight") && !config.tiedEmbeddings {
-      head = try weights.linear("lm_head", outputs: config.vocabulary, inputs: config.hidden)
-    } else if config.tiedEmbeddings {
-      head = Linear(weight: embeddings)
-    } else {
-      // Says that it is missing.
-      head = try weights.linear("lm_head", outputs: config.vocabulary, inputs: config.hidden)
-    }
+  package init(backends: [any Backend], layers: [Int], tables: Int = 0) {
+    precondition(layers.allSatisfy(backends.indices.contains) && backends.indices.contains(tables))
+    self.backends = backends
+    self.layers = layers
+    self.tables = tables
   }
 
-  /// Hidden states [rows, hidden], through the final norm and the head, to logits [rows, vocabulary].
-  func logits(_ hidden: Activations, _ norm: some Norm, into logits: Activations, _ step: Step) {
-    step.scratch.frame {
-      let normed = step.scratch.take(rows: hidden.rows, width: hidden.width)
-      norm.forward(hidden, into: normed, step)
-      step.backend.linear(normed, head, into: logits, adding: false, phase: .decode)
-    }
+  /// Everything on one backend.
+  package init(_ backend: any Backend, layers: Int) {
+    self.init(backends: [backend], layers: [Int](repeating: 0, count: layers))
   }
 }

@@ -16,6 +16,8 @@ package import LimnTensor
 package struct Llava: Sendable {
   package let config: ModelConfig
   package let language: any LanguageModel
+  /// Where images are encoded and logits are computed.
+  package let backend: any Backend
   /// Nil in a checkpoint that holds a language model only.
   package let vision: VisionParts?
   /// Canonical names of tensors that the checkpoint has and this model does not read.
@@ -31,13 +33,19 @@ package struct Llava: Sendable {
   /// - Parameters:
   ///   - context: how many positions the rotary tables cover.
   ///   - quantization: of linear layers while they are read; nil: they stay as the checkpoint has them.
+  ///   - cpu: puts weights together that the files keep in parts, and computes what has no other placement.
+  ///   - placement: which backend computes each layer; nil: `cpu` everything.
   ///   - checksOnly: makes a model that says whether the checkpoint is whole, but may not be able to compute.
   package init(
-    _ checkpoint: Checkpoint, context: Int, quantization: Quantization?, cpu: CPU, checksOnly: Bool = false
+    _ checkpoint: Checkpoint, context: Int, quantization: Quantization?, cpu: CPU, placement: Placement? = nil,
+    checksOnly: Bool = false
   ) throws(LimnError) {
-    var weights = WeightReader(checkpoint, quantization: quantization, cpu: cpu, checksOnly: checksOnly)
     config = checkpoint.config
-    language = try ModelRegistry.languageModel(config.language, &weights, context: context)
+    let placement = placement ?? Placement(cpu, layers: config.language.layers)
+    backend = placement.backends[placement.tables]
+    var weights = WeightReader(
+      checkpoint, quantization: quantization, cpu: cpu, backend: backend, checksOnly: checksOnly)
+    language = try ModelRegistry.languageModel(config.language, &weights, context: context, placement: placement)
     guard let visionConfig = config.vision, let projectorConfig = config.projector else {
       vision = nil
       unread = weights.unread
@@ -59,32 +67,39 @@ package struct Llava: Sendable {
       newline: config.family == .llavaNext ? try weights.vector("image_newline", count: hidden) : nil)
     unread = weights.unread
   }
+
+  /// A language model without eyes.
+  package init(_ language: any LanguageModel) {
+    config = ModelConfig(language: language.config)
+    self.language = language
+    backend = language.placement.backends[language.placement.tables]
+    vision = nil
+    unread = []
+  }
 }
 
-/// A picture as the language model reads it: [imageTokens, hidden], kept for as long as it may be asked about.
-// @unchecked: written once by `Llava.encode`, never after.
-package final class ImageEmbedding: @unchecked Sendable {
-  /// Which picture it is.
+/// An image as the language model reads it: [imageTokens, hidden], kept for as long as it may be asked about.
+package final class ImageEmbedding: Sendable {
+  /// Which image it is.
   package let key: ImageKey
   package let rows: Int
   package let width: Int
-  package let values: UnsafeMutableBufferPointer<Float>
+  /// Row-major, in the host's memory.
+  package let values: [Float]
 
-  init(_ key: ImageKey, rows: Int, width: Int) {
+  package init(_ key: ImageKey, rows: Int, width: Int, values: [Float]) {
+    precondition(values.count == rows * width)
     self.key = key
     self.rows = rows
     self.width = width
-    values = .allocate(capacity: rows * width)
+    self.values = values
   }
 
-  deinit { values.deallocate() }
-
   var bytes: Int { values.count * MemoryLayout<Float>.stride }
-  var activations: Activations { Activations(pointer: values.baseAddress!, rows: rows, width: width) }
 }
 
 extension Llava {
-  /// How many tokens a picture takes, before it is encoded.
+  /// How many tokens an image takes, before it is encoded.
   package func imageTokens(_ image: ProcessedImage) -> Int {
     guard let vision else { return 0 }
     let tower = vision.tower
@@ -92,79 +107,5 @@ extension Llava {
     guard let grid = image.grid, image.tiles > 1 else { return tower.featureCount + 1 }
     return AnyRes.imageTokens(
       originalSize: image.originalSize, grid: grid, patchesPerSide: tower.patchesPerSide)
-  }
-
-  /// Pixels to embeddings.
-  /// - Parameter progress: is told after each tile how many of them are done.
-  package func encode(
-    _ image: ProcessedImage, _ step: Step, progress: (Int) throws(LimnError) -> Void = { _ in }
-  ) throws(LimnError) -> ImageEmbedding {
-    guard let vision else {
-      throw .badData(
-        "this model has no vision tower, so it cannot look at pictures",
-        remedy: "name a LLaVA checkpoint, or for a GGUF its projector file with --mmproj")
-    }
-    let side = vision.tower.config.imageSize
-    guard image.height == side, image.width == side else {
-      throw .badData(
-        "the image processor makes pictures of another size than the vision tower reads",
-        expected: "\(side)×\(side)", found: "\(image.width)×\(image.height)",
-        remedy: "check preprocessor_config.json")
-    }
-    let result = ImageEmbedding(ImageKey(image), rows: imageTokens(image), width: config.language.hidden)
-    try step.scratch.frame { () throws(LimnError) in
-      let perTile = vision.tower.featureCount
-      let tiles = step.scratch.take(rows: image.tiles * perTile, width: config.language.hidden)
-      for tile in 0..<image.tiles {
-        step.scratch.frame {
-          let features = step.scratch.take(rows: perTile, width: vision.tower.featureWidth)
-          image.pixels.withUnsafeBufferPointer {
-            vision.tower.encode($0.baseAddress! + tile * 3 * side * side, into: features, step)
-          }
-          vision.projector.forward(features, into: tiles.rows(tile * perTile..<(tile + 1) * perTile), step)
-        }
-        try progress(tile + 1)
-      }
-      arrange(tiles, of: image, vision, into: result.activations)
-    }
-    return result
-  }
-
-  /// Puts the tiles' embeddings in the order in which the language model reads them.
-  private func arrange(
-    _ tiles: Activations, of image: ProcessedImage, _ vision: VisionParts, into result: Activations
-  ) {
-    let width = tiles.width
-    func copy(_ source: UnsafePointer<Float>, to row: Int) {
-      (result.pointer + row * width).update(from: source, count: width)
-    }
-    guard let newline = vision.newline else {
-      return result.pointer.update(from: tiles.pointer, count: tiles.rows * width)
-    }
-    let perTile = vision.tower.featureCount
-    for row in 0..<perTile { copy(tiles.pointer + row * width, to: row) }
-    guard let map = featureMap(image, vision), let grid = image.grid else {
-      return copy(newline.values.baseAddress!, to: perTile)
-    }
-    let side = vision.tower.patchesPerSide
-    var next = perTile
-    for y in map.rows {
-      for x in map.columns {
-        let tile = 1 + y / side * grid.columns + x / side
-        copy(tiles.pointer + (tile * perTile + y % side * side + x % side) * width, to: next)
-        next += 1
-      }
-      copy(newline.values.baseAddress!, to: next)
-      next += 1
-    }
-  }
-
-  /// The part of the anyres feature map that shows the picture; nil where there is an overview only.
-  private func featureMap(
-    _ image: ProcessedImage, _ vision: VisionParts
-  ) -> (rows: Range<Int>, columns: Range<Int>)? {
-    guard let grid = image.grid, image.tiles > 1 else { return nil }
-    return AnyRes.unpaddedFeatureGrid(
-      originalSize: image.originalSize, grid: grid, patchesPerSide: vision.tower.patchesPerSide)
   }
 }

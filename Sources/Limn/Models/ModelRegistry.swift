@@ -4,20 +4,20 @@ import LimnCore
 /// Which decoder runs which architecture. A new language model is a file beside this one and a row here.
 enum ModelRegistry {
   static let languageModels: [LanguageConfig.Architecture: any LanguageModel.Type] = [
-    .llama: Llama.self,
-    .mistral: Llama.self,
-    .phi3: Llama.self,
-    .phi2: Phi2.self,
+    .llama: Decoder<LlamaLayer>.self,
+    .mistral: Decoder<LlamaLayer>.self,
+    .phi3: Decoder<LlamaLayer>.self,
+    .phi2: Decoder<Phi2Layer>.self,
   ]
 
   static func languageModel(
-    _ config: LanguageConfig, _ weights: inout WeightReader, context: Int
+    _ config: LanguageConfig, _ weights: inout WeightReader, context: Int, placement: Placement
   ) throws(LimnError) -> any LanguageModel {
     guard let type = languageModels[config.architecture] else {
       throw .badData(
         "limn does not run the language model \(config.architecture)", in: weights.checkpoint.reference,
         expected: languageModels.keys.map(\.rawValue).sorted().joined(separator: ", "))
     }
-    return try type.init(config, &weights, context: context)
+    return try type.init(config, &weights, context: context, placement: placement)
   }
 }

@@ -28,65 +28,44 @@ struct VisionTower: Sendable {
 
   /// Patches along one side.
   var patchesPerSide: Int { config.patchesPerSide }
-  /// Rows that go through the blocks: the patches and the class token.
-  private var tokens: Int { patchesPerSide * patchesPerSide + (config.hasClassToken ? 1 : 0) }
   /// Feature rows per tile.
-  var featureCount: Int { keepsClassToken ? tokens : tokens - 1 }
+  var featureCount: Int { keepsClassToken ? rows : rows - 1 }
   /// Width of a feature row: several layers are concatenated.
   var featureWidth: Int { config.hidden * featureLayers.count }
 
-  /// One tile, pixels [3, side, side], to features [featureCount, featureWidth].
-  func encode(_ pixels: UnsafePointer<Float>, into features: Activations, _ step: Step) {
-    step.scratch.frame {
-      let x = step.scratch.take(rows: tokens, width: config.hidden)
-      embed(pixels, into: x, step)
+  /// Rows that go through the blocks: the patches and the class token.
+  var rows: Int { patchesPerSide * patchesPerSide + (config.hasClassToken ? 1 : 0) }
+  /// Stages that one tile goes through: the embedding, then a block each.
+  var stages: Int { blocks.count + 1 }
+
+  /// One stage of a tile: x [rows, hidden] becomes the hidden states after it, and whatever of them belongs to the
+  /// features [featureCount, featureWidth] is copied there.
+  /// - Parameters:
+  ///   - stage: 0 for the embedding of the patches, k for block k.
+  ///   - pixels: [3, side, side], read by the first stage only.
+  func forward(
+    stage: Int, _ pixels: UnsafeBufferPointer<Float>, _ x: Activations, into features: Activations, _ step: Step
+  ) {
+    if stage == 0 {
+      step.scratch.frame { embed(pixels, into: x, step) }
       preNorm?.forward(x, into: x, step)
-      for depth in 0...blocks.count {
-        if depth > 0 { blocks[depth - 1].forward(x, step) }
-        for (place, layer) in featureLayers.enumerated() where layer == depth {
-          copyFeatures(x, into: features, column: place * config.hidden)
-        }
-      }
+    } else {
+      blocks[stage - 1].forward(x, step)
+    }
+    for (place, layer) in featureLayers.enumerated() where layer == stage {
+      step.backend.copy(
+        x.rows(x.rows - features.rows..<x.rows), into: features, column: place * config.hidden)
     }
   }
 
-  /// x = [class; patches · weightᵀ + bias] + positions; x [tokens, hidden].
-  private func embed(_ pixels: UnsafePointer<Float>, into x: Activations, _ step: Step) {
-    let side = config.patchSize
-    let patches = step.scratch.take(rows: patchesPerSide * patchesPerSide, width: 3 * side * side)
-    flatten(pixels, into: patches)
-    let patchRows = x.rows(x.rows - patches.rows..<x.rows)
-    step.linear(patches, patchEmbedding, into: patchRows)
-    if let classEmbedding {
-      x.pointer.update(from: classEmbedding.values.baseAddress!, count: config.hidden)
-    }
-    let table = Activations(
-      pointer: UnsafeMutablePointer(mutating: positions.values.baseAddress!), rows: x.rows, width: x.width)
-    step.backend.add(table, into: x)
-  }
-
-  /// [3, side, side] → [patches, 3 · patch · patch], each row as the convolution's weight lies.
-  private func flatten(_ pixels: UnsafePointer<Float>, into patches: Activations) {
-    let (side, patch) = (config.imageSize, config.patchSize)
-    for row in 0..<patchesPerSide {
-      for column in 0..<patchesPerSide {
-        let target = patches.pointer + (row * patchesPerSide + column) * patches.width
-        for channel in 0..<3 {
-          for line in 0..<patch {
-            let source = pixels + (channel * side + row * patch + line) * side + column * patch
-            (target + (channel * patch + line) * patch).update(from: source, count: patch)
-          }
-        }
-      }
-    }
-  }
-
-  private func copyFeatures(_ x: Activations, into features: Activations, column: Int) {
-    let first = keepsClassToken ? 0 : 1
-    for row in first..<x.rows {
-      let target = features.pointer + (row - first) * features.width + column
-      target.update(from: x.pointer + row * x.width, count: x.width)
-    }
+  /// x = [class; patches · weightᵀ + bias] + positions; x [rows, hidden].
+  private func embed(_ pixels: UnsafeBufferPointer<Float>, into x: Activations, _ step: Step) {
+    let patches = step.scratch.take(
+      rows: patchesPerSide * patchesPerSide, width: 3 * config.patchSize * config.patchSize)
+    step.backend.patches(pixels, side: config.imageSize, patch: config.patchSize, into: patches)
+    step.linear(patches, patchEmbedding, into: x.rows(x.rows - patches.rows..<x.rows))
+    if let classEmbedding { step.backend.copy(classEmbedding.rows(width: config.hidden), into: x.rows(0..<1)) }
+    step.backend.add(positions.rows(width: config.hidden), into: x)
   }
 }
 
@@ -143,13 +122,13 @@ extension VisionTower {
       embeddings + "patch_embedding.weight", shape: [hidden, 3, patch, patch])
     let bias = embeddings + "patch_embedding.bias"
     patchEmbedding = Linear(
-      weight: Matrix(convolution), bias: weights.has(bias) ? try weights.vector(bias, count: hidden) : nil)
+      weight: try weights.backend.place(convolution), bias: weights.has(bias) ? try weights.vector(bias, count: hidden) : nil)
     classEmbedding =
       config.hasClassToken ? try weights.vector(embeddings + "class_embedding", count: hidden) : nil
     let positions = try weights.tensor(
       embeddings + "position_embedding.weight",
       shape: [side * side + (config.hasClassToken ? 1 : 0), hidden])
-    self.positions = Vector(try dequantized(positions))
+    self.positions = weights.backend.place(try dequantized(positions))
     preNorm =
       config.hasPreNorm
       ? try weights.layerNorm("vision_tower.pre_layrnorm", width: hidden, epsilon: config.epsilon) : nil

@@ -64,7 +64,7 @@ struct DebugEmbed: AsyncParsableCommand {
     let vlm = try await options.load()
     let embedding = try await vlm.encode([ImageReference(image).source()])[0]
     var file = try NumpyWriter.begin(options.output, shape: [embedding.rows, embedding.width])
-    try file.append(UnsafeBufferPointer(embedding.values))
+    try embedding.values.withUnsafeBufferPointer { try file.append($0) }
   }
 }
 

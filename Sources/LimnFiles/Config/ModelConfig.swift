@@ -22,6 +22,9 @@ package struct ModelConfig: Sendable {
   /// `image_aspect_ratio` of the original layout, which says how the model was trained; nil elsewhere.
   package var aspectPolicy: String?
 
+  /// Of a language model alone.
+  package init(language: LanguageConfig) { self.language = language }
+
   /// How pictures become tokens.
   package enum Family: Sendable {
     /// One tile.

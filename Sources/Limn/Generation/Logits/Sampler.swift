@@ -22,14 +22,13 @@ public struct Sampling: Sendable, Equatable {
   public init() {}
 }
 
-/// Chooses tokens for one sequence, with the sequence's own random numbers and memory of what it said.
+/// Chooses tokens for one sequence: processors change the logits, then one token is drawn with the sequence's own
+/// random numbers.
 package struct Sampler: Sendable {
   package let sampling: Sampling
+  private var processors: [any LogitsProcessor]
+  private let alternatives: Int?
   private var random: SplitMix64
-  /// Tokens of the prompt and the answer, for the repeat penalty.
-  private var seen: Set<Int32>
-  /// How often each token was generated, for the presence and frequency penalties.
-  private var counts: [Int32: Int] = [:]
   /// What may be drawn; it keeps its memory from token to token.
   private var candidates: [Candidate] = []
 
@@ -39,20 +38,33 @@ package struct Sampler: Sendable {
     var weight = 0.0
   }
 
-  package init(_ sampling: Sampling, prompt: some Sequence<Int32> = []) {
+  /// - Parameters:
+  ///   - prompt: its text tokens, for the repeat penalty.
+  ///   - processors: change logits after the penalties.
+  ///   - alternatives: how many likeliest tokens a choice lists with log-probabilities; nil: no log-probabilities.
+  package init(
+    _ sampling: Sampling, prompt: some Swift.Sequence<Int32> = [], processors: [any LogitsProcessor] = [],
+    alternatives: Int? = nil
+  ) {
     self.sampling = sampling
+    self.alternatives = alternatives
+    self.processors = [Penalties(sampling, prompt: prompt)].compactMap(\.self) + processors
     random = SplitMix64(state: sampling.seed ?? UInt64.random(in: .min ... .max))
-    seen = sampling.repeatPenalty == 1 ? [] : Set(prompt)
   }
 
-  /// The next token. Penalties come first, then top-k, temperature, top-p and min-p, each on what is left. The
-  /// logits are overwritten.
-  package mutating func next(_ logits: UnsafeMutableBufferPointer<Float>) -> Int32 {
-    penalise(logits)
-    let token = sampling.temperature <= 0 ? Self.argmax(logits) : draw(logits)
-    if sampling.repeatPenalty != 1 { seen.insert(token) }
-    if penalisesCounts { counts[token, default: 0] += 1 }
-    return token
+  /// The next token. Penalties and other processors come first, then top-k, temperature, top-p and min-p, each on
+  /// what is left. The logits are overwritten.
+  package mutating func next(_ logits: UnsafeMutableBufferPointer<Float>) -> Choice {
+    let own = alternatives.map { LogProbabilities(logits, listing: $0) }
+    for index in processors.indices { processors[index].process(logits) }
+    let id = sampling.temperature <= 0 ? Self.argmax(logits) : draw(logits)
+    for index in processors.indices { processors[index].accepted(id) }
+    var choice = Choice(id: id)
+    if let own {
+      choice.logprob = own[id]
+      choice.alternatives = own.top
+    }
+    return choice
   }
 
   /// The first of the largest logits.
@@ -60,20 +72,6 @@ package struct Sampler: Sendable {
     var best = 0
     for index in 1..<logits.count where logits[index] > logits[best] { best = index }
     return Int32(best)
-  }
-
-  private var penalisesCounts: Bool { sampling.presencePenalty != 0 || sampling.frequencyPenalty != 0 }
-
-  private func penalise(_ logits: UnsafeMutableBufferPointer<Float>) {
-    let penalty = Float(sampling.repeatPenalty)
-    for id in seen {
-      let logit = logits[Int(id)]
-      logits[Int(id)] = logit > 0 ? logit / penalty : logit * penalty
-    }
-    guard penalisesCounts else { return }
-    for (id, count) in counts {
-      logits[Int(id)] -= Float(sampling.presencePenalty + sampling.frequencyPenalty * Double(count))
-    }
   }
 
   // MARK: Drawing
@@ -180,6 +178,39 @@ package struct Sampler: Sendable {
 
   private mutating func keep(_ count: Int) {
     candidates.removeLast(candidates.count - max(1, count))
+  }
+}
+
+/// The logarithms of the probabilities that logits stand for, kept before anything changes them.
+private struct LogProbabilities {
+  private let logits: [Float]
+  private let logSum: Float
+  let top: [Choice.Alternative]
+
+  init(_ logits: UnsafeMutableBufferPointer<Float>, listing count: Int) {
+    let largest = logits.max() ?? 0
+    let sum = logits.reduce(0.0) { $0 + exp(Double($1 - largest)) }
+    let logSum = largest + Float(log(sum))
+    self.logits = Array(logits)
+    self.logSum = logSum
+    let likeliest = count == 0 ? [] : logits.indices.max(count: count) { logits[$0] < logits[$1] }
+    top = likeliest.map { Choice.Alternative(id: Int32($0), logprob: logits[$0] - logSum) }
+  }
+
+  subscript(id: Int32) -> Float { logits[Int(id)] - logSum }
+}
+
+extension Swift.Sequence {
+  /// The largest elements, the largest first; of equals the first.
+  fileprivate func max(count: Int, by isLess: (Element, Element) -> Bool) -> [Element] {
+    var result: [Element] = []
+    for element in self {
+      guard result.count < count || isLess(result[result.count - 1], element) else { continue }
+      let place = result.firstIndex { isLess($0, element) } ?? result.count
+      result.insert(element, at: place)
+      if result.count > count { result.removeLast() }
+    }
+    return result
   }
 }
 

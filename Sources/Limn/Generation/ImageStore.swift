@@ -29,8 +29,8 @@ package struct ImageKey: Hashable, Sendable {
   }
 }
 
-/// The embeddings of the latest pictures.
-struct ImageCache {
+/// The embeddings of the latest images.
+struct ImageStore {
   private struct Entry {
     let embedding: ImageEmbedding
     /// Files that hold this picture.
@@ -59,8 +59,8 @@ struct ImageCache {
     return entry.embedding
   }
 
-  mutating func keep(_ embedding: ImageEmbedding, file: ImageKey? = nil) {
-    entries.append(Entry(embedding: embedding, files: file.map { [$0] } ?? []))
+  mutating func keep(_ embedding: ImageEmbedding, files: [ImageKey]) {
+    entries.append(Entry(embedding: embedding, files: Set(files.prefix(16))))
     bytes += embedding.bytes
     while bytes > limit { bytes -= entries.removeFirst().embedding.bytes }
   }

@@ -65,6 +65,17 @@ package final class CPU: Backend, @unchecked Sendable {
   /// it is not measured.)
   package var furtherTokenCost: Double { kernels.isa == LIMN_AVX2 ? 0.25 : 0.17 }
 
+  package var assumedOperationsPerSecond: Double {
+    let perThread =
+      switch isa {
+      case .avx512: 250e9
+      case .avx2: 150e9
+      case .neon: 100e9
+      case .scalar: 2e9
+      }
+    return Double(threads) * perThread
+  }
+
   private func multiply(
     _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, _ path: UnsafePointer<limn_path>
   ) {
@@ -74,7 +85,7 @@ package final class CPU: Backend, @unchecked Sendable {
     let blocks = (x.width + LIMN_BLOCK - 1) / LIMN_BLOCK
     // An odd number of cache lines from token to token, so that a tile's tokens fall into different cache sets.
     let stride = ((blocks * path.pointee.x_bytes + 63) / 64 | 1) * 64
-    withExtendedLifetime(weight.memory) {
+    withExtendedLifetime(weight.owner) {
       pool.exclusively {
         reserve(((x.rows + 15) & ~15) * stride)  // AMX reads whole 16 tokens
         var prepare = limn_prepare_job(
@@ -128,7 +139,7 @@ package final class CPU: Backend, @unchecked Sendable {
   package func gather(_ ids: UnsafeBufferPointer<Int32>, from table: Matrix, into y: Activations) {
     precondition(ids.count == y.rows && table.columns == y.width)
     precondition(ids.allSatisfy { $0 >= 0 && Int($0) < table.rows })
-    withExtendedLifetime(table.memory) {
+    withExtendedLifetime(table.owner) {
       pool.exclusively {
         var job = limn_gather_job(
           path: paths[table.type, LIMN_FLOAT32]!, table: table.start, row_bytes: table.rowBytes,
@@ -186,8 +197,8 @@ package final class CPU: Backend, @unchecked Sendable {
     precondition(keys.rows == values.rows && keys.width == cache.kvHeads * cache.headSize)
     precondition(values.width == keys.width && position >= 0 && position + keys.rows <= cache.capacity)
     let offset = position * cache.positionBytes
-    store(keys, at: cache.keys(layer: layer) + offset, in: cache)
-    store(values, at: cache.values(layer: layer) + offset, in: cache)
+    store(keys, at: (cache.keys(layer: layer) + offset).pointer, in: cache)
+    store(values, at: (cache.values(layer: layer) + offset).pointer, in: cache)
   }
 
   private func store(_ x: Activations, at place: UnsafeMutableRawPointer, in cache: KVCache) {
@@ -210,7 +221,8 @@ package final class CPU: Backend, @unchecked Sendable {
     precondition(window == nil || window! > 0)
     withExtendedLifetime(cache) {
       let job = limn_attention_job(
-        path: nil, unpack: nil, q: q.pointer, keys: cache.keys(layer: layer), values: cache.values(layer: layer),
+        path: nil, unpack: nil, q: q.pointer, keys: cache.keys(layer: layer).pointer,
+        values: cache.values(layer: layer).pointer,
         type: cache.storage.kernelType, position_bytes: cache.positionBytes, head_bytes: cache.headBytes, causal: 1,
         tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
         first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale, y: y.pointer)

@@ -1,0 +1,65 @@
+/// Changes logits before a token is chosen: a penalty, a bias, a constraint on what may come next.
+///
+/// It has a state of its own for each sequence. Drafts need no care: rows are judged in order, and what lies after a
+/// wrong draft is never shown to a processor.
+package protocol LogitsProcessor: Sendable {
+  /// Changes the logits of the next token, [vocabulary]; −∞ forbids one.
+  mutating func process(_ logits: UnsafeMutableBufferPointer<Float>)
+
+  /// The token that was chosen.
+  mutating func accepted(_ id: Int32)
+}
+
+/// A chosen token.
+package struct Choice: Sendable, Equatable {
+  package let id: Int32
+  /// The natural logarithm of the probability that the model itself gave it, before processors and temperature; nil
+  /// where it was not asked for.
+  package var logprob: Float?
+  /// The model's likeliest tokens, likeliest first, with theirs.
+  package var alternatives: [Alternative] = []
+
+  package struct Alternative: Sendable, Equatable {
+    package let id: Int32
+    package let logprob: Float
+  }
+
+  package init(id: Int32) { self.id = id }
+}
+
+/// The repeat, presence and frequency penalties.
+struct Penalties: LogitsProcessor {
+  private let sampling: Sampling
+  /// Tokens of the prompt and the answer, for the repeat penalty.
+  private var seen: Set<Int32>
+  /// How often each token was generated, for the presence and frequency penalties.
+  private var counts: [Int32: Int] = [:]
+
+  /// Nil where nothing is penalised.
+  init?(_ sampling: Sampling, prompt: some Swift.Sequence<Int32>) {
+    guard sampling.repeatPenalty != 1 || sampling.presencePenalty != 0 || sampling.frequencyPenalty != 0 else {
+      return nil
+    }
+    self.sampling = sampling
+    seen = sampling.repeatPenalty == 1 ? [] : Set(prompt)
+  }
+
+  private var penalisesCounts: Bool { sampling.presencePenalty != 0 || sampling.frequencyPenalty != 0 }
+
+  func process(_ logits: UnsafeMutableBufferPointer<Float>) {
+    let penalty = Float(sampling.repeatPenalty)
+    for id in seen {
+      let logit = logits[Int(id)]
+      logits[Int(id)] = logit > 0 ? logit / penalty : logit * penalty
+    }
+    guard penalisesCounts else { return }
+    for (id, count) in counts {
+      logits[Int(id)] -= Float(sampling.presencePenalty + sampling.frequencyPenalty * Double(count))
+    }
+  }
+
+  mutating func accepted(_ id: Int32) {
+    if sampling.repeatPenalty != 1 { seen.insert(id) }
+    if penalisesCounts { counts[id, default: 0] += 1 }
+  }
+}

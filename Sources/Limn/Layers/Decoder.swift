@@ -1,0 +1,68 @@
+import LimnCore
+import LimnFiles
+import LimnTensor
+
+/// One layer of a decoder: what a language model is made of. See `LlamaLayer`.
+protocol DecoderLayer: Sendable {
+  associatedtype FinalNorm: Norm
+
+  /// - Parameter prefix: of its weights' canonical names, "language_model.layers.3".
+  init(_ prefix: String, _ config: LanguageConfig, _ rope: RoPE, _ weights: inout WeightReader) throws(LimnError)
+
+  /// The norm after the last layer.
+  static func finalNorm(_ config: LanguageConfig, _ weights: inout WeightReader) throws(LimnError) -> FinalNorm
+
+  /// Adds what the layer computes to x [tokens, hidden], in place; writes keys and values.
+  /// - Parameter wanted: given for the last layer; see `Step.narrowed`.
+  func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?)
+}
+
+/// A language model: the token table, a stack of equal layers, a norm and the output head.
+struct Decoder<Layer: DecoderLayer>: LanguageModel {
+  let config: LanguageConfig
+  let placement: Placement
+  private let embeddings: Matrix  // [vocabulary, hidden]
+  private let layers: [Layer]
+  private let norm: Layer.FinalNorm
+  private let head: Linear  // [vocabulary, hidden]
+
+  init(
+    _ config: LanguageConfig, _ weights: inout WeightReader, context: Int, placement: Placement
+  ) throws(LimnError) {
+    self.config = config
+    self.placement = placement
+    let ropes = placement.backends.map { RoPE(config, context: context, on: $0) }
+    var layers: [Layer] = []
+    for index in 0..<config.layers {
+      weights.backend = placement.backends[placement.layers[index]]
+      layers.append(
+        try Layer("language_model.layers.\(index)", config, ropes[placement.layers[index]], &weights))
+    }
+    self.layers = layers
+    weights.backend = placement.backends[placement.tables]
+    embeddings = try weights.matrix(
+      "language_model.embed_tokens.weight", rows: config.vocabulary, columns: config.hidden)
+    // A tied head is the token table; a head that is missing is reported by reading it.
+    head =
+      config.tiedEmbeddings
+      ? Linear(weight: embeddings)
+      : try weights.linear("lm_head", outputs: config.vocabulary, inputs: config.hidden)
+    norm = try Layer.finalNorm(config, &weights)
+  }
+
+  func embed(_ ids: UnsafeBufferPointer<Int32>, into x: Activations) {
+    placement.backends[placement.tables].gather(ids, from: embeddings, into: x)
+  }
+
+  func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?) {
+    layers[layer].forward(x, layer: layer, step, wanted: wanted)
+  }
+
+  func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
+    step.scratch.frame {
+      let normed = step.scratch.take(rows: hidden.rows, width: hidden.width)
+      norm.forward(hidden, into: normed, step)
+      step.backend.linear(normed, head, into: logits, adding: false, phase: .decode)
+    }
+  }
+}

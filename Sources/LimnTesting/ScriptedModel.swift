@@ -1,0 +1,148 @@
+package import Limn
+package import LimnCore
+package import LimnFiles
+package import LimnTensor
+import CLimnSystem
+import Synchronization
+
+/// A language model without weights whose next token is a function of everything before it.
+///
+/// It keeps what it reads in its cache, as a real model keeps keys, and computes each token from there: a cache that is
+/// cut, copied, shared or overwritten wrongly changes the answer.
+package struct ScriptedModel: LanguageModel {
+  package static let vocabulary = 64
+
+  package let config: LanguageConfig
+  package let placement: Placement
+  /// Seconds that one row takes in one layer.
+  private let secondsPerRow: Double
+  private let next: @Sendable ([Int32]) -> Int32
+  /// Forward passes over at least one row, counted at their last layer.
+  package let passes = Counter()
+
+  package final class Counter: Sendable {
+    private let value = Atomic<Int>(0)
+    package var count: Int { value.load(ordering: .relaxed) }
+    fileprivate func add() { value.add(1, ordering: .relaxed) }
+  }
+
+  /// - Parameters:
+  ///   - layers: how many times a pass can be interrupted.
+  ///   - secondsPerRow: what a row in a layer takes.
+  ///   - next: the token after these; nil: a hash of them.
+  package init(
+    layers: Int = 4, secondsPerRow: Double = 0, on backend: any Backend,
+    next: @escaping @Sendable ([Int32]) -> Int32 = ScriptedModel.hash
+  ) throws(LimnError) {
+    config = try ModelConfig(
+      json: .object([
+        "model_type": .string("llama"), "hidden_size": .integer(1), "intermediate_size": .integer(1),
+        "num_hidden_layers": .integer(layers), "num_attention_heads": .integer(1),
+        "num_key_value_heads": .integer(1), "head_dim": .integer(1), "vocab_size": .integer(Self.vocabulary),
+        "max_position_embeddings": .integer(1 << 16), "rms_norm_eps": .number(1e-5),
+      ]), place: "the scripted model"
+    ).language
+    placement = Placement(backend, layers: layers)
+    self.secondsPerRow = secondsPerRow
+    self.next = next
+  }
+
+  package init(
+    _ config: LanguageConfig, _ weights: inout WeightReader, context: Int, placement: Placement
+  ) throws(LimnError) {
+    preconditionFailure("a scripted model has no checkpoint")
+  }
+
+  /// Depends on every token and its place.
+  package static func hash(_ tokens: [Int32]) -> Int32 {
+    var hash: UInt64 = 1469
+    for token in tokens { hash = (hash ^ UInt64(bitPattern: Int64(token))) &* 0x100_0000_01B3 }
+    return Int32(hash >> 32 & 0xFFFF) % Int32(vocabulary)
+  }
+
+  /// What the model says after a prompt, by its definition.
+  package func answer(to prompt: [Int32], count: Int) -> [Int32] {
+    var tokens = prompt
+    for _ in 0..<count { tokens.append(next(tokens)) }
+    return Array(tokens[prompt.count...])
+  }
+
+  package func embed(_ ids: UnsafeBufferPointer<Int32>, into x: Activations) {
+    for (row, id) in ids.enumerated() { x.pointer[row] = Float(id) }
+  }
+
+  package func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?) {
+    if secondsPerRow > 0 { usleep(UInt32(secondsPerRow * Double(x.rows) * 1e6)) }
+    for segment in step.segments {
+      let rows = x.rows(segment.rows)
+      step.backend.store(keys: rows, values: rows, in: segment.cache, layer: layer, position: segment.position)
+    }
+    guard let wanted else { return }
+    passes.add()
+    var row = 0
+    for segment in step.segments where segment.wanted > 0 {
+      let end = segment.position + segment.rows.count
+      for position in end - segment.wanted..<end {
+        let keys = segment.cache.keys(layer: position % config.layers).pointer.assumingMemoryBound(to: Float.self)
+        wanted.pointer[row] = Float(next((0...position).map { Int32(keys[$0]) }))
+        row += 1
+      }
+    }
+  }
+
+  package func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
+    for row in 0..<hidden.rows {
+      for id in 0..<logits.width { logits.pointer[row * logits.width + id] = id == Int(hidden.pointer[row]) ? 9 : 0 }
+    }
+  }
+}
+
+extension SequenceHandle {
+  /// Everything that a sequence says, read to its end.
+  package struct Said: Sendable, Equatable {
+    package var tokens: [Int32] = []
+    package var times: [ContinuousClock.Instant] = []
+    package var drafted = 0
+    package var accepted = 0
+    /// Positions that were there before its prompt was computed.
+    package var reused: Int?
+    package var ending: SequenceEnding?
+  }
+
+  /// - Parameter token: called with what was said so far, at each token; false stops the sequence.
+  package func said(_ token: @Sendable (Said) -> Bool = { _ in true }) async -> Said {
+    var said = Said()
+    for await event in events {
+      switch event {
+      case .prefill(let done, _): said.reused = said.reused ?? done
+      case .choices(let choices, let time):
+        for choice in choices where said.ending == nil {
+          said.tokens.append(choice.id)
+          said.times.append(time)
+          if !token(said) {
+            stop()
+            said.ending = .cancelled
+          }
+        }
+      case .drafted(let count, let accepted):
+        said.drafted += count
+        said.accepted += accepted
+      case .ended(let ending): said.ending = said.ending ?? ending
+      }
+    }
+    return said
+  }
+}
+
+extension Engine {
+  /// Generates sequences together and reads all of them to their ends.
+  package func said(_ requests: [SequenceRequest]) async throws -> [SequenceHandle.Said] {
+    let handles = try generate(requests)
+    return await withTaskGroup(of: (Int, SequenceHandle.Said).self) { group in
+      for (index, handle) in handles.enumerated() { group.addTask { (index, await handle.said()) } }
+      var all = [SequenceHandle.Said](repeating: .init(), count: handles.count)
+      for await (index, said) in group { all[index] = said }
+      return all
+    }
+  }
+}

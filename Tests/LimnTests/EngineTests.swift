@@ -1,0 +1,210 @@
+import Limn
+import LimnCore
+import LimnTensor
+import LimnTesting
+import Synchronization
+import Testing
+
+/// An engine over a scripted model, which shows in its answers whatever goes wrong with caches.
+private func engine(
+  _ model: ScriptedModel, _ change: (inout Engine.Limits) -> Void = { _ in }
+) -> Engine {
+  var limits = Engine.Limits()
+  change(&limits)
+  return Engine(Llava(model), storage: .f32, context: 1 << 14, limits: limits)
+}
+
+private func request(_ tokens: [Int32], _ count: Int = 12, reuse: Bool = true) -> SequenceRequest {
+  var request = SequenceRequest(prompt: PromptInputs(tokens: tokens), maxTokens: count)
+  request.reuse = reuse
+  return request
+}
+
+/// Tokens that repeat nothing.
+private func tokens(_ count: Int, seed: Int32 = 1) -> [Int32] {
+  (0..<Int32(count)).map { ($0 &* $0 &+ seed &* 7 &+ $0) % Int32(ScriptedModel.vocabulary) }
+}
+
+@Suite struct EngineTests {
+  private let cpu = try! CPU(threads: 1, precision: .exact)
+
+  @Test("sequences of any length say what they say alone, however passes cut their prompts")
+  func anyLengths() async throws {
+    let model = try ScriptedModel(on: cpu)
+    let prompts = [1, 2, 15, 16, 17, 31, 32, 33, 100, 700].map { tokens($0, seed: Int32($0)) }
+    for rows in [16, 48, 1024] {
+      let engine = engine(model) { $0.scheduler.maxRows = rows }
+      let said = try await engine.said(prompts.enumerated().map { request($1, 5 + $0) })
+      for (index, prompt) in prompts.enumerated() {
+        #expect(said[index].tokens == model.answer(to: prompt, count: 5 + index), "\(rows), \(prompt.count)")
+        #expect(said[index].ending == .length)
+      }
+    }
+  }
+
+  @Test("a sequence ends with the first of its end tokens")
+  func endTokens() async throws {
+    let model = try ScriptedModel(on: cpu)
+    let prompt = tokens(20)
+    let free = model.answer(to: prompt, count: 40)
+    for end in Set(free) {
+      var request = request(prompt, 40)
+      request.endIDs = [end, 9999]
+      let said = try await engine(model).said([request])[0]
+      #expect(said.tokens == Array(free.prefix(through: free.firstIndex(of: end)!)))
+      #expect(said.ending == .stop)
+    }
+  }
+
+  @Test("a sequence that joins another under way is answered beside it")
+  func joining() async throws {
+    let model = try ScriptedModel(secondsPerRow: 0.001, on: cpu)
+    let engine = engine(model)
+    let hasJoined = Atomic(false)
+    let first = try await engine.generate([request(tokens(3), 4000)])[0]
+    let second = Atomic(0)
+    let said = await first.said { said in
+      if said.tokens.count == 2 {
+        Task {
+          let count = try await engine.said([request(tokens(5), 3)])[0].tokens.count
+          second.store(count, ordering: .relaxed)
+          hasJoined.store(true, ordering: .relaxed)
+        }
+      }
+      return !hasJoined.load(ordering: .relaxed)
+    }
+    #expect(second.load(ordering: .relaxed) == 3)
+    #expect(said.ending == .cancelled && said.tokens.count < 4000)
+  }
+
+  @Test("a stopped sequence goes, and the others go on")
+  func stopping() async throws {
+    let engine = engine(try ScriptedModel(secondsPerRow: 0.0002, on: cpu))
+    let handles = try await engine.generate([request(tokens(3), 10_000), request(tokens(4), 200)])
+    async let stopped = handles[0].said { $0.tokens.count < 5 }
+    async let other = handles[1].said()
+    #expect(await stopped.ending == .cancelled)
+    #expect(await other.tokens.count == 200)
+  }
+
+  @Test("a sequence whose reader goes away frees its place within 200 ms, also while its prompt is read")
+  func leaving() async throws {
+    // A pass of 1,024 rows would take two seconds.
+    let engine = engine(try ScriptedModel(layers: 20, secondsPerRow: 0.0001, on: cpu)) { $0.maxSequences = 1 }
+    for prompt in [tokens(8000), tokens(4)] {
+      let reader = Task {
+        for await _ in try await engine.generate([request(prompt, 8000, reuse: false)])[0].events {}
+      }
+      try await Task.sleep(for: .milliseconds(300))
+      let start = ContinuousClock.now
+      reader.cancel()
+      let next = try await engine.said([request(tokens(2), 1)])[0]
+      // Its own pass takes 4 ms.
+      #expect(next.times[0] - start < .milliseconds(200))
+    }
+  }
+
+  @Test("a sequence that is stopped while it waits for a place does not wait any longer", .timeLimit(.minutes(1)))
+  func stoppingInTheQueue() async throws {
+    let engine = engine(try ScriptedModel(secondsPerRow: 0.001, on: cpu)) { $0.maxSequences = 1 }
+    let first = try await engine.generate([request(tokens(3), 100_000)])[0]
+    let second = try await engine.generate([request(tokens(3), 5)])[0]
+    second.stop()
+    // The first one keeps the only place until then.
+    let said = await second.said()
+    #expect(said.ending == .cancelled && said.tokens.isEmpty)
+    first.stop()
+    #expect(await first.said().ending == .cancelled)
+  }
+
+  @Test("more sequences than have a place wait, and more than may wait are refused")
+  func waiting() async throws {
+    let model = try ScriptedModel(on: cpu)
+    let engine = engine(model) { ($0.maxSequences, $0.maxWaiting) = (2, 5) }
+    let prompts = (0..<7).map { tokens(4 + $0, seed: Int32($0)) }
+    let said = try await engine.said(prompts.map { request($0, 30) })
+    #expect(said.map(\.tokens) == prompts.map { model.answer(to: $0, count: 30) })
+    let error = await #expect(throws: LimnError.self) {
+      try await engine.generate((0..<8).map { _ in request(tokens(4), 5) })
+    }
+    #expect(error?.kind == .unavailable)
+  }
+
+  @Test("eight questions with one long beginning, asked together, compute it once")
+  func together() async throws {
+    let model = try ScriptedModel(on: cpu)
+    let engine = engine(model) { $0.scheduler.maxRows = 64 }
+    let beginning = tokens(600)
+    let prompts = (0..<8).map { beginning + tokens(5 + $0, seed: Int32(40 + $0)) }
+    let said = try await engine.said(prompts.map { request($0) })
+    #expect(said.map(\.tokens) == prompts.map { model.answer(to: $0, count: 12) })
+    #expect(said[0].reused == 0)
+    for other in said.dropFirst() { #expect(other.reused == 600) }
+    #expect(await engine.statistics.forks == 7)
+  }
+
+  @Test("those who follow a sequence that is stopped go on from where it was")
+  func leaderStops() async throws {
+    let model = try ScriptedModel(layers: 4, secondsPerRow: 0.0002, on: cpu)
+    let engine = engine(model) { $0.scheduler.maxRows = 64 }
+    let beginning = tokens(600)
+    let prompts = (0..<3).map { beginning + tokens(5, seed: Int32($0)) }
+    let handles = try await engine.generate(prompts.map { request($0) })
+    async let others = (handles[1].said(), handles[2].said())
+    for await event in handles[0].events { if case .prefill(let done, _) = event, done >= 128 { handles[0].stop() } }
+    let (one, two) = await others
+    #expect(one.tokens == model.answer(to: prompts[1], count: 12))
+    #expect(two.tokens == model.answer(to: prompts[2], count: 12))
+    #expect((one.reused ?? 0) + (two.reused ?? 0) >= 128)
+  }
+
+  @Test("a long conversation that a short prompt shares a beginning with is copied, and keeps its own")
+  func copiedBeginning() async throws {
+    let model = try ScriptedModel(on: cpu)
+    let engine = engine(model)
+    let long = tokens(900), short = Array(long.prefix(100)) + [63, 62]
+    _ = try await engine.said([request(long)])
+    let said = try await engine.said([request(short)])[0]
+    #expect(said.reused == 100 && said.tokens == model.answer(to: short, count: 12))
+    let again = try await engine.said([request(long + [5])])[0]
+    #expect(again.reused == 900 && again.tokens == model.answer(to: long + [5], count: 12))
+  }
+
+  @Test("a prompt takes the kept beginning that is mostly its own, not a longer conversation's")
+  func bestPrefix() async throws {
+    let engine = engine(try ScriptedModel(on: cpu))
+    let beginning = tokens(10)
+    // The longer one ends, and is kept, last.
+    _ = try await engine.said([request(beginning + [50, 51], 3), request(beginning + tokens(80, seed: 9), 20)])
+    #expect(try await engine.said([request(beginning + [49], 1)])[0].reused == 10)
+  }
+
+  @Test("sequences wait until there is memory for their keys and values, but one always has room")
+  func memory() async throws {
+    let model = try ScriptedModel(on: cpu)
+    // Four layers of keys and values of four bytes.
+    let engine = engine(model) { $0.cacheBytes = 2 * 4 * 4 * 150 }
+    let prompts = (0..<5).map { tokens(100, seed: Int32($0)) } + [tokens(1000)]
+    let said = try await engine.said(prompts.map { request($0, 20) })
+    #expect(said.map(\.tokens) == prompts.map { model.answer(to: $0, count: 20) })
+  }
+
+  @Test("words keep their pace while a long prompt is read", .timeLimit(.minutes(1)))
+  func pace() async throws {
+    // A row takes 1 ms in all 20 layers: a decode step 1 ms, the prompt 3 s.
+    let engine = engine(try ScriptedModel(layers: 20, secondsPerRow: 0.00005, on: cpu))
+    let answering = try await engine.generate([request(tokens(3), 100_000)])[0]
+    async let answer = answering.said()
+    try await Task.sleep(for: .milliseconds(300))
+    let start = ContinuousClock.now
+    let read = try await engine.said([request(tokens(3000, seed: 5), 1)])[0]
+    let end = ContinuousClock.now
+    answering.stop()
+    let times = await answer.times.filter { $0 > start && $0 < end }
+    #expect(read.tokens.count == 1)
+    let gaps = zip(times, times.dropFirst()).map { $1 - $0 }.sorted()
+    #expect(gaps.count > 100)
+    // A slice of reading is no longer than a few steps; a busy machine is given time.
+    #expect(gaps[gaps.count * 9 / 10] < .milliseconds(60))
+  }
+}
