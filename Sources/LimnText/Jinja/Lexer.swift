@@ -1,6 +1,6 @@
 import LimnCore
 
-/// A piece of a template.
+/// One token of a template.
 struct Token: Sendable {
   enum Kind: Sendable, Equatable {
     case text(String)
@@ -16,15 +16,17 @@ struct Token: Sendable {
   let line: Int
 }
 
-/// Cuts a template into tokens, with the white space rules that transformers sets: `trim_blocks` (the newline
-/// after a block or comment goes), `lstrip_blocks` (blanks before one that starts its line go), `-` takes all
-/// white space on its side, `+` keeps what the two rules would take, one newline at the end of the file goes.
+/// Splits a template into tokens, with the whitespace rules that transformers sets:
+/// - `trim_blocks` removes the newline after a block or comment;
+/// - `lstrip_blocks` removes the blanks before a block or comment that starts its line;
+/// - `-` removes all whitespace on its side; `+` keeps what the first two rules would remove;
+/// - one newline at the end of the file is removed.
 struct Lexer {
   private let source: [Unicode.Scalar]
   private var position = 0
   private var line = 1
   private var tokens: [Token] = []
-  /// Whether what was matched last ended with a newline.
+  /// Whether the text consumed last ended with a newline.
   private var lineStarting = true
 
   static func tokens(of text: String) throws(LimnError) -> [Token] {
@@ -81,7 +83,7 @@ struct Lexer {
     return nil
   }
 
-  /// Where the text before a tag ends, once the white space that the tag takes is gone.
+  /// Where the text before a tag ends after the tag has stripped its whitespace.
   private func textEnd(before tag: Int, sign: Unicode.Scalar, isOutput: Bool) -> Int {
     var end = tag
     if sign == "-" {
@@ -121,7 +123,7 @@ struct Lexer {
     return index
   }
 
-  /// Where things go on after an end mark (with its sign) that stands at `index`; nil where none does.
+  /// The position after an end mark (with its sign) at `index`; nil if there is none.
   private func afterEndMark(_ mark: String, at index: Int) -> Int? {
     if matches("-" + mark, at: index) { return skippingSpace(index + 3) }
     if mark != "}}", matches("+" + mark, at: index) { return index + 3 }
@@ -206,7 +208,7 @@ struct Lexer {
     case "[": open.append("]")
     case "}", ")", "]":
       guard open.popLast() == scalar else {
-        throw error("a bracket that closes nothing", found: String(scalar))
+        throw error("an unmatched bracket", found: String(scalar))
       }
     default: break
     }
@@ -225,7 +227,7 @@ struct Lexer {
     advance(to: end)
   }
 
-  /// Decimal, `0x`, `0o`, `0b` integers and decimal fractions, with `_` between digits.
+  /// Integers (decimal, `0x`, `0o`, `0b`) and decimal fractions, with `_` allowed between digits.
   private mutating func number() throws(LimnError) {
     func digits(_ start: Int, _ allowed: String = "0123456789") -> Int {
       var index = start
@@ -285,7 +287,7 @@ struct Lexer {
     advance(to: end + 1)
   }
 
-  /// Python's escapes; an unknown one stays as it is, backslash and all.
+  /// Resolves Python's escapes. An unknown escape stays as it is, including the backslash.
   private func unescaped(_ content: ArraySlice<Unicode.Scalar>) throws(LimnError) -> String {
     var result = String.UnicodeScalarView()
     var index = content.startIndex
@@ -293,7 +295,7 @@ struct Lexer {
       let digits = String(scalars: content[(index + 1)...].prefix(count))
       guard digits.utf8.count == count, digits.utf8.allSatisfy({ Character(.init($0)).isHexDigit }),
         let value = UInt32(digits, radix: 16), let scalar = Unicode.Scalar(value)
-      else { throw error("an escape that is no character", found: "\\" + String(content[index]) + digits) }
+      else { throw error("an escape that is not a character", found: "\\" + String(content[index]) + digits) }
       return scalar
     }
     while index < content.endIndex {

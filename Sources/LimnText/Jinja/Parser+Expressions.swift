@@ -1,7 +1,7 @@
 import LimnCore
 
 // Expressions, with Jinja's own precedence: `or`, `and`, `not`, comparisons, `+ -`, `~`, `* / // %`, `**`
-// (from the left, unlike Python), signs, then calls, subscripts, filters and tests.
+// (left-associative, unlike Python), signs, then calls, subscripts, filters and tests.
 
 extension Parser {
   mutating func expression(withConditional: Bool = true) throws(LimnError) -> Expression {
@@ -17,7 +17,7 @@ extension Parser {
     }
   }
 
-  /// One expression, or several with commas between: a tuple.
+  /// One expression, or a tuple of several separated by commas.
   mutating func tuple(withConditional: Bool = true, until end: String? = nil, canBeEmpty: Bool = false)
     throws(LimnError) -> Expression
   {
@@ -42,7 +42,7 @@ extension Parser {
     return try make(.tuple(items), items)
   }
 
-  /// What `{% print a, b %}` writes: the texts side by side.
+  /// The output of `{% print a, b %}`: the texts concatenated.
   mutating func printList() throws(LimnError) -> Expression {
     var parts: [Expression] = []
     while current != .endBlock {
@@ -229,7 +229,7 @@ extension Parser {
     return try make(.dict(entries), entries.flatMap { [$0.key, $0.value] })
   }
 
-  /// Attributes, subscripts and calls behind an operand.
+  /// Attributes, subscripts and calls after an operand.
   private mutating func postfix(_ operand: Expression) throws(LimnError) -> Expression {
     var result = operand
     while case .symbol(let symbol) = current {
@@ -331,7 +331,7 @@ extension Parser {
     }
   }
 
-  /// `| a | b(…)`; without an operand the first may lack its bar, as in `{% filter a | b %}`.
+  /// `| a | b(…)`. Without an operand the first bar may be missing, as in `{% filter a | b %}`.
   mutating func filterChain(on operand: Expression?) throws(LimnError) -> Expression {
     var result = operand
     while true {

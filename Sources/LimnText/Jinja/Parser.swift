@@ -4,10 +4,10 @@ import LimnCore
 struct Parser {
   let tokens: [Token]
   var position = 0
-  /// How deep the parser is in brackets and blocks.
+  /// The current nesting depth of brackets and blocks.
   var nesting = 0
   private var loops = 0
-  /// The names that expressions used, for macros: what they mention decides what they accept.
+  /// The names used in expressions: a macro accepts `varargs`, `kwargs` and `caller` only if mentioned.
   var mentioned: Set<String> = []
 
   static let nestingLimit = 60
@@ -83,8 +83,8 @@ struct Parser {
 
   // MARK: Statements
 
-  /// Statements up to a tag that begins with one of `ends` (its name is the current token then), or, without
-  /// any, up to the end of the template.
+  /// Parses statements up to a tag whose name is one of `ends` (that name is then the current token). If
+  /// `ends` is empty, parses to the end of the template.
   private mutating func statements(until ends: [String]) throws(LimnError) -> [Statement] {
     var statements: [Statement] = []
     while true {
@@ -118,7 +118,7 @@ struct Parser {
     advance()
   }
 
-  /// The body of a block, from the end of its tag to the end tag, of which the name is taken too.
+  /// The body of a block, from the end of its opening tag through the name of its end tag.
   private mutating func body(until ends: String...) throws(LimnError) -> (body: [Statement], end: String) {
     _ = take(symbol: ":")
     try endTag()

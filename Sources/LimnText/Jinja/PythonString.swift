@@ -1,5 +1,5 @@
-// Python's string methods. Python counts, compares and cuts by code points; Swift by grapheme clusters and up
-// to canonical equivalence, so nothing here goes through `Character`, `==` or `hasPrefix` of `String`.
+// Python's string methods. Python counts, compares and slices by code point; Swift by grapheme cluster and up
+// to canonical equivalence. So nothing here uses `String`'s `Character`, `==` or `hasPrefix`.
 
 extension String {
   init(scalars: some Sequence<Unicode.Scalar>) {
@@ -17,19 +17,19 @@ extension String {
     utf8.count >= suffix.utf8.count && utf8.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
   }
 
-  /// Where `part` stands, in bytes from the start, at or after `start`.
+  /// The byte offset of the first occurrence of `part` at or after byte `start`.
   func byteOffset(of part: String, from start: Int = 0) -> Int? {
     var (text, part) = (self, part)
     return text.withUTF8 { text in part.withUTF8 { part in Self.search(text, for: part, from: start) } }
   }
 
-  /// Knuth, Morris and Pratt's search: in time of the lengths' sum, whatever a template comes up with.
+  /// Knuth-Morris-Pratt search: linear in the sum of the lengths, even for hostile templates.
   private static func search(
     _ text: UnsafeBufferPointer<UInt8>, for part: UnsafeBufferPointer<UInt8>, from start: Int
   ) -> Int? {
     guard start <= text.count, text.count - start >= part.count else { return nil }
     if part.isEmpty { return start }
-    // borders[i]: how long a prefix of the part ends at its byte i, other than the whole.
+    // borders[i]: length of the longest proper prefix of the part that ends at its byte i.
     var borders = [Int](repeating: 0, count: part.count)
     var matched = 0
     for index in stride(from: 1, to: part.count, by: 1) {
@@ -46,7 +46,7 @@ extension String {
     return nil
   }
 
-  /// The places of all occurrences that do not overlap, in bytes, for a `part` that is not empty.
+  /// The byte offsets of all non-overlapping occurrences of `part`, which must not be empty.
   func byteOffsets(of part: String, limit: Int = .max) -> [Int] {
     var (text, part) = (self, part)
     text.makeContiguousUTF8()
@@ -67,7 +67,7 @@ extension String {
           startIndex, offsetBy: range.lowerBound)..<utf8.index(startIndex, offsetBy: range.upperBound)])
   }
 
-  /// The pieces between the occurrences, at `offsets`, of something `width` bytes long.
+  /// The pieces between separators of `width` bytes at `offsets`.
   func cut(at offsets: [Int], width: Int) -> [String] {
     var text = self
     return text.withUTF8 { bytes in
@@ -97,7 +97,7 @@ extension String {
     return cut(at: byteOffsets(of: old, limit: limit), width: old.utf8.count).joined(separator: new)
   }
 
-  /// `strip`, `lstrip`, `rstrip`: takes off white space, or any of `characters`.
+  /// `strip`, `lstrip`, `rstrip`: removes whitespace, or any of `characters`.
   func stripped(_ characters: String? = nil, left: Bool = true, right: Bool = true) -> String {
     let set = characters.map { Set($0.unicodeScalars) }
     func goes(_ scalar: Unicode.Scalar) -> Bool { set?.contains(scalar) ?? scalar.isPythonSpace }
@@ -179,7 +179,7 @@ extension String {
     return first.properties.titlecaseMapping + String(unicodeScalars.dropFirst()).lowercased()
   }
 
-  /// `str.title()`: the first of each run of letters upper, the rest lower.
+  /// `str.title()`: uppercases the first letter of each run of letters and lowercases the rest.
   var titled: String {
     var result = ""
     var inWord = false
@@ -190,7 +190,7 @@ extension String {
     return result
   }
 
-  /// `islower()` and `isupper()`: letters with case, and all of them this one.
+  /// `islower()` and `isupper()`: there are cased letters, and all of them have this case.
   func hasOnlyCase(lower: Bool) -> Bool {
     var found = false
     for scalar in unicodeScalars where scalar.properties.isCased {
@@ -219,7 +219,7 @@ extension String {
     return result
   }
 
-  /// In quotes, as `repr` writes it.
+  /// The quoted form that `repr` writes.
   var pythonRepresentation: String {
     let quote: Unicode.Scalar = unicodeScalars.contains("'") && !unicodeScalars.contains("\"") ? "\"" : "'"
     var result = String(scalars: [quote])
@@ -243,7 +243,7 @@ extension String {
 }
 
 extension Unicode.Scalar {
-  /// `str.isspace()`, which is also `\s` of Python's regular expressions.
+  /// `str.isspace()`, which also defines `\s` in Python's regular expressions.
   var isPythonSpace: Bool {
     (0x1C...0x1F).contains(value) || properties.isWhitespace
   }

@@ -3,7 +3,7 @@ import LimnCore
 
 import CLimnSystem
 
-// Calls: global functions, and the methods of strings, lists and dictionaries.
+// Calls of global functions and of methods of strings, lists and dictionaries.
 
 extension Renderer {
   static let globals: Set<String> = ["range", "dict", "namespace", "raise_exception", "strftime_now"]
@@ -101,7 +101,7 @@ extension Renderer {
     return .range(IntegerRange(start: start, stop: stop, step: step, count: count))
   }
 
-  /// The local time, as the C library writes it.
+  /// The local time, formatted by the C library's `strftime`.
   private func now(_ format: String) -> String {
     var seconds = time(nil)
     var parts = tm()
@@ -163,7 +163,7 @@ extension Renderer {
     try pay(list.weight)
     if name == "count" { return .int(items.values.count { $0.equals(wanted) }) }
     guard let index = items.values.firstIndex(where: { $0.equals(wanted) }) else {
-      throw fail("'index' of what is not in the list")
+      throw fail("'index' of a value that is not in the list")
     }
     return .int(index)
   }

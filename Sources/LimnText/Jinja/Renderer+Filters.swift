@@ -1,7 +1,7 @@
 import LimnFiles
 import LimnCore
 
-// Filters on single values, and the tests. Filters on sequences are in `Renderer+Sequences.swift`.
+// Filters on single values, and tests. Filters on sequences are in `Renderer+Sequences.swift`.
 
 extension Renderer {
   static let scalarFilters: Set<String> = [
@@ -84,7 +84,7 @@ extension Renderer {
     scalar == "_" || scalar.isLetter || scalar.properties.numericType != nil
   }
 
-  /// Jinja's own `title`: words begin after white space, hyphens and opening brackets.
+  /// Jinja's own `title`: words begin after whitespace, hyphens and opening brackets.
   private func titled(_ text: String) -> String {
     var result = ""
     var isStart = true
@@ -134,8 +134,8 @@ extension Renderer {
     let length = try optionalInteger(arguments[0], of: "truncate") ?? 255
     let end = try optionalText(arguments[2], of: "truncate") ?? "..."
     let leeway = try optionalInteger(arguments[3], of: "truncate") ?? 5
-    guard length >= end.scalarCount, leeway >= 0 else { throw fail("'truncate' to less than its end mark") }
-    // Whatever has a length and is short enough stays what it is.
+    guard length >= end.scalarCount, leeway >= 0 else { throw fail("'truncate' shorter than its end mark") }
+    // Any value with a length is returned unchanged if it is short enough.
     if try self.length(of: value) - leeway <= length { return value }
     let scalars = Array(try requiredText(value, of: "truncate").unicodeScalars)
     var kept = scalars.prefix(length - end.scalarCount)
@@ -161,7 +161,7 @@ extension Renderer {
     return trimmed.starts(withText: "-") ? -value : value
   }
 
-  /// Python allows `_` between digits only.
+  /// Removes `_`, which Python allows only between digits; nil if one stands elsewhere.
   private func withoutUnderscores(_ text: String) -> String? {
     let bytes = Array(text.utf8)
     for (index, byte) in bytes.enumerated() where byte == UInt8(ascii: "_") {

@@ -6,7 +6,7 @@ import LimnCore
 extension Renderer {
   static let widthLimit = 10_000
 
-  /// A number with so many digits after the point, rounded from its exact value.
+  /// The number with `digits` digits after the point, rounded from its exact value.
   func fixed(_ number: Double, _ digits: Int) -> String {
     String(format: "%.\(min(digits, Self.widthLimit))f", number)
   }

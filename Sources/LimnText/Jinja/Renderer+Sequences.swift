@@ -1,6 +1,6 @@
 import LimnCore
 
-// Filters on sequences. Those that are generators in Jinja give an iterator, which can be used once.
+// Filters on sequences. Where Jinja returns a generator, these return an iterator that can be consumed once.
 
 extension Renderer {
   static let sequenceFilters: Set<String> = [
@@ -52,7 +52,7 @@ extension Renderer {
   private func end(_ name: String, _ value: Value, _ call: Call) throws(LimnError) -> Value {
     _ = try call.bound(of: name)
     if case .iterator(let iterator) = value {
-      guard name == "first" else { throw fail("'last' of what can only be read forwards") }
+      guard name == "first" else { throw fail("'last' needs a sequence, not an iterator") }
       guard iterator.position < iterator.items.values.count else {
         return .undefined("No first item, sequence was empty.")
       }
@@ -67,7 +67,7 @@ extension Renderer {
     _ = try call.bound(of: "reverse")
     if let text = value.text { return like(value, String(scalars: text.unicodeScalars.reversed())) }
     let items: [Value] = try elements(of: value).reversed()
-    // A generator cannot be read backwards: Jinja makes a list of it.
+    // A generator cannot be reversed lazily: Jinja makes a list of it.
     if case .iterator = value { return .list(items) }
     return .iterator("list_reverseiterator", items)
   }
@@ -123,7 +123,8 @@ extension Renderer {
 
   // MARK: Attributes, transformations, selections
 
-  /// An item's attribute by a path as Jinja's filters take it: "a.b.0", or an index; without a path the item.
+  /// An attribute of `item`, given as Jinja's filters take it: a path "a.b.0" or an index. Without a path,
+  /// the item itself.
   private func attribute(_ path: Value?, of item: Value, default fallback: Value? = nil) throws(LimnError)
     -> Value
   {
@@ -179,7 +180,7 @@ extension Renderer {
 
   // MARK: Order
 
-  /// Strings are compared without regard to case unless it is asked for.
+  /// Lowercases strings, so that they compare without regard to case unless case matters.
   private func folded(_ value: Value, unless isSensitive: Bool) -> Value {
     guard !isSensitive, let text = value.text else { return value }
     return .string(text.lowercased())
@@ -229,7 +230,7 @@ extension Renderer {
     }
   }
 
-  /// Keeps the order of what is equal, forwards and backwards, as Python does.
+  /// A stable sort in both directions: equal items keep their order, as in Python.
   private func sorted(_ items: [Value], by keys: [Value], backwards: Bool) throws(LimnError) -> [Value] {
     try pay(items.count, times: Self.stepCost)
     var failure: LimnError?

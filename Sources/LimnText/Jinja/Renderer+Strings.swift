@@ -130,7 +130,7 @@ extension Renderer {
     return .list(text.cut(at: offsets, width: separator.utf8.count).map { like(receiver, $0) })
   }
 
-  /// The places of what does not overlap, counted from the right.
+  /// The byte offsets of non-overlapping occurrences, matched from the right.
   private func lastOffsets(of part: String, in text: String) -> [Int] {
     let (text, part) = (Array(text.utf8), Array(part.utf8))
     var offsets: [Int] = []
@@ -165,7 +165,7 @@ extension Renderer {
     return .tuple(parts.map { like(receiver, $0) })
   }
 
-  /// The part of the text between optional bounds, and where it begins; nil where the bounds are crossed.
+  /// The text between optional bounds, and where it begins; nil if the bounds cross.
   private func window(_ text: String, _ start: Value?, _ end: Value?, of name: String) throws(LimnError) -> (
     String, Int
   )? {
@@ -249,7 +249,7 @@ extension Renderer {
     }
   }
 
-  /// Python puts the odd blank to the left if the width is odd.
+  /// If the number of blanks is odd, Python puts the extra one on the left when the width is odd.
   func centred(_ text: String, _ width: Int, fill: String = " ") -> String {
     let missing = width - min(width, text.scalarCount)
     let left = missing / 2 + (missing & width & 1)

@@ -1,7 +1,7 @@
 import LimnCore
 
-// What values can do: attributes, subscripts, arithmetic, comparison. Python's rules, and Jinja's for what is
-// undefined: it prints as nothing, is false and empty, and any other use is an error.
+// Operations on values: attributes, subscripts, arithmetic, comparison. Python's rules, and Jinja's for
+// undefined values: they print as nothing, are false and empty, and any other use is an error.
 
 extension Value {
   /// Python's `==`.
@@ -29,20 +29,20 @@ extension Value {
 extension Renderer {
   func fail(_ what: String) -> LimnError { .badData(what) }
 
-  /// Undefined values complain about themselves; others about their types.
+  /// An undefined value reports its own message; otherwise the message names the types.
   private func unusable(_ values: Value..., for purpose: String) -> LimnError {
     for case .undefined(let message) in values { return fail(message) }
     return fail("\(purpose) does not work on \(values.map(\.typeName).joined(separator: " and "))")
   }
 
-  /// Python's `str()`, paid for before it is made.
+  /// Python's `str()`, paid for before it is built.
   func printed(_ value: Value) throws(LimnError) -> String {
     if let text = value.text { return text }
     try pay(value.weight)
     return value.printed
   }
 
-  /// What a loop goes over; an iterator is used up by it.
+  /// The elements that a loop iterates over. Consumes an iterator.
   func elements(of value: Value) throws(LimnError) -> [Value] {
     switch value {
     case .list(let items), .tuple(let items), .view(_, let items): return items.values
@@ -75,7 +75,7 @@ extension Renderer {
 
   // MARK: Attributes and subscripts
 
-  /// `value.name`: methods and attributes come before the keys of a dictionary.
+  /// `value.name`: methods and attributes take precedence over the keys of a dictionary.
   func attribute(_ name: String, of value: Value) throws(LimnError) -> Value {
     if case .undefined(let message) = value { throw fail(message) }
     if let own = try ownAttribute(name, of: value) { return own }
@@ -83,7 +83,7 @@ extension Renderer {
     return .undefined("a \(value.typeName) has no attribute '\(name)'")
   }
 
-  /// `value[index]`: the keys of a dictionary come before methods and attributes.
+  /// `value[index]`: the keys of a dictionary take precedence over methods and attributes.
   func item(_ index: Value, of value: Value) throws(LimnError) -> Value {
     let element: Value?
     switch value {
@@ -134,7 +134,7 @@ extension Renderer {
     }
   }
 
-  /// The sandbox hides methods that change their value: they are undefined, and an error when called.
+  /// The sandbox hides mutating methods: they are undefined, and calling one is an error.
   private func unsafe(_ name: String, _ value: Value) -> Value {
     .undefined("access to attribute '\(name)' of '\(value.typeName)' is unsafe: templates cannot change it")
   }
@@ -168,7 +168,7 @@ extension Renderer {
     let (start, stop) = (try bound(start), try bound(stop))
     func indices(_ count: Int) throws(LimnError) -> StrideTo<Int> {
       try pay(count, times: 8)
-      // As Python clamps: to 0...count going up, to -1...count-1 going down. A step can be no longer than all.
+      // Python clamps to 0...count going up and to -1...count-1 going down. Longer steps act like the count.
       let (low, high) = step > 0 ? (0, count) : (-1, count - 1)
       func clamped(_ index: Int?, _ missing: Int) -> Int {
         guard let index else { return missing }
@@ -185,7 +185,7 @@ extension Renderer {
       guard let first = places.first, let last = places.last else {
         return .range(IntegerRange(start: range.start, stop: range.start, step: range.step, count: 0))
       }
-      // Beyond one element the product is a distance inside the range.
+      // With more than one element, the product is a distance within the range and cannot overflow.
       let newStep = places.count > 1 ? range.step * (places[1] - first) : range.step
       let end = (range.start + last * range.step) &+ newStep.signum()
       return .range(
@@ -198,7 +198,7 @@ extension Renderer {
     }
   }
 
-  /// A string of the kind that `value` is.
+  /// `text` as a string of the same kind as `value`.
   func like(_ value: Value, _ text: String) -> Value {
     if case .markup = value { .markup(text) } else { .string(text) }
   }

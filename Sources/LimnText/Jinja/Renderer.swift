@@ -2,10 +2,10 @@ import LimnCore
 
 /// Runs a parsed template once.
 ///
-/// A template is a stranger's program, so everything costs: each step and each byte or element made is paid
-/// from one budget, and what can recurse is counted. The limits are far beyond any real conversation.
+/// A template is untrusted code, so everything has a cost: each step, and each byte or element created, is
+/// paid from one budget, and recursion depth is counted. Any real conversation stays far below the limits.
 final class Renderer {
-  /// Steps are dear, bytes cheap: together this bounds time (a second or so) and memory (as many bytes).
+  /// Steps are expensive, bytes cheap: together this bounds time (about a second) and memory (about 100 MB).
   static let budget = 100_000_000
   static let stepCost = 64
   static let outputLimit = 64 << 20
@@ -13,7 +13,7 @@ final class Renderer {
 
   private var left = budget
   private var depth = 0
-  /// Of the statement that is being run; where an error arose.
+  /// The line of the running statement, for errors.
   private(set) var line = 1
   private var output = ""
   private var scope: Scope
@@ -30,7 +30,7 @@ final class Renderer {
     self.name = name
   }
 
-  /// The text of the template for these variables.
+  /// Renders the template with these variables.
   static func render(_ template: [Statement], variables: [String: Value], name: String) throws(LimnError)
     -> String
   {
@@ -52,7 +52,7 @@ final class Renderer {
     left -= max(0, amount)
   }
 
-  /// `count` times `size`, however large they are.
+  /// Pays for `count` times `size`; the product may overflow.
   func pay(_ count: Int, times size: Int) throws(LimnError) {
     let (product, overflow) = count.multipliedReportingOverflow(by: size)
     try pay(overflow ? .max : product)
@@ -68,7 +68,7 @@ final class Renderer {
     return try run()
   }
 
-  /// A list, tuple or dictionary that does not nest too deep.
+  /// Returns the list, tuple or dictionary, or throws if it nests too deep.
   func checked(_ value: Value) throws(LimnError) -> Value {
     guard value.depth <= Value.depthLimit else {
       throw .badData("values nested more than \(Value.depthLimit) deep")
@@ -93,7 +93,7 @@ final class Renderer {
     return Self.globals.contains(name) ? .function(name) : .undefined("'\(name)' is undefined")
   }
 
-  /// Runs something in a scope of its own.
+  /// Runs `run` in a scope of its own.
   private func scoped<Result>(
     in parent: Scope? = nil, _ run: () throws(LimnError) -> Result
   ) throws(LimnError) -> Result {
@@ -117,7 +117,7 @@ final class Renderer {
       scope.variables[name] = value
     case .attribute(let name, let attribute):
       guard case .namespace(let index) = lookUp(name) else {
-        throw .badData("an attribute is set on '\(name)', which is no namespace")
+        throw .badData("an attribute is set on '\(name)', which is not a namespace")
       }
       guard !attribute.hasPrefix("_") else {
         throw .badData("an attribute of a namespace begins with '_'", found: attribute)
@@ -211,9 +211,9 @@ final class Renderer {
     if state.index0 < 0 { _ = try scoped { () throws(LimnError) in try run(loop.otherwise) } }
   }
 
-  /// `loop(items)` in a recursive loop: the text of the loop over other items.
+  /// `loop(items)` in a recursive loop: renders the loop over other items.
   func recurse(_ state: Loop, over value: Value) throws(LimnError) -> Value {
-    guard state.statement.isRecursive else { throw .badData("a loop is called that is not 'recursive'") }
+    guard state.statement.isRecursive else { throw .badData("a loop that is not 'recursive' is called") }
     return .string(
       try captured { () throws(LimnError) in
         try deeper { () throws(LimnError) in try run(state.statement, over: value, depth: state.depth0 + 1) }
@@ -222,7 +222,7 @@ final class Renderer {
 
   // MARK: Expressions
 
-  /// What an expression is; in a filter on a block, `blockText` is what the block wrote.
+  /// Evaluates an expression. For a filter on a block, `blockText` is the block's output.
   func evaluate(_ expression: Expression, blockText: String? = nil) throws(LimnError) -> Value {
     try deeper { () throws(LimnError) in try evaluate(expression.kind, blockText: blockText) }
   }
@@ -260,7 +260,7 @@ final class Renderer {
     case .conditional(let condition, let then, let otherwise):
       if try evaluate(condition).isTrue { return try evaluate(then) }
       return try otherwise.map { (otherwise) throws(LimnError) in try evaluate(otherwise) }
-        ?? .undefined("a condition was false that has no 'else'")
+        ?? .undefined("the condition is false and has no 'else'")
     case .concatenation(let parts):
       var text = ""
       for part in parts {
@@ -314,11 +314,11 @@ final class Renderer {
     if let spread = arguments.spread { call.positional += try elements(of: try evaluate(spread)) }
     if let spread = arguments.namedSpread {
       guard case .dict(let mapping) = try evaluate(spread) else {
-        throw .badData("'**' before what is no dictionary")
+        throw .badData("'**' before a value that is not a dictionary")
       }
       for (key, value) in mapping.entries {
         guard let name = key.text else {
-          throw .badData("'**' before a dictionary whose keys are no strings")
+          throw .badData("'**' before a dictionary whose keys are not all strings")
         }
         try call.add(name, value)
       }
@@ -351,7 +351,7 @@ final class Renderer {
     return .string(text)
   }
 
-  /// Arguments become variables; what is left over goes to `varargs` and `kwargs` if the body mentions them.
+  /// Binds arguments to parameters. Extra arguments go to `varargs` and `kwargs` if the body mentions them.
   private func bind(_ macro: Macro, _ call: inout Call) throws(LimnError) {
     let count = macro.parameters.count
     for (index, parameter) in macro.parameters.enumerated() {

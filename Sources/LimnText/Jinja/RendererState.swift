@@ -1,6 +1,6 @@
 import LimnCore
 
-/// The variables of a block; what it does not have is looked up further out.
+/// The variables of a block. Names not found here are looked up in the parent.
 final class Scope {
   var variables: [String: Value] = [:]
   let parent: Scope?
@@ -8,7 +8,7 @@ final class Scope {
   init(parent: Scope?) { self.parent = parent }
 }
 
-/// The arguments of a call, evaluated.
+/// The evaluated arguments of a call.
 struct Call {
   var positional: [Value] = []
   var named: [(name: String, value: Value)] = []
@@ -24,8 +24,8 @@ struct Call {
     named.firstIndex { $0.name == name }.map { named.remove(at: $0).value }
   }
 
-  /// The arguments in the order of the parameters, nil where one is not given. Names that begin with `_`
-  /// cannot be given by name.
+  /// The arguments in the order of the parameters, nil where one is missing. Parameters that begin with `_`
+  /// are positional only.
   func bound(to parameters: String..., of function: String) throws(LimnError) -> [Value?] {
     guard positional.count <= parameters.count else {
       throw .badData(
@@ -42,7 +42,7 @@ struct Call {
   }
 }
 
-/// A running `for`: what templates know as `loop`.
+/// A running `for` loop: what templates see as `loop`.
 final class Loop {
   let items: Items
   let statement: Statement.Loop
@@ -53,7 +53,7 @@ final class Loop {
   private(set) var current: Value?
   private var position = 0
   private var peeked: Value?
-  /// What comes after the current item, if the filter has been run to the end for `loop.length`.
+  /// The items after the current one, if `loop.length` has already run the filter to the end.
   private var following: [Value]?
   var changedValues: [Value]?
 
@@ -91,7 +91,7 @@ final class Loop {
     return true
   }
 
-  /// The item after the current one. Looking at it runs the filter early, as in Jinja.
+  /// The item after the current one. Peeking runs the filter early, as in Jinja.
   func next() throws(LimnError) -> Value? {
     if peeked == nil { peeked = try fetch() }
     return peeked
@@ -109,7 +109,7 @@ final class Loop {
     return index0 + 1 + ahead + following!.count - position
   }
 
-  /// Breaks the circles that the closure and `changed` could make.
+  /// Breaks the reference cycles that the closure and `changed` could form.
   func finish() {
     filter = nil
     changedValues = nil

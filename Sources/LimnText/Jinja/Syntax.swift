@@ -1,4 +1,4 @@
-/// An expression of the template language, and how deep it nests (bounded, so that evaluation can recurse).
+/// An expression of the template language and its depth, which is bounded so that evaluation can recurse.
 struct Expression: Sendable {
   let kind: Kind
   let depth: Int
@@ -10,7 +10,7 @@ struct Expression: Sendable {
     case item(Expression, Expression)
     case slice(Expression, start: Expression?, stop: Expression?, step: Expression?)
     case call(Expression, Arguments)
-    /// The value is nil in `{% filter … %}` and `{% set x | … %}`, where the block's text stands for it.
+    /// The operand is nil in `{% filter … %}` and `{% set x | … %}`, where the block's text takes its place.
     case filter(Expression?, String, Arguments)
     case test(Expression, String, Arguments)
     case not(Expression)
@@ -19,7 +19,7 @@ struct Expression: Sendable {
     case binary(Expression, Operator, Expression)
     case and(Expression, Expression)
     case or(Expression, Expression)
-    /// `a < b <= c`: each neighbouring pair is compared.
+    /// `a < b <= c`: compares each neighbouring pair.
     case comparison(Expression, [(Comparison, Expression)])
     case conditional(Expression, then: Expression, otherwise: Expression?)
     case concatenation([Expression])
@@ -58,7 +58,7 @@ enum Comparison: String, Sendable {
   case isNotIn = "not in"
 }
 
-/// The arguments of a call, filter or test, `*spread` and `**spread` last.
+/// The arguments of a call, filter or test, with `*spread` and `**spread` last.
 struct Arguments: Sendable {
   var positional: [Expression] = []
   var named: [(name: String, value: Expression)] = []
@@ -66,7 +66,7 @@ struct Arguments: Sendable {
   var namedSpread: Expression?
 }
 
-/// What an assignment writes to.
+/// The target of an assignment.
 indirect enum Target: Sendable {
   case name(String)
   case attribute(namespace: String, String)
@@ -82,7 +82,7 @@ struct Macro: Sendable {
   let name: String
   let parameters: [Parameter]
   let body: [Statement]
-  /// Which of `varargs`, `kwargs` and `caller` the body mentions: only then are such arguments accepted.
+  /// Which of `varargs`, `kwargs` and `caller` the body mentions: only those are accepted.
   let mentions: Set<String>
 }
 
@@ -101,7 +101,7 @@ struct Statement: Sendable {
     case call(Expression, Macro)
     case filter(Expression, [Statement])
     case with([(Target, Expression)], [Statement])
-    /// `{% generation %}`: marks what the model wrote; the text is that of the body.
+    /// A body in its own scope: `{% generation %}`, which only marks what the model wrote.
     case scope([Statement])
     case `break`
     case `continue`

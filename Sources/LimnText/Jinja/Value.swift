@@ -1,16 +1,16 @@
-/// What a template computes with: the values of Python that templates can reach.
+/// A value in a template: the Python values that templates can reach.
 ///
-/// Lists and dictionaries cannot be changed in transformers' sandbox, so they are plain values here.
-/// Nothing nests deeper than `Value.depthLimit`, so that printing, comparing and freeing recurse safely.
+/// transformers' sandbox forbids changing lists and dictionaries, so they are plain values here. Nothing
+/// nests deeper than `Value.depthLimit`, so printing, comparing and freeing can recurse safely.
 enum Value {
-  /// Jinja's `Undefined`, with what it says when it is used.
+  /// Jinja's `Undefined`, with the error message of using it.
   case undefined(String)
   case none
   case bool(Bool)
   case int(Int)
   case float(Double)
   case string(String)
-  /// A string that the filters `safe` and `escape` made: adding another string to it escapes that one.
+  /// A string made by the filters `safe` and `escape`: a string added to it is escaped.
   case markup(String)
   case list(Items)
   case tuple(Items)
@@ -18,16 +18,16 @@ enum Value {
   /// `dict.keys()`, `.values()`, `.items()`: can be iterated and counted, not indexed.
   case view(String, Items)
   case range(IntegerRange)
-  /// What `map`, `select`, `reverse` … give: can be iterated once.
+  /// What `map`, `select`, `reverse` … return: can be iterated once.
   case iterator(Generator)
-  /// Indices into the renderer's lists: namespaces and macros may refer to each other in circles.
+  /// Indices into the renderer's lists, because namespaces and macros may form reference cycles.
   case namespace(Int)
   case macro(Int)
   case loop(Loop)
   case method(Method)
   case function(String)
 
-  /// Deeper than any JSON that comes in (128).
+  /// Above the depth limit of JSON input (128).
   static let depthLimit = 200
 }
 
@@ -35,8 +35,8 @@ enum Value {
 struct Items {
   let values: [Value]
   let depth: Int
-  /// About how many bytes the elements print as. Known without a walk: where lists share their elements, what
-  /// prints from a few of them can be astronomically large.
+  /// The approximate printed size in bytes. Kept here rather than computed by a walk: where lists share their
+  /// elements, a few of them can print as an astronomically long text.
   let weight: Int
 
   init(_ values: [Value]) {
@@ -47,14 +47,14 @@ struct Items {
 }
 
 extension Int {
-  /// The sum, or half of the largest integer where that is less.
+  /// The sum, capped at half of the largest integer.
   func saturatingSum(_ other: Int) -> Int {
     let (sum, overflow) = addingReportingOverflow(other)
     return overflow ? .max / 2 : Swift.min(sum, .max / 2)
   }
 }
 
-/// A dictionary that keeps the order of its keys.
+/// A dictionary that keeps insertion order.
 struct Mapping {
   private(set) var entries: [(key: Value, value: Value)] = []
   private(set) var depth = 1
@@ -71,7 +71,7 @@ struct Mapping {
 
   subscript(_ key: String) -> Value? { self[.string(key)] }
 
-  /// - Returns: whether the key can be one (a list cannot).
+  /// - Returns: whether `key` is hashable (a list is not).
   @discardableResult
   mutating func set(_ key: Value, to value: Value) -> Bool {
     guard let hashed = HashedKey(key) else { return false }
@@ -87,10 +87,10 @@ struct Mapping {
   }
 }
 
-/// Python's `range`; never more than 100,000 long, as in Jinja's sandbox.
+/// Python's `range`; at most 100,000 elements, as in Jinja's sandbox.
 struct IntegerRange {
   let start: Int
-  /// As it was given; only for printing.
+  /// As given; used only for printing.
   let stop: Int
   let step: Int
   let count: Int
@@ -99,7 +99,7 @@ struct IntegerRange {
   var values: [Value] { (0..<count).map { self[$0] } }
 }
 
-/// A generator: its elements are known, and are handed out once.
+/// A generator: its elements are known and handed out once.
 final class Generator {
   let kind: String
   let items: Items
@@ -116,7 +116,7 @@ final class Generator {
   }
 }
 
-/// A method together with the value it was taken from.
+/// A method bound to its receiver.
 final class Method {
   let receiver: Value
   let name: String
@@ -145,7 +145,7 @@ extension Value {
     .iterator(Generator(kind, Items(values)))
   }
 
-  /// The text of a string, marked or not.
+  /// The text of a plain or marked string.
   var text: String? {
     switch self {
     case .string(let text), .markup(let text): text
@@ -156,7 +156,7 @@ extension Value {
   var isUndefined: Bool { if case .undefined = self { true } else { false } }
   var isNone: Bool { if case .none = self { true } else { false } }
 
-  /// Integers and booleans, which are integers in Python.
+  /// The value of an integer or of a boolean, which is an integer in Python.
   var integer: Int? {
     switch self {
     case .int(let value): value
@@ -170,7 +170,7 @@ extension Value {
     return integer.map(Double.init)
   }
 
-  /// What `if` takes it for.
+  /// Python's truth value.
   var isTrue: Bool {
     switch self {
     case .undefined, .none: false
@@ -209,7 +209,7 @@ extension Value {
   }
 }
 
-/// A value as the key of a dictionary: 1, 1.0 and true are the same key, lists and dictionaries are none.
+/// A value as a dictionary key: 1, 1.0 and true are the same key; lists and dictionaries cannot be keys.
 struct HashedKey: Hashable {
   let value: Value
 
@@ -217,7 +217,7 @@ struct HashedKey: Hashable {
     switch value {
     case .list, .dict, .view, .iterator, .loop, .method: return nil
     case .tuple(let items):
-      // No template has long tuples as keys, and to hash them would be work that nothing pays for.
+      // No real template uses long tuples as keys, and hashing them would be unpaid work.
       guard items.weight < 4096, items.values.allSatisfy({ HashedKey($0) != nil }) else { return nil }
     default: break
     }

@@ -1,7 +1,7 @@
 import LimnFiles
 import LimnCore
 
-// Values as text, the ways Python writes them, and to and from JSON.
+// Values as Python's text forms, and conversion to and from JSON.
 
 extension Value {
   init(_ json: JSON) {
@@ -57,7 +57,7 @@ extension Value {
     }
   }
 
-  /// Python's `repr()`: how values inside lists and dictionaries are printed.
+  /// Python's `repr()`: how values inside lists and dictionaries print.
   var represented: String {
     switch self {
     case .undefined: return "Undefined"
@@ -88,7 +88,7 @@ extension Value {
     items.values.map(\.represented).joined(separator: ", ")
   }
 
-  /// About how many bytes `printed` has, to be paid for before it is made.
+  /// The approximate size of `printed` in bytes, to be paid for before it is built.
   var weight: Int {
     switch self {
     case .string(let text), .markup(let text): text.utf8.count

@@ -1,25 +1,25 @@
-/// A token that is found in the text before anything else happens to it.
+/// A token that is matched in the text before any other processing.
 struct AddedToken: Sendable {
   var id: Int
   var content: String
   /// Left out by `decode(…, skipSpecial: true)`.
   var isSpecial = false
-  /// Only between characters that are not part of a word.
+  /// Matches only between characters that are not part of a word.
   var singleWord = false
-  /// Swallows the white space before it, and behind it.
+  /// Strips the whitespace before or after it.
   var stripsLeft = false
   var stripsRight = false
-  /// Looked for in the normalised text, its content normalised as well.
+  /// Matched in the normalised text, with its content normalised as well.
   var isNormalized = false
 }
 
-/// Cuts a text at its added tokens.
+/// Splits a text at its added tokens.
 struct AddedTokenSplitter: Sendable {
-  /// Which of several tokens that overlap is taken.
+  /// Which of several overlapping tokens wins.
   enum Precedence: Sendable {
-    /// The leftmost, of those that start there the longest: `tokenizers`.
+    /// The leftmost match and, of those that start there, the longest: `tokenizers`.
     case leftmost
-    /// The longest of the whole text first, then the next, in what remains: llama.cpp.
+    /// The longest token anywhere in the text first, then the next longest in what remains: llama.cpp.
     case longest
   }
 
@@ -34,7 +34,7 @@ struct AddedTokenSplitter: Sendable {
   private let trie: ByteTrie
   private let precedence: Precedence
 
-  /// - Parameter words: what stands for each token in the text.
+  /// - Parameter words: the spelling of each token in the text.
   init(_ tokens: [AddedToken], words: [[UInt8]], precedence: Precedence) {
     self.tokens = tokens
     self.words = words

@@ -1,30 +1,30 @@
-/// Byte-pair encoding: starts from single characters and merges neighbours, the best pair first, the leftmost
-/// of equals, until no pair is left that could be merged.
+/// Byte-pair encoding: starts from single characters and repeatedly merges the best neighbouring pair, the
+/// leftmost of equals, until no pair can be merged.
 ///
-/// A heap holds the pairs and a linked list the symbols, so that a text of n characters takes O(n log n)
-/// however few spaces it has.
+/// Pairs are kept in a heap and symbols in a linked list, so a text of n characters takes O(n log n) even
+/// without spaces.
 struct BPE: Sendable {
-  /// What makes one pair better than another.
+  /// What ranks one pair above another.
   enum Order: Sendable {
-    /// A list of merges, first ones first: Hugging Face and byte-level GGUF.
+    /// A list of merges in order of priority: Hugging Face and byte-level GGUF.
     case merges(MergeTable)
-    /// A pair is merged if the vocabulary has the joined piece; higher scores first: SentencePiece.
+    /// Two pieces merge if the vocabulary has the joined piece; higher scores first: SentencePiece.
     case scores([Float])
   }
 
-  /// What becomes of a character that is no piece of the vocabulary.
+  /// What a character outside the vocabulary becomes.
   enum Fallback: Sendable {
-    /// As `tokenizers`: byte pieces if all are there, else the unknown token, runs of it fused if so said,
-    /// else nothing. The result takes part in merges.
+    /// As in `tokenizers`: byte pieces if the vocabulary has all of them, else the unknown token (a run of
+    /// them fused into one if `fuses`), else nothing. The result takes part in merges.
     case character(bytePieces: [Int]?, unknown: Int?, fuses: Bool)
-    /// As SentencePiece: after the merges, byte pieces, else the unknown token; runs of it are one.
+    /// As in SentencePiece: after the merges, byte pieces, else one unknown token for each run.
     case bytes(pieces: [Int?], unknown: Int?)
   }
 
   let vocabulary: Vocabulary
   let order: Order
   let fallback: Fallback
-  /// A whole word that is in the vocabulary is taken as it is, whatever the merges would make of it.
+  /// A whole word in the vocabulary is taken as it is, whatever the merges would produce.
   var ignoresMerges = false
   /// SentencePiece's user-defined pieces, never split and never merged.
   var userDefined = ByteTrie()
@@ -33,19 +33,19 @@ struct BPE: Sendable {
     /// −1 for a character without a piece.
     var id: Int32
     var start: Int32
-    /// 0 once the symbol is part of another.
+    /// 0 once the symbol has been merged into another.
     var count: Int32
     var previous: Int32
     var next: Int32
     var isFrozen = false
   }
 
-  /// A pair that could be merged.
+  /// A candidate for merging.
   fileprivate struct Pair {
-    /// Rank and left symbol in one number: the smallest is merged first.
+    /// Rank and left symbol in one number: the smallest merges first.
     let key: UInt64
     let right: Int32
-    /// Bytes of both together; a pair of which one has grown since no longer has it.
+    /// Combined length in bytes. The pair is stale if its symbols no longer add up to it.
     let count: Int32
     let id: Int32
 
@@ -94,7 +94,7 @@ struct BPE: Sendable {
         unknownRun = nil
         add(id, index, length)
       } else if let bytePieces {
-        // A pending unknown stays pending here, and so ends up behind the bytes: as `tokenizers` does it.
+        // An unknown token that is still pending ends up after the bytes, as in `tokenizers`.
         for offset in 0..<length { add(bytePieces[Int(text[index + offset])], index + offset, 1) }
       } else if let unknown {
         if let run = unknownRun, fuses {
@@ -160,7 +160,7 @@ struct BPE: Sendable {
     }
   }
 
-  /// A number that is the smaller, the higher the score.
+  /// Maps higher scores to smaller numbers.
   private static func rank(_ score: Float) -> UInt32 {
     guard !score.isNaN else { return .max }
     let bits = (score + 0).bitPattern  // + 0 makes −0 equal to 0
@@ -194,18 +194,18 @@ struct BPE: Sendable {
   }
 }
 
-/// Comparable by one number is all that the heap needs.
+/// All that the heap needs from its elements.
 protocol Keyed {
   var key: UInt64 { get }
 }
 
 extension BPE.Pair: Keyed {}
 
-/// A binary heap, the smallest key on top.
+/// A binary heap with the smallest key on top.
 struct MinHeap<Element: Keyed> {
   private var items: [Element] = []
 
-  /// Adds an item without keeping the order: `order` restores it, in linear time.
+  /// Appends an item without restoring the heap order: `order` does that in linear time.
   mutating func append(_ item: Element) { items.append(item) }
 
   mutating func order() {

@@ -1,5 +1,5 @@
-/// GPT-2's way to write any byte as a visible character: printable Latin-1 stands for itself, the others are
-/// moved to U+0100 and on ("Ġ" is a space, "Ċ" a newline).
+/// GPT-2's mapping of bytes to visible characters: printable Latin-1 maps to itself, all other bytes to
+/// U+0100 and up ("Ġ" is a space, "Ċ" a newline).
 enum ByteLevel {
   /// The character of each byte.
   static let scalars: [UInt32] = {
@@ -21,7 +21,7 @@ enum ByteLevel {
     return bytes
   }()
 
-  /// Appends the UTF-8 of the character that stands for a byte.
+  /// Appends the UTF-8 of the byte's character.
   @inline(__always)
   static func append(_ byte: UInt8, to result: inout [UInt8]) {
     let scalar = scalars[Int(byte)]
@@ -33,7 +33,7 @@ enum ByteLevel {
     }
   }
 
-  /// The bytes that a token stands for; the token itself if one of its characters stands for no byte.
+  /// The bytes that a token encodes; the token itself if one of its characters does not encode a byte.
   static func decoded(_ token: [UInt8]) -> [UInt8] {
     token.withUnsafeBufferPointer { token in
       var result: [UInt8] = []

@@ -1,15 +1,15 @@
-/// Finds the longest of many words that starts at a place in a text.
+/// Finds the longest of many words that starts at a given position of a text.
 struct ByteTrie: Sendable {
   /// (node, byte) → node; the root is 0.
   private var edges: [UInt64: Int] = [:]
   /// The value of the word that ends at each node.
   private var values: [Int?] = [nil]
-  /// Whether a word starts with this byte: rules out most places at once.
+  /// Whether any word starts with this byte: rejects most positions at once.
   private var starts = [Bool](repeating: false, count: 256)
 
   var isEmpty: Bool { values.count == 1 }
 
-  /// Of two equal words the later counts. Empty words are ignored.
+  /// Of two equal words the later one wins. Empty words are ignored.
   mutating func insert(_ word: [UInt8], value: Int) {
     guard let first = word.first else { return }
     starts[Int(first)] = true
@@ -27,7 +27,7 @@ struct ByteTrie: Sendable {
     values[node] = value
   }
 
-  /// The longest word that starts here: its bytes and its value.
+  /// The length in bytes and the value of the longest word that starts here.
   @inline(__always)
   func longestMatch(in text: Bytes, at start: Int) -> (count: Int, value: Int)? {
     guard starts[Int(text[start])] else { return nil }
@@ -36,7 +36,7 @@ struct ByteTrie: Sendable {
     return longest
   }
 
-  /// Calls back with bytes and value of each word that starts here, short ones first.
+  /// Calls `visit` with the length in bytes and the value of each word that starts here, shortest first.
   func visitMatches(in text: Bytes, at start: Int, _ visit: (_ count: Int, _ value: Int) -> Void) {
     guard starts[Int(text[start])] else { return }
     var node = 0

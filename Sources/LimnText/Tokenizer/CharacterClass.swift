@@ -1,8 +1,8 @@
-/// The bytes of a text in UTF-8. They come from Swift strings, so that they are well-formed.
+/// The bytes of a text in UTF-8, which is well-formed because it comes from a Swift string.
 package typealias Bytes = UnsafeBufferPointer<UInt8>
 
 extension UnsafeBufferPointer<UInt8> {
-  /// The code point that starts at a byte, and how many bytes it takes.
+  /// The code point that starts at a byte, and its length in bytes.
   @inline(__always)
   func scalar(at index: Int) -> (value: UInt32, length: Int) {
     let first = self[index]
@@ -13,7 +13,7 @@ extension UnsafeBufferPointer<UInt8> {
     return (value, length)
   }
 
-  /// The code point that ends before a byte.
+  /// The code point that ends before a byte, and its length in bytes.
   func scalar(before index: Int) -> (value: UInt32, length: Int) {
     var start = index - 1
     while start > 0 && self[start] & 0xC0 == 0x80 { start -= 1 }
@@ -21,13 +21,13 @@ extension UnsafeBufferPointer<UInt8> {
   }
 }
 
-/// How many bytes a character takes whose first byte this is.
+/// The length in bytes of a character with this first byte.
 @inline(__always)
 func utf8Length(_ first: UInt8) -> Int {
   first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4
 }
 
-/// What the patterns of tokenizers ask about a code point.
+/// The properties of a code point that tokenizer patterns test.
 package struct CharacterClass: OptionSet {
   package let rawValue: UInt8
 
@@ -61,13 +61,13 @@ package struct CharacterClass: OptionSet {
     return result
   }
 
-  /// Oniguruma's `\w`: letters, marks, decimal digits, connectors; and, for its age, Latin-1's ² ³ ¹ ¼ ½ ¾.
+  /// Oniguruma's `\w`: letters, marks, decimal digits, connectors and, historically, Latin-1's ² ³ ¹ ¼ ½ ¾.
   package static func isWord(_ value: UInt32) -> Bool {
     if [0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE].contains(value) { return true }
     return isWordOrJoiner(value) && value != 0x200C && value != 0x200D
   }
 
-  /// `\w` as Unicode recommends it: also the joiners.
+  /// `\w` as Unicode recommends it, which includes the joiners.
   static func isWordOrJoiner(_ value: UInt32) -> Bool {
     guard let scalar = Unicode.Scalar(value) else { return false }
     let category = GeneralCategory.mask(of: scalar)
@@ -78,7 +78,7 @@ package struct CharacterClass: OptionSet {
   }
 }
 
-/// Sets of general categories as bit masks, by the names that stand in `\p{…}`.
+/// Sets of general categories as bit masks, by their names in `\p{…}`.
 enum GeneralCategory {
   private static let names: [(Unicode.GeneralCategory, String)] = [
     (.uppercaseLetter, "Lu"), (.lowercaseLetter, "Ll"), (.titlecaseLetter, "Lt"), (.modifierLetter, "Lm"),
@@ -92,7 +92,7 @@ enum GeneralCategory {
     (.unassigned, "Cn"),
   ]
 
-  /// "Lu" and the like, and the initials, which stand for all that begin with them.
+  /// "Lu" and the like, and their initials, which cover all categories that begin with that letter.
   static let masks: [String: UInt32] = {
     var masks: [String: UInt32] = [:]
     for (place, (_, name)) in names.enumerated() {
@@ -111,7 +111,7 @@ enum GeneralCategory {
   private static let bits = Dictionary(
     uniqueKeysWithValues: names.enumerated().map { ($1.0, 1 << UInt32($0) as UInt32) })
 
-  /// The category in Unicode 16, which `tokenizers` has in its pattern matcher: later characters are
+  /// The category in Unicode 16, the version in `tokenizers`' pattern matcher: characters added later are
   /// unassigned.
   static func mask(of scalar: Unicode.Scalar) -> UInt32 {
     if scalar.value >= 128, let age = scalar.properties.age, age.major > 16 { return unassigned }

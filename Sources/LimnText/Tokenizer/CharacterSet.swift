@@ -1,4 +1,4 @@
-/// The set of code points that a class of a pattern (`[^\s\p{L}]`, `\d`, `.`) stands for.
+/// The set of code points that a pattern's class (`[^\s\p{L}]`, `\d`, `.`) matches.
 struct CharacterSet: Sendable {
   enum Item: Sendable {
     case range(ClosedRange<UInt32>)
@@ -6,14 +6,14 @@ struct CharacterSet: Sendable {
     case category(UInt32)
     case space
     case word
-    /// All that are not in another set: `\S` and `\P{L}` inside a class.
+    /// Everything outside another set: `\S` and `\P{L}` inside a class.
     indirect case not(Item)
   }
 
   private let items: [Item]
   private let isNegated: Bool
   private let ignoresCase: Bool
-  /// The answer for ASCII.
+  /// The precomputed answers for ASCII.
   private var ascii: (UInt64, UInt64) = (0, 0)
 
   init(_ items: [Item], negated: Bool = false, ignoresCase: Bool = false) {
@@ -51,7 +51,8 @@ struct CharacterSet: Sendable {
     }
   }
 
-  /// The other code points that are equal without regard to case; "ſ" is an s, and the Kelvin sign a k.
+  /// The other code points that equal this one when case is ignored. That includes "ſ" for s and the Kelvin
+  /// sign for k.
   static func caseVariants(of value: UInt32) -> [UInt32] {
     guard let scalar = Unicode.Scalar(value) else { return [] }
     var variants: [UInt32] = []

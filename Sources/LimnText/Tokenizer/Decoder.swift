@@ -1,31 +1,32 @@
-/// Turns tokens back into text, one by one: a chain of steps, each of which may hold back what it cannot
-/// decide yet. Decoding a whole list runs the same steps, so that both give the same text.
+/// Turns tokens back into text, one by one, through a chain of steps. Each step may hold back what it cannot
+/// decide yet. Decoding a whole list runs the same steps, so both give the same text.
 struct Decoder: Sendable {
   enum Step: Sendable {
     case replace(Pattern, with: [UInt8])
-    /// Tokens like `<0x0A>` are bytes; a run of them is text if it is UTF-8 as a whole, else one U+FFFD per
-    /// byte.
+    /// Tokens like `<0x0A>` are bytes; a run of them becomes text if it is valid UTF-8 as a whole, else one
+    /// U+FFFD per byte.
     case byteFallback
-    /// Tokens in GPT-2's characters.
+    /// Tokens in GPT-2's byte characters.
     case byteLevel
-    /// Spaces for `replacement`, none in the first token if `dropsFirst`.
+    /// Replaces `replacement` by spaces, or by nothing in the first token if `dropsFirst`.
     case metaspace(replacement: [UInt8], dropsFirst: Bool)
-    /// Removes up to so many times a character from both ends, of every token or of the whole text.
+    /// Removes up to `start` and `stop` occurrences of a character from the two ends, of every token or of
+    /// the whole text.
     case strip(character: [UInt8], start: Int, stop: Int, wholeText: Bool)
-    /// A space between the tokens: what a tokenizer without decoder does.
+    /// Puts a space between tokens: what a tokenizer without a decoder does.
     case join
   }
 
   private var steps: [State]
   private var utf8 = UTF8Decoder()
 
-  /// A step and what it remembers.
+  /// A step and its state.
   private struct State: Sendable {
     let step: Step
     var isFirst = true
-    /// `byteFallback`: the bytes of the run. `strip`: characters that may stand at the end.
+    /// `byteFallback`: the bytes of the current run. `strip`: trailing characters, to be removed at the end.
     var held: [UInt8] = []
-    /// `strip`: how many characters have been removed from the start; more than `start`: no more are.
+    /// `strip`: how many characters have been removed from the start; at `start`, no more are.
     var stripped = 0
   }
 
@@ -33,14 +34,14 @@ struct Decoder: Sendable {
     self.steps = steps.map { State(step: $0) }
   }
 
-  /// The text that is certain after one more token.
+  /// Adds a token; returns the text that is now certain.
   mutating func append(_ token: [UInt8]) -> String {
     var output: [UInt8] = []
     push(token, into: 0, &output)
     return utf8.append(output)
   }
 
-  /// The rest.
+  /// Returns the text still held back.
   mutating func finish() -> String {
     var output: [UInt8] = []
     for place in steps.indices { flush(place, &output) }
@@ -78,7 +79,7 @@ struct Decoder: Sendable {
     }
   }
 
-  /// Hands on what a step has held back, since no token can change it any more.
+  /// Passes on what a step has held back and no further token can change.
   private mutating func flush(_ place: Int, _ output: inout [UInt8]) {
     guard case .byteFallback = steps[place].step, !steps[place].held.isEmpty else { return }
     let bytes = steps[place].held
@@ -90,7 +91,7 @@ struct Decoder: Sendable {
     }
   }
 
-  /// Strips a token and holds back what would have to go if nothing followed.
+  /// Strips a token and holds back what must be removed if nothing follows.
   private mutating func strip(
     _ token: [UInt8], _ place: Int, _ character: [UInt8], _ start: Int, _ stop: Int
   ) -> [UInt8] {
@@ -110,7 +111,7 @@ struct Decoder: Sendable {
     return Array(kept)
   }
 
-  /// The byte that a token like `<0x0A>` stands for.
+  /// The byte of a token like `<0x0A>`.
   static func byte(of token: ArraySlice<UInt8>) -> UInt8? {
     guard token.count == 6, token.starts(with: [0x3C, 0x30, 0x78]), token.last == 0x3E else { return nil }
     var value: UInt8 = 0
@@ -126,8 +127,8 @@ struct Decoder: Sendable {
   }
 }
 
-/// Bytes to text: half a character waits for its other half, broken ones become U+FFFD (one for every longest
-/// beginning of a character, as Unicode recommends).
+/// Decodes a stream of bytes. An incomplete character waits for its remaining bytes; invalid bytes become
+/// U+FFFD (one for each maximal prefix of a character, as Unicode recommends).
 struct UTF8Decoder: Sendable {
   private var held: [UInt8] = []
 
@@ -143,7 +144,7 @@ struct UTF8Decoder: Sendable {
     return String(decoding: held, as: UTF8.self)
   }
 
-  /// How many bytes at the end are the beginning of a character that more bytes could complete.
+  /// How many bytes at the end begin a character that more bytes could complete.
   private static func openEnd(_ text: [UInt8]) -> Int {
     for length in 1...3 where length <= text.count {
       let first = text[text.count - length]

@@ -1,17 +1,17 @@
 import LimnFiles
 import LimnCore
 
-/// The types of tokens in a GGUF file, numbered as the format numbers them.
+/// The token types of a GGUF file, with the format's numbers.
 enum GGUFTokenType: Int, Sendable {
   case undefined, normal, unknown, control, userDefined, unused, byte
 }
 
-/// The vocabulary in a GGUF file, which says little about how text is to be cut: most of what follows is what
-/// llama.cpp knows about each kind of model.
+/// The vocabulary of a GGUF file. The file says little about how to split text: most of what follows is
+/// llama.cpp's knowledge about each kind of model.
 struct GGUFVocabulary {
   private let file: GGUF
   private let kind: Kind
-  /// Pieces that are empty in the file have the name here that llama.cpp gives them.
+  /// Pieces that are empty in the file get llama.cpp's names for them.
   private let vocabulary: Vocabulary
   private let emptyIDs: Set<Int>
   private var types: [GGUFTokenType]
@@ -59,7 +59,7 @@ struct GGUFVocabulary {
     }
   }
 
-  /// As the file has it.
+  /// The piece as stored in the file.
   private func piece(_ id: Int) -> String {
     emptyIDs.contains(id) ? "" : vocabulary.piece(id).map { String(decoding: $0, as: UTF8.self) } ?? ""
   }
@@ -78,7 +78,7 @@ struct GGUFVocabulary {
     return parts
   }
 
-  /// Tokens that end an answer are control tokens even where the file forgets it, as for llama.cpp.
+  /// Tokens that end an answer count as control tokens even if the file does not mark them, as in llama.cpp.
   private func typesWithEnds() -> [GGUFTokenType] {
     var types = types
     for name in Tokenizer.endOfGenerationNames {
@@ -87,8 +87,8 @@ struct GGUFVocabulary {
     return types
   }
 
-  /// Control, user-defined and unknown tokens are found in the text. Files of Phi-3 models do not say that
-  /// these tokens swallow the white space behind them: that goes by the model's name.
+  /// Control, user-defined and unknown tokens are matched in the text. Files of Phi-3 models do not say that
+  /// these tokens strip the whitespace after them: the model's name decides.
   private func addTokens(_ types: [GGUFTokenType], to parts: inout Tokenizer.Parts) {
     let name = (file["general.name"]?.string ?? "").lowercased()
     let isPhi3 = name.contains("phi-3") || name.contains("phi3")
@@ -101,7 +101,7 @@ struct GGUFVocabulary {
     }
   }
 
-  /// The tokens with a role, BOS and EOS where they are added.
+  /// The tokens with a role, and BOS and EOS if the tokenizer adds them.
   private func nameTokens(_ parts: inout Tokenizer.Parts) {
     func id(_ role: String, default fallback: Int? = nil) -> Int? {
       let ids = [file["tokenizer.ggml.\(role)_token_id"]?.int, fallback]
@@ -137,7 +137,7 @@ struct GGUFVocabulary {
       }
       scores = values
     }
-    // A byte without a piece of its own may be a character of the vocabulary.
+    // A byte without a byte piece may still be an ordinary character of the vocabulary.
     let bytes = (0..<256).map { byte in
       vocabulary.id(of: TokenizerJSON.bytePiece(UInt8(byte)))
         ?? (byte < 128 ? vocabulary.id(of: String(Unicode.Scalar(UInt8(byte)))) : nil)
@@ -147,7 +147,7 @@ struct GGUFVocabulary {
       model: BPE(
         vocabulary: vocabulary, order: .scores(scores),
         fallback: .bytes(pieces: bytes, unknown: types.indices.contains(unknown) ? unknown : nil)))
-    // The space goes in front of every piece of text between special tokens.
+    // The space precedes every piece of text between special tokens.
     if file["tokenizer.ggml.add_space_prefix"]?.bool ?? true {
       parts.normalizers = [.prepend(metaspace)]
       parts.decoderSteps = [.strip(character: [0x20], start: 1, stop: 0, wholeText: true)]
@@ -158,7 +158,7 @@ struct GGUFVocabulary {
 
   // MARK: Byte-level BPE
 
-  /// What `tokenizer.ggml.pre` stands for.
+  /// The meaning of a `tokenizer.ggml.pre`.
   private struct Preset {
     var dividers: [PreTokenizer.Divider]
     var ignoresMerges = false
@@ -168,9 +168,9 @@ struct GGUFVocabulary {
   private func byteLevel() throws(LimnError) -> Tokenizer.Parts {
     guard let preset else {
       throw .badData(
-        "a pre-tokenizer that is not known", in: file.path,
+        "an unknown pre-tokenizer", in: file.path,
         found: "tokenizer.ggml.pre " + (file["tokenizer.ggml.pre"]?.string ?? ""),
-        remedy: "convert the model anew, or use one of the LLaVA family")
+        remedy: "convert the model again, or use one of the LLaVA family")
     }
     guard let lines = file["tokenizer.ggml.merges"], lines.type == .string, let count = lines.arrayCount
     else {
@@ -179,10 +179,10 @@ struct GGUFVocabulary {
     var table = MergeTable(count: count)
     var joined: [UInt8] = []
     lines.visitTexts { rank, line in
-      // The first piece is never empty, and may be a space itself.
+      // The first piece is never empty, and may itself be a space.
       guard let space = line.dropFirst().firstIndex(of: 0x20) else { return }
       let (left, right) = (Bytes(rebasing: line[..<space]), Bytes(rebasing: line[(space + 1)...]))
-      // Merges to or from pieces that do not exist cannot end in a token.
+      // Merges from or into pieces that do not exist cannot lead to a token.
       guard let leftID = vocabulary.id(of: left), let rightID = vocabulary.id(of: right) else { return }
       joined.removeAll(keepingCapacity: true)
       joined.append(contentsOf: left)
@@ -200,7 +200,7 @@ struct GGUFVocabulary {
     return parts
   }
 
-  /// nil for one that is not known.
+  /// nil for an unknown name.
   private var preset: Preset? {
     let digits = Pattern.known(#"\p{N}"#)
     let gpt2 = PreTokenizer.Divider.words(.gpt2)
@@ -244,7 +244,7 @@ struct GGUFVocabulary {
     }
   }
 
-  /// Mistral Nemo's, in llama.cpp's words: without case for letters beyond ASCII.
+  /// Mistral Nemo's pattern as llama.cpp writes it: ignores case for letters beyond ASCII.
   private static let tekken =
     #"[^\r\n\p{L}\p{N}]?(?:(?=\p{L})[^a-z])*(?:(?=\p{L})[^A-Z])+"#
     + #"|[^\r\n\p{L}\p{N}]?(?:(?=\p{L})[^a-z])+(?:(?=\p{L})[^A-Z])*"#
@@ -252,7 +252,7 @@ struct GGUFVocabulary {
 }
 
 extension Pattern {
-  /// A pattern of our own, which compiles.
+  /// Compiles one of our own patterns, which are known to be valid.
   fileprivate static func known(_ source: String) -> PreTokenizer.Divider {
     .pattern(try! Pattern(source))
   }

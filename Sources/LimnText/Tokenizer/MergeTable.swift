@@ -1,5 +1,5 @@
-/// The merges of a BPE: which pairs of ids become one, and in which order. A hash table in flat arrays: real
-/// vocabularies have 280,000 merges.
+/// The merges of a BPE: which pairs of ids become one, and in which order. A hash table in flat arrays,
+/// because real vocabularies have 280,000 merges.
 struct MergeTable: Sendable {
   private struct Entry {
     var pair: UInt64 = .max
@@ -15,8 +15,8 @@ struct MergeTable: Sendable {
     entries = Array(repeating: Entry(), count: size)
   }
 
-  /// - Parameter keepsFirst: of two merges of the same pair, llama.cpp obeys the first, `tokenizers` the
-  ///   last.
+  /// - Parameter keepsFirst: which of two merges of the same pair counts: the first in llama.cpp, the last in
+  ///   `tokenizers`.
   mutating func add(left: Int, right: Int, rank: Int, id: Int, keepsFirst: Bool) {
     let pair = UInt64(left) << 32 | UInt64(right)
     let place = place(of: pair)
@@ -24,7 +24,7 @@ struct MergeTable: Sendable {
     entries[place] = Entry(pair: pair, rank: UInt32(rank), id: Int32(id))
   }
 
-  /// All merges, the first one first.
+  /// All merges, in order of rank.
   var inOrder: [(left: Int, right: Int, id: Int)] {
     entries.filter { $0.pair != .max }.sorted { $0.rank < $1.rank }
       .map { (Int($0.pair >> 32), Int($0.pair & 0xFFFF_FFFF), Int($0.id)) }

@@ -1,18 +1,18 @@
 import Foundation
 import LimnCore
 
-/// What happens to the text before it is cut into words. Texts are bytes in UTF-8.
+/// A transformation of the text before it is split into words. Texts are UTF-8 bytes.
 enum Normalizer: Sendable {
-  /// Text before the first character, unless there is none.
+  /// Inserts text before the first character, if there is one.
   case prepend([UInt8])
   case replace(Pattern, with: [UInt8])
-  /// `replace` with a single byte as its pattern: the space of SentencePiece.
+  /// `replace` with a single byte as its pattern: SentencePiece's space.
   case replaceByte(UInt8, with: [UInt8])
   case unicode(UnicodeForm)
   case lowercase
   case strip(left: Bool, right: Bool)
   case stripAccents
-  /// Every byte as GPT-2's character for it.
+  /// Replaces every byte by its GPT-2 character.
   case byteLevel
   case sentencePiece(SentencePieceNormalizer)
 
@@ -23,14 +23,14 @@ enum Normalizer: Sendable {
     case nfkd = "NFKD"
   }
 
-  /// - Parameter isFirst: whether the text starts where the whole text does; false afterwards if its first
-  ///   character has gone.
+  /// - Parameter isFirst: whether the text starts where the whole text does; set to false if its first
+  ///   character is removed.
   func callAsFunction(_ text: [UInt8], isFirst: inout Bool) -> [UInt8] {
     switch self {
     case .prepend(let prefix): return text.isEmpty ? text : prefix + text
     case .replaceByte(let byte, let content): return Self.replacing(byte, in: text[...], with: content)
     case .replace(let pattern, let content):
-      // What replaces several characters stands, for `tokenizers`, in the place of the last of them.
+      // `tokenizers` places the replacement of several characters at the position of the last one.
       if let first = text.withUnsafeBufferPointer({ pattern.matches(in: $0).first }), first.lowerBound == 0,
         !first.isEmpty, first.count > utf8Length(text[0])
       {
@@ -128,7 +128,7 @@ struct SentencePieceNormalizer: Sendable {
   var addsDummyPrefix = true
   var removesExtraSpaces = false
   var escapesSpaces = true
-  /// The prefix only goes before the first segment, not behind special tokens (`"legacy": false`).
+  /// Puts the prefix only before the first segment, not after special tokens (`"legacy": false`).
   var prefixesOnlyFirst = false
 
   func callAsFunction(_ text: [UInt8], isFirst: Bool) -> [UInt8] {
@@ -156,5 +156,5 @@ struct SentencePieceNormalizer: Sendable {
   }
 }
 
-/// "▁", U+2581, which stands for a space in SentencePiece vocabularies.
+/// "▁", U+2581, which represents a space in SentencePiece vocabularies.
 let metaspace: [UInt8] = [0xE2, 0x96, 0x81]

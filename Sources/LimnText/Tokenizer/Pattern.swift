@@ -1,19 +1,19 @@
 package import LimnCore
 
-/// A regular expression, for the pre-tokenizers that have no splitter of their own and for `Replace`.
+/// A regular expression, for pre-tokenizers without a hand-written splitter and for `Replace`.
 ///
-/// A backtracking matcher over UTF-8 whose stack is on the heap and whose work is counted: neither a
-/// hostile pattern nor a long text can hang it, overflow the stack or fill the memory.
+/// A backtracking matcher over UTF-8 with its stack on the heap and a bound on its work: neither a hostile
+/// pattern nor a long text can hang it, overflow the stack or exhaust memory.
 package struct Pattern: Sendable {
   enum Instruction: Sendable {
     case set(CharacterSet)
-    /// As many characters of a set as there are, giving back one by one.
+    /// Matches as many characters of a set as possible, and gives them back one by one.
     case repeatSet(CharacterSet, least: Int, most: Int)
     case split(first: Int, second: Int)
     case jump(Int)
-    /// What follows up to `end` must match here, or must not, without being consumed.
+    /// Lookahead: the instructions up to `end` must match here, or must not, without consuming anything.
     case look(end: Int, negative: Bool)
-    /// What follows up to `end` matches as it does at first, without coming back to it.
+    /// Atomic group: the first match of the instructions up to `end` is final, without backtracking.
     case atomic(end: Int)
     case start
     case end
@@ -22,11 +22,10 @@ package struct Pattern: Sendable {
   }
 
   private let program: [Instruction]
-  /// Steps of one attempt, each of which may remember where to come back to; an attempt that takes more counts
-  /// as none.
+  /// The step limit of one attempt, since each step may save a backtracking point. Longer attempts fail.
   private static let stepLimit = 200_000
-  /// Work for each byte of a text, beyond `stepLimit`, over all attempts: honest patterns look at a character a
-  /// few times. A text that takes more has no further matches.
+  /// The work limit per byte of text over all attempts, on top of `stepLimit`. Ordinary patterns look at a
+  /// character a few times. A text that takes more work has no further matches.
   private static let workPerByte = 300
 
   package init(_ source: String) throws(LimnError) {
@@ -38,7 +37,7 @@ package struct Pattern: Sendable {
     program = literal.unicodeScalars.map { .set(CharacterSet([.range($0.value...$0.value)])) } + [.match]
   }
 
-  /// All matches that do not overlap, from left to right; they may be empty.
+  /// All non-overlapping matches from left to right; they may be empty.
   package func matches(in text: Bytes) -> [Range<Int>] {
     var matcher = Matcher(program: program, text: text, work: Self.stepLimit + Self.workPerByte * text.count)
     var ranges: [Range<Int>] = []
@@ -62,12 +61,12 @@ package struct Pattern: Sendable {
   private struct Matcher {
     let program: [Instruction]
     let text: Bytes
-    /// What is left for this attempt.
+    /// The steps left for this attempt.
     var steps = 0
-    /// What is left for all attempts: steps, and characters that a step passes over.
+    /// The work left for all attempts: steps, and characters consumed within a step.
     var work: Int
 
-    /// Where to go on if this way fails; for `repeatSet`, all positions down to `least`.
+    /// Where to continue if the current path fails; for `repeatSet`, all positions down to `least`.
     private struct Choice {
       var instruction: Int
       var position: Int
@@ -80,7 +79,7 @@ package struct Pattern: Sendable {
       self.work = work
     }
 
-    /// The end of the match that starts at a position with an instruction, nil if there is none.
+    /// The end of the match that starts with instruction `first` at `start`; nil if there is none.
     mutating func run(_ first: Int, at start: Int) -> Int? {
       var choices: [Choice] = []
       var (instruction, position) = (first, start)

@@ -1,7 +1,7 @@
 import LimnCore
 
-/// Compiles a regular expression to the program of a `Pattern`: what the pre-tokenizers of published
-/// tokenizers use of Oniguruma's syntax. Everything else is refused with its place.
+/// Compiles a regular expression into a `Pattern`'s program. Supports the part of Oniguruma's syntax that the
+/// pre-tokenizers of published tokenizers use; rejects everything else, with its position.
 struct PatternParser {
   private let text: [UInt32]
   private let source: String
@@ -9,7 +9,7 @@ struct PatternParser {
   private var depth = 0
   private var ignoresCase = false
 
-  /// How large a program may grow, and how deep groups may be nested.
+  /// The limits on program size and group nesting.
   private static let (sizeLimit, depthLimit) = (20_000, 50)
 
   private indirect enum Node {
@@ -27,7 +27,7 @@ struct PatternParser {
   static func compile(_ source: String) throws(LimnError) -> [Pattern.Instruction] {
     var parser = PatternParser(source)
     let node = try parser.choice()
-    guard parser.position == parser.text.count else { throw parser.refusal("a ) too many") }
+    guard parser.position == parser.text.count else { throw parser.refusal("an unmatched )") }
     var program: [Pattern.Instruction] = []
     try parser.emit(node, to: &program)
     program.append(.match)
@@ -103,7 +103,7 @@ struct PatternParser {
     }
   }
 
-  /// `{2}`, `{2,}`, `{,5}` or `{2,5}`; nil where the brace is a character like others.
+  /// `{2}`, `{2,}`, `{,5}` or `{2,5}`; nil if the brace is an ordinary character.
   private mutating func interval() throws(LimnError) -> (Int, Int?)? {
     let start = position
     position += 1
@@ -142,7 +142,7 @@ struct PatternParser {
     case "$": return .end
     case "*", "+", "?":
       position = start
-      throw refusal("a quantifier without something to repeat")
+      throw refusal("a quantifier with nothing to repeat")
     case "\\":
       if take("b" as Unicode.Scalar) { return .wordBoundary }
       if take("B" as Unicode.Scalar) { return .notWordBoundary }
@@ -170,7 +170,7 @@ struct PatternParser {
       wrap = { .look($0, negative: true) }
     } else if take("?>") {
       wrap = { .atomic($0) }
-    } else if take("?i)") {  // From here to the end of the group around it.
+    } else if take("?i)") {  // Applies up to the end of the enclosing group.
       ignoresCase = true
       return try sequence()
     } else if peek == 0x3F {
@@ -182,7 +182,7 @@ struct PatternParser {
     return wrap(node)
   }
 
-  /// What follows a backslash, as a set.
+  /// The set that follows a backslash.
   private mutating func escape() throws(LimnError) -> CharacterSet.Item {
     guard let character = peek else { throw refusal("a backslash at the end") }
     position += 1
@@ -231,7 +231,7 @@ struct PatternParser {
       position += 1
     }
     guard digits > 0, !isBraced || take("}" as Unicode.Scalar) else {
-      throw refusal("a broken number of a character")
+      throw refusal("an invalid character number")
     }
     return value
   }

@@ -1,9 +1,9 @@
-/// Cuts normalised text into the words that the model works on, each for itself.
+/// Splits normalised text into words, which the model encodes one by one.
 enum PreTokenizer: Sendable {
   case split(Divider, Behavior, inverted: Bool)
-  /// Every byte as GPT-2's character for it, words as GPT-2 cuts them.
+  /// Replaces every byte by its GPT-2 character; splits words as GPT-2 does.
   case byteLevel(addsPrefixSpace: Bool, cutsWords: Bool)
-  /// Spaces as `replacement`, one of them in front.
+  /// Replaces spaces by `replacement`, and puts one in front.
   case metaspace(replacement: [UInt8], Prefix, splits: Bool)
 
   /// What matches in a text.
@@ -13,7 +13,7 @@ enum PreTokenizer: Sendable {
     case characters(@Sendable (UInt32) -> Bool)
   }
 
-  /// What becomes of the matches: names as in tokenizer.json.
+  /// What happens to the matches; names as in tokenizer.json.
   enum Behavior: String, Sendable {
     case removed = "Removed"
     case isolated = "Isolated"
@@ -25,7 +25,7 @@ enum PreTokenizer: Sendable {
   /// Which pieces of text get a prefix.
   enum Prefix: String, Sendable {
     case always, never
-    /// The one with which the text starts.
+    /// Only the piece at the start of the text.
     case first
   }
 
@@ -55,7 +55,7 @@ enum PreTokenizer: Sendable {
     }
   }
 
-  /// The pieces that remain of a text.
+  /// The pieces of a text that remain.
   private static func cuts(
     _ text: Bytes, _ divider: Divider, _ behavior: Behavior, _ inverted: Bool
   ) -> [Range<Int>] {
@@ -125,7 +125,7 @@ enum PreTokenizer: Sendable {
   }
 }
 
-/// Text and the pieces that it is cut into, in order.
+/// A text and its pieces, in order.
 struct PreTokenizedText {
   var bytes: [UInt8]
   var pieces: [Range<Int>]
@@ -138,7 +138,7 @@ struct PreTokenizedText {
     pieces = bytes.isEmpty ? [] : [0..<bytes.count]
   }
 
-  /// Cuts every piece; the ranges are relative to the piece.
+  /// Splits every piece; the ranges are relative to the piece.
   func cut(_ cuts: (Bytes) -> [Range<Int>]) -> PreTokenizedText {
     var result = self
     result.pieces = []
@@ -149,7 +149,7 @@ struct PreTokenizedText {
         }
       }
     }
-    // A piece at the start may have been removed.
+    // The piece at the start may have been removed.
     if let first = pieces.first, result.pieces.first?.lowerBound != first.lowerBound {
       result.isFirst = false
     }
@@ -160,7 +160,7 @@ struct PreTokenizedText {
     rewritten { piece, _ in rewrite(piece) }
   }
 
-  /// Gives every piece another content.
+  /// Replaces the content of every piece.
   func rewritten(_ rewrite: (ArraySlice<UInt8>, _ isFirst: Bool) -> [UInt8]) -> PreTokenizedText {
     var result = PreTokenizedText([], isFirst: isFirst)
     result.bytes.reserveCapacity(bytes.count + bytes.count / 2)

@@ -36,7 +36,7 @@ struct SentencePieceModel {
       }
     }
     guard !pieces.isEmpty else {
-      throw .badData("no SentencePiece model", in: path, expected: "pieces", found: "none")
+      throw .badData("not a SentencePiece model", in: path, expected: "pieces", found: "none")
     }
     guard modelType == 2 else {
       let names = [1: "unigram", 3: "word", 4: "char"]
@@ -78,7 +78,7 @@ struct SentencePieceModel {
       switch field {
       case (3, .varint(let value)): modelType = Int(truncatingIfNeeded: value)
       case (24, .varint(let value)) where value != 0:
-        throw .badData("a SentencePiece model that writes spaces behind words is not supported", in: path)
+        throw .badData("a SentencePiece model that writes spaces after words is not supported", in: path)
       case (35, .varint(let value)): fallsBackToBytes = value != 0
       default: break
       }
@@ -103,14 +103,14 @@ struct SentencePieceModel {
 
   // MARK: The tokenizer
 
-  /// As transformers' `LlamaTokenizer` in Python does it: special tokens are cut out, and every piece of text
-  /// between them goes through SentencePiece by itself.
+  /// The parts of a tokenizer that works as transformers' Python `LlamaTokenizer`: special tokens are cut
+  /// out, and each piece of text between them goes through SentencePiece separately.
   func parts(in folder: TokenizerFolder) throws(LimnError) -> Tokenizer.Parts {
     var vocabulary = Vocabulary(expected: pieces.count)
     var userDefined = ByteTrie()
     var bytes = [Int?](repeating: nil, count: 256)
     for (id, (text, _, type)) in pieces.enumerated() {
-      // Only these can come of merges.
+      // Only these can result from merges.
       vocabulary.set(text, id: id, isFound: type == .normal || type == .userDefined)
       if type == .userDefined { userDefined.insert(Array(text.utf8), value: id) }
       if type == .byte, fallsBackToBytes, let byte = Decoder.byte(of: Array(text.utf8)[...]) {
@@ -168,7 +168,7 @@ struct ProtobufReader {
     self.path = path
   }
 
-  /// The next field and its number, nil at the end.
+  /// The next field and its number; nil at the end.
   mutating func next() throws(LimnError) -> (field: UInt64, Value)? {
     guard position < bytes.count else { return nil }
     let key = try varint()
@@ -181,7 +181,7 @@ struct ProtobufReader {
       defer { position += Int(count) }
       return (key >> 3, .bytes(UnsafeRawBufferPointer(rebasing: bytes[position..<position + Int(count)])))
     case 5: return (key >> 3, .fixed32(try fixed(UInt32.self)))
-    default: throw .badData("no SentencePiece model: a broken protobuf message", in: path)
+    default: throw .badData("not a SentencePiece model: a broken protobuf message", in: path)
     }
   }
 
@@ -194,7 +194,7 @@ struct ProtobufReader {
       value |= UInt64(byte & 0x7F) << shift
       if byte < 0x80 { return value }
     }
-    throw .badData("no SentencePiece model: a number without an end", in: path)
+    throw .badData("not a SentencePiece model: an unterminated number", in: path)
   }
 
   private mutating func fixed<T: FixedWidthInteger>(_: T.Type) throws(LimnError) -> T {

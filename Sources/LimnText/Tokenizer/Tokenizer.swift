@@ -1,37 +1,38 @@
 package import LimnFiles
 package import LimnCore
 
-/// Text to token ids and back, exactly as the model's own tokenizer does it.
+/// Converts text to token ids and back, exactly as the model's own tokenizer does.
 ///
-/// All formats come down to the same steps: added tokens are found in the text, what lies between them is
-/// normalised, cut into words, and encoded by byte-pair encoding; a chain of decoder steps leads back.
+/// All formats reduce to the same steps: added tokens are matched in the text; the text between them is
+/// normalised, split into words and encoded by byte-pair encoding. A chain of decoder steps turns ids back
+/// into text.
 package struct Tokenizer: Sendable {
   /// The pieces of the model.
   var vocabulary: Vocabulary { model.vocabulary }
   let model: BPE
-  /// By id. Some of them are pieces of the model as well.
+  /// By id. Some of them are also pieces of the model.
   let addedTokens: [Int: AddedToken]
   private let addedIDs: [ExactString: Int]
-  /// What the added tokens are in decoded text: the normalised content if that is what is looked for.
+  /// The text that added tokens decode to: the normalised content for tokens matched in normalised text.
   private let addedTexts: [Int: [UInt8]]
-  /// Finds the added tokens in the text as it comes, and then in the normalised text.
+  /// These match the added tokens in the original and in the normalised text.
   private let splitter: AddedTokenSplitter
   private let normalizedSplitter: AddedTokenSplitter
   let normalizers: [Normalizer]
   let preTokenizers: [PreTokenizer]
-  /// What `addSpecial` puts before and behind the text.
+  /// The ids that `addSpecial` puts before and after the text.
   let prefix: [Int]
   let suffix: [Int]
   let pieceText: PieceText
   private let decoderSteps: [Decoder.Step]
 
-  /// Ids that the files name; nil where they name none.
+  /// Ids that the files name; nil if they name none.
   package let bosID, eosID, unknownID, padID: Int?
-  /// "bos_token" → "<s>" and so on, as tokenizer_config.json names them, or a GGUF by id: for chat templates.
+  /// "bos_token" → "<s>" and so on, from tokenizer_config.json or by id from a GGUF: for chat templates.
   package let specialTokens: [String: String]
   /// Ids that `decode(…, skipSpecial: true)` leaves out.
   package let specialIDs: Set<Int>
-  /// Ids after which an answer is over: those that the files name, and tokens of a known name, because files
+  /// Ids that end an answer: those that the files name, and tokens with a well-known name, because files
   /// often forget them (Phi-3's `<|end|>`, Llama 3's `<|eot_id|>`).
   package let endOfGenerationIDs: Set<Int>
   /// One more than the highest id. The model's embedding table may have more rows.
@@ -40,15 +41,15 @@ package struct Tokenizer: Sendable {
   package var bosToken: String? { bosID.flatMap(piece) }
   package var eosToken: String? { eosID.flatMap(piece) }
 
-  /// What is written for an id when text is made of it.
+  /// How an id is written as text.
   enum PieceText: Sendable {
-    /// The piece.
+    /// As its piece.
     case piece
-    /// As llama.cpp: it depends on the token's type, and whether pieces are in GPT-2's characters.
+    /// As in llama.cpp: depends on the token's type and on whether pieces use GPT-2's byte characters.
     case gguf(types: [GGUFTokenType], isByteLevel: Bool)
   }
 
-  /// What the readers of the formats find out.
+  /// What the readers of the formats collect.
   struct Parts {
     var model: BPE
     var addedTokens: [AddedToken] = []
@@ -60,19 +61,19 @@ package struct Tokenizer: Sendable {
     var pieceText = PieceText.piece
     var decoderSteps: [Decoder.Step] = []
     var specialTokens: [String: String] = [:]
-    /// Beside those of the added tokens that are special.
+    /// In addition to the special ones among the added tokens.
     var specialIDs: Set<Int> = []
     var endOfGenerationIDs: Set<Int> = []
     var bosID, eosID, unknownID, padID: Int?
 
-    /// The id of a token: an added one, else a piece of the model.
+    /// The id of a token: an added token, else a piece of the model.
     func id(of token: String) -> Int? {
       addedTokens.last { ExactString($0.content) == ExactString(token) }?.id ?? model.vocabulary.id(of: token)
     }
   }
 
   /// Reads a tokenizer.
-  /// - Throws: `notFound` without tokenizer files, bad data for files that are broken or of an unknown kind.
+  /// - Throws: `notFound` without tokenizer files, bad data for broken files or an unknown kind.
   package init(_ source: TokenizerSource) throws(LimnError) {
     switch source {
     case .folder(let path): self.init(try TokenizerFolder(path: path).parts())
@@ -104,7 +105,7 @@ package struct Tokenizer: Sendable {
     var ends = parts.endOfGenerationIDs
     if let eosID { ends.insert(eosID) }
     for name in Self.endOfGenerationNames {
-      // An added token of this name ends answers, marked as special or not; a plain piece has to be marked.
+      // An added token with this name ends answers even if not marked special; a plain piece must be marked.
       if let id = ids[ExactString(name)] {
         ends.insert(id)
       } else if let id = parts.model.vocabulary.id(of: name), specialIDs.contains(id) {
@@ -132,8 +133,8 @@ package struct Tokenizer: Sendable {
 
   // MARK: Encoding
 
-  /// The ids of a text. Added tokens that stand in it, special ones too, are recognised.
-  /// - Parameter addSpecial: whether BOS and EOS are added, as far as the tokenizer adds them at all.
+  /// The ids of a text. Recognises added tokens in it, including special ones.
+  /// - Parameter addSpecial: whether to add BOS and EOS, if the tokenizer adds them at all.
   package func encode(_ text: String, addSpecial: Bool = true) -> [Int] {
     var ids = addSpecial ? prefix : []
     var text = text
@@ -171,8 +172,8 @@ package struct Tokenizer: Sendable {
 
   // MARK: Decoding
 
-  /// The text of ids, as transformers' `decode(ids, skip_special_tokens: skipSpecial)` gives it: a
-  /// SentencePiece tokenizer drops the space that it puts in front. Ids that do not exist are left out.
+  /// The text of the ids, as transformers' `decode(ids, skip_special_tokens: skipSpecial)` gives it: a
+  /// SentencePiece tokenizer drops the space that it puts in front. Ids that do not exist are skipped.
   package func decode(_ ids: [Int], skipSpecial: Bool = false) -> String {
     var detokenizer = StreamingDetokenizer(self, skipSpecial: skipSpecial)
     var text = ""
@@ -180,7 +181,7 @@ package struct Tokenizer: Sendable {
     return text + detokenizer.finish()
   }
 
-  /// The piece of an id as the vocabulary has it ("▁Hello", "ĠHello", "<0x0A>"), nil for ids without one.
+  /// The piece of an id as the vocabulary has it ("▁Hello", "ĠHello", "<0x0A>"); nil for ids without one.
   package func piece(_ id: Int) -> String? {
     addedTokens[id]?.content ?? vocabulary.piece(id).map { String(decoding: $0, as: UTF8.self) }
   }
@@ -192,7 +193,7 @@ package struct Tokenizer: Sendable {
 
   func decoder() -> Decoder { Decoder(decoderSteps) }
 
-  /// What goes to the decoder for an id; nil for ids without a piece.
+  /// The decoder's input for an id; nil for ids without a piece.
   func text(of id: Int) -> [UInt8]? {
     guard case .gguf(let types, let isByteLevel) = pieceText else {
       return addedTexts[id] ?? vocabulary.piece(id).map(Array.init)
@@ -210,8 +211,8 @@ package struct Tokenizer: Sendable {
   private static let metaspacePattern = Pattern(literal: "▁")
 }
 
-/// Makes text of tokens as they come, in constant time per token. It never gives half a character, and all
-/// that it gives, put together, is `decode` of all the ids.
+/// Decodes tokens as they arrive, in constant time per token. It never returns part of a character, and its
+/// outputs concatenate to `decode` of all the ids.
 package struct StreamingDetokenizer: Sendable {
   private let tokenizer: Tokenizer
   private let skipSpecial: Bool
@@ -223,12 +224,12 @@ package struct StreamingDetokenizer: Sendable {
     decoder = tokenizer.decoder()
   }
 
-  /// The text that is certain with one more token: often none, when a character is spread over tokens.
+  /// Adds a token; returns the text that is now certain, often none when a character spans several tokens.
   package mutating func append(_ id: Int) -> String {
     if skipSpecial && tokenizer.specialIDs.contains(id) { return "" }
     return tokenizer.text(of: id).map { decoder.append($0) } ?? ""
   }
 
-  /// What is left when no token follows.
+  /// The text left when no token follows.
   package mutating func finish() -> String { decoder.finish() }
 }

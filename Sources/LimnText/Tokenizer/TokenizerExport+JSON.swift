@@ -3,18 +3,18 @@ import LimnFiles
 
 extension TokenizerExport {
   /// The tokenizer.json of Hugging Face's `tokenizers`.
-  /// - Parameter imageToken: the id of `<image>`, which is added if it is not there.
+  /// - Parameter imageToken: the id of `<image>`, which is added if it is missing.
   package func tokenizerJSON(imageToken: Int) -> JSON {
     var vocabulary = JSONObject()
     for (id, piece) in pieces.enumerated() where types[id] != .unused && tokenizer.vocabulary.piece(id) != nil {
       vocabulary.set(piece, to: .integer(id))
     }
     var added = tokenizer.addedTokens.values.filter { $0.id < pieces.count }.sorted { $0.id < $1.id }
-    // Whatever else swallows white space: behind a picture it is part of the prompt.
+    // Other tokens may strip whitespace, but after an image it is part of the prompt.
     added.removeAll { $0.id == imageToken }
     added.append(AddedToken(id: imageToken, content: Self.imageToken, isSpecial: true))
     added.sort { $0.id < $1.id }
-    // `tokenizers` numbers added tokens one after the other, whatever their ids, unless the vocabulary has them.
+    // `tokenizers` numbers added tokens consecutively and ignores their ids unless the vocabulary has them.
     for token in added where vocabulary[token.content] == nil {
       vocabulary.set(token.content, to: .integer(token.id))
     }
@@ -35,14 +35,14 @@ extension TokenizerExport {
     ])
   }
 
-  /// The tokenizer_config.json beside it.
+  /// The accompanying tokenizer_config.json.
   package func configJSON(processor: String) -> JSON {
     var json: JSONObject = [
       "tokenizer_class": .string("PreTrainedTokenizerFast"), "clean_up_tokenization_spaces": .bool(false),
       "processor_class": .string(processor), "extra_special_tokens": .object(["image_token": .string(Self.imageToken)]),
     ]
     let (end, unknown) = (embeddedPiece(tokenizer.eosID), embeddedPiece(tokenizer.unknownID))
-    // transformers adds tokens that it is told of here and that tokenizer.json has not.
+    // transformers adds tokens that are named here but missing from tokenizer.json.
     for (name, piece) in [
       ("bos_token", embeddedPiece(tokenizer.bosID)), ("eos_token", end), ("unk_token", unknown),
       ("pad_token", embeddedPiece(tokenizer.padID) ?? unknown ?? end),
@@ -110,7 +110,7 @@ extension TokenizerExport {
     return Self.component("Sequence", ["decoders": .array(steps)])
   }
 
-  /// BOS and EOS around the text, where the tokenizer adds them.
+  /// Puts BOS and EOS around the text if the tokenizer adds them.
   private var postProcessor: JSON {
     let around = tokenizer.prefix + tokenizer.suffix
     guard !around.isEmpty else { return .null }

@@ -1,26 +1,26 @@
 package import LimnFiles
 package import LimnCore
 
-/// A tokenizer taken apart into what GGUF files and tokenizer.json hold.
+/// A tokenizer broken down into the contents of GGUF files and tokenizer.json.
 ///
-/// Two kinds can be written, those of the LLaVA family: SentencePiece's BPE, and byte-level BPE with one of the
-/// well-known ways to cut words. Anything else is refused: it would come out as another tokenizer.
+/// Supports the two kinds of the LLaVA family: SentencePiece's BPE, and byte-level BPE with one of the
+/// well-known ways to split words. Anything else is refused, because it would become a different tokenizer.
 package struct TokenizerExport {
   enum Kind: Equatable {
     case sentencePiece(prefixesSpace: Bool)
-    /// How words are cut, as `tokenizer.ggml.pre` names it.
+    /// How words are split, by the name in `tokenizer.ggml.pre`.
     case byteLevel(pre: String)
   }
 
   let tokenizer: Tokenizer
   let kind: Kind
-  /// By id, as many as the model's embedding table has rows; ids without a piece are called `[PAD7]`.
+  /// By id, one for each row of the model's embedding table; ids without a piece are called `[PAD7]`.
   let pieces: [String]
   let types: [GGUFTokenType]
-  /// What the format cannot say, in words for the user.
+  /// What the format cannot express, worded for the user.
   package let notes: [String]
 
-  /// - Parameter rows: of the embedding table. Tokens beyond it could not be embedded: they are left out.
+  /// - Parameter rows: of the embedding table. Tokens beyond it are left out, because they have no embedding.
   /// - Throws: bad data for a tokenizer of another kind, or one that puts such a token around every text.
   package init(_ tokenizer: Tokenizer, rows: Int, place: String) throws(LimnError) {
     self.tokenizer = tokenizer
@@ -45,14 +45,14 @@ package struct TokenizerExport {
     isNamedPhi3 = strips && isPhi3
     notes =
       strips && !isPhi3
-      ? ["GGUF cannot say that tokens swallow the white space behind them: prompts may come out differently"] : []
+      ? ["GGUF cannot say that tokens strip the whitespace after them: prompts may tokenise differently"] : []
   }
 
-  /// Whether tokens swallow white space as Phi-3's do, which GGUF can say in one way only: by the model's name.
+  /// Whether tokens strip whitespace as Phi-3's do, which GGUF can express only through the model's name.
   private let isNamedPhi3: Bool
 
-  /// What the model may be called in GGUF: readers take every name with phi-3 in it for a Phi-3's tokenizer, and
-  /// fail if it is none.
+  /// The model's name in GGUF. Readers assume Phi-3's tokenizer for every name with phi-3 in it, and fail if
+  /// it is another.
   package func ggufName(_ name: String) -> String {
     let says = name.lowercased().contains("phi-3") || name.lowercased().contains("phi3")
     if isNamedPhi3 { return says ? name : name + " (phi-3)" }
@@ -60,7 +60,7 @@ package struct TokenizerExport {
     return name.replacing(/(?i)phi-?3/, with: "phi_3")
   }
 
-  /// The text of a token that the model has a row for.
+  /// The text of a token that has a row in the model.
   func embeddedPiece(_ id: Int?) -> String? {
     id.flatMap { $0 < pieces.count ? tokenizer.piece($0) : nil }
   }
@@ -111,7 +111,7 @@ package struct TokenizerExport {
     return .sentencePiece(prefixesSpace: prefixes)
   }
 
-  /// The name in GGUF of how a byte-level tokenizer cuts words.
+  /// The GGUF name of the way a byte-level tokenizer splits words.
   private static func pre(_ tokenizer: Tokenizer) -> String? {
     var splitter: WordSplitter?
     for step in tokenizer.preTokenizers {
@@ -135,15 +135,15 @@ package struct TokenizerExport {
 
   // MARK: Merges and scores
 
-  /// Pairs of pieces in the order in which they are merged. Parts may have higher ids than what they make: in
-  /// Llama's vocabulary single characters come last.
+  /// Pairs of pieces in merge order. Parts may have higher ids than their result: in Llama's vocabulary
+  /// single characters come last.
   var merges: [(left: Int, right: Int)] {
     let rows = pieces.count
     switch tokenizer.model.order {
     case .merges(let table):
       return table.inOrder.filter { max($0.left, $0.right, $0.id) < rows }.map { ($0.left, $0.right) }
     case .scores(let scores):
-      // Every way to put a piece together, the pieces with the highest scores first.
+      // Every way to compose a piece from two, for the pieces with the highest scores first.
       let vocabulary = tokenizer.vocabulary
       let made = pieces.indices.filter { types[$0] == .normal }
       let ordered = made.filter { $0 < scores.count }.sorted { (-scores[$0], $0) < (-scores[$1], $1) }
@@ -167,12 +167,12 @@ package struct TokenizerExport {
     }
   }
 
-  /// The score of each piece: the higher, the sooner it is merged.
+  /// The score of each piece; higher scores merge earlier.
   var scores: [Float] {
     switch tokenizer.model.order {
     case .scores(let scores): return pieces.indices.map { $0 < scores.count ? scores[$0] : Self.lowest }
     case .merges(let table):
-      // Merges were made of scores, so those of one piece stand together: its first rank is its place.
+      // Merges are derived from scores, so those of one piece are adjacent: its first rank is its place.
       var scores = [Float](repeating: Self.lowest, count: pieces.count)
       for (rank, merge) in table.inOrder.enumerated().reversed() where merge.id < scores.count {
         scores[merge.id] = -Float(rank)
@@ -181,7 +181,7 @@ package struct TokenizerExport {
     }
   }
 
-  /// Of what no merge makes.
+  /// The score of pieces that no merge produces.
   private static let lowest: Float = -1e6
 
   // MARK: GGUF

@@ -2,14 +2,14 @@ import Foundation
 import LimnFiles
 import LimnCore
 
-/// A folder with tokenizer files as Hugging Face or the original LLaVA lays them out: what its small files
-/// (tokenizer_config.json, special_tokens_map.json, added_tokens.json) say, and which vocabulary it holds.
+/// A folder of tokenizer files in the layout of Hugging Face or the original LLaVA: the contents of its small
+/// files (tokenizer_config.json, special_tokens_map.json, added_tokens.json), and which vocabulary it holds.
 struct TokenizerFolder {
   let path: String
   let config: JSON
   /// "bos_token" → "<s>" and so on.
   let specialTokens: [String: String]
-  /// Tokens to add, with the id that the files give them.
+  /// Tokens to add, with the ids that the files give.
   var addedTokens: [AddedToken] = []
   /// Special tokens without a name of their own.
   var extraSpecialTokens: [String] = []
@@ -27,7 +27,8 @@ struct TokenizerFolder {
         addedTokens.append(token)
       }
     } else {
-      // Older layouts spread this over two more files, which newer versions of transformers then ignore.
+      // Older layouts spread this over two more files, which newer versions of transformers ignore when
+      // `added_tokens_decoder` is present.
       let map = try Self.read("special_tokens_map.json", in: path)?.object
       for (key, value) in map?.members ?? [] { named.set(key, to: value) }
       let names = Set(named.members.compactMap { Self.content($0.value).map(ExactString.init) })
@@ -93,10 +94,10 @@ struct TokenizerFolder {
 }
 
 extension Tokenizer.Parts {
-  /// Adds the tokens that the small files name, as transformers does on top of tokenizer.json: settings of
-  /// known tokens are replaced by those of `added_tokens_decoder`, unknown tokens get the ids behind the last.
+  /// Adds the tokens that the small files name, as transformers does on top of tokenizer.json:
+  /// `added_tokens_decoder` replaces the settings of known tokens, and unknown tokens get the next free ids.
   ///
-  /// - Parameter keepsIDs: obey the ids in the files (the SentencePiece layout) instead of counting on.
+  /// - Parameter keepsIDs: use the ids in the files (the SentencePiece layout) instead of the next free ones.
   mutating func add(_ folder: TokenizerFolder, keepsIDs: Bool) {
     func nextID() -> Int {
       max(model.vocabulary.idCount, (addedTokens.map(\.id).max() ?? -1) + 1)

@@ -1,8 +1,8 @@
 import LimnFiles
 import LimnCore
 
-/// A `tokenizer.json`, the format of Hugging Face's `tokenizers`: its components, by name. A component that
-/// is not known is refused, since leaving it out would give other ids.
+/// A `tokenizer.json`, the format of Hugging Face's `tokenizers`: its components, by name. Unknown components
+/// are refused, because leaving one out would change the ids.
 struct TokenizerJSON {
   private let json: JSON
   private let path: String
@@ -12,7 +12,7 @@ struct TokenizerJSON {
     self.path = path
   }
 
-  /// - Parameter keepsIDs: whether added tokens have the ids that the small files give them.
+  /// - Parameter keepsIDs: whether added tokens have the ids that the small files give.
   func parts(in folder: TokenizerFolder, keepsIDs: Bool = false) throws(LimnError) -> Tokenizer.Parts {
     var parts = Tokenizer.Parts(model: try model())
     if let normalizer = json.present("normalizer") { parts.normalizers = try normalizers(normalizer) }
@@ -41,7 +41,7 @@ struct TokenizerJSON {
   private func unsupported(_ component: String, _ value: JSON) -> LimnError {
     .badData(
       "the \(component) \(value["type"]?.string ?? "without a type") is not supported", in: path,
-      remedy: "use a model of the LLaVA family, whose tokenizers do without it")
+      remedy: "use a model of the LLaVA family, whose tokenizers do not need it")
   }
 
   // MARK: The model
@@ -71,7 +71,7 @@ struct TokenizerJSON {
     if let unknown, unknownID == nil { throw refusal("unk_token is not in the vocabulary", found: unknown) }
     var bytePieces: [Int]?
     if model["byte_fallback"]?.bool == true {
-      // `tokenizers` asks byte by byte; vocabularies have all 256 or none.
+      // `tokenizers` checks byte by byte, but vocabularies have all 256 or none.
       let ids = (0..<256).map { vocabulary.id(of: Self.bytePiece(UInt8($0))) }
       if ids.allSatisfy({ $0 != nil }) { bytePieces = ids.compactMap { $0 } }
     }
@@ -117,10 +117,10 @@ struct TokenizerJSON {
 
   // MARK: Normalizers
 
-  /// Sequences within sequences this deep are refused.
+  /// The nesting limit of sequences.
   private static let depthLimit = 8
 
-  /// The components of a sequence, or the one component.
+  /// The components of a sequence, or the single component.
   private func sequence(_ value: JSON, _ key: String, depth: Int = 0) throws(LimnError) -> [JSON] {
     guard value["type"]?.string == "Sequence" else { return [value] }
     guard let items = value[key]?.array, depth < Self.depthLimit else {
@@ -225,7 +225,7 @@ struct TokenizerJSON {
     return behavior
   }
 
-  /// Before `prepend_scheme` there was `add_prefix_space`.
+  /// Older files have `add_prefix_space` instead of `prepend_scheme`.
   private func metaspaceOptions(_ item: JSON) throws(LimnError) -> ([UInt8], PreTokenizer.Prefix) {
     let replacement = item["replacement"]?.string ?? "▁"
     guard replacement.unicodeScalars.count == 1 else {
@@ -243,13 +243,13 @@ struct TokenizerJSON {
 
   private func decoderSteps(_ value: JSON) throws(LimnError) -> [Decoder.Step] {
     var steps: [Decoder.Step] = []
-    var isFused = false  // whether all tokens have become one text
+    var isFused = false  // whether all tokens have been joined into one text
     for item in try sequence(value, "decoders") {
       switch item["type"]?.string {
       case "Replace":
         let text = item["pattern"]?["String"]?.string
         if isFused && text?.unicodeScalars.count != 1 {
-          throw refusal("the decoder Replace behind Fuse is not supported")
+          throw refusal("the decoder Replace after Fuse is not supported")
         }
         steps.append(.replace(try pattern(item), with: Array((item["content"]?.string ?? "").utf8)))
       case "ByteFallback": if !isFused { steps.append(.byteFallback) }
@@ -258,7 +258,7 @@ struct TokenizerJSON {
         steps.append(.byteLevel)
         isFused = true
       case "Metaspace":
-        if isFused { throw refusal("the decoder Metaspace behind Fuse is not supported") }
+        if isFused { throw refusal("the decoder Metaspace after Fuse is not supported") }
         let (replacement, prefix) = try metaspaceOptions(item)
         steps.append(.metaspace(replacement: replacement, dropsFirst: prefix != .never))
       case "Strip":
@@ -275,11 +275,11 @@ struct TokenizerJSON {
 
   // MARK: Post-processor
 
-  /// Finds out what is put before and behind the text.
+  /// Collects the ids that go before and after the text.
   private func postProcess(_ value: JSON, _ parts: inout Tokenizer.Parts) throws(LimnError) {
     for item in try sequence(value, "processors") {
       switch item["type"]?.string {
-      case "ByteLevel": break  // It only moves offsets.
+      case "ByteLevel": break  // It only adjusts offsets.
       case "TemplateProcessing":
         var ids: (before: [Int], behind: [Int]) = ([], [])
         var isBehind = false

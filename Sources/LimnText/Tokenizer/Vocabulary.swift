@@ -1,18 +1,18 @@
 import LimnFiles
 
-/// Pieces and their ids, both ways.
+/// Maps pieces to ids and back.
 ///
-/// All pieces lie in one array, and a hash table over their bytes finds them, so that a vocabulary of 128,000
-/// loads without an object per entry. Pieces are equal if their bytes are: a vocabulary may hold "é" twice,
+/// All pieces lie in one array and a hash table over their bytes finds them, so a vocabulary of 128,000 loads
+/// without an object per entry. Pieces are equal if their bytes are: a vocabulary may hold "é" twice,
 /// composed and decomposed.
 struct Vocabulary: Sendable {
-  /// Where a piece lies in `bytes`; a count below 0 for ids without one.
+  /// The location of a piece in `bytes`; a negative count for ids without one.
   private struct Extent {
     var start: Int32 = 0
     var count: Int32 = -1
   }
 
-  /// An id at the place of its piece's hash, −1 where free. Most other pieces are told by the hash alone.
+  /// An id in the slot of its piece's hash; −1 if free. The stored hash alone rules out most other pieces.
   private struct Slot {
     var id: Int32 = -1
     var hash: UInt32 = 0
@@ -23,10 +23,10 @@ struct Vocabulary: Sendable {
   /// Never more than half full.
   private var table: [Slot]
   private(set) var longest = 0
-  /// How many ids have a piece.
+  /// The number of ids with a piece.
   private(set) var count = 0
 
-  /// Ids from here on are refused where files give them.
+  /// Files may not give ids at or above this limit.
   static let idLimit = ModelConfig.tokenIDLimit
 
   init(expected: Int = 0) {
@@ -39,7 +39,7 @@ struct Vocabulary: Sendable {
   /// One more than the highest id.
   var idCount: Int { extents.count }
 
-  /// The piece of an id, nil for an id without one.
+  /// The piece of an id; nil for an id without one.
   func piece(_ id: Int) -> ArraySlice<UInt8>? {
     guard extents.indices.contains(id), extents[id].count >= 0 else { return nil }
     let start = Int(extents[id].start)
@@ -63,8 +63,8 @@ struct Vocabulary: Sendable {
     piece.withUTF8 { set($0, id: id, isFound: isFound) }
   }
 
-  /// Gives an id its piece. Of two ids with the same piece, the later is found.
-  /// - Parameter isFound: false for pieces that only lead from id to text.
+  /// Sets the piece of an id. Of two ids with the same piece, lookup finds the later.
+  /// - Parameter isFound: false for pieces that only map from id to text.
   mutating func set(_ piece: Bytes, id: Int, isFound: Bool = true) {
     precondition(id >= 0 && id < Self.idLimit && bytes.count + piece.count < Int(Int32.max))
     if id >= extents.count {
@@ -96,7 +96,7 @@ struct Vocabulary: Sendable {
     return Bytes(rebasing: bytes[start..<start + Int(extents[id].count)])
   }
 
-  /// Eight bytes at a time, multiplied and folded; the last ones by themselves.
+  /// Hashes eight bytes at a time by multiplying and folding, then the remainder.
   private static func hash(_ piece: Bytes) -> UInt32 {
     let factor: UInt64 = 0x9E37_79B9_7F4A_7C15
     let words = UnsafeRawBufferPointer(piece)
@@ -115,7 +115,7 @@ struct Vocabulary: Sendable {
     return UInt32(truncatingIfNeeded: hash >> 32)
   }
 
-  /// Where the table has this piece, or where it would go.
+  /// The slot that holds this piece, or the free one where it would go.
   private func place(of piece: Bytes, hash: UInt32) -> Int {
     let mask = table.count - 1
     var place = Int(hash) & mask
@@ -128,7 +128,7 @@ struct Vocabulary: Sendable {
     }
   }
 
-  /// Pieces are too short for a call.
+  /// Inlined, because pieces are too short to be worth a call.
   @inline(__always)
   private func isSame(_ a: Bytes, _ b: Bytes) -> Bool {
     guard a.count == b.count else { return false }

@@ -1,10 +1,10 @@
 import LimnFiles
 import LimnCore
 
-/// The byte-level BPE of GPT-2 as its slow tokenizer saves it: vocab.json {"piece": id, …} and merges.txt, a pair of
-/// pieces on each line, the first merge first. LLaVA-Phi's training script leaves just these.
+/// GPT-2's byte-level BPE as its slow tokenizer saves it: vocab.json {"piece": id, …} and merges.txt, with a
+/// pair of pieces on each line in order of rank. LLaVA-Phi's training script leaves only these two.
 struct VocabularyFiles {
-  /// The same as a tokenizer.json.
+  /// The equivalent tokenizer.json.
   let json: JSON
 
   static let names = ["vocab.json", "merges.txt"]

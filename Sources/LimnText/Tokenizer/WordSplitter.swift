@@ -1,16 +1,16 @@
-/// Cuts text into words as the best-known patterns do, without a pattern matcher: these run on every prompt.
+/// Splits text into words by the best-known patterns, without a matcher, because it runs on every prompt.
 enum WordSplitter: Sendable {
   /// GPT-2, Phi-2, CodeGen:
   /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
   case gpt2
   /// Llama 3 (`digits` 3) and Qwen 2 (1):
   /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
-  /// "'ſ" is a contraction to Oniguruma, for which "ſ" is an s, but not to llama.cpp.
+  /// `longS`: whether "'ſ" is a contraction. It is in Oniguruma, to which "ſ" is an s, but not in llama.cpp.
   case llama3(digits: Int, longS: Bool)
 
   static let gpt2Pattern = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
 
-  /// The splitter for a pattern's text, if it is one of the known.
+  /// The splitter for a pattern's text; nil if the pattern is not one of these.
   init?(pattern: String) {
     switch pattern {
     case Self.gpt2Pattern: self = .gpt2
@@ -26,7 +26,7 @@ enum WordSplitter: Sendable {
       + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
   }
 
-  /// The ends of the words of a text. Every character is part of one.
+  /// The end of each word. Every character belongs to a word.
   func ends(in text: Bytes) -> [Int] {
     var ends: [Int] = []
     ends.reserveCapacity(text.count / 4 + 1)
@@ -82,7 +82,7 @@ enum WordSplitter: Sendable {
       let others = end(of: text, from: isOther ? start : next) { $0.isDisjoint(with: .lettersNumbersSpaces) }
       return end(of: text, from: others) { $0.contains(.newline) }
     }
-    // White space: up to its last line break, if it has one.
+    // Whitespace extends to its last line break, if it has one.
     var lastBreak: Int?
     var index = start
     while index < text.count, case (let value, let length) = text.scalar(at: index),
@@ -95,7 +95,7 @@ enum WordSplitter: Sendable {
     return lastBreak ?? spacesEnd(text, start)
   }
 
-  /// White space but for its last character, which goes to the word behind it; all of it at the end.
+  /// Whitespace without its last character, which belongs to the next word; all of it at the end of the text.
   private static func spacesEnd(_ text: Bytes, _ start: Int) -> Int {
     let spaces = end(of: text, from: start) { $0.contains(.space) }
     guard spaces < text.count else { return spaces }
