@@ -8,8 +8,8 @@
 
 #include "limn_image.h"
 
-// Progressive pictures are decoded scan by scan over all their pixels, and a scan may take a handful of
-// bytes: the work is bounded, not only the number of pixels. Ordinary files have about ten scans.
+// Progressive images are decoded scan by scan over all their pixels, and a scan may take only a few bytes. So
+// the work is bounded, not just the number of pixels. Ordinary files have about ten scans.
 #define MOST_SCANS 500
 #define MOST_SCANNED_PIXELS 4000000000ull
 
@@ -42,15 +42,15 @@ static void stop(j_common_ptr info) {
     fail(info, LIMN_PICTURE_UNSUPPORTED);
   case JERR_OUT_OF_MEMORY:
     fail(info, LIMN_PICTURE_NO_MEMORY);
-  case JERR_NO_BACKING_STORE:  // what is over max_memory_to_use would go to a file
+  case JERR_NO_BACKING_STORE:  // data beyond max_memory_to_use would go to a file
     fail(info, LIMN_PICTURE_TOO_LARGE);
   default:
     fail(info, LIMN_PICTURE_BROKEN);
   }
 }
 
-// libjpeg goes on after damage, with grey or garbage in place of what is lost. Such a picture is refused;
-// warnings that cost no pixels (bytes between segments, an unusual marker) pass.
+// After damage, libjpeg continues with grey or garbage in place of the lost data. Such images are rejected;
+// warnings that cost no pixels (bytes between segments, an unusual marker) are ignored.
 static void warn(j_common_ptr info, int level) {
   if (level >= 0) return;
   switch (info->err->msg_code) {
@@ -75,8 +75,8 @@ static void watch(j_common_ptr common) {
   }
 }
 
-// Inverted CMYK, as Adobe stores it: a sample is 255 − ink. The colour is white without the key ink, less the
-// key's share of the other ink, rounded as Pillow rounds.
+// Inverted CMYK, as Adobe stores it: a sample is 255 − ink. The colour is white minus the key ink, minus the
+// key's share of the other ink, rounded as in Pillow.
 static void cmyk_to_rgb(const uint8_t *cmyk, size_t pixels, uint8_t *rgb) {
   for (size_t i = 0; i < pixels; i++) {
     const int light = cmyk[4 * i + 3];

@@ -21,7 +21,7 @@ static void stop(png_structp png, png_const_charp message) {
   png_longjmp(png, 1);
 }
 
-// Warnings concern chunks that do not change the pixels.
+// Warnings concern chunks that do not affect the pixels.
 static void pass(png_structp png, png_const_charp message) {
   (void)png;
   (void)message;
@@ -48,7 +48,7 @@ int limn_read_png(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_p
     return reader.status;
   }
   png_set_read_fn(png, &reader, take);
-  // Profiles, gamma and text change no pixel here, and unpacking them would cost a hostile file nothing.
+  // Profiles, gamma and text do not affect the pixels, and a hostile file could make unpacking them costly.
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
   png_read_info(png, info);
   const uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);

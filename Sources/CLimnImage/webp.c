@@ -11,7 +11,7 @@ static int refuse(struct limn_picture *picture, int status, const char *message)
   return status;
 }
 
-// Of an animation, the first frame, which may cover only a part of the canvas; the rest is black.
+// Decodes the first frame of an animation, which may cover only part of the canvas; the rest is black.
 static int read_frame(const WebPDemuxer *demuxer, uint8_t *rgb, struct limn_picture *picture) {
   WebPIterator frame;
   if (!WebPDemuxGetFrame(demuxer, 1, &frame)) return refuse(picture, LIMN_PICTURE_BROKEN, "no frame");
@@ -57,7 +57,7 @@ int limn_read_webp(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_
   WebPDemuxer *demuxer = WebPDemuxPartial(&file, &state);
   int status = LIMN_PICTURE_OK;
   if (state == WEBP_DEMUX_PARSE_ERROR) {
-    status = refuse(picture, LIMN_PICTURE_BROKEN, "the chunks make no sense");
+    status = refuse(picture, LIMN_PICTURE_BROKEN, "invalid chunks");
   } else if (!demuxer || state != WEBP_DEMUX_DONE) {
     status = refuse(picture, LIMN_PICTURE_CUT_OFF, "the data ends inside a chunk");
   } else {

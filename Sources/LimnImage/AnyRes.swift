@@ -1,7 +1,7 @@
-/// The arithmetic of LLaVA-NeXT's pictures of any resolution, where pixels and the model's image tokens have
-/// to agree. Source: transformers' `image_processing_utils` and `modeling_llava_next`.
+/// The arithmetic of LLaVA-NeXT's any-resolution images, on which pixels and image tokens must agree. Source:
+/// transformers' `image_processing_utils` and `modeling_llava_next`.
 package enum AnyRes {
-  /// How many tiles a picture is cut into.
+  /// The layout of an image's tiles.
   package struct Grid: Sendable, Equatable {
     package var rows: Int
     package var columns: Int
@@ -14,8 +14,8 @@ package enum AnyRes {
     package var tiles: Int { rows * columns }
   }
 
-  /// The resolution that keeps most of the picture's pixels, and among those the one that wastes fewest of its
-  /// own; the first among equals.
+  /// The resolution that keeps most of the image's pixels and, of those, wastes the fewest of its own; the
+  /// first of equals.
   package static func bestResolution(for original: PixelSize, among pinpoints: [PixelSize]) -> PixelSize {
     precondition(!pinpoints.isEmpty, "no pinpoints")
     var best = pinpoints[0]
@@ -34,7 +34,7 @@ package enum AnyRes {
     return best
   }
 
-  /// The picture's size after scaling into `target` with its proportions kept, the free side rounded up.
+  /// The image's size when scaled into `target` with its aspect ratio kept; the free side is rounded up.
   static func fittedSize(of original: PixelSize, in target: PixelSize) -> PixelSize {
     let scaleX = Double(target.width) / Double(original.width)
     let scaleY = Double(target.height) / Double(original.height)
@@ -45,13 +45,12 @@ package enum AnyRes {
         height: target.height, width: min(Int((Double(original.width) * scaleY).rounded(.up)), target.width))
   }
 
-  /// The tiles of a resolution; those at the edge may be smaller.
+  /// The tiles that cover a resolution; tiles at the edge may be smaller.
   package static func grid(of size: PixelSize, tileSide: Int) -> Grid {
     Grid(rows: (size.height + tileSide - 1) / tileSide, columns: (size.width + tileSide - 1) / tileSide)
   }
 
-  /// The rows and columns of the tiles' assembled feature map that show the picture rather than the black
-  /// ground around it.
+  /// The rows and columns of the assembled tiles' feature map that show the image, not the black padding.
   ///
   /// - Parameter patchesPerSide: features along a tile's side.
   package static func unpaddedFeatureGrid(
@@ -70,14 +69,15 @@ package enum AnyRes {
     return (0..<height, padding..<(width - padding))
   }
 
-  /// Tokens of a picture: the overview's features, the unpadded features of the tiles, and a newline after
-  /// each of their rows.
+  /// The number of tokens of an image: the overview's features, the unpadded features of the tiles, and one
+  /// newline after each row of those.
   package static func imageTokens(originalSize: PixelSize, grid: Grid, patchesPerSide: Int) -> Int {
     let shown = unpaddedFeatureGrid(originalSize: originalSize, grid: grid, patchesPerSide: patchesPerSide)
     return patchesPerSide * patchesPerSide + shown.rows.count * (shown.columns.count + 1)
   }
 
-  /// Python's int(round(value, 7)): cut to a whole number, but not for want of half a unit in the 7th place.
+  /// Python's int(round(value, 7)): truncates, except that values within half a unit in the 7th decimal of
+  /// the next integer round up.
   private static func truncated(_ value: Double) -> Int {
     let whole = value.rounded(.down)
     return Int(whole) + (value - whole > 1 - 5e-8 ? 1 : 0)

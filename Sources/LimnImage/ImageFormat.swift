@@ -1,9 +1,9 @@
-/// What a file is, told from its first bytes; names and endings are not believed.
+/// A file's format, recognised by its first bytes, never by its name or extension.
 enum ImageFormat: Equatable {
   case jpeg, png, webp
-  /// A known format that limn does not decode, by its name.
+  /// A known format that limn does not decode, by name.
   case unsupported(String)
-  /// Something known that is no picture at all, by its name.
+  /// Something recognised that is not an image, by name.
   case notAPicture(String)
   case unknown
 

@@ -10,38 +10,38 @@ package struct PixelSize: Sendable, Equatable {
   }
 }
 
-/// What becomes of a picture that is not square.
+/// How to fit an image into the model's square.
 public enum PreprocessPolicy: String, Sendable, CaseIterable {
   /// As the model was trained, as far as the checkpoint tells.
   case trained
-  /// What the configuration makes transformers do.
+  /// As transformers does it with this configuration.
   case hf
-  /// The shorter side to the model's size, then the middle.
+  /// Scale the shorter side to the model's size, then crop the centre.
   case crop
-  /// A square around the picture in the tower's mean colour, then as `crop`.
+  /// Pad to a square with the tower's mean colour, then proceed as `crop`.
   case pad
-  /// Straight to the model's size, whatever happens to the proportions.
+  /// Scale to the model's size without keeping the aspect ratio.
   case stretch
 }
 
-/// Makes a vision tower's input of a picture, as a model's preprocessor_config.json says or as one of the
-/// other habits among LLaVA's users.
+/// Turns an image into a vision tower's input, as a model's preprocessor_config.json says or by one of the
+/// other conventions among LLaVA's users.
 ///
 /// The reference is transformers' PIL processors: `CLIPImageProcessorPil`, `LlavaImageProcessorPil`,
-/// `LlavaNextImageProcessorPil`. Pixels are theirs to the last bit.
+/// `LlavaNextImageProcessorPil`. Pixels match theirs bit for bit.
 package struct ImageProcessor: Sendable {
-  /// The names of preprocessor_config.json; the defaults are those of CLIP-L/14 at 336 pixels.
+  /// The fields of preprocessor_config.json; the defaults are those of CLIP-L/14 at 336 pixels.
   package struct Configuration: Sendable, Equatable {
     package enum Kind: Sendable { case clip, siglip, llava, llavaNext }
 
     package enum Size: Sendable, Equatable {
-      /// The shorter side; the longer one keeps the proportion, cut to whole pixels.
+      /// The shorter side; the longer one keeps the aspect ratio, truncated to whole pixels.
       case shortestEdge(Int)
       case exact(PixelSize)
     }
 
     package var kind = Kind.clip
-    /// Lay a picture's transparent colour on white.
+    /// Replace an image's transparent colour by white.
     package var doConvertRGB = true
     package var doResize = true
     package var size = Size.shortestEdge(336)
@@ -56,16 +56,16 @@ package struct ImageProcessor: Sendable {
     package var std = [0.26862954, 0.26130258, 0.27577711]
     /// `.llava` only: pad to a square in the colour of `mean` before anything else.
     package var doPad = false
-    /// What the policy `pad` lays around a picture: 255 · the tower's mean, whatever `mean` is.
+    /// The colour of the policy `pad`: 255 · the tower's mean, whatever `mean` is.
     package var padColour: [UInt8] = [122, 116, 104]
-    /// `.llavaNext` only: `image_grid_pinpoints`, in the file's order, which decides between equals.
+    /// `.llavaNext` only: `image_grid_pinpoints` in the file's order, which breaks ties.
     package var gridPinpoints: [PixelSize] = []
-    /// What the policy `trained` stands for.
+    /// The policy that `trained` stands for.
     package var trained = PreprocessPolicy.hf
 
     package init() {}
 
-    /// What SigLIP's own processor does: straight to the tower's size, colours from −1 to 1.
+    /// SigLIP's own processing: stretch to the tower's size, values from −1 to 1.
     package static func siglip(side: Int) -> Configuration {
       var configuration = Configuration()
       configuration.kind = .siglip
@@ -77,7 +77,7 @@ package struct ImageProcessor: Sendable {
       return configuration
     }
 
-    /// The pixels that the vision tower takes.
+    /// The size of the vision tower's input, in pixels.
     package var modelSize: PixelSize {
       switch size {
       case _ where doCenterCrop: cropSize
@@ -89,14 +89,14 @@ package struct ImageProcessor: Sendable {
 
   package let configuration: Configuration
 
-  /// The longest side of anything that a configuration may ask for.
+  /// The longest side that a configuration may ask for.
   private static let longestSide = 4096
-  /// The most pixels that one picture may have after resizing.
+  /// The most pixels that one image may have after resizing.
   private static let maxPixels = 1 << 24
 
   private static let highestPadded = 32_768
 
-  /// - Throws: `badData` for a configuration that no picture could be processed by.
+  /// - Throws: `badData` for a configuration that cannot process any image.
   package init(_ configuration: Configuration) throws(LimnError) {
     let place = "the image processor's configuration"
     var sizes = configuration.gridPinpoints + [configuration.cropSize, configuration.modelSize]
@@ -125,8 +125,8 @@ package struct ImageProcessor: Sendable {
     self.configuration = configuration
   }
 
-  /// - Throws: `badData` where the configuration leaves a picture of this size too large, or tiles unequal,
-  ///   and for a picture too narrow to be padded.
+  /// - Throws: `badData` if the configuration makes an image of this size too large, or its tiles unequal,
+  ///   and for an image too narrow to pad.
   package func process(_ picture: RGBImage, policy: PreprocessPolicy = .trained) throws(LimnError)
     -> ProcessedImage
   {
@@ -151,13 +151,13 @@ package struct ImageProcessor: Sendable {
 
   // MARK: Steps
 
-  /// do_convert_rgb. `load_image` drops alpha, but a single transparent colour stays known beside the pixels,
-  /// and transformers' processors then lay the picture on white.
+  /// do_convert_rgb: `load_image` drops alpha but keeps track of a single transparent colour, which
+  /// transformers' processors then replace by white.
   private func converted(_ picture: RGBImage) -> RGBImage {
     configuration.doConvertRGB ? picture.onWhite() : picture
   }
 
-  /// The rows of a tall picture are resampled with the ground beside them, which has to end in finite time.
+  /// Bounds the height, because resampling covers every row of a tall image together with its padding.
   private func squared(_ picture: RGBImage, _ colour: [UInt8]) throws(LimnError) -> Canvas {
     guard picture.height <= max(picture.width, Self.highestPadded) else {
       throw .badData(
@@ -167,7 +167,7 @@ package struct ImageProcessor: Sendable {
     return Canvas(squareAround: picture, colour: colour)
   }
 
-  /// do_resize and do_center_crop, as the configuration has them.
+  /// do_resize and do_center_crop, as configured.
   private func configured(_ canvas: Canvas) throws(LimnError) -> RGBImage {
     let target = configuration.doResize ? scaled(canvas.size, to: configuration.size) : canvas.size
     return try center(
@@ -175,7 +175,7 @@ package struct ImageProcessor: Sendable {
       configuration.resample)
   }
 
-  /// The policy `crop`, whatever the configuration does.
+  /// The policy `crop`, whatever the configuration says.
   private func scaleAndCrop(_ canvas: Canvas) throws(LimnError) -> RGBImage {
     let size = configuration.modelSize
     var side = max(size.height, size.width)
@@ -196,7 +196,7 @@ package struct ImageProcessor: Sendable {
         expected: "at most \(Self.maxPixels) pixels after resizing",
         found: "\(window.width) × \(window.height)", remedy: "use --preprocess crop")
     }
-    // Rounded down, below zero too: a picture smaller than the window has the odd pixel before it.
+    // Rounds down, also below zero: an image smaller than the window gets the odd padding pixel before it.
     let top = (target.height - window.height) >> 1
     let left = (target.width - window.width) >> 1
     return canvas.resampled(to: target, window: window, top: top, left: left, filter: filter)
@@ -216,8 +216,8 @@ package struct ImageProcessor: Sendable {
 
   // MARK: LLaVA-NeXT
 
-  /// The whole picture, stretched, and the tiles of the pinpoint that suits it best, in which it is centred
-  /// on black; then each as a picture of its own.
+  /// The whole image, stretched, and the tiles of the best pinpoint, in which the image is centred on black;
+  /// each of them is then processed like an image of its own.
   private func tiles(of picture: RGBImage) throws(LimnError) -> ProcessedImage {
     let original = PixelSize(height: picture.height, width: picture.width)
     let best = AnyRes.bestResolution(for: original, among: configuration.gridPinpoints)
@@ -253,8 +253,8 @@ package struct ImageProcessor: Sendable {
 
   // MARK: Numbers
 
-  /// Rescales and normalises. A channel has 256 values, so that a table holds all the arithmetic: the product
-  /// with the factor in double precision, the rest in single, as numpy does it for transformers.
+  /// Rescales and normalises. A channel has only 256 values, so a table holds all the arithmetic: the product
+  /// with the factor in double precision, the rest in single precision, as numpy does it for transformers.
   private func pack(
     _ parts: [RGBImage], _ original: PixelSize, grid: AnyRes.Grid? = nil
   ) throws(LimnError) -> ProcessedImage {
@@ -292,19 +292,19 @@ package struct ImageProcessor: Sendable {
   }
 }
 
-/// What a vision tower is given of one picture.
+/// A vision tower's input for one image.
 package struct ProcessedImage: Sendable {
   package let tiles: Int
   package let height: Int
   package let width: Int
-  /// [tiles, 3, height, width], normalised; with a grid, the overview first, then the tiles row by row.
+  /// [tiles, 3, height, width], normalised. With a grid, the overview comes first, then the tiles row by row.
   package let pixels: [Float]
-  /// The upright picture's size.
+  /// The size of the upright image.
   package let originalSize: PixelSize
-  /// LLaVA-NeXT only: how the tiles after the overview lie.
+  /// LLaVA-NeXT only: the layout of the tiles after the overview.
   package let grid: AnyRes.Grid?
 
-  /// What the model saw, for people: "640 × 480 as 336 × 336".
+  /// A summary of what the model sees, for people: "640 × 480 as 336 × 336".
   package func describe() -> String {
     let line = "\(originalSize.width) × \(originalSize.height) as \(width) × \(height)"
     guard let grid else { return line }

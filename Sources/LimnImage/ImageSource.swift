@@ -1,25 +1,25 @@
 import Foundation
 public import LimnCore
 
-/// Where a picture comes from: this disk, or memory. Nothing here touches the network; `LimnHub` fetches URLs.
+/// The source of an image: a file, or memory. Nothing here uses the network; `LimnHub` fetches URLs.
 public enum ImageSource: Sendable, Equatable {
-  /// A file; the caller has decided that it may be read.
+  /// A file that the caller allows to be read.
   case path(String)
-  /// The bytes of a picture's file, and what errors call them.
+  /// The bytes of an image file, and their name in errors.
   case data([UInt8], name: String)
-  /// A picture that is already decoded.
+  /// An image that is already decoded.
   case pixels(RGBImage)
 
-  /// The largest file that is read as a picture, in bytes.
+  /// The largest file that is read as an image, in bytes.
   public static let maxBytes = 512 << 20
 
-  /// A `data:` URL's bytes (RFC 2397): base64 or percent-encoded.
-  /// - Throws: `badData` for one that is not well formed.
+  /// The bytes of a `data:` URL (RFC 2397), base64 or percent-encoded.
+  /// - Throws: `badData` for a malformed URL.
   public init(dataURL text: String) throws(LimnError) {
     self = .data(try Self.bytes(ofDataURL: text), name: "the data: URL")
   }
 
-  /// What errors call the picture.
+  /// The image's name in errors.
   public var name: String {
     switch self {
     case .path(let path): path
@@ -28,8 +28,8 @@ public enum ImageSource: Sendable, Equatable {
     }
   }
 
-  /// The bytes of the picture's file; nil for pixels, which have none.
-  /// - Throws: `notFound` for a path that leads nowhere; `badData` for a directory, a device, and more than
+  /// The bytes of the image file; nil for pixels, which have no file.
+  /// - Throws: `notFound` for a path that does not exist; `badData` for a directory, a device, or more than
   ///   `maxBytes`; `unavailable` for a file that can't be read.
   public func bytes() throws(LimnError) -> [UInt8]? {
     switch self {
@@ -41,16 +41,16 @@ public enum ImageSource: Sendable, Equatable {
     }
   }
 
-  /// The picture, read, decoded and turned upright.
+  /// Reads the image, decodes it and turns it upright.
   public func image() throws(LimnError) -> RGBImage { try image(decoding: try bytes()) }
 
-  /// The picture, from the bytes of its file where it has one.
+  /// The decoded image. `bytes` are the contents of its file, if it has one.
   package func image(decoding bytes: [UInt8]?) throws(LimnError) -> RGBImage {
     if case .pixels(let image) = self { return image }
     return try RGBImage(decoding: bytes ?? [], name: name)
   }
 
-  /// A source that gives the same picture again and again, even if its file changes.
+  /// A source that always gives the same image, even if its file changes.
   package func settled() throws(LimnError) -> ImageSource {
     guard case .path = self else { return self }
     return .data(try bytes() ?? [], name: name)
@@ -77,9 +77,9 @@ public enum ImageSource: Sendable, Equatable {
     }
   }
 
-  /// Everything that an open file or pipe gives.
+  /// Reads an open file or pipe to its end.
   /// - Parameters:
-  ///   - size: what to expect; there may be more or less.
+  ///   - size: the expected size; the actual one may differ.
   ///   - name: for messages.
   package static func readAll(_ descriptor: Int32, size: Int, name: String) throws(LimnError) -> [UInt8] {
     var bytes: [UInt8] = []
@@ -103,8 +103,8 @@ public enum ImageSource: Sendable, Equatable {
       remedy: "scale the picture down first")
   }
 
-  /// `data:[type][;base64],data`, percent-encoded. Whitespace in base64, the alphabet of URLs and missing padding are
-  /// accepted.
+  /// Parses `data:[type][;base64],data`, percent-encoded. Accepts whitespace, the URL alphabet and missing
+  /// padding in base64.
   private static func bytes(ofDataURL text: String) throws(LimnError) -> [UInt8] {
     let broken = LimnError.badData(
       "not a well-formed data: URL", in: "the data: URL", expected: "data:image/png;base64,…")

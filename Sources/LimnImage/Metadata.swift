@@ -1,8 +1,8 @@
-// Where pictures say how they are to be turned. Everything here is optional: what makes no sense is passed
-// over, and the picture stays as it is stored. EXIF goes before XMP, as in Pillow.
+// Reads an image's orientation from its metadata. Everything here is optional: invalid metadata is ignored,
+// and the image stays as stored. EXIF takes precedence over XMP, as in Pillow.
 
 extension Orientation {
-  /// From the APP1 segments before the first scan. Several EXIF segments are pieces of one block.
+  /// From the APP1 segments before the first scan. Several EXIF segments form one block.
   init(ofJPEG file: [UInt8]) {
     var exif: [UInt8] = []
     var xmp: ArraySlice<UInt8> = []
@@ -36,7 +36,7 @@ extension Orientation {
     self.init(exif: Exif.orientation(in: exif[...]) ?? Xmp.orientation(in: xmp) ?? 1)
   }
 
-  /// From the chunks eXIf, else tEXt, and iTXt, wherever they stand. Compressed texts are not unpacked.
+  /// From the chunk eXIf, else tEXt, else iTXt, wherever they are. Compressed texts are not unpacked.
   init(ofPNG file: [UInt8]) {
     let profileKey = Array("Raw profile type exif\0".utf8)
     var exif: ArraySlice<UInt8>?
@@ -76,7 +76,7 @@ extension Orientation {
   }
 }
 
-/// The chunks of a PNG, as far as they lie within the file.
+/// The chunks of a PNG that lie fully within the file.
 struct PNGChunks: Sequence, IteratorProtocol {
   private let file: [UInt8]
   private var position = 8
@@ -95,9 +95,9 @@ struct PNGChunks: Sequence, IteratorProtocol {
     return (type, data)
   }
 
-  /// The colour that tRNS makes transparent where it is a single one, as Pillow carries it into RGB: a
-  /// palette's only transparent entry, all others being opaque; else the sample as it stands in the chunk,
-  /// which for less than 8 bits is not scaled with the pixels, and for one bit counts as red.
+  /// The single colour that tRNS makes transparent, as Pillow carries it into RGB: a palette's only
+  /// transparent entry if all others are opaque; else the sample as stored in the chunk, which is not scaled
+  /// with the pixels below 8 bits and counts as red for one bit.
   static func transparentColour(in file: [UInt8]) -> [UInt8]? {
     var header: [UInt8] = []
     var palette: [UInt8] = []
@@ -129,21 +129,21 @@ struct PNGChunks: Sequence, IteratorProtocol {
 /// The first directory of an EXIF block, which is a TIFF file without pixels.
 enum Exif {
   static let prefix = Array("Exif\0\0".utf8)
-  /// How much of a block is looked at.
+  /// The most bytes of a block that are read.
   private static let longestBlock = 1 << 20
 
-  /// The block in a text as ImageMagick wrote it before PNG had a chunk for EXIF: an empty line, a name, a length,
-  /// and lines of hexadecimal digits.
+  /// Decodes the EXIF block from the text form that ImageMagick wrote before PNG had an EXIF chunk: an empty
+  /// line, a name, a length, and lines of hexadecimal digits.
   static func block(inRawProfile text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
     let lines = text.split(separator: UInt8(ascii: "\n"), maxSplits: 3, omittingEmptySubsequences: false)
     guard lines.count == 4 else { return [] }
-    let characters = lines[3].prefix(3 * longestBlock)  // Two digits a byte, and the ends of the lines.
+    let characters = lines[3].prefix(3 * longestBlock)  // Two digits per byte, plus line ends.
     let digits = characters.compactMap { Character(Unicode.Scalar($0)).hexDigitValue }
     let bytes = stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
     return bytes[...]
   }
 
-  /// The value of tag 0x0112, or nil where the block has none or is broken before it.
+  /// The value of tag 0x0112; nil if the block lacks it or is broken before it.
   static func orientation(in block: ArraySlice<UInt8>) -> Int? {
     var tiff = block
     for _ in 0..<2 where tiff.starts(with: prefix) { tiff = tiff.dropFirst(prefix.count) }
@@ -164,7 +164,7 @@ enum Exif {
       guard integer(bytes[start..<(start + 2)], bigEndian: bigEndian) == 0x0112 else { continue }
       let type = integer(bytes[(start + 2)..<(start + 4)], bigEndian: bigEndian)
       let count = integer(bytes[(start + 4)..<(start + 8)], bigEndian: bigEndian)
-      // Short or long, signed or not; a second value, which some writers add, is ignored.
+      // Short or long, signed or not. Some writers add a second value, which is ignored.
       let size = [3: 2, 8: 2, 4: 4, 9: 4][type]
       guard let size, count >= 1, count * size <= 4 else { continue }
       return integer(bytes[(start + 8)..<(start + 8 + size)], bigEndian: bigEndian)
@@ -177,9 +177,9 @@ enum Exif {
   }
 }
 
-/// XMP: XML that is searched, not parsed.
+/// XMP, an XML format, which is searched rather than parsed.
 enum Xmp {
-  /// The digit in `tiff:Orientation="6"` or `<tiff:Orientation>6<`, or nil.
+  /// The digit in `tiff:Orientation="6"` or `<tiff:Orientation>6<`, if any.
   static func orientation(in packet: ArraySlice<UInt8>) -> Int? {
     let key = Array("tiff:Orientation".utf8)
     var rest = packet

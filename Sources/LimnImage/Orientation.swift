@@ -1,14 +1,14 @@
-/// How a stored picture has to be turned to stand upright: the values 1 … 8 of EXIF tag 0x0112, as
-/// transposition and mirroring of the stored rows and columns.
+/// How to turn a stored image upright: the values 1 … 8 of EXIF tag 0x0112, as a transposition and mirroring
+/// of the stored rows and columns.
 struct Orientation: Equatable {
-  /// Rows become columns, before the mirroring.
+  /// Swaps rows and columns, before mirroring.
   var transposes = false
   var mirrorsX = false
   var mirrorsY = false
 
   static let upright = Orientation()
 
-  /// Values outside 2 … 8 leave the picture as it is.
+  /// Values outside 2 … 8 leave the image unchanged.
   init(exif value: Int = 1) {
     switch value {
     case 2: mirrorsX = true
@@ -26,7 +26,7 @@ struct Orientation: Equatable {
     guard self != .upright else { return stored }
     let width = transposes ? stored.height : stored.width
     let height = transposes ? stored.width : stored.height
-    // Bytes from one upright pixel to its right neighbour, and to the one below, within the stored rows.
+    // Byte offsets in the stored rows from one upright pixel to its right neighbour and to the one below.
     var right = transposes ? 3 * stored.width : 3
     var down = transposes ? 3 : 3 * stored.width
     var origin = 0
@@ -35,7 +35,7 @@ struct Orientation: Equatable {
     let count = 3 * width * height
     let pixels = [UInt8](unsafeUninitializedCapacity: count) { out, initialised in
       stored.pixels.withUnsafeBufferPointer { source in
-        // Tiles, because a transposed row touches every row of the source.
+        // Works in tiles, because a transposed row touches every row of the source.
         let side = 64
         for top in stride(from: 0, to: height, by: side) {
           for left in stride(from: 0, to: width, by: side) {

@@ -1,13 +1,13 @@
 internal import CLimnImage
 public import LimnCore
 
-/// An upright picture: 8-bit sRGB, no alpha.
+/// An upright image: 8-bit sRGB, no alpha.
 public struct RGBImage: Sendable, Equatable {
   public let width: Int
   public let height: Int
   /// [height, width, 3]
   public let pixels: [UInt8]
-  /// Red, green and blue of the one colour that a PNG declares transparent, if it does.
+  /// Red, green and blue of the single colour that a PNG declares transparent, if any.
   public let transparentColour: [UInt8]?
 
   /// - Precondition: `pixels` holds 3 · width · height bytes, and there is at least one pixel.
@@ -19,18 +19,18 @@ public struct RGBImage: Sendable, Equatable {
     self.transparentColour = transparentColour
   }
 
-  /// The most pixels that are decoded. A small file can claim any size, so that the limit is tested against
-  /// the header, before memory is taken.
+  /// The most pixels that are decoded. A small file can claim any size, so the header is checked against this
+  /// limit before memory is allocated.
   public static let maxPixels = 200_000_000
-  /// The longest side that is decoded: what libpng accepts; JPEG and WebP can't say more than 65,535.
+  /// The longest side that is decoded: libpng's limit; JPEG and WebP cannot exceed 65,535.
   public static let longestSide = 1_000_000
 
-  /// Decodes a JPEG, PNG or WebP file, as `transformers.image_utils.load_image` does: turned as its EXIF
-  /// orientation says; alpha dropped, not blended; colour profiles and gamma ignored; 16-bit samples cut to
-  /// their high byte; of an animation the first frame.
+  /// Decodes a JPEG, PNG or WebP file as `transformers.image_utils.load_image` does: turns it as its EXIF
+  /// orientation says; drops alpha without blending; ignores colour profiles and gamma; cuts 16-bit samples
+  /// to their high byte; takes the first frame of an animation.
   ///
-  /// - Parameter name: what errors call it.
-  /// - Throws: `badData` for anything else, and for a file that ends early or is damaged.
+  /// - Parameter name: the image's name in errors.
+  /// - Throws: `badData` for other formats, and for a truncated or damaged file.
   public init(decoding bytes: [UInt8], name: String) throws(LimnError) {
     let format = ImageFormat(recognising: bytes)
     let read: Reader
@@ -50,7 +50,7 @@ public struct RGBImage: Sendable, Equatable {
       width: pixels.width, height: pixels.height, pixels: pixels.pixels, transparentColour: transparentColour)
   }
 
-  /// The picture with its transparent colour made white.
+  /// The image with its transparent colour replaced by white.
   func onWhite() -> RGBImage {
     guard let colour = transparentColour else { return self }
     var pixels = pixels
@@ -81,7 +81,7 @@ public struct RGBImage: Sendable, Equatable {
         found: "\(width) × \(height) pixels", remedy: "scale it down first")
     }
     let count = 3 * width * height
-    // Pages that a failing decoder never reaches are never taken from the system.
+    // Pages that a failing decoder never reaches are never allocated by the system.
     let pixels = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialised in
       status = read(bytes, bytes.count, buffer.baseAddress, &picture)
       initialised = status == LIMN_PICTURE_OK ? count : 0

@@ -2,18 +2,17 @@ internal import CLimnImage
 
 import CLimnSystem
 
-/// Filters by Pillow's numbers, as `resample` in preprocessor_config.json gives them (0, nearest, is in no
-/// model's).
+/// Filters by Pillow's numbers, as in preprocessor_config.json's `resample` (no model uses 0, nearest).
 ///
-/// The results are Pillow's to the last bit: when a picture shrinks, the filter widens with the scale
-/// (antialiasing); columns are resampled before rows; weights are computed in double precision and rounded to
-/// 2^-22; the columns' result is rounded to 8 bits.
+/// The results match Pillow's bit for bit: when an image shrinks, the filter widens with the scale
+/// (antialiasing); the two axes are resampled one after the other; weights are computed in double precision
+/// and rounded to 2^-22; the first pass's result is rounded to 8 bits.
 package enum Resampling: Int, Sendable {
   case lanczos = 1
   case bilinear = 2
   case bicubic = 3
 
-  /// Half the filter's width, in pixels of the smaller picture.
+  /// Half the filter's width, in pixels of the smaller image.
   fileprivate var support: Double {
     switch self {
     case .lanczos: 3
@@ -40,7 +39,7 @@ package enum Resampling: Int, Sendable {
   }
 }
 
-/// For each of some outputs along one axis: where its inputs begin, how many there are, and their weights.
+/// For a range of outputs along one axis: where the inputs of each begin, their number, and their weights.
 private struct Taps {
   var starts: [Int32] = []
   var counts: [Int32] = []
@@ -48,7 +47,7 @@ private struct Taps {
   var weights: [Int32] = []
   var stride = 1
 
-  /// - Parameter outputs: which of the `size` outputs are computed.
+  /// - Parameter outputs: which of the `size` outputs to compute.
   init(from inputs: Int, to size: Int, outputs: Range<Int>, filter: Resampling) {
     let one = Int32(1) << LIMN_RESAMPLE_BITS
     let scale = Double(inputs) / Double(size)
@@ -81,7 +80,7 @@ private struct Taps {
     }
   }
 
-  /// One row of pixels, resampled across.
+  /// Resamples one row of pixels horizontally.
   func narrow(_ row: [UInt8]) -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: 3 * starts.count) { out, initialised in
       narrow(row, into: out.baseAddress!)
@@ -93,9 +92,8 @@ private struct Taps {
     limn_resample_row(row, starts, counts, weights, stride, starts.count, out)
   }
 
-  /// Rows of `count` bytes, resampled downwards. The source's rows are asked for one by one from the top, as
-  /// far as they matter, and each row of the result is handed over when it is complete: in between only the
-  /// sums that are under way are held.
+  /// Resamples rows of `count` bytes vertically. Requests the needed source rows one by one from the top and
+  /// delivers each output row when it is complete, so that only the sums in progress are in memory.
   func combine(_ count: Int, row: (Int) -> [UInt8], finished: (_ output: Int, [UInt8]) -> Void) {
     guard let first = starts.first, let last = starts.last, let lastCount = counts.last else { return }
     var sums = [[Int32]](repeating: [], count: starts.count)
@@ -123,12 +121,12 @@ private struct Taps {
   }
 }
 
-/// A picture on a ground of one colour, which need not exist in memory: 20,000 × 1 pixels padded to a square
-/// would be 400 megapixels.
+/// An image on a background of one colour. The background need not exist in memory: 20,000 × 1 pixels padded
+/// to a square would be 400 megapixels.
 struct Canvas {
   var picture: RGBImage
   var size: PixelSize
-  /// Where the picture's first pixel stands.
+  /// Position of the image's first pixel.
   var top = 0
   var left = 0
   var colour: [UInt8] = [0, 0, 0]
@@ -138,7 +136,7 @@ struct Canvas {
     self.size = PixelSize(height: picture.height, width: picture.width)
   }
 
-  /// The smallest square around the picture; an odd rest goes below or to the right.
+  /// The smallest square around the image; an odd padding pixel goes below or to the right.
   init(squareAround picture: RGBImage, colour: [UInt8]) {
     let side = max(picture.width, picture.height)
     self.picture = picture
@@ -148,11 +146,11 @@ struct Canvas {
     self.colour = colour
   }
 
-  /// What a window of `window` pixels shows of the canvas when that is resampled to `target`; black where the
-  /// window reaches over the edge. Only what the window shows is computed.
+  /// The part of the canvas, resampled to `target`, that a window of `window` pixels shows; black where the
+  /// window extends beyond the edge. Computes only what the window shows.
   ///
   /// - Parameters:
-  ///   - top: the row of the resampled canvas that is the window's first; may be negative, as `left`.
+  ///   - top: the row of the resampled canvas at the window's top; like `left`, it may be negative.
   func resampled(
     to target: PixelSize, window: PixelSize, top windowTop: Int, left windowLeft: Int, filter: Resampling
   ) -> RGBImage {
@@ -160,7 +158,7 @@ struct Canvas {
     let columns = max(0, windowLeft)..<min(target.width, windowLeft + window.width)
     let horizontal = Taps(from: size.width, to: target.width, outputs: columns, filter: filter)
     let vertical = Taps(from: size.height, to: target.height, outputs: rows, filter: filter)
-    // Pillow's rule (since 13) for which pass comes first; the result's last bit depends on it.
+    // Pillow's rule (since 13) for which pass comes first, on which the last bit of the result depends.
     let shrinkage = size.height - target.height
     let rowsFirst = shrinkage > 0 && shrinkage > 2 * (size.width - target.width)
 
@@ -192,7 +190,7 @@ struct Canvas {
     y >= top && y < top + picture.height
   }
 
-  /// [size.width, 3]: a row of the canvas that shows the picture.
+  /// [size.width, 3]: a row of the canvas that crosses the image.
   private func row(_ y: Int, on ground: [UInt8]) -> [UInt8] {
     let stored = picture.pixels[3 * picture.width * (y - top)..<3 * picture.width * (y - top + 1)]
     guard size.width > picture.width else { return Array(stored) }

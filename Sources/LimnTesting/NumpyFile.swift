@@ -1,7 +1,7 @@
 import Foundation
 import LimnCore
 
-/// An array in a .npy file, as Python twins write expected values: float32 or uint8, in C order.
+/// An array from a .npy file with expected values written by a Python script: float32 or uint8, in C order.
 public struct NumpyFile: Sendable {
   public enum Element: String, Sendable {
     case float32 = "<f4"
@@ -12,7 +12,7 @@ public struct NumpyFile: Sendable {
 
   public let shape: [Int]
   public let element: Element
-  /// The elements, as they stand in the file.
+  /// The raw elements.
   public let data: [UInt8]
 
   public init(_ path: String) throws {
@@ -22,7 +22,7 @@ public struct NumpyFile: Sendable {
     guard file.count >= 12, file.starts(with: [0x93] + Array("NUMPY".utf8)) else {
       throw LimnError.badData("not a .npy file", in: path)
     }
-    // Version 1 has a header length of two bytes, later ones of four.
+    // Version 1 has a 2-byte header length, later versions a 4-byte one.
     let lengthBytes = file[6] == 1 ? 2 : 4
     let length = file[8..<(8 + lengthBytes)].reversed().reduce(0) { $0 << 8 | Int($1) }
     let start = 8 + lengthBytes + length
@@ -32,7 +32,7 @@ public struct NumpyFile: Sendable {
       let shape = Self.shape(in: header)
     else {
       throw LimnError.badData(
-        "a .npy of a kind that is not read", in: path, expected: "float32 or uint8 in C order", found: header)
+        "an unsupported kind of .npy", in: path, expected: "float32 or uint8 in C order", found: header)
     }
     let count = shape.reduce(1, *) * element.bytes
     guard file.count == start + count else {
