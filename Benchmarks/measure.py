@@ -15,11 +15,11 @@ PROMPT, ANSWER = 600, 64  # tokens of the measured text prompt and of its answer
 
 
 class Failed(Exception):
-    """A program ended badly; the text is the end of what it wrote."""
+    """A program failed; the text is the end of its output."""
 
 
 class Finished:
-    """What a program wrote, how long it took from start to end, and its peak memory."""
+    """A program's output, its duration from start to end, and its peak memory."""
 
     def __init__(self, command, environment=None):
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
@@ -43,7 +43,7 @@ class Finished:
 
 
 def picture(folder, index=0):
-    """A PNG file with coloured waves, 512 pixels a side, another one for each index."""
+    """A PNG file with coloured waves, 512 pixels a side, different for each index."""
     side, path = 512, Path(folder) / f"waves-{index}.png"
     rows = bytearray()
     for y in range(side):
@@ -88,7 +88,7 @@ class Limn:
             "quoting": b["quoting_predicted_per_second"], "decode_short": short["predicted_per_second"],
             "eight": eight["parallel_predicted_per_second"], "read_share": short["read_share"],
         }
-        # The most of three: a ceiling is what the machine can do.
+        # The maximum of three runs: a ceiling is what the machine can do.
         machine = {key: max(run["machine"][key] for run in (b, short, eight)) for key in b["machine"]}
         return figures, {"threads": b["threads"], "isa": b["isa"], **machine}
 
@@ -101,7 +101,7 @@ class Llama:
         self.language, self.projector, self.threads = language, projector, threads
 
     def bench(self, prompt=0, generate=0, flash="auto", depth=0):
-        """Tokens per second of llama-bench, after a warm-up of its own."""
+        """Tokens per second of llama-bench, which warms up by itself."""
         out = Finished(
             [self.binaries / "llama-bench", "-m", self.language, "-t", self.threads, "-p", prompt, "-n", generate,
              "-fa", flash, "-d", depth, "-r", 1, "-o", "json"], self.environment).out
@@ -118,11 +118,11 @@ class Llama:
     def rows(self, image):
         process = self.ask(image)
 
-        # A line begins with its time: minutes.seconds.milliseconds.microseconds. This one comes when all is loaded.
+        # A line begins with its time: minutes.seconds.milliseconds.microseconds. This one is logged when all is loaded.
         opened = re.search(r"(\d+)\.(\d+)\.(\d+)\.\d+ I main: loading model", process.errors)
         encoded = re.search(r"encod(?:ed|ing done) in (\d+) ms", process.errors)
         if not (opened and encoded):
-            raise Failed("llama-mtmd-cli logs other lines than expected")
+            raise Failed("llama-mtmd-cli does not log the expected lines")
         minutes, seconds, milliseconds = map(int, opened.groups())
         return {
             "open": 60 * minutes + seconds + milliseconds / 1e3, "encode": int(encoded.group(1)) / 1e3,
@@ -134,7 +134,7 @@ class Llama:
 
 
 class Script:
-    """A peer that is a Python library: a script runs it and prints a line of JSON."""
+    """A peer that is a Python library: a script that runs it prints a line of JSON."""
 
     def __init__(self, python, script, *arguments):
         self.command = [python, Path(__file__).with_name(script), *arguments]

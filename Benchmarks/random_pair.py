@@ -1,6 +1,6 @@
 """Writes a full-size LLaVA pair in GGUF with made-up weights: DIR/NAME-f16.gguf and DIR/NAME-mmproj-f16.gguf.
 
-Speed and memory depend on shapes and types, not on values, and no weights have to be fetched.
+Speed and memory depend on shapes and types, not on values, so no weights need to be downloaded.
 
 use: random_pair.py NAME VOCABULARIES DIR      (VOCABULARIES: the folder models/ of llama.cpp's source)
 """
@@ -18,12 +18,12 @@ noise = 0.02 * generator.standard_normal(1 << 24, dtype=np.float32)
 
 
 def random(*shape, dtype=np.float16):
-    """Random numbers of deviation 0.02: one long list, begun at random and repeated."""
+    """Random numbers of deviation 0.02: one long list, repeated from a random start."""
     return np.resize(np.roll(noise, -int(generator.integers(noise.size))), shape).astype(dtype)
 
 
 def copy_tokens(writer, path, vocabulary):
-    """The tokenizer of a vocabulary-only GGUF file, filled up to the size of the embedding table."""
+    """The tokenizer of a vocabulary-only GGUF file, padded to the size of the embedding table."""
     fillers = {
         "tokenizer.ggml.tokens": lambda i: f"<|filler_{i}|>",
         "tokenizer.ggml.scores": lambda i: -1e4,
@@ -55,7 +55,7 @@ def finish(writer):
 def write_language_model(name, vocabularies, path):
     m = MODELS[name]
     hidden, ffn, kv = m["hidden"], m["ffn"], m["kv_heads"] * m["hidden"] // m["heads"]
-    w = gguf.GGUFWriter(path, "llama", use_temp_file=True)  # else all of it is held in memory
+    w = gguf.GGUFWriter(path, "llama", use_temp_file=True)  # otherwise all of it is held in memory
     w.add_name(name)
     w.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     w.add_context_length(m["context"])
@@ -126,7 +126,7 @@ def write_projector(text_hidden, path):
             linear(f"v.blk.{layer}.{name}", hidden, hidden)
         norm(f"v.blk.{layer}.ln1")
         norm(f"v.blk.{layer}.ln2")
-        # llama.cpp names these two the wrong way round: "down" is the first.
+        # llama.cpp swaps these two names: "down" is the first.
         linear(f"v.blk.{layer}.ffn_down", ffn, hidden)
         linear(f"v.blk.{layer}.ffn_up", hidden, ffn)
     linear("mm.0", text_hidden, hidden)

@@ -1,21 +1,21 @@
 """The table of docs/performance.md from the JSON that `run` writes."""
 
-# key, what it says, unit, whether more is better, factor from the JSON's unit
+# key, title, unit, whether more is better, factor from the JSON's unit
 ROWS = [
     ("open", "open the model", "s", False, 1),
     ("encode", "encode the picture", "s", False, 1),
     ("prefill", "prefill, 600 tokens", "tokens/s", True, 1),
     ("prefill_flash", "the same, llama.cpp with flash attention", "tokens/s", True, 1),
-    ("decode", "decode, behind 600 tokens", "tokens/s", True, 1),
+    ("decode", "decode, after 600 tokens", "tokens/s", True, 1),
     ("decode_short", "decode, from the beginning", "tokens/s", True, 1),
-    ("read_share", "the same, share of what the machine reads", "%", True, 100),
+    ("read_share", "the same, share of the machine's read bandwidth", "%", True, 100),
     ("eight", "decode, eight answers at the same time", "tokens/s of all", True, 1),
     ("first_word", "whole process to the first word about a picture", "s", False, 1),
     ("second_question", "second question on the picture, to its first word", "s", False, 1),
     ("peak", "peak memory of that process", "GB", False, 1e-9),
     ("quoting", "decode, an answer that quotes the prompt", "tokens/s", True, 1),
 ]
-# Rows in which limn's figure of another row, or the peer's, stands on the other side.
+# Rows whose limn figure, or whose peer's figure, is taken from another row.
 LIMN_FIGURE = {"prefill_flash": "prefill"}
 PEER_FIGURE = {"quoting": "decode"}
 

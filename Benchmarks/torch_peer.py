@@ -28,7 +28,7 @@ def timed(body):
 
 
 with torch.inference_mode():
-    model.model.get_image_features(pixels)  # the first call also chooses kernels
+    model.model.get_image_features(pixels)  # the first call also selects kernels
     _, encode = timed(lambda: model.model.get_image_features(pixels))
 
     def read():
@@ -38,7 +38,7 @@ with torch.inference_mode():
         for _ in range(ANSWER):
             step = model(input_ids=step.logits[:, -1:].argmax(-1), past_key_values=step.past_key_values, use_cache=True)
 
-    answer(read())  # the language model's first calls do, too; llama-bench warms up as well
+    answer(read())  # so do the language model's first calls; llama-bench warms up as well
     step, prefill = timed(read)
     _, decode = timed(lambda: answer(step))
 print(json.dumps({"encode": encode, "prefill": PROMPT / prefill, "decode": ANSWER / decode}))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the kernels and their driver with the toolchain's clang, what has changed only, as many files at a time as there are
-# processors: build-kernels.sh FOLDER "FLAGS FOR LINKING" FLAG-FOR-COMPILING... makes FOLDER/driver.
+# Builds the kernels and their driver with the toolchain's clang. Rebuilds only what has changed, with one job
+# per processor. Usage: build-kernels.sh FOLDER "LINKER FLAGS" COMPILER-FLAG... makes FOLDER/driver.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$1 clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
@@ -8,7 +8,7 @@ read -r -a linking <<<"$2"
 tests=Tests/CLimnKernelsTests kernels=Sources/CLimnKernels
 compiling=("${@:3}" -std=c17 -Wall -Wextra "-I$PWD/$kernels/include")
 mkdir -p "$out"
-# Other flags, another compiler or a header that changed build everything again.
+# Different flags, another compiler or a changed header rebuild everything.
 flags=$("$clang" --version && printf '%s ' "${compiling[@]}")
 [ "$flags" = "$(cat "$out/flags" 2>/dev/null)" ] || { rm -f "$out"/*.o && printf '%s\n' "$flags" >"$out/flags"; }
 header=$(ls -t "$kernels"/*.h "$kernels"/include/*.h "$tests"/*/*.h | head -n 1)

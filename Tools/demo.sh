@@ -29,5 +29,5 @@ Try next:
   .build/release/limn chat Examples/lighthouse.png
   .build/release/limn ask photo.jpg "What is in this photo?" --model PATH
 where PATH is a LLaVA model: a folder from Hugging Face (llava-hf/llava-1.5-7b-hf,
-xtuner/llava-phi-3-mini-hf, …), or a .gguf file with its mmproj beside it.
+xtuner/llava-phi-3-mini-hf, …), or a .gguf file with its mmproj next to it.
 TEXT

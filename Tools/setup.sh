@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what limn is built with and is missing here, with apt or Homebrew; does nothing where all is there.
+# Installs limn's missing build dependencies with apt or Homebrew; does nothing if all are present.
 set -euo pipefail
 
 if ! command -v swift >/dev/null; then
@@ -7,7 +7,7 @@ if ! command -v swift >/dev/null; then
   exit 69
 fi
 
-# Whether one of the C++ compilers here finds its standard library.
+# Whether a C++ compiler on this machine finds its standard library.
 links_cxx() {
   local compiler program status=1
   program=$(mktemp)
@@ -19,7 +19,7 @@ links_cxx() {
   return $status
 }
 
-# What is missing, by the names of Debian and Ubuntu (any release) and of Homebrew.
+# The missing packages, by their names in Debian and Ubuntu (any release) and in Homebrew.
 apt=() brew=()
 need() { apt+=("$1") brew+=(${2:+"$2"}); }
 has() { pkg-config --exists "$@" 2>/dev/null; }
@@ -28,7 +28,7 @@ has libjpeg || need libjpeg-dev jpeg-turbo
 has libpng || need libpng-dev libpng
 has libwebp libwebpdemux || need libwebp-dev webp
 command -v git >/dev/null || need git git
-if [ "$(uname)" != Darwin ]; then  # which brings the rest
+if [ "$(uname)" != Darwin ]; then  # macOS has the rest
   has libcurl || need libcurl4-openssl-dev
   links_cxx || need g++
   [ -n "$(ls /etc/ssl/certs 2>/dev/null)" ] || need ca-certificates

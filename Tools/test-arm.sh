@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every kernel of ARM processors under an emulator, beside the scalar reference: with the dot product and without.
-# Installs the emulator and the cross-compiler's libraries from Debian where they are missing.
+# Compares every ARM kernel with the scalar reference under an emulator, with and without the dot product.
+# Installs the emulator and the cross-compiler's libraries from Debian if they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs every kernel of x86 processors on one that has AVX2 only, beside the scalar reference: with the plain instructions of
-# AVX-512, with VNNI (and AVX-VNNI), with BF16, and with AMX, too. SIMDe computes what most of them do; it is installed from
-# Debian where it is missing.
+# Compares every x86 kernel with the scalar reference on a processor that has only AVX2: plain AVX-512, VNNI
+# (and AVX-VNNI), BF16, and AMX. SIMDe emulates most of the instructions; it is installed from Debian if it is
+# missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(uname -m)" != x86_64 ]; then

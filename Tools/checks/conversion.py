@@ -1,16 +1,17 @@
-"""Checks `limn convert` and `limn quantize` against llama.cpp and transformers themselves.
+"""Checks `limn convert` and `limn quantize` against llama.cpp and transformers.
 
     venv/bin/python -P Tools/checks/conversion.py [--limn .build/release/limn] [--llama FOLDER_OF_LLAMA_BINARIES]
 
 Needs Tools/requirements.txt. `--llama` names a folder with llama.cpp's libraries, llama-quantize and llama-mtmd-cli;
-without it what needs them is left out. Every line ends in "ok" or "FAILED"; the exit code is the number of failures.
+without it, the checks that need them are skipped. Every line ends in "ok" or "FAILED"; the exit code is the number of
+failures.
 
-1. → gguf: llama.cpp's tokens, logits and greedy text are those of transformers on the original (language models).
-2. → hf: transformers' logits on the result, for text and for a picture, are those of transformers on the original, or
-   of limn where transformers cannot read the original; for every layout of docs/formats.md.
+1. → gguf: llama.cpp's tokens, logits and greedy text equal those of transformers on the original (language models).
+2. → hf: transformers' logits on the result, for text and for an image, equal those of transformers on the original, or
+   of limn if transformers cannot read the original; for every layout of docs/formats.md.
 3. quantize: every tensor has the type that llama-quantize gives it, and no larger error.
-4. towers: llama.cpp's features of a picture are those of projectors.py on the same projector file, and files that
-   llama.cpp would compute wrongly are refused by it.
+4. towers: llama.cpp's image features equal those of projectors.py on the same projector file, and llama.cpp refuses
+   the files that it would compute incorrectly.
 5. mtmd: llama-mtmd-cli opens the demo model's pair and answers.
 """
 import argparse
@@ -29,7 +30,7 @@ CHECKPOINTS = ROOT / "Tests/Fixtures/Models/checkpoints"
 CASES = ROOT / "Tests/Fixtures/Models/cases"
 DEMO = ROOT / "Sources/Limn/Resources/limn-demo"
 TEXT = "USER: What colour is the house? Two dogs, 1234 cats!\nASSISTANT:"
-# Checkpoints that transformers reads itself, and those that it does not read.
+# Checkpoints that transformers reads itself, and those that it cannot read.
 READABLE = ["phi3-longrope", "next-llama", "siglip", "siglip-default", "vipllava", "vipllava-layers"]
 OTHERS = ["original-mistral", "original-tuned-tower", "original-bin", "original-next", "bakllava", "mipha",
           "llava-phi-fused", "llava-phi-split", "lora-original", "lora-whole", "projector-only", "xtuner-whole",
@@ -51,7 +52,7 @@ def limn(*arguments):
 
 
 def distance(got, expected):
-    """The largest difference in units of the expected values' standard deviation."""
+    """The largest difference, in standard deviations of the expected values."""
     return float(np.abs(got - expected).max() / expected.std())
 
 
@@ -90,7 +91,7 @@ def tokens(folder, text):
 # -- the checks
 
 def to_gguf(source, work):
-    """Text only: the language model by itself. llama.cpp multiplies in float32 here, but for its tables."""
+    """Text only: the language model by itself. llama.cpp multiplies in float32 here, except for its tables."""
     from modelkit.llamacpp import LlamaCpp
 
     name = source.name
@@ -99,7 +100,7 @@ def to_gguf(source, work):
     ids = tokens(source, TEXT)
     say(f"{name} → gguf: tokens", llama.tokenize(TEXT) == ids, f"{len(ids)} tokens")
     text = json.loads((source / "config.json").read_text())["text_config"]
-    # llama.cpp ignores the sliding window of Phi-3, and transformers' LLaVA the bias of Phi-2's output head.
+    # llama.cpp ignores Phi-3's sliding window, and transformers' LLaVA ignores the bias of Phi-2's output head.
     ids = ids[:text.get("sliding_window") or 64]
     if text["model_type"] == "phi":
         expected = limn_logits(source, ids, work)
@@ -124,7 +125,7 @@ def head_bias(folder):
 
 
 def to_hf(source, work, reference=None, mmproj=None):
-    """Text, then a picture through transformers' own processor on the result."""
+    """Text, then an image through transformers' own processor on the result."""
     name = source.name if mmproj is None else mmproj.name
     parts = ["--mmproj", mmproj] if mmproj else []
     out = work / f"{name}-hf"
@@ -217,7 +218,7 @@ def environment():
 
 
 def layers(work, order):
-    """A LLaVA with features of several layers."""
+    """A LLaVA that uses the features of several layers."""
     import shutil
 
     import torch

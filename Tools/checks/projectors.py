@@ -1,4 +1,4 @@
-"""What a projector file of GGUF computes, from its tensors and metadata alone: NumPy, for checks of readers."""
+"""Computes a GGUF projector file's features from its tensors and metadata alone, in NumPy, for checks of readers."""
 from math import erf
 
 import numpy as np
@@ -33,7 +33,7 @@ def features(path, pixels, as_llama=False):
     """[3, side, side] → [features, width].
 
     `as_llama` computes as llama.cpp does (0.3.36 of its Python package): every GELU is the tanh one, and CLIP's class
-    token stands behind the patches, while positions and features are counted as if it stood before them.
+    token comes after the patches, while positions and features are counted as if it came before them.
     """
     keys, w = read(path)
     keys = {k.removeprefix("vision."): v for k, v in keys.items()}

@@ -1,4 +1,4 @@
-"""Draws scenes ahead of training, as the model sees them, into chunks on disk.
+"""Draws scenes ahead of training, in the form that the model sees, into chunks on disk.
 
     python3 Tools/demo/cache.py FOLDER FIRST_CHUNK CHUNKS
 
@@ -36,7 +36,7 @@ def draw(folder, chunk):
     np.save(path + ".tmp.npy", pixels)
     with open(path + ".json", "w") as file:
         json.dump(notes, file)
-    os.rename(path + ".tmp.npy", path + ".npy")  # last, so that a chunk that exists is whole
+    os.rename(path + ".tmp.npy", path + ".npy")  # last, so that an existing chunk is complete
 
 
 def main():

@@ -1,4 +1,4 @@
-"""Batches of cached scenes (see cache.py), in an order that depends on the step alone."""
+"""Batches of cached scenes (see cache.py), in an order that depends only on the step."""
 
 import glob
 import json
@@ -20,13 +20,13 @@ class Scenes:
         self.look()
 
     def look(self):
-        """Opens the chunks that have appeared since."""
+        """Opens the chunks that have appeared since the last call."""
         for path in sorted(glob.glob(os.path.join(self.folder, "[0-9]*[0-9].npy"))):
             if path not in self.files:
                 self.files.append(path)
                 self.pixels.append(np.load(path, mmap_mode="r"))
                 with open(path[:-4] + ".json") as file:
-                    # pickled one by one: compact, and nothing for the garbage collector to walk
+                    # pickled one by one: compact, and nothing for the garbage collector to traverse
                     notes = json.load(file)
                 self.notes += [pickle.dumps(note) for note in notes]
                 self.above += ["above" in (facts["flying"] or ()) for facts, _ in notes]
@@ -41,7 +41,7 @@ class Scenes:
         if step % 100 < 2:
             self.look()
         r = np.random.Generator(np.random.PCG64(step))
-        chosen = r.integers(0, len(self.notes), (size, 2))  # of two, the one where "above" can be asked: it is slow
+        chosen = r.integers(0, len(self.notes), (size, 2))  # of two, prefers one that allows "above", which is slow to learn
         pixels, notes = self.take([a if self.above[a] else b for a, b in chosen])
         if not hints:
             return pixels, notes, None, None

@@ -7,7 +7,7 @@ picture. Shapes are large, outlined and few in colours, because the model sees 1
 
 from PIL import ImageDraw
 
-# Colours that may be asked for. They are far apart, also at night and after noise.
+# Colours that may be asked for. They are well separated, even at night and after noise.
 COLOURS = {
     "red": (205, 35, 40),
     "yellow": (245, 210, 40),
@@ -60,7 +60,7 @@ class Pen:
         self.draw.line([self._at(x, y) for x, y in points], fill=self._tint(fill), width=self._width(width))
 
 
-# ---------------------------------------------------------------- buildings: pen, colour, colour of the windows
+# ---------------------------------------------------------------- buildings: pen, colour, window colour
 
 def house(p, colour, glass):
     p.box(-25, -32, 25, 0, colour, OUTLINE)

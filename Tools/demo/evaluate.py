@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How many answers are right, by language and kind, on scenes that training never saw.
+"""Counts correct answers, by language and kind, on scenes that training never saw.
 
     python3 Tools/demo/evaluate.py                              # transformers, seeds 1,000,000 to 1,000,499
     python3 Tools/demo/evaluate.py --limn .build/release/limn --count 20
 
-Right means the very text, trimmed. Descriptions are apart: checked sentence by sentence for truth, and shown under
-"describe" as well when they are the canonical text. The exit status is 1 when a language is under 98% or a kind of
+Correct means exactly the expected text, trimmed. Descriptions are separate: checked sentence by sentence for truth, and
+also shown under "describe" if they are the canonical text. The exit status is 1 if a language is under 98% or a kind of
 question under 95%.
 """
 
@@ -24,7 +24,7 @@ TOGETHER = 10  # scenes at a time
 
 
 class Transformers:
-    """Greedy answers in batches; a picture that many questions are about is prepared once."""
+    """Greedy answers in batches; an image with many questions is prepared once."""
 
     def __init__(self, folder):
         import torch
@@ -55,7 +55,7 @@ class Transformers:
 
 
 class Limn:
-    """The command, once for each question."""
+    """Runs the command once for each question."""
 
     def __init__(self, binary, folder):
         self.command = [binary, "ask", "--json", "--temperature", "0"] + (["--model", folder] if folder else [])
@@ -75,7 +75,7 @@ def main():
     parser.add_argument("--model", help="the checkpoint's folder; default: the one that limn ships")
     parser.add_argument("--first", type=int, default=1_000_000)
     parser.add_argument("--count", type=int, default=500)
-    parser.add_argument("--wrong", type=int, default=0, help="print so many wrong answers")
+    parser.add_argument("--wrong", type=int, default=0, help="the number of wrong answers to print")
     arguments = parser.parse_args()
     model = Limn(arguments.limn, arguments.model) if arguments.limn else Transformers(arguments.model or MODEL)
 
@@ -85,7 +85,7 @@ def main():
         scenes = [scene(seed) for seed in range(first, min(first + TOGETHER, last))]
         asked = [(i, item) for i, (_, facts, _) in enumerate(scenes)
                  for item in questions(facts, first + i) + descriptions(facts)]
-        asked.sort(key=lambda pair: (pair[1]["kind"] == "describe", len(pair[1]["answer"])))  # alike ones in one batch
+        asked.sort(key=lambda pair: (pair[1]["kind"] == "describe", len(pair[1]["answer"])))  # similar ones in one batch
         answers = model.answers([image for image, _, _ in scenes], [(i, item["question"]) for i, item in asked])
         for (i, item), answer in zip(asked, answers):
             lang, kind, good = item["lang"], item["kind"], answer.strip() == item["answer"]

@@ -45,7 +45,7 @@ def main():
     for p in llava.parameters():
         p.data = p.data.to(kind).float()
     os.makedirs(folder, exist_ok=True)
-    small = copy.deepcopy(llava).to(kind)  # a copy, since this rounds the table of rotary frequencies, too
+    small = copy.deepcopy(llava).to(kind)  # a copy, since this also rounds the table of rotary frequencies
     small.generation_config = GenerationConfig(bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, max_new_tokens=96)
     small.save_pretrained(folder)
     whole = processor()
@@ -53,7 +53,7 @@ def main():
     whole.image_processor.save_pretrained(folder)  # preprocessor_config.json, for readers of the older layout
     os.chmod(os.path.join(folder, "model.safetensors"), 0o644)
 
-    # What transformers loads must see the same pixels and say the same as the weights in memory.
+    # The model that transformers loads must see the same pixels and give the same answers as the weights in memory.
     loaded = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     reader = AutoProcessor.from_pretrained(folder, backend="pil")
     for seed in range(900_000, 900_008):

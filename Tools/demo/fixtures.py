@@ -3,7 +3,7 @@
 
     python Tools/demo/fixtures.py
 
-WebP at quality 92 keeps the pictures small: lossless files of the scenes' noise would take 20 MB.
+WebP at quality 92 keeps the pictures small: because of the scenes' noise, lossless files would take 20 MB.
 """
 import json
 import shutil

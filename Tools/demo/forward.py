@@ -50,7 +50,7 @@ def masks_of(pair, picture, dtype):
 
 
 def forward(llava, pixels, tokens, pair, position, picture, frozen=False):
-    """(features of the tower, which may be frozen, hidden states of the rows' tokens [batch, ROWS * LENGTH, width])."""
+    """(the tower's features, hidden states of the rows' tokens [batch, ROWS * LENGTH, width]); the tower may be frozen."""
     llava = llava.model
     with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
         features = llava.vision_tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:]
@@ -72,7 +72,7 @@ def forward(llava, pixels, tokens, pair, position, picture, frozen=False):
 
 
 def learn(llava, hidden, tokens, learnt):
-    """Mean loss of the learnt tokens, and which tokens would be said right: bool like tokens."""
+    """Mean loss of the learnt tokens, and which tokens greedy decoding would get right: bool, shaped like tokens."""
     flat, taught = tokens.flatten(1), learnt.flatten(1)
     b, t = (taught[:, 1:]).nonzero(as_tuple=True)  # the token at t + 1 is predicted at t
     logits = F.linear(hidden[b, t], llava.lm_head.weight).float()

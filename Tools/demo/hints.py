@@ -1,7 +1,7 @@
-"""Hints for the vision tower: what is where, asked of each patch, and the facts, asked of their mean.
+"""Hints for the vision tower: what is where, predicted from each patch, and the facts, predicted from the patches' mean.
 
 Language alone teaches a tower to see, but slowly: one word of loss for 100 patches. So training begins with
-the tower and these two linear heads alone, and the heads are thrown away at export.
+the tower and these two linear heads alone, and export drops the heads.
 """
 
 import numpy as np
@@ -75,7 +75,7 @@ class Hints(nn.Module):
         self.fact = nn.Linear(2 * width, sum(size for _, size, _ in PARTS))
 
     def forward(self, features, patches, facts):
-        """The loss, and how many facts of each part are right, of how many."""
+        """The loss, and for each part the number of correct facts and of all facts."""
         features = self.norm(features)
         seen = F.binary_cross_entropy_with_logits(self.patch(features).float(), patches.float(), reduction="none")
         pooled = torch.cat([features.mean(1), features.amax(1)], -1)

@@ -1,4 +1,4 @@
-"""The shape of limn-demo: a CLIP tower, a projector and a Llama, all as transformers has them."""
+"""The shape of limn-demo: a CLIP tower, a projector and a Llama, all as in transformers."""
 
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
 

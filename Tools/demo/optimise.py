@@ -1,7 +1,7 @@
 """Muon for the matrices inside the layers, AdamW for the rest; two processes of one thread each.
 
-Two processes that meet once a step lose less on a busy machine than two threads that meet in every operation.
-Each process has its half of the batch and steps its half of the parameters.
+On a busy machine, two processes that synchronise once per step lose less time than two threads that synchronise in
+every operation. Each process has its half of the batch and steps its half of the parameters.
 """
 
 import os
@@ -51,7 +51,7 @@ class Optimiser:
                 group["lr"] = self.rate * fraction
             part.step()
         with torch.no_grad():
-            if self.world > 1:  # each process sends what it stepped
+            if self.world > 1:  # each process sends the parameters that it stepped
                 flat = torch.cat([p.flatten() if mine else torch.zeros(p.numel()) for p, mine in active])
                 dist.all_reduce(flat)
                 for (p, _), value in zip(active, flat.split(sizes)):

@@ -1,4 +1,4 @@
-"""Other ways to ask each kind of question, so that a user need not know the canonical wording.
+"""Other wordings of each kind of question, so that a user need not know the canonical one.
 
 {0} and {1} are the names that the question is about. Only training uses these.
 """
@@ -93,7 +93,7 @@ ZH = {
                  "這是什麼？", "請描述這張圖。", "圖片裡有什麼？", "描述畫面。", "這張圖片是什麼？"],
 }
 
-# Without a picture, and about what the model does not know.
+# Without a picture, and about things that the model does not know.
 TALK = [
     (["Hello!", "Hi!", "Hello", "Hi there!", "Hey!"], "Hello! Show me a picture."),
     (["Who are you?", "What are you?", "What is your name?"], "I am the demo model of limn."),
@@ -132,7 +132,7 @@ def vary(r, kind, lang, slots, question, canonical=0.4):
 
 
 def absent(r, facts, lang):
-    """A question about a thing that is not there; the answer says so."""
+    """A question about an absent thing; the answer says that it is absent."""
     group = r.choice(("building", "vehicle", "animal"))
     here = facts[group]["kind"] if facts[group] else None
     x = r.choice([name for name in GROUPS[group] if name != here])

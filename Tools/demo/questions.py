@@ -1,7 +1,7 @@
-"""What can be asked of a scene, in English and Traditional Chinese, and the one answer that is right.
+"""The questions about a scene, in English and Traditional Chinese, and the one correct answer to each.
 
-A question's kind says what it asks; the canonical wording of each kind stands here, other wordings (for training)
-in phrasings.py. "describe" is apart: its answer is two or three sentences that end with the mood, and others are true, too.
+This file has the canonical wording of each kind of question; phrasings.py has others, for training. "describe" is an
+exception: its canonical answer is two or three sentences that end with the mood, but other answers are true, too.
 """
 
 import random
@@ -13,7 +13,7 @@ TIMES = {"day": ("daytime", "白天"), "sunset": ("sunset", "傍晚"), "night": 
 SEASONS = {"spring": "春天", "summer": "夏天", "autumn": "秋天", "winter": "冬天"}
 WEATHERS = {"clear": ("clear", "天氣晴朗", "晴朗"), "cloudy": ("cloudy", "天氣多雲", "多雲"),
             "rainy": ("raining", "正在下雨", "下雨"), "snowy": ("snowing", "正在下雪", "下雪")}
-NAMES = {  # the Chinese name, and the measure word of one
+NAMES = {  # the Chinese name and its measure word
     "house": ("房子", "棟"), "castle": ("城堡", "座"), "lighthouse": ("燈塔", "座"), "windmill": ("風車", "座"),
     "tent": ("帳篷", "頂"), "tower": ("高樓", "棟"),
     "cat": ("貓", "隻"), "dog": ("狗", "隻"), "horse": ("馬", "匹"), "sheep": ("羊", "隻"), "duck": ("鴨子", "隻"),
@@ -44,7 +44,7 @@ KINDS = ("time", "weather", "season", "sky", "building", "building colour", "tre
 
 
 def mood(facts):
-    """The first rule that holds decides, so that the mood follows from what can be seen."""
+    """The first rule that holds decides, so the mood follows from what is visible."""
     if not (facts["person"] or facts["animal"] or facts["vehicle"]):
         return "solitude"
     if facts["weather"] == "rainy":
@@ -82,7 +82,7 @@ def in_sky(facts):
 
 
 def items(facts):
-    """What a description lists: English and Chinese phrases, all of them true."""
+    """The contents of a description: English and Chinese phrases, all of them true."""
     out = []
     for thing in ("building", "vehicle"):
         if facts[thing]:
@@ -120,7 +120,7 @@ def describe(facts):
 def true_description(facts, text):
     """Whether text is one to three sentences, each true of the facts, the last one about the mood.
 
-    The list of things may leave things out and stand in any order; a thing that is not there is untrue.
+    The list of things may be incomplete and in any order; naming an absent thing makes it untrue.
     """
     text = text.strip()
     chinese = "。" in text
@@ -147,7 +147,7 @@ def true_description(facts, text):
 def ask(facts, r):
     """Every question that applies: (kind, slots, (English question, answer), (Chinese question, answer)).
 
-    Slots are the names in the question, for the other wordings of phrasings.py. r decides what yes-no questions ask.
+    Slots are the names in the question, for the other wordings of phrasings.py. r chooses the content of yes-no questions.
     """
     building, animal, vehicle, person, flying = (facts[k] for k in ("building", "animal", "vehicle", "person", "flying"))
     zh = lambda name: NAMES[name][0]
@@ -224,7 +224,7 @@ def ask(facts, r):
     else:
         cn = "現在是" + (TIMES[x][1] if what == "time" else SEASONS[x])
         no = cn.replace("是", "不是")
-    # Rain and snow fall from clouds: whether such a sky is "cloudy" is a matter of taste, so it is not asked.
+    # Rain and snow fall from clouds: whether such a sky counts as "cloudy" is debatable, so it is not asked.
     if not (x == "cloudy" and true in ("rainy", "snowy")):
         add("is it", (en, cn), (f"Is it {en}?", f"Yes, it is {en}." if yes else f"No, it is not {en}."),
             (f"{cn}嗎？", f"是的，{cn}。" if yes else f"不，{no}。"))
@@ -234,12 +234,12 @@ def ask(facts, r):
 
 
 def questions(facts, seed):
-    """The list that a scene's JSON holds: canonical wordings in both languages, each with its one right answer."""
+    """The list in a scene's JSON: canonical wordings in both languages, each with its one correct answer."""
     return _both(item for item in ask(facts, random.Random(seed + 0x11A4)) if item[0] != "describe")
 
 
 def descriptions(facts):
-    """The request for a description, with the canonical one; any that true_description accepts is right."""
+    """The request for a description, with the canonical one; any text that true_description accepts is correct."""
     return _both(item for item in ask(facts, random.Random(0)) if item[0] == "describe")
 
 

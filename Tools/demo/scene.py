@@ -4,7 +4,7 @@
     python3 Tools/demo/scene.py --seed 1000000 --png scene.png --json scene.json
 
 Seeds below 1,000,000 are for training and tuning; 1,000,000 and above are never trained on.
-The facts are chosen first, then the picture is laid out so that every fact is plain to see: rows that do
+The facts are chosen first, then the picture is laid out so that every fact is clearly visible: rows that do
 not hide each other (sky, buildings and trees, people and animals, road), clear sides, counts up to four.
 """
 
@@ -43,12 +43,12 @@ RAIN_CLOUD = {"day": (74, 78, 90), "sunset": (100, 62, 64), "night": (62, 66, 82
 GROUND = {"spring": (140, 208, 90), "summer": (58, 150, 58), "autumn": (206, 152, 66), "winter": (238, 242, 250)}
 FOLIAGE = {"spring": (248, 165, 200), "summer": (24, 105, 42), "autumn": (218, 88, 24), "winter": None}
 PINE = (18, 98, 78)
-LIGHT = {"day": (1.0, 1.0), "sunset": (0.84, 0.95), "night": (0.6, 0.84)}  # of the ground, of the things
+LIGHT = {"day": (1.0, 1.0), "sunset": (0.84, 0.95), "night": (0.6, 0.84)}  # ground, things
 SHAPES = ((240, 240), (240, 240), (240, 192), (240, 180), (200, 240))  # units of 1/240 of the longest side
 
 
 def choose(r, width):
-    """The facts that a picture shows. Rare things are made common enough to be learnt."""
+    """The facts that a picture shows. Rare things are made frequent enough to be learnt."""
     season = r.choice(SEASONS)
     weather = "snowy" if season == "winter" and r.random() < 0.5 else r.choice(WEATHERS)
     facts = {"time": r.choice(TIMES), "weather": weather, "season": season,
@@ -77,7 +77,7 @@ def choose(r, width):
 
 
 def row(r, width, items):
-    """Puts (name, wide) side by side in a random order with random gaps; gives [(name, x of the middle)]."""
+    """Puts (name, width) side by side in a random order with random gaps; returns [(name, x of the middle)]."""
     items = r.sample(items, len(items))
     free = max(0, width - 8 - sum(wide for _, wide in items))
     cuts = sorted(r.uniform(0, free) for _ in items)
@@ -89,7 +89,7 @@ def row(r, width, items):
 
 
 def layout(r, facts, width):
-    """Where things stand: x of each, the rules that keep sides and "above" unambiguous included."""
+    """Where things stand: the x of each, following the rules that keep sides and "above" unambiguous."""
     while True:
         back = row(r, width, [("tree", 29)] * facts["trees"] + [("building", 66)] * bool(facts["building"]))
         house = next((x for name, x in back if name == "building"), None)
@@ -121,7 +121,7 @@ def layout(r, facts, width):
 
 
 def paint(r, facts, width, height):
-    """The picture at two pixels a unit, and the things in it as (class, x0, y0, x1, y1, colour) in units."""
+    """The picture at two pixels per unit, and the things in it as (class, x0, y0, x1, y1, colour) in units."""
     time, weather, season = facts["time"], facts["weather"], facts["season"]
     k, things = 2, []
     back, middle, fly = layout(r, facts, width)

@@ -1,9 +1,9 @@
-"""First part of training: the vision tower learns to see, with hints.py for a teacher.
+"""First part of training: the vision tower learns to see, taught by hints.py.
 
     python3 Tools/demo/see.py FOLDER MINUTES
 
 FOLDER/cache holds the chunks of cache.py. FOLDER/see.0.pt and see.1.pt are written every two minutes; a run that
-finds them goes on from there.
+finds them resumes from there.
 """
 
 import os
@@ -24,7 +24,7 @@ BATCH, RATE = 20, 1e-3  # the batch of each of the two processes
 def work(rank, world, folder, seconds):
     torch.manual_seed(0)
     scenes = Scenes(os.path.join(folder, "cache"))
-    # "eager": on processors, attention over 101 patches is four times as fast so
+    # "eager": on CPUs, it is four times as fast for attention over 101 patches
     tower = CLIPVisionModel._from_config(model.config(1000, 3, 1, 2, 0).vision_config, attn_implementation="eager")
     hints = Hints(192)
     modules = torch.nn.ModuleList([tower, hints])

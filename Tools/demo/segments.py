@@ -1,4 +1,4 @@
-"""Question-answer pairs of one picture, packed behind it: rows of tokens in which each pair sees only itself."""
+"""Question-answer pairs of one picture, packed after it: rows of tokens in which each pair sees only itself."""
 
 import random
 from functools import lru_cache
@@ -28,15 +28,15 @@ def ids(text):
 
 
 def turn(question, answer, start=""):
-    """Token ids of one turn after the start, and which of them are learnt."""
+    """Token ids of one turn after the start, and a mask of the learnt ones."""
     asked, said = ids(start + question + " ASSISTANT:"), ids(" " + answer) + [EOS]
     return asked + said, [False] * len(asked) + [True] * len(said)
 
 
 def pairs(r, facts):
-    """(ids, learnt, has a picture) about a scene: each kind in each language, in an order drawn by weight.
+    """(ids, learnt, has a picture) about a scene: each kind in each language, in a weighted random order.
 
-    Yes-no questions come several times, mostly about other things each time: comparing is learnt last of all.
+    Yes-no questions come several times, mostly about different things: comparing is learnt last of all.
     """
     asked = q.ask(facts, r)
     asked += [item for item in q.ask(facts, r) if item[0] in ("is there", "is it", "above")]
@@ -61,7 +61,7 @@ def pairs(r, facts):
 
 
 def rows(r, facts, source=None):
-    """Arrays [ROWS, LENGTH]: ids, learnt, which pair each token is of (-1: none), positions, and sees the picture."""
+    """Arrays [ROWS, LENGTH]: ids, learnt, the pair of each token (-1: none), positions, and whether it sees the picture."""
     out = [np.full((ROWS, LENGTH), PAD), np.zeros((ROWS, LENGTH), bool), np.full((ROWS, LENGTH), -1),
            np.zeros((ROWS, LENGTH), int), np.ones((ROWS, LENGTH), bool)]
     used, misses, tags = [0] * ROWS, 0, []

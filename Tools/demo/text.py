@@ -29,14 +29,14 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
 
-# Chinese words that become one token; what is not here is spelt character by character.
+# Chinese words that become one token; all others are spelt character by character.
 WORDS = ("什麼", "怎麼樣", "如何", "現在", "天氣", "季節", "時候", "天空", "建築物", "動物", "交通工具", "顏色", "左邊", "右邊",
          "哪裡", "還是", "衣服", "東西", "上方", "氣氛", "這張圖片", "描述", "正在", "沒有", "圖中", "圖片", "這是", "一個", "白天",
          "傍晚", "夜晚", "多少", "看到", "是的", "不是", "這個")
 
 
 def pieces():
-    """The words that the tokenizer learns, each as often as it matters."""
+    """The words that the tokenizer learns, each repeated by its importance."""
     names = [zh for zh, _ in q.NAMES.values()] + list(q.COLOURS.values()) + list(q.SEASONS.values())
     moods = [half for _, zh in q.MOODS.values() for half in zh.split("與")]
     words = set(WORDS) | {w for w in names if len(w) > 1} | set(moods) | {"晴朗", "多雲", "下雨", "下雪"}
@@ -78,7 +78,7 @@ def _byte_table():
 
 
 def build():
-    """The shipped model's tokenizer, so that wordings can be added without renumbering; without it, a new one."""
+    """The shipped model's tokenizer, so that adding wordings does not renumber ids; if it is missing, a new one."""
     if os.path.exists(SHIPPED):
         return Tokenizer.from_file(SHIPPED)
     tokenizer = Tokenizer(models.BPE())

@@ -3,7 +3,7 @@
     python3 Tools/demo/train.py FOLDER MINUTES
 
 FOLDER holds cache/ (cache.py) and see.0.pt (see.py). FOLDER/train.0.pt and train.1.pt are written every three
-minutes; a run that finds them goes on from there. The learning rate falls linearly over the minutes.
+minutes; a run that finds them resumes from there. The learning rate falls linearly over the minutes.
 """
 
 import os
@@ -23,9 +23,9 @@ from segments import TOKENIZER, pack, rows, tests
 from text import BOS, EOS, IMAGE, PAD
 
 BATCH, RATE, HINTS = 6, 1e-3, 0.3  # the batch of each of the two processes
-FIRST, FIRST_BATCH = 0.25, 5  # in this part of the time the language model learns alone, in small cheap steps
-TOWER = 0.8  # the rate's factor once the tower learns, too: it is jolted by more
-VALIDATION = 440  # the chunk of cache.py that holds seeds 901,120 on: never trained on, and not the goal's either
+FIRST, FIRST_BATCH = 0.25, 5  # for this part of the time only the language model learns, in small cheap steps
+TOWER = 0.8  # factor of the tower's learning rate once it learns, too: a higher one disrupts it
+VALIDATION = 440  # the chunk of cache.py with seeds from 901,120 on: neither trained on nor part of the final evaluation
 
 
 def make():
@@ -35,7 +35,7 @@ def make():
 
 
 def validate(llava, scenes, first, count):
-    """Right answers and all answers by (language, kind), teacher-forced: right means that greedy says it exactly."""
+    """Correct and total answers by (language, kind), teacher-forced: correct means that greedy decoding gives it exactly."""
     found = {}
     for start in range(first, first + count, 10):
         pixels, notes = scenes.take(range(start, min(start + 10, first + count)))

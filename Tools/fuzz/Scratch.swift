@@ -3,7 +3,7 @@ import LimnFiles
 import LimnCore
 import LimnTensor
 
-/// A folder of this process, in memory where the system has such a place, for parsers that open files by path.
+/// This process's folder, in memory if the system has such a place, for parsers that open files by path.
 enum Scratch {
   static let folder: String = {
     let shared = "/dev/shm"
@@ -14,7 +14,7 @@ enum Scratch {
     return folder
   }()
 
-  /// Writes a file of the folder and returns its path.
+  /// Writes a file into the folder and returns its path.
   static func write(_ bytes: UnsafeRawBufferPointer, as name: String) -> String {
     let path = folder + "/" + name
     guard let file = fopen(path, "w") else { fatalError("\(path) cannot be written") }
@@ -24,8 +24,9 @@ enum Scratch {
   }
 }
 
-/// Runs a parser on an input. A typed error is a good answer; its message has to be one line. Neither may take more
-/// than 5 s of the processor: libFuzzer's own limit counts the time in which others have the processor, too.
+/// Runs a parser on an input. A typed error is a valid result, but its message must be one line. The run may
+/// use at most 5 s of processor time, which is measured here because libFuzzer's own limit includes time
+/// spent in other processes.
 func attempt(_ body: () throws(LimnError) -> Void) {
   let start = clock()
   do {
@@ -36,7 +37,7 @@ func attempt(_ body: () throws(LimnError) -> Void) {
   precondition((clock() - start) / Int(CLOCKS_PER_SEC) < 5, "more than 5 s of the processor")
 }
 
-/// Touches the ends of every tensor: what a header promises has to be there.
+/// Touches both ends of every tensor: the data that a header promises must be there.
 func touch(_ tensors: [NamedTensor]) {
   for entry in tensors {
     precondition(entry.tensor.bytes.first.map { $0 &+ entry.tensor.bytes.last! } ?? 0 >= 0)

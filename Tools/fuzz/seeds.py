@@ -1,4 +1,4 @@
-"""Gathers what the fuzzers begin with from the test fixtures: DIR/<parser>/<file>, each of at most 8 KB.
+"""Gathers the fuzzers' seeds from the test fixtures: DIR/<parser>/<file>, each of at most 8 KB.
 
 use: seeds.py DIR
 """
@@ -23,7 +23,7 @@ def add(parser, data):
 
 
 def strings(value):
-    """All strings somewhere in a JSON value."""
+    """All strings anywhere in a JSON value."""
     if isinstance(value, str):
         yield value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
@@ -31,7 +31,7 @@ def strings(value):
 
 
 def without_tensors(data):
-    """A GGUF file's metadata alone, as a vocabulary-only file has it."""
+    """A GGUF file's metadata alone, as in a vocabulary-only file."""
     sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
     pairs, at = struct.unpack_from("<Q", data, 16)[0], 24
 

@@ -1,4 +1,4 @@
-"""The grids of the IQ formats as a C file: points of 8 or 4 digits, each point a 16-bit code, from the gguf package.
+"""Writes the grids of the IQ formats as a C file: points of 8 or 4 digits, each a 16-bit code, from the gguf package.
 
 Run: python Tools/kernels/grids.py   (with Tools/requirements.txt; writes Sources/CLimnKernels/iq_grids.c)
 """
@@ -17,7 +17,7 @@ GRIDS = ["IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S"]
 
 
 def codes(name):
-    """Every value's index in the format's `grid_map` is a digit."""
+    """A digit is a value's index in the format's `grid_map`."""
     format = getattr(quants, name)
     format.init_grid()
     points, width = format.grid_shape

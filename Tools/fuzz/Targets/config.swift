@@ -2,7 +2,7 @@ import LimnFiles
 import LimnCore
 import LimnTensor
 
-/// A config.json, of any layout.
+/// A config.json of any layout.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
   attempt { () throws(LimnError) in

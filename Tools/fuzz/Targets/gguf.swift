@@ -3,7 +3,7 @@ import LimnCore
 import LimnTensor
 import LimnText
 
-/// GGUF: header, metadata, tensors; then what is made of them: tokenizer, template, checkpoint.
+/// GGUF: header, metadata, tensors; then the tokenizer, template and checkpoint built from them.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
   let path = Scratch.write(UnsafeRawBufferPointer(start: start, count: count), as: "model.gguf")

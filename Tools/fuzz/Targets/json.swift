@@ -1,7 +1,7 @@
 import LimnFiles
 import LimnCore
 
-/// JSON: what is read is written and read again, and must be written the same.
+/// JSON: a parsed value is written, parsed and written again; both texts must be equal.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
   let bytes = UnsafeRawBufferPointer(start: start, count: count)
@@ -10,7 +10,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     for format in [JSON.Format(), .compact] {
       let text = value.serialised(format)
       let again = try? JSON.parse(text, place: "output")
-      precondition(again?.serialised(format) == text, "written and read again, it is another value")
+      precondition(again?.serialised(format) == text, "the value changes when written and read again")
     }
   }
   attempt { () throws(LimnError) in

@@ -2,7 +2,7 @@ import LimnFiles
 import LimnCore
 import LimnTensor
 
-/// A file of torch.save: zip archive and pickle.
+/// A torch.save file: zip archive and pickle.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
   let path = Scratch.write(UnsafeRawBufferPointer(start: start, count: count), as: "pytorch_model.bin")

@@ -3,7 +3,7 @@ import LimnCore
 import LimnTensor
 import LimnText
 
-/// A tokenizer.json, and a sentence there and back.
+/// A tokenizer.json; a sentence is encoded and decoded.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
   _ = Scratch.write(UnsafeRawBufferPointer(start: start, count: count), as: "tokenizer.json")
