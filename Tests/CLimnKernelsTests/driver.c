@@ -1,8 +1,8 @@
-// Runs every kernel of this machine's instruction sets beside the scalar reference, on random and on edge-case shapes.
+// Compares every kernel of this machine's instruction sets with the scalar reference, on random and edge-case shapes.
 //
-// It is a program of its own, so that it can be built with sanitizers (`make sanitize`) and for other processors
-// (`make test-x86`, `make test-arm`). Each array has exactly the size that its shape asks for and memory of its own: the address
-// sanitizer sees every access beyond. What the library promises to be the same to the bit is compared so.
+// It is a separate program, so that it can be built with sanitizers (`make sanitize`) and for other processors
+// (`make test-x86`, `make test-arm`). Each array is allocated separately with exactly the size of its shape, so the address
+// sanitizer sees every access beyond it. Results that the library promises to be bit-identical are compared bit for bit.
 #define _POSIX_C_SOURCE 200809L  // posix_memalign
 #include "limn_kernels.h"
 
@@ -37,7 +37,7 @@ static float *floats(size_t count, float range) {
 
 enum { RANDOM, BROKEN, ZEROS, ONES, LARGEST, SMALLEST, KINDS };
 
-/// Where a block keeps its halves d, and m or dmin (the same place: it has none).
+/// Offsets of a block's halves d, and m or dmin (equal to d's if it has neither).
 static const struct {
   limn_type type;
   size_t bytes, d, m;
@@ -47,8 +47,8 @@ static const struct {
   {LIMN_Q5_K, 176, 0, 2},   {LIMN_Q6_K, 210, 208, 208},
 };
 
-/// Weights as bytes: random ones (BROKEN are activations), all zeros, or all bits set, which makes the scales no numbers.
-/// LARGEST and SMALLEST are those of all bits set and of no bit set with numbers for scales. Plain floats are random numbers.
+/// Weights as bytes: random (for BROKEN, the activations are broken), all zeros, or all bits set, which makes the scales
+/// NaN. LARGEST and SMALLEST have all bits or no bits set, but finite scales. Plain floats are random numbers.
 static uint8_t *weights(limn_type type, size_t bytes, int kind) {
   uint8_t *p = memory(bytes);
   for (size_t i = 0; i < bytes; i++)
@@ -57,19 +57,19 @@ static uint8_t *weights(limn_type type, size_t bytes, int kind) {
     for (size_t at = 0; halves[i].type == type && at < bytes; at += halves[i].bytes) {
       p[at + halves[i].d] = p[at + halves[i].m] = 0;
       p[at + halves[i].d + 1] = p[at + halves[i].m + 1] = 0x3c;                 // 1
-      if (type == LIMN_Q6_K) memset(p + at + 192, kind == LARGEST ? 127 : 128, 16);  // the scales, signed
+      if (type == LIMN_Q6_K) memset(p + at + 192, kind == LARGEST ? 127 : 128, 16);  // the signed scales
     }
   if (kind <= BROKEN && type == LIMN_F32)
     for (size_t i = 0; i < bytes / 4; i++) ((float *)(void *)p)[i] = uniform();
-  if (kind <= BROKEN && (type == LIMN_F16 || type == LIMN_BF16))  // no infinities, and none that overflow a sum
+  if (kind <= BROKEN && (type == LIMN_F16 || type == LIMN_BF16))  // no infinities, and nothing that overflows a sum
     for (size_t i = 1; i < bytes; i += 2) p[i] = (uint8_t)((p[i] & 0x83) | 0x34);
   return p;
 }
 
-/// Equal to the bit, or both no number: which of its many patterns that has is left to the processor.
+/// Bit-identical, or both NaN: which of the many NaN patterns results is up to the processor.
 static int same(float a, float b) { return memcmp(&a, &b, sizeof a) == 0 || (isnan(a) && isnan(b)); }
 
-/// budget: the largest difference, in units of the reference's root mean square; 0: the same to the bit.
+/// budget: the largest difference, relative to the reference's root mean square; 0: bit-identical.
 static void compare(const char *what, limn_isa isa, const float *a, const float *reference, size_t count, double budget) {
   double square = 0;
   comparisons++;
@@ -86,7 +86,7 @@ static void compare(const char *what, limn_isa isa, const float *a, const float 
 
 // MARK: Weight formats
 
-/// Rows of floats may have any length, all others whole blocks.
+/// Rows of floats may have any length; all other types need whole blocks.
 static int smallest_columns(limn_type type) {
   switch (type) {
   case LIMN_F32: case LIMN_F16: case LIMN_BF16: return 1;
@@ -133,9 +133,9 @@ static void test_linear(
   const size_t row_bytes = path.weight_bytes * (size_t)columns / LIMN_BLOCK;
   uint8_t *weight = weights(type, row_bytes * (size_t)rows, kind);
   float *x = floats((size_t)(tokens * columns), 3), *bias = next() % 2 ? floats((size_t)rows, 1) : NULL;
-  // The largest sums, which need a sign for longer than any of them is.
+  // The largest sums: the sign changes only every 64 values, which is longer than any partial sum.
   for (ptrdiff_t k = 0; kind > BROKEN && k < tokens * columns; k++) x[k] = kind == ZEROS ? 0 : k / 64 % 2 ? 1 : -1;
-  // A value of the first token is no number, one of the last is infinite: neither may pass as good.
+  // A value of the first token is NaN, one of the last token is infinite: both must show in the result.
   if (kind == BROKEN) x[tokens * columns - 1 - (ptrdiff_t)(next() % (uint64_t)columns)] = INFINITY;
   if (kind == BROKEN) x[next() % (uint64_t)columns] = NAN;
   const int adding = (int)(next() % 2);
@@ -146,9 +146,9 @@ static void test_linear(
 
   float *expected = linear(scalar, &reference, weight, row_bytes, rows, columns, x, tokens, bias, adding);
   float *found = linear(vector, &path, weight, row_bytes, rows, columns, x, tokens, bias, adding);
-  // The processor's own rounding of bfloat16 products is another than the reference's; Q6_K's offset is taken off before the
-  // product with floats, not behind it (1e-5 where a single sum is a small difference of large ones).
-  // The path is known by its product, which no other format shares then.
+  // The processor rounds bfloat16 products differently from the reference. Q6_K's offset is subtracted before the product
+  // with floats, not after it (1e-5 where a single sum is a small difference of large ones). That path is recognised by its
+  // product, which no other format shares.
   limn_path other;
   const int is_centred = type == LIMN_Q6_K && arithmetic == LIMN_INT8
     && limn_path_init(&other, vector->isa, LIMN_Q2_K, arithmetic) && path.multiply != other.multiply;
@@ -158,7 +158,7 @@ static void test_linear(
   for (ptrdiff_t r = 0; kind == BROKEN && r < rows; r++) {
     comparisons++;
     if (!isfinite(found[r]) && !isfinite(found[(tokens - 1) * rows + r])) continue;
-    printf("%s, %s: row %td of broken activations passes as good\n", what, limn_isa_name(vector->isa), r);
+    printf("%s, %s: row %td of broken activations is finite\n", what, limn_isa_name(vector->isa), r);
     failures++;
     break;
   }
@@ -181,8 +181,8 @@ static void test_weights(const limn_kernels *scalar, const limn_kernels *vector,
   for (limn_type type = 0; type < LIMN_TYPES; type++)
     for (limn_arithmetic arithmetic = 0; arithmetic < LIMN_ARITHMETICS; arithmetic++)
       for (int kind = 0; kind < KINDS; kind++) {
-        // A few tokens, whose products go their own way: several blocks of columns at a time, one, and a part of one.
-        // The last ones fill a row's place in memory up to its last blocks.
+        // A few tokens, whose products take their own path: several blocks of columns at a time, one, and a part of one. The
+        // last widths fill a row's memory up to its last blocks.
         static const ptrdiff_t wide[] = {1024, 256, 2304, 1280, 512, 3840, 3584}, part[] = {0, 64, 128, 192, 0, 192, 64};
         limn_path path;
         const int few = limn_path_init(&path, vector->isa, type, arithmetic) ? path.few_tokens : 0;
@@ -236,8 +236,8 @@ static void test_rope(const limn_kernels *scalar, const limn_kernels *vector) {
     }
 }
 
-/// Keys and values go through a cache, so that storing is seen as well. `in_place`: so many of the last queries, as those
-/// of an answer; otherwise 0.
+/// Keys and values go through a cache, which tests storing as well. `in_place`: the number of last queries to compute as in
+/// decoding; otherwise 0.
 static float *attention(
   const limn_kernels *kernels, limn_arithmetic arithmetic, const float *q, float *k, float *v, ptrdiff_t tokens,
   ptrdiff_t heads, ptrdiff_t kv_heads, ptrdiff_t size, limn_type type, ptrdiff_t window, int causal,
@@ -273,7 +273,7 @@ static float *attention(
 static void expect_none(int is_broken, limn_isa isa, float result) {
   comparisons++;
   if (!is_broken || !isfinite(result)) return;
-  printf("%s: attention to a broken key passes as good\n", limn_isa_name(isa));
+  printf("%s: attention to a NaN key gives a finite result\n", limn_isa_name(isa));
   failures++;
 }
 
@@ -290,7 +290,7 @@ static void test_attention(const limn_kernels *scalar, const limn_kernels *vecto
         const ptrdiff_t window = shapes[i][4];
         float *q = floats((size_t)(tokens * heads * size), 2);
         float *k = floats((size_t)(tokens * kv_heads * size), 2), *v = floats((size_t)(tokens * kv_heads * size), 2);
-        // The last position's key is no number: who sees it has no result.
+        // The last position's key is NaN: queries that see it must not give a finite result.
         if (is_broken) k[(tokens - 1) * kv_heads * size] = NAN;
         float *b = attention(scalar, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal, 0);
         float *a = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal, 0);
@@ -304,7 +304,8 @@ static void test_attention(const limn_kernels *scalar, const limn_kernels *vecto
           expect_none(is_broken, vector->isa, a[(tokens - 1) * heads * size]);
           free(a);
         }
-        // As an answer's: the scalar reference of the other way is the measure, for its own scalar loops as well.
+        // As in decoding. The expected values come from the scalar reference of the other method, also for its own scalar
+        // loops.
         for (ptrdiff_t in_place = 1; causal && in_place <= 9 && in_place <= tokens; in_place += 4) {
           const size_t count = (size_t)(in_place * heads * size), before = (size_t)((tokens - in_place) * heads * size);
           a = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, 1, in_place);
@@ -332,7 +333,7 @@ static void test_elements(const limn_kernels *scalar, const limn_kernels *vector
       compare("an element's function", vector->isa, a, b, count, 2e-6);
       free(a), free(b), free(other);
     }
-  // The ends of what floats hold, each by itself: the largest would set the measure for the others.
+  // The extremes of float32, each by itself: the largest would set the scale for the others.
   static const float ends[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 2e19f, -2e19f, 1e-40f, -1e-40f};
   for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
     for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
@@ -353,7 +354,7 @@ static void test_ceilings(const limn_kernels *kernels) {
   free(bytes);
 }
 
-/// With an argument: all shapes, where an emulator has the time.
+/// With an argument: all shapes; without, fewer, for emulators.
 int main(int count, char **arguments) {
   (void)arguments;
   limn_kernels scalar;

@@ -4,7 +4,8 @@ import LimnCore
 import LimnTensor
 import Testing
 
-/// What Tools/fixtures/bnb.py wrote: matrices, what the bitsandbytes package made of them, and its values.
+/// The arrays that Tools/fixtures/bnb.py wrote: matrices, their quantised form from the bitsandbytes package,
+/// and its values.
 private enum Arrays {
   static let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .appendingPathComponent("Fixtures/Bitsandbytes/model.safetensors").path
@@ -15,7 +16,7 @@ private enum Arrays {
 
   static let matrices = ["aligned", "ragged", "plain"]
 
-  /// A file of some of the tensors, some of them replaced.
+  /// A file with some of the tensors, some of them replaced.
   static func file(
     _ keep: (String) -> Bool, replacing: [String: (type: String, shape: [Int], bytes: [UInt8])] = [:]
   ) throws -> [UInt8] {
@@ -49,7 +50,7 @@ private enum Arrays {
 }
 
 @Suite("bitsandbytes") struct BitsandbytesTests {
-  @Test("stored weights of every code have the package's values, bit for bit")
+  @Test("stored weights of every type have the package's values, bit for bit")
   func values() throws {
     let weights = try RawWeights.open(Arrays.file)
     let tensors = try Arrays.tensors()
@@ -65,7 +66,7 @@ private enum Arrays {
     }
   }
 
-  @Test("quantising gives the package's codes and scales, nested ones too", arguments: Arrays.matrices)
+  @Test("quantising gives the package's codes and scales, including nested ones", arguments: Arrays.matrices)
   func quantising(matrix: String) throws {
     let cpu = try CPU(threads: 2)
     let tensors = try Arrays.tensors()
@@ -96,7 +97,7 @@ private enum Arrays {
     #expect(bytes.absmax == (try dequantized(tensors["int8.\(matrix).SCB"]!)))
   }
 
-  @Test("a weight whose companions are missing or contradict it is refused by name, with the way out")
+  @Test("a weight whose companions are missing or contradictory is refused by name, with a remedy")
   func companions() throws {
     let name = "nf4.double.plain.weight", int8 = "int8.plain.weight"
     for missing in [".absmax", ".nested_absmax", ".nested_quant_map", ".quant_state.bitsandbytes__nf4"] {

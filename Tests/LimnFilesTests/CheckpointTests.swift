@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Checkpoints") struct CheckpointTests {
   @Test(
-    "shards are joined by their index, and a shard that is missing, outside or short of a tensor is refused")
+    "shards are joined by their index, and a missing, incomplete or outside shard is refused")
   func shards() throws {
     let folder = Fixtures.path("sharded")
     #expect(try RawWeights.open(folder).tensors.map(\.name).sorted() == ["empty", "f32", "i64", "scalar"])
@@ -30,7 +30,7 @@ import Testing
     }
   }
 
-  @Test("an index that names very many files is refused at once where they are missing", .timeLimit(.minutes(1)))
+  @Test("an index that names very many missing files is refused immediately", .timeLimit(.minutes(1)))
   func manyShards() throws {
     let files = (0..<200_000).map { #""tensor\#($0)": "part-\#($0)-of-200000.safetensors""# }
     let index = #"{"weight_map": {"# + files.joined(separator: ",") + "}}"
@@ -40,7 +40,7 @@ import Testing
     }
   }
 
-  @Test("a named pipe in place of a file is refused: nobody may ever write to it", .timeLimit(.minutes(1)))
+  @Test("a named pipe instead of a file is refused, since it could block forever", .timeLimit(.minutes(1)))
   func pipes() throws {
     try Fixtures.withFolder([:]) { folder in
       for name in ["config.json", "model.gguf"] { #expect(mkfifo(folder + "/" + name, 0o600) == 0) }
@@ -51,7 +51,7 @@ import Testing
     }
   }
 
-  @Test("a reference that is not there, or holds nothing, says so")
+  @Test("a missing or empty reference gives an error that says so")
   func absent() throws {
     let error = #expect(throws: LimnError.self) { try Checkpoint.open("/nowhere/model") }
     #expect(error?.kind == .notFound)
@@ -80,7 +80,7 @@ import Testing
     #expect(file["strings"]?.strings?.count == 5)
   }
 
-  @Test("the original layout without its vision tower says what to fetch")
+  @Test("the original layout without its vision tower gives an error that names what to fetch")
   func towerMissing() throws {
     let config = #"""
       {"mm_vision_tower": "openai/none-such", "mm_projector_type": "mlp2x_gelu", "model_type": "llava",
@@ -94,11 +94,11 @@ import Testing
     }
   }
 
-  // MARK: Acceptance cases, where they are there
+  // MARK: Acceptance cases, if present
 
   @Test(
-    "acceptance checkpoints open complete, every tensor with its place",
-    .enabled(if: Fixtures.hasAcceptance, "no acceptance cases beside this clone"))
+    "acceptance checkpoints open completely, with a place for every tensor",
+    .enabled(if: Fixtures.hasAcceptance, "no acceptance cases next to this clone"))
   func acceptanceModels() throws {
     let cases = Fixtures.acceptance + "/logits"
     for name in try FileManager.default.contentsOfDirectory(atPath: cases).sorted() {
@@ -132,8 +132,8 @@ import Testing
   }
 
   @Test(
-    "a pair of GGUF files: the projector is found, put right when swapped, and its fc1 told by shape",
-    .enabled(if: Fixtures.hasAcceptance, "no acceptance cases beside this clone"))
+    "in a GGUF pair the projector is found, even swapped, and its fc1 is recognised by shape",
+    .enabled(if: Fixtures.hasAcceptance, "no acceptance cases next to this clone"))
   func acceptancePair() throws {
     let folder = Fixtures.acceptance + "/gguf/pair"
     let (language, projector) = (folder + "/tiny-q.gguf", folder + "/mmproj-tiny-f16.gguf")
@@ -158,8 +158,8 @@ import Testing
   }
 
   @Test(
-    "broken and hostile files are refused, good ones read",
-    .enabled(if: Fixtures.hasAcceptance, "no acceptance cases beside this clone"))
+    "broken and hostile files are refused, good ones are read",
+    .enabled(if: Fixtures.hasAcceptance, "no acceptance cases next to this clone"))
   func acceptanceMalformed() throws {
     let folder = Fixtures.acceptance + "/malformed"
     for item in try #require(try JSON.parse(file: folder + "/cases.json").array) {

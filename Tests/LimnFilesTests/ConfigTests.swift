@@ -4,7 +4,7 @@ import LimnTensor
 import Testing
 
 @Suite("Configs") struct ConfigTests {
-  @Test("Hugging Face configs resolve as transformers' AutoConfig resolves them")
+  @Test("Hugging Face configs resolve as in transformers' AutoConfig")
   func huggingFace() throws {
     for example in try #require(try Fixtures.json("configs.json").array) {
       let about = example["about"]?.string ?? ""
@@ -50,7 +50,7 @@ import Testing
     try ModelConfig(json: try JSON.parse(text, place: "test"), place: "config.json")
   }
 
-  @Test("the numbers of RoPE's scalings are taken over")
+  @Test("the parameters of RoPE scaling are read")
   func scalings() throws {
     let small =
       #""hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 1"#
@@ -85,7 +85,7 @@ import Testing
   }
 
   @Test(
-    "sizes that make no sense, wrong types and unknown variants are refused, naming the field",
+    "invalid sizes, wrong types and unknown variants are refused with the field's name",
     arguments: [
       (#"{"text_config": {"hidden_size": 0}}"#, "hidden"),
       (#"{"text_config": {"hidden_size": -64}}"#, "hidden"),
@@ -169,7 +169,7 @@ import Testing
   }
 
   @Test(
-    "the original layout: without a class model_type decides, and llava alone is Llama",
+    "in the original layout, model_type decides if there is no class, and plain llava means Llama",
     arguments: [
       ("llava", LanguageConfig.Architecture.llama), ("llava_llama", .llama), ("llava_mistral", .mistral),
     ])
@@ -184,7 +184,7 @@ import Testing
     }
   }
 
-  @Test("Mipha and LLaVA-Phi: Phi-2 at the top, the tower by its name, CLIP's defaults for keys that are absent")
+  @Test("Mipha and LLaVA-Phi: Phi-2 at the top level, the tower by name, CLIP's defaults for absent keys")
   func mipha() throws {
     func text(_ type: String, _ tower: String) -> String {
       #"""
@@ -202,12 +202,12 @@ import Testing
     #expect(phi.vision?.family == .clip && !phi.keepsClassToken)
   }
 
-  @Test("the defaults of VipLLaVA and of SigLIP are their classes'")
+  @Test("VipLLaVA and SigLIP use the defaults of their classes")
   func otherDefaults() throws {
     let vip = try config(#"{"model_type": "vipllava", "text_config": {}}"#)
     #expect(vip.featureLayers == [-2, -5, -8, -11, 6] && vip.projector?.inputNorm == 1e-5)
     #expect(vip.vision?.layers == 24 && vip.imageTokenID == 32000)
-    // The original code's mark is in no vocabulary.
+    // The original code's image mark is not in any vocabulary.
     #expect(try config(#"{"text_config": {}, "image_token_index": -200}"#).imageTokenID == nil)
     let siglip = try config(#"{"text_config": {}, "vision_config": {"model_type": "siglip_vision_model"}}"#)
     #expect(siglip.vision?.patchSize == 16 && siglip.vision?.epsilon == 1e-6)

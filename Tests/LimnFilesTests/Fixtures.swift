@@ -4,7 +4,7 @@ import LimnCore
 import LimnTensor
 import Testing
 
-/// Places of test data.
+/// Locations of test data.
 enum Fixtures {
   private static let package = URL(filePath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent()
@@ -15,7 +15,7 @@ enum Fixtures {
     package.appending(path: "Tests/Fixtures/Files/\(name)").path()
   }
 
-  /// Acceptance cases that lie beside the package where it is built continuously; not in a user's clone.
+  /// Acceptance cases next to the package. Present in continuous integration, not in a user's clone.
   static let acceptance = package.appending(path: "../shared/checks/cases").standardized.path()
   static let hasAcceptance = FileManager.default.fileExists(atPath: acceptance)
 
@@ -25,7 +25,7 @@ enum Fixtures {
     [UInt8](try Data(contentsOf: URL(filePath: path(name))))
   }
 
-  /// Runs `body` with a file, or with a folder that holds one, and removes it afterwards.
+  /// Runs `body` with a file, or with a folder that contains one, and removes it afterwards.
   static func with<R>(_ bytes: [UInt8], as name: String, _ body: (String) throws -> R) throws -> R {
     let folder = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -35,7 +35,7 @@ enum Fixtures {
     return try body(file.path())
   }
 
-  /// Runs `body` with a folder of the given texts.
+  /// Runs `body` with a folder of the given text files.
   static func withFolder<R>(_ texts: [String: String], _ body: (String) throws -> R) throws -> R {
     try with([], as: "marker") { marker in
       let folder = String(marker.dropLast("/marker".count))
@@ -50,7 +50,7 @@ enum Fixtures {
   }
 }
 
-/// What a fixture's listing says about one tensor.
+/// A tensor's entry in a fixture's listing.
 struct Listed: Equatable {
   let name: String
   let type: String
@@ -72,7 +72,7 @@ struct Listed: Equatable {
   }
 }
 
-/// A generator with a seed, so that a failure can be repeated.
+/// A seeded generator, so that failures can be reproduced.
 struct SplitMix: RandomNumberGenerator {
   var state: UInt64
 
@@ -85,8 +85,8 @@ struct SplitMix: RandomNumberGenerator {
   }
 }
 
-/// Every way to break a file: cut at each byte, and flipped at random places. Whatever the reader makes of it,
-/// it has to come back, with tensors whose bytes can be read or with an error of one line.
+/// Damages a file in every way: truncated at each byte, and changed at random positions. The reader must
+/// always return, with readable tensors or with a one-line error.
 func survivesDamage(
   _ bytes: [UInt8], as name: String, flips: Int, read: (String) throws -> [NamedTensor]
 ) throws -> (cutAccepted: [Int], refused: Int) {

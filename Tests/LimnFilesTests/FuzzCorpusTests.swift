@@ -4,9 +4,9 @@ import LimnCore
 import LimnTensor
 import Testing
 
-/// Inputs that the fuzzers of Tools/fuzz found to reach every corner of a parser.
+/// Inputs with which the fuzzers of Tools/fuzz reached every corner of a parser.
 @Suite struct FuzzCorpusTests {
-  /// The corpus of a parser.
+  /// A parser's corpus.
   private static func inputs(_ parser: String) throws -> [URL] {
     let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .appending(path: "Fixtures/Fuzz/\(parser)")
@@ -14,8 +14,8 @@ import Testing
     return try #require(files.isEmpty ? nil : files)
   }
 
-  /// How many inputs were read, and how many refused with an error of one line. Both happen in every corpus: a parser
-  /// that refused all, or none, would not be tested by it.
+  /// Counts the inputs that are read and those that are refused with a one-line error. Every corpus must have
+  /// both: a parser that accepted all, or refused all, would not be tested by it.
   private func replay(_ parser: String, _ read: (String) throws -> Void) throws {
     var (accepted, refused) = (0, 0)
     for input in try Self.inputs(parser) {
@@ -37,7 +37,7 @@ import Testing
   }
 
   @Test(
-    "JSON files of any kind are read, or refused with a line, and what is read is written and read the same")
+    "JSON files of any kind are read or refused with a one-line error, and survive a round trip")
   func json() throws {
     try replay("json") { path in
       let text = try JSON.parse(file: path).serialised()
@@ -45,7 +45,7 @@ import Testing
     }
   }
 
-  @Test("GGUF files of any kind are read, or refused with a line")
+  @Test("GGUF files of any kind are read, or refused with a one-line error")
   func gguf() throws {
     try replay("gguf") { path in
       let file = try GGUF(path: path)
@@ -56,13 +56,13 @@ import Testing
     }
   }
 
-  @Test("safetensors files of any kind are read, or refused with a line")
+  @Test("safetensors files of any kind are read, or refused with a one-line error")
   func safetensors() throws { try replay("safetensors") { touch(try Safetensors(path: $0).tensors) } }
 
-  @Test("PyTorch files of any kind are read, or refused with a line")
+  @Test("PyTorch files of any kind are read, or refused with a one-line error")
   func pytorch() throws { try replay("pytorch") { touch(try PyTorchFile(path: $0).tensors) } }
 
-  @Test("configurations of any kind are read, or refused with a line")
+  @Test("configurations of any kind are read, or refused with a one-line error")
   func config() throws {
     try replay("config") { _ = try ModelConfig(json: try JSON.parse(file: $0), place: "config.json") }
   }

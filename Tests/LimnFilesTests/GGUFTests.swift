@@ -5,14 +5,14 @@ import Testing
 
 @Suite("GGUF") struct GGUFTests {
   @Test(
-    "tensors of every type, as gguf-py reads them",
+    "tensors of every type are read as by gguf-py",
     arguments: ["v3.gguf", "v2.gguf", "align128.gguf", "align4.gguf"])
   func tensors(name: String) throws {
     let expected = try #require(try Fixtures.json("gguf.json")["tensors"]?.array).map(Listed.init)
     #expect(try GGUF(path: Fixtures.path(name)).tensors.map(Listed.init) == expected)
   }
 
-  @Test("metadata of every type, as gguf-py reads it")
+  @Test("metadata of every type is read as by gguf-py")
   func metadata() throws {
     let file = try GGUF(path: Fixtures.path("v3.gguf"))
     let expected = try #require(try Fixtures.json("gguf.json")["metadata"]?.object)
@@ -38,7 +38,7 @@ import Testing
     #expect(file.architecture == "test" && file.version == 3)
   }
 
-  /// Bytes that replace others, and what the error has to speak of.
+  /// Bytes to replace, their replacement, and what the error must mention.
   static let damages: [(String, from: [UInt8], to: [UInt8], says: String)] = [
     ("magic", Array("GGUF".utf8), Array("GGML".utf8), "GGUF"),
     ("version 1", [71, 71, 85, 70, 3, 0, 0, 0], [71, 71, 85, 70, 1, 0, 0, 0], "version"),
@@ -94,15 +94,15 @@ import Testing
   private static func key(_ text: String) -> [UInt8] {
     [UInt8(text.utf8.count), 0, 0, 0, 0, 0, 0, 0] + Array(text.utf8)
   }
-  /// A tensor's name; unlike a key of the same spelling, what follows is a number of axes.
+  /// A tensor's name, which looks like a key but is followed by a number of axes.
   private static func name(_ text: String) -> [UInt8] { key(text) }
 
-  @Test("what ggml's reader refuses is refused", arguments: damages.indices)
+  @Test("files that ggml's reader refuses are refused", arguments: damages.indices)
   func refusals(index: Int) throws {
     let damage = Self.damages[index]
     let file = damage.0.contains("alignment") ? "align128.gguf" : "v3.gguf"
     let bytes = try Fixtures.bytes(file)
-    // Names of tensors come after the metadata: the last place is the tensor's, the first the key's.
+    // Tensor names come after the metadata: the last match is the tensor's, the first the key's.
     let places = bytes.indices.filter { bytes[$0...].starts(with: damage.from) }
     let place = try #require(
       damage.0.contains("tensor") || damage.0.contains("size") ? places.last : places.first)
@@ -114,12 +114,12 @@ import Testing
     }
   }
 
-  @Test("a cut or damaged file never crashes the reader; a cut one is refused")
+  @Test("a truncated or damaged file never crashes the reader; a truncated one is refused")
   func damage() throws {
     let bytes = try Fixtures.bytes("v3.gguf")
     let padding = 32
     let (cut, refused) = try survivesDamage(bytes, as: "x.gguf", flips: 3000) { try GGUF(path: $0).tensors }
-    // Only the padding behind the last tensor may be missing.
+    // Only the padding after the last tensor may be missing.
     #expect(cut.allSatisfy { $0 > bytes.count - padding })
     #expect(refused > 300)
   }

@@ -3,7 +3,7 @@ import LimnCore
 import Testing
 
 @Suite("JSON") struct JSONTests {
-  @Test("values are written as Python's json.dumps writes them")
+  @Test("values are written as by Python's json.dumps")
   func writing() throws {
     for example in try #require(try Fixtures.json("json.json")["good"]?.array) {
       let text = try #require(example["text"]?.string)
@@ -17,7 +17,7 @@ import Testing
     }
   }
 
-  @Test("what Python refuses is refused, with line and column")
+  @Test("texts that Python refuses are refused, with line and column")
   func refusals() throws {
     for text in try #require(try Fixtures.json("json.json")["bad"]?.array).compactMap(\.string) {
       let error = #expect(throws: LimnError.self, "\(text)") { try JSON.parse(text, place: "test") }
@@ -27,7 +27,7 @@ import Testing
     #expect(error?.place == "p, line 3, column 2")
   }
 
-  @Test("numbers are written with the digits of Python's repr")
+  @Test("numbers have the digits of Python's repr")
   func numbers() throws {
     for pair in try #require(try Fixtures.json("json.json")["numbers"]?.array) {
       let bits = try #require(UInt64(pair.array?[0].string ?? "", radix: 16))
@@ -43,7 +43,7 @@ import Testing
     #expect(JSON.string("é") != .string("e\u{301}"))
   }
 
-  @Test("large objects are found by key and keep their order")
+  @Test("large objects keep their order and find members by key")
   func largeObjects() throws {
     let keys = (0..<5000).map { "k\($0 * 7919 % 5000)" }
     let text = "{" + keys.enumerated().map { "\"\($1)\": \($0)" }.joined(separator: ",") + "}"
@@ -53,14 +53,14 @@ import Testing
     #expect(object["k5000"] == nil)
   }
 
-  @Test("a key that stands there twice: the last counts, or it is refused")
+  @Test("of duplicate keys the last wins, or they are refused")
   func duplicates() throws {
     let text = [UInt8](#"{"a": 1, "b": 2, "a": 3}"#.utf8)
     #expect(try JSON.parse(text, place: "test").serialised() == #"{"a": 3, "b": 2}"#)
     #expect(throws: LimnError.self) { try JSON.parse(text, place: "test", duplicates: .reject) }
   }
 
-  @Test("halves of surrogate pairs become U+FFFD, and are refused where strictness is asked for")
+  @Test("unpaired surrogates become U+FFFD, and are refused in strict mode")
   func surrogates() throws {
     for text in [#""\ud800""#, #""\udc00x""#, #""\ud800\u0041""#] {
       #expect(try JSON.parse(text, place: "test").string?.unicodeScalars.contains("\u{FFFD}") == true)
@@ -69,7 +69,7 @@ import Testing
     #expect(throws: LimnError.self) { try JSON.parse(Array("NaN".utf8), place: "test", lenient: false) }
   }
 
-  @Test("bytes that are no UTF-8 are refused, in strings with and without escapes")
+  @Test("invalid UTF-8 is refused, in strings with and without escapes")
   func invalidUTF8() {
     for bytes: [UInt8] in [
       [0x22, 0xFF, 0x22], [0x22, 0x5C, 0x6E, 0xC3, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22],
@@ -78,7 +78,7 @@ import Testing
     }
   }
 
-  @Test("nesting is followed to a depth of 128, not further")
+  @Test("nesting is accepted up to a depth of 128")
   func depth() throws {
     func nested(_ depth: Int) -> String {
       String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
@@ -90,7 +90,7 @@ import Testing
     }
   }
 
-  @Test("a byte order mark before the text is passed over")
+  @Test("a byte order mark before the text is skipped")
   func byteOrderMark() throws {
     #expect(try JSON.parse([0xEF, 0xBB, 0xBF, 0x31], place: "test") == .integer(1))
   }

@@ -4,13 +4,13 @@ import LimnCore
 import LimnTensor
 import Testing
 
-/// Checkpoints that lie in several folders. That they compute what they should is tested with their logits
-/// (LimnTests); here, what is found where, and what is said when it is not.
+/// Checkpoints spread over several folders. The logits tests (LimnTests) check that they compute the right
+/// results; these tests check which parts are found where, and the errors if they are missing.
 @Suite("Layouts") struct LayoutTests {
   private let checkpoints = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .appending(path: "Fixtures/Models/checkpoints")
 
-  /// Runs `body` with a folder that holds copies of some of the tiny checkpoints, side by side.
+  /// Runs `body` with a folder that contains copies of some of the tiny checkpoints, side by side.
   private func withCopies<R>(_ names: String..., body: (URL) throws -> R) throws -> R {
     let root = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
@@ -21,14 +21,14 @@ import Testing
     return try body(root)
   }
 
-  /// Replaces a text that stands in a file.
+  /// Replaces a text in a file.
   private func edit(_ file: URL, _ from: String, _ to: String) throws {
     let text = try String(contentsOf: file, encoding: .utf8)
     try #require(text.contains(from))
     try text.replacing(from, with: to).write(to: file, atomically: true, encoding: .utf8)
   }
 
-  /// Writes a safetensors file of the given data.
+  /// Writes a safetensors file with the given data.
   private func write(_ headers: [TensorHeader], _ data: Data, to file: URL) throws {
     try (Data(SafetensorsWriter.layout(headers).header) + data).write(to: file)
   }
@@ -41,7 +41,7 @@ import Testing
 
   // MARK: Adapters
 
-  @Test("an adapter stands on its base: only the weights that it changes are copied, the rest stays mapped")
+  @Test("an adapter copies only the weights of its base that it changes; the rest stays mapped")
   func mapped() throws {
     let checkpoint = try Checkpoint.open(checkpoints.appending(path: "lora-original").path())
     let copied = checkpoint.tensors.filter { $0.value.memory.path == nil }.keys.sorted()
@@ -56,7 +56,7 @@ import Testing
     #expect(checkpoint.tensors.values.allSatisfy { $0.type == .f16 }, "merged weights keep the base's type")
   }
 
-  @Test("without merging nothing is copied, and every weight becomes later what merging makes of it")
+  @Test("without merging nothing is copied, and merging each weight later gives the same result")
   func mergedLater() throws {
     let cpu = try CPU(threads: 1, precision: .exact)
     for name in ["lora-original", "lora-whole", "xtuner-lora"] {
@@ -73,7 +73,7 @@ import Testing
   }
 
   @Test(
-    "what an adapter adds to projections stacked head by head follows their rows, merged at once or later",
+    "an adapter follows projections stacked head by head, whether merged at once or later",
     arguments: ["llava_phi", "mipha_phi"])
   func fusedHeads(type: String) throws {
     try withCopies("llava-phi-fused") { root in
@@ -82,7 +82,7 @@ import Testing
       try FileManager.default.createDirectory(at: adapter, withIntermediateDirectories: true)
       try Data(#"{"r": 1, "lora_alpha": 1}"#.utf8).write(to: adapter.appending(path: "adapter_config.json"))
       let module = "base_model.model.model.layers.0.self_attn.query_key_value"
-      // Adds 1 to the queries of the second of two heads of 20 values.
+      // Adds 1 to the queries of the second of two heads with 20 values each.
       let a = [Float](repeating: 1, count: 40)
       let b = (0..<120).map { (60..<80).contains($0) ? Float(1) : 0 }
       try write(
@@ -104,7 +104,7 @@ import Testing
     }
   }
 
-  @Test("the base is found beside the adapter, or named; where it is not there, the error says how to name it")
+  @Test("the base is found next to the adapter or by name; if it is missing, the error says how to name it")
   func base() throws {
     try withCopies("lora-original", "layout-base", "layout-clip") { root in
       let (adapter, base) = (root.appending(path: "lora-original"), root.appending(path: "layout-base"))
@@ -125,7 +125,7 @@ import Testing
     }
   }
 
-  @Test("the adapter's tokenizer is the base's where it has none of its own")
+  @Test("an adapter without a tokenizer uses the base's")
   func tokenizer() throws {
     let folder = checkpoints.appending(path: "lora-original").path()
     guard case .folder(let path) = try TokenizerSource.open(folder) else { throw LimnError.badData("no folder") }
@@ -134,7 +134,7 @@ import Testing
     guard case .folder(base) = try TokenizerSource.open(folder, base: base) else { throw LimnError.badData("other") }
   }
 
-  @Test("a base of other shapes is refused")
+  @Test("a base with other shapes is refused")
   func otherBase() throws {
     let error = try refusal(
       checkpoints.appending(path: "lora-original"), base: checkpoints.appending(path: "llama-mha"))
@@ -154,7 +154,7 @@ import Testing
   }
 
   @Test(
-    "an adapter that says something else than its weights, or is no plain LoRA, is refused",
+    "an adapter that contradicts its weights, or is not a plain LoRA, is refused",
     arguments: [
       ("\"r\": 4", "\"r\": 5", "rank"), ("\"use_dora\": false", "\"use_dora\": true", "use_dora"),
       ("\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\"", "peft_type"),
@@ -187,7 +187,7 @@ import Testing
     }
   }
 
-  @Test("adapter weights that are cut, or have parts that are not known, are refused")
+  @Test("adapter weights that are truncated or have unknown parts are refused")
   func brokenWeights() throws {
     try withCopies("lora-original", "layout-base", "layout-clip") { root in
       let file = root.appending(path: "lora-original/adapter_model.bin")
@@ -213,7 +213,7 @@ import Testing
     }
   }
 
-  @Test("adapters that stand on each other in a circle come to an end")
+  @Test("adapters whose bases form a cycle are refused")
   func circle() throws {
     try withCopies("lora-whole") { root in
       let (one, other) = (root.appending(path: "lora-whole"), root.appending(path: "other"))
@@ -225,7 +225,7 @@ import Testing
     }
   }
 
-  @Test("the tensors of an adapter's folder are listed as they are")
+  @Test("the tensors of an adapter's folder are listed unchanged")
   func listing() throws {
     let whole = try RawWeights.open(checkpoints.appending(path: "lora-whole").path()).tensors
     #expect(whole.contains { $0.name.hasSuffix("k_proj.lora_A.weight") && $0.modelName == nil })
@@ -239,7 +239,7 @@ import Testing
 
   // MARK: xtuner, LLaVA-Phi
 
-  @Test("xtuner's folders: without its tower, or with a projector for another model, it says so")
+  @Test("an xtuner folder without its tower, or with another model's projector, gives an error that says so")
   func xtuner() throws {
     try withCopies("xtuner-whole") { root in
       let error = try refusal(root.appending(path: "xtuner-whole"))
@@ -268,7 +268,7 @@ import Testing
     }
   }
 
-  @Test("LLaVA-Phi's fused projections have to fit the heads that its config says")
+  @Test("LLaVA-Phi's fused projections must match the number of heads in its config")
   func llavaPhi() throws {
     let checkpoint = try Checkpoint.open(checkpoints.appending(path: "llava-phi-fused").path())
     #expect(checkpoint.layout == .llavaPhi && checkpoint.unused.isEmpty)
@@ -286,7 +286,7 @@ import Testing
   // MARK: Vision towers and image processors
 
   @Test(
-    "a SigLIP so400m inside the checkpoint, its folder nowhere: heads and picture size are those of its config",
+    "a SigLIP so400m inside the checkpoint needs no config of its own for its heads and image size",
     arguments: [(729, 384), (256, 224)])
   func so400m(positions: Int, side: Int) throws {
     let tower = "model.vision_tower.vision_tower.vision_model."
@@ -310,7 +310,7 @@ import Testing
   }
 
   @Test(
-    "an image processor inside processor_config.json goes before an older preprocessor_config.json, as in transformers",
+    "an image processor in processor_config.json overrides preprocessor_config.json, as in transformers",
     arguments: [
       (#"{"do_resize": false}"#, "processor_config.json"), ("null", "preprocessor_config.json"),
     ])
@@ -326,7 +326,7 @@ import Testing
     }
   }
 
-  @Test("a projector alone needs its base, and says so")
+  @Test("a projector without its base gives an error that says so")
   func projectorOnly() throws {
     try withCopies("projector-only", "layout-clip") { root in
       let error = try refusal(root.appending(path: "projector-only"))

@@ -5,13 +5,13 @@ import LimnTensor
 import Testing
 
 @Suite("PyTorch files") struct PyTorchTests {
-  @Test("tensors of every type, strided, shared, expanded and scalar, as torch has them")
+  @Test("tensors of every type, strided, shared, expanded and scalar, have torch's values")
   func tensors() throws {
     let expected = try #require(try Fixtures.json("pytorch.json").array).map(Listed.init)
     #expect(try PyTorchFile(path: Fixtures.path("types.bin")).tensors.map(Listed.init) == expected)
   }
 
-  @Test("tensors that lie row by row are not copied")
+  @Test("contiguous tensors are not copied")
   func mapped() throws {
     let tensors = try PyTorchFile(path: Fixtures.path("types.bin")).tensors
     let path = Fixtures.path("types.bin")
@@ -27,7 +27,7 @@ import Testing
     #expect(try PyTorchFile(path: Fixtures.path("training.bin")).tensors.map(Listed.init) == expected)
   }
 
-  @Test("the form before 1.6: every type, strided and shared tensors; those that lie row by row are not copied")
+  @Test("the form before 1.6 gives every type, strided and shared tensors, and copies no contiguous ones")
   func old() throws {
     let expected = try #require(try Fixtures.json("pytorch.json").array).map(Listed.init)
     let path = Fixtures.path("old-types.bin")
@@ -41,13 +41,13 @@ import Testing
     #expect(try PyTorchFile(path: Fixtures.path("old-training.bin")).tensors.map(Listed.init) == training)
   }
 
-  @Test("in the form before 1.6, too, a call is refused, and what the file asks for is named")
+  @Test("a call in the form before 1.6 is refused, too, and the function is named")
   func oldCalls() throws {
     let error = #expect(throws: LimnError.self) { try PyTorchFile(path: Fixtures.path("old-command.bin")) }
     #expect(error?.kind == .badData && error?.description.contains("posix.system") == true)
   }
 
-  @Test("in the form before 1.6, what contradicts itself is refused")
+  @Test("contradictions in the form before 1.6 are refused")
   func oldContradictions() throws {
     let bytes = try Fixtures.bytes("old.bin")
     func refusal(_ change: (inout [UInt8]) throws -> Void) throws -> String {
@@ -62,15 +62,15 @@ import Testing
     func place(of text: String) throws -> Int {
       try #require(Data(bytes).range(of: Data(text.utf8))).lowerBound
     }
-    // 4 × 6 float32 values and, before them, their number.
+    // 4 × 6 float32 values, preceded by their count.
     let count = bytes.count - 4 * 24 - 8
     #expect(try refusal { $0[count] = 23 }.contains("another size"))
     #expect(try refusal { $0.removeLast() }.contains("the file ends inside storage"))
     #expect(try refusal { $0[try place(of: "little_endian") + 13 + 2] = 0x89 }.contains("big-endian"))
-    // A digit of the storage's key where it is described, not where it is listed.
+    // A digit of the storage's key in its description, not in the list.
     let key = try place(of: "FloatStorage") + "FloatStorage\nq".count + 1 + 5
     #expect(try refusal { $0[key] = UInt8(ascii: "x") }.contains("no tensor lies in"))
-    // 1001 as u16 behind the magic number's 15 bytes and a pickle's first three.
+    // 1001 as u16 after the magic number's 15 bytes and a pickle's first three.
     #expect(try refusal { $0[18] = 1 }.contains("version"))
   }
 
@@ -82,7 +82,7 @@ import Testing
     #expect(try PyTorchFile(path: Fixtures.path(name)).tensors.map { Listed($0).hex } == [expected])
   }
 
-  @Test("a pickle that calls a command, or holds a module, is refused and names what it asks for")
+  @Test("a pickle that calls a command or contains a module is refused, and the error names it")
   func calls() throws {
     var error = #expect(throws: LimnError.self) { try PyTorchFile(path: Fixtures.path("command.bin")) }
     #expect(error?.description.contains("posix.system") == true)
@@ -97,7 +97,7 @@ import Testing
   }
 
   @Test(
-    "a cut or damaged file never crashes the reader; a cut one is refused",
+    "a truncated or damaged file never crashes the reader; a truncated one is refused",
     arguments: ["types.bin", "protocol4.bin", "old-training.bin", "old4.bin"])
   func damage(name: String) throws {
     let bytes = try Fixtures.bytes(name)

@@ -4,7 +4,7 @@ import LimnTensor
 import Testing
 
 @Suite("safetensors") struct SafetensorsTests {
-  @Test("tensors of every type, as the library reads them")
+  @Test("tensors of every type are read as by the library")
   func tensors() throws {
     let file = try Safetensors(path: Fixtures.path("types.safetensors"))
     let expected = try #require(try Fixtures.json("safetensors.json").array).map(Listed.init)
@@ -13,7 +13,7 @@ import Testing
     #expect(file.metadata == ["format": "pt", "ключ": "значение"])
   }
 
-  /// Headers and data, with what the safetensors library 0.8 made of each (a name twice it accepts).
+  /// Headers and data, with the result of the safetensors library 0.8 for each (it accepts duplicate names).
   static let headers: [(String, data: Int, good: Bool)] = [
     ("{}", 0, true),
     ("  {}  ", 0, true),
@@ -63,7 +63,7 @@ import Testing
     ),
   ]
 
-  @Test("headers are accepted and refused as the library does", arguments: headers.indices)
+  @Test("headers are accepted and refused as by the library", arguments: headers.indices)
   func verdicts(index: Int) throws {
     let (header, data, good) = Self.headers[index]
     var bytes = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian, Array.init)
@@ -77,7 +77,7 @@ import Testing
     }
   }
 
-  @Test("a header length beyond the file, and beyond the limit, is refused")
+  @Test("a header length beyond the file or the limit is refused")
   func headerLength() throws {
     for length: UInt64 in [1, 100_000_001, .max] {
       try Fixtures.with(withUnsafeBytes(of: length.littleEndian, Array.init), as: "x.safetensors") { path in
@@ -86,7 +86,7 @@ import Testing
     }
   }
 
-  @Test("a cut or damaged file never crashes the reader; a cut one is refused")
+  @Test("a truncated or damaged file never crashes the reader; a truncated one is refused")
   func damage() throws {
     let bytes = try Fixtures.bytes("types.safetensors")
     let (cut, refused) = try survivesDamage(bytes, as: "x.safetensors", flips: 3000) {

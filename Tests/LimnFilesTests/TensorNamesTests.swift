@@ -1,9 +1,9 @@
 import LimnFiles
 import Testing
 
-@Suite("Names of tensors") struct TensorNamesTests {
+@Suite("Tensor names") struct TensorNamesTests {
   @Test(
-    "every scheme leads to the canonical name",
+    "every naming scheme maps to the canonical name",
     arguments: [
       // Hugging Face: old, 4.52 and later, as transformers 5 writes
       (
@@ -54,7 +54,7 @@ import Testing
       ("model.mm_projector.1.weight", "multi_modal_projector.norm_1.weight"),
       ("model.mm_projector.3.bias", "multi_modal_projector.linear_2.bias"),
       ("model.mm_projector.4.bias", "multi_modal_projector.norm_2.bias"),
-      // bitsandbytes keeps more beside a weight
+      // bitsandbytes stores companions with a weight
       (
         "model.language_model.layers.0.mlp.up_proj.weight.absmax",
         "language_model.layers.0.mlp.up_proj.weight.absmax"
@@ -65,7 +65,7 @@ import Testing
   }
 
   @Test(
-    "a canonical name is its own",
+    "a canonical name maps to itself",
     arguments: [
       "language_model.layers.7.mlp.down_proj.weight", "vision_tower.post_layernorm.weight", "lm_head.weight",
       "multi_modal_projector.linear_1.bias", "language_model.norm.bias", "multi_modal_projector.norm_2.weight",
@@ -75,7 +75,7 @@ import Testing
     #expect(TensorNames.place(of: name) == .named(name))
   }
 
-  @Test("a CLIP or SigLIP of its own: the tower counts, its text half and its pooling are left over")
+  @Test("of a whole CLIP or SigLIP only the tower is used; its text half and pooling are unused")
   func clip() {
     #expect(
       TensorNames.clip("vision_model.encoder.layers.0.layer_norm1.weight")
@@ -89,14 +89,14 @@ import Testing
     #expect(TensorNames.xtunerProjector("model.0.weight") == .named("multi_modal_projector.linear_1.weight"))
   }
 
-  @Test("frequencies and position ids are left over")
+  @Test("frequencies and position ids are unused")
   func leftovers() {
     #expect(TensorNames.place(of: "model.layers.0.self_attn.rotary_emb.inv_freq") == .leftover)
     #expect(TensorNames.place(of: "vision_tower.vision_model.embeddings.position_ids") == .leftover)
   }
 
   @Test(
-    "what the model has no place for is unknown",
+    "names without a place in the model are unknown",
     arguments: [
       "", "weight", "model", "model.", "model.layers.x.mlp.up_proj.weight", "model.layers.0.mlp.up_proj",
       "model.layers.-1.mlp.up_proj.weight", "model.layers.0.mlp.experts.0.weight",

@@ -23,7 +23,7 @@ import Testing
     try file.publish()
   }
 
-  @Test("a GGUF file is read back: metadata of every kind, and tensors of several types and shapes")
+  @Test("a GGUF file reads back with metadata of every kind and tensors of several types and shapes")
   func gguf() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     let other = try GGUF(path: Fixtures.path("v3.gguf"))
@@ -56,7 +56,7 @@ import Testing
     }
   }
 
-  @Test("a safetensors file is read back, and an index names every tensor's file")
+  @Test("a safetensors file reads back, and an index names every tensor's file")
   func safetensors() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     let headers = [
@@ -74,7 +74,7 @@ import Testing
     #expect(index["metadata"]?["total_size"]?.int == 28)
   }
 
-  @Test("what GGUF cannot hold is refused")
+  @Test("contents that GGUF cannot store are refused")
   func refusals() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     let long = try TensorHeader(name: String(repeating: "x", count: 64), type: .f32, shape: [1])
@@ -85,7 +85,7 @@ import Testing
     #expect(throws: LimnError.self) { try TensorHeader(name: "x", type: .q4_K, shape: [2, 100]) }
   }
 
-  @Test("a file that is not finished leaves nothing, and one that is replaces what was there")
+  @Test("an unfinished file leaves nothing, and a finished one replaces the existing file")
   func partialFiles() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() }

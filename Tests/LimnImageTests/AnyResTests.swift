@@ -9,7 +9,7 @@ struct AnyResTests {
     (1...6).flatMap { a in (1...6).map { b in PixelSize(height: 384 * a, width: 384 * b) } },
   ]
 
-  @Test("resolution, features without padding and tokens are transformers'")
+  @Test("resolution, unpadded features and tokens match transformers'")
   func arithmetic() {
     #expect(ImageCases.all.anyres.count > 100)
     for row in ImageCases.all.anyres {

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Decoding")
 struct DecodingTests {
-  @Test("every format, layout and orientation gives Pillow's pixels", arguments: ImageCases.all.decoding)
+  @Test("every format, layout and orientation decodes to Pillow's pixels", arguments: ImageCases.all.decoding)
   func pixels(_ example: ImageCases.Decoding) throws {
     let picture = try RGBImage(decoding: ImageCases.bytes(example.image), name: example.image)
     let expected = try ImageCases.array(example.pixels)
@@ -22,10 +22,10 @@ struct DecodingTests {
     #expect(try RGBImage(decoding: png, name: "x").pixels == [0, 0, 0, 0, 0, 0, 1, 1, 1, 128, 128, 128])
   }
 
-  @Test("a PNG is turned as the EXIF in a text says, as older ImageMagicks wrote it, unless it makes no sense")
+  @Test("a PNG is rotated by the EXIF in older ImageMagick's text chunk, unless that is invalid")
   func rawProfile() throws {
     let png = try ImageCases.bytes("exif-6.png")
-    // Behind the signature and the header.
+    // After the signature and the header.
     let chunk = 33..<83
     try #require(png[37..<41].elementsEqual("eXIf".utf8))
     func picture(_ profile: String) throws -> RGBImage {
@@ -33,7 +33,7 @@ struct DecodingTests {
       var other: [UInt8] = [0, 0, UInt8(text.count >> 8), UInt8(text.count & 255)]
       other += Array("tEXt".utf8)
       other += text
-      other += [0, 0, 0, 0]  // A checksum: libpng passes over that of a text.
+      other += [0, 0, 0, 0]  // A checksum, which libpng ignores in text chunks.
       var changed = png
       changed.replaceSubrange(chunk, with: other)
       return try RGBImage(decoding: changed, name: "x")
@@ -50,7 +50,7 @@ struct DecodingTests {
     }
   }
 
-  @Test("what is no whole, harmless picture is refused, with the reason", arguments: ImageCases.all.refused)
+  @Test("incomplete, hostile and foreign files are refused with a reason", arguments: ImageCases.all.refused)
   func refused(_ example: ImageCases.Refused) throws {
     let bytes = try ImageCases.bytes(example.image)
     let error = #expect(throws: LimnError.self) {
@@ -61,11 +61,11 @@ struct DecodingTests {
     #expect(error?.description.contains(example.reason) == true, "\(error?.description ?? "")")
   }
 
-  @Test("a small progressive JPEG that would take over a gigabyte is refused before it is decoded")
+  @Test("a small progressive JPEG that needs over a gigabyte is refused before decoding")
   func progressiveBomb() throws {
     var jpeg = try ImageCases.bytes("progressive.jpg")
     let frame = try #require(jpeg.indices.dropLast().first { jpeg[$0] == 0xFF && jpeg[$0 + 1] == 0xC2 })
-    // 14,000 × 14,000 pixels, and the three components at full resolution.
+    // 14,000 × 14,000 pixels, with the three components at full resolution.
     jpeg.replaceSubrange(frame + 5..<frame + 9, with: [0x36, 0xB0, 0x36, 0xB0])
     for component in 0..<3 { jpeg[frame + 11 + 3 * component] = 0x11 }
     let error = #expect(throws: LimnError.self) { try RGBImage(decoding: jpeg, name: "bomb.jpg") }
@@ -73,7 +73,7 @@ struct DecodingTests {
   }
 
   @Test(
-    "a file cut at any byte is refused",
+    "a file truncated at any byte is refused",
     arguments: ["baseline-420.jpg", "progressive.jpg", "rgba.png", "lossy.webp", "exif-8.webp"])
   func cut(_ name: String) throws {
     let bytes = try ImageCases.bytes(name)
@@ -85,7 +85,7 @@ struct DecodingTests {
   }
 
   @Test(
-    "damage anywhere is refused or decoded, and never crashes",
+    "damaged files are refused or decoded, and never crash",
     arguments: [
       "baseline-420.jpg", "progressive.jpg", "exif-6.jpg", "cmyk.jpg", "rgba.png", "palette-4.png",
       "exif-6.png", "lossless.webp", "alpha.webp", "animated-offset.webp", "exif-8.webp",
@@ -109,7 +109,7 @@ struct DecodingTests {
   }
 }
 
-/// Numbers that are the same in every run.
+/// Random numbers that are the same in every run.
 struct SplitMix: RandomNumberGenerator {
   var state: UInt64
 

@@ -3,7 +3,7 @@ import LimnImage
 import LimnTesting
 import Testing
 
-/// The cases that Tools/fixtures/images.py writes: pictures, and what Pillow and transformers make of them.
+/// The cases that Tools/fixtures/images.py writes: images, and Pillow's and transformers' pixels for them.
 struct ImageCases: Decodable {
   struct Decoding: Decodable, CustomTestStringConvertible {
     var image: String
@@ -94,7 +94,7 @@ struct PreprocessorConfig: Decodable {
   }
 }
 
-/// Pairs of height and width, as transformers' configs write them.
+/// Pairs of height and width, as in transformers' configs.
 func pinpoints(_ pairs: [(Int, Int)]) -> [PixelSize] {
   pairs.map { PixelSize(height: $0.0, width: $0.1) }
 }

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Image processors")
 struct ImageProcessorTests {
-  @Test("model pixels are transformers', to the last bit", arguments: ImageCases.all.processing)
+  @Test("model pixels match transformers' bit for bit", arguments: ImageCases.all.processing)
   func pixels(_ example: ImageCases.Processing) throws {
     let picture = try RGBImage(decoding: ImageCases.bytes(example.image), name: example.image)
     let processor = try ImageProcessor(example.configuration.configuration)
@@ -17,7 +17,7 @@ struct ImageProcessorTests {
     #expect(differing == 0, "of \(expected.floats.count) values")
   }
 
-  @Test("the trained policy is the configuration's")
+  @Test("the trained policy follows the configuration")
   func trained() throws {
     let picture = RGBImage(width: 9, height: 4, pixels: (0..<108).map { UInt8($0 * 2) })
     var configuration = ImageProcessor.Configuration()
@@ -29,9 +29,9 @@ struct ImageProcessorTests {
     #expect(try processor.process(picture).pixels != processor.process(picture, policy: .hf).pixels)
   }
 
-  @Test("pictures far from square need no memory for what is cut away", arguments: PreprocessPolicy.allCases)
+  @Test("extreme aspect ratios need no memory for cropped pixels", arguments: PreprocessPolicy.allCases)
   func extreme(_ policy: PreprocessPolicy) throws {
-    // As a square this would be 40 gigapixels, scaled to 336 rows 67 million columns wide.
+    // As a square this would be 40 gigapixels; scaled to 336 rows, 67 million columns.
     let line = RGBImage(width: 200_000, height: 1, pixels: Array(repeating: 90, count: 600_000))
     let processed = try ImageProcessor(.init()).process(line, policy: policy)
     #expect(processed.pixels.count == 3 * 336 * 336)
@@ -40,7 +40,7 @@ struct ImageProcessorTests {
     #expect(abs(middle - (expected / 255 - 0.48145466) / 0.26862954) < 0.01)
   }
 
-  @Test("a picture too narrow to be padded is refused")
+  @Test("an image too narrow to pad is refused")
   func narrow() throws {
     let line = RGBImage(width: 1, height: 200_000, pixels: Array(repeating: 90, count: 600_000))
     let processor = try ImageProcessor(.init())
@@ -49,7 +49,7 @@ struct ImageProcessorTests {
     #expect(error?.kind == .badData)
   }
 
-  @Test("what the model saw is told")
+  @Test("the description tells what the model saw")
   func description() throws {
     let picture = RGBImage(width: 30, height: 60, pixels: Array(repeating: 0, count: 5400))
     var configuration = ImageProcessor.Configuration()
@@ -77,7 +77,7 @@ struct ImageProcessorTests {
     expectRefusal { $0.kind = .llavaNext }
   }
 
-  @Test("a configuration that would leave a huge picture whole is refused for it")
+  @Test("an image that a configuration without cropping would leave too large is refused")
   func uncropped() throws {
     var configuration = ImageProcessor.Configuration()
     configuration.doCenterCrop = false

@@ -28,13 +28,13 @@ struct ImageSourceTests {
     #expect(error?.kind == .badData)
   }
 
-  @Test("a file's bytes are read whole")
+  @Test("a file is read completely")
   func file() throws {
     let path = ImageCases.folder.appending(path: "gray.jpg").path
     #expect(try ImageSource.path(path).bytes() == ImageCases.bytes("gray.jpg"))
   }
 
-  @Test("what is missing, a directory or a device is told apart")
+  @Test("a missing file, a directory and a device give different errors")
   func noFile() throws {
     func kind(_ path: String) -> LimnError.Kind? {
       #expect(throws: LimnError.self) { try ImageSource.path(path).bytes() }?.kind
@@ -44,7 +44,7 @@ struct ImageSourceTests {
     #expect(kind("/dev/zero") == .badData)
   }
 
-  @Test("a file beyond the limit is refused before it is read")
+  @Test("a file above the size limit is refused before it is read")
   func tooLarge() throws {
     let path = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
     #expect(FileManager.default.createFile(atPath: path, contents: nil))

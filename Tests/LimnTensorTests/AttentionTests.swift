@@ -3,7 +3,7 @@ import LimnTensor
 import Testing
 
 @Suite struct AttentionTests {
-  /// q, k, v of Tools/fixtures/kernels.py: 70 positions, 4 heads, 2 key/value heads.
+  /// q, k, v from Tools/fixtures/kernels.py: 70 positions, 4 heads, 2 key/value heads.
   private static func inputs(_ size: Int) throws -> (q: Rows, k: Rows, v: Rows) {
     func load(_ name: String, _ heads: Int) throws -> Rows {
       let name = "attention.\(size).\(name)"
@@ -16,7 +16,7 @@ import Testing
     try KVCache(layers: 2, kvHeads: 2, headSize: size, capacity: 80, storage: storage, on: try CPU(threads: 1))
   }
 
-  @Test("more positions than the system has addresses for are refused, with how many bytes they would take")
+  @Test("a cache beyond the address space is refused, and the error gives its size")
   func noRoom() throws {
     for capacity in [1 << 40, Int.max / 3] {
       let error = #expect(throws: LimnError.self) {
@@ -26,13 +26,13 @@ import Testing
     }
   }
 
-  /// The largest errors allowed, in units of the largest value that is averaged.
+  /// The largest errors allowed, relative to the largest value that is averaged.
   private enum Budget {
     /// Sums in another order.
     static let float32 = 2e-6
-    /// Half a unit of 2⁻⁸ each for v, for p, and for what q · k loses.
+    /// Half a unit of 2⁻⁸ each for v, for p, and for the error of q · k.
     static let bfloat16 = 3 * 0x1p-9
-    /// Half a step of 1/127 for v, the same for what q · k loses, and what bfloat16 may add.
+    /// Half a step of 1/127 for v, the same for the error of q · k, and what bfloat16 may add.
     static let q8 = 1.0 / 127 + bfloat16
 
     static func of(_ precision: Precision, _ storage: KVType = .f32) -> Double {
@@ -40,7 +40,7 @@ import Testing
     }
   }
 
-  /// Largest |a − b| in units of the largest value.
+  /// The largest |a − b|, relative to the largest value.
   private func largestError(_ a: [Float], _ b: [Double], values: Rows) -> Double {
     precondition(a.count == b.count && !a.isEmpty)
     let largest = Double(values.values.map(abs).max() ?? 0)
@@ -81,7 +81,7 @@ import Testing
   private func full(_ isa: ISA, _ precision: Precision, _ size: Int) throws {
     let cpu = try CPU(threads: 2, precision: precision, isa: isa)
     let (q, k, v) = try Self.inputs(size)
-    // Every query head with keys and values of its own: key/value heads repeated.
+    // Every query head has keys and values of its own: key/value heads are repeated.
     func repeated(_ rows: Rows) -> Rows {
       let values = rows.values
       var wide: [Float] = []
@@ -99,7 +99,7 @@ import Testing
   }
 
   @Test(
-    "a query's bits are the same in one pass, in chunks, token by token, and on any threads", arguments: isas,
+    "a query's bits depend neither on chunking nor on the number of threads", arguments: isas,
     Precision.allCases)
   func chunks(isa: ISA, precision: Precision) throws {
     let (q, k, v) = try Self.inputs(64)
@@ -144,7 +144,7 @@ import Testing
             scale: 1 / Float(size).squareRoot(), into: y.activations, phase: phase)
           return y.values
         }
-        // The same cache on both sides: what storing rounds away does not count.
+        // Both sides use the same cache, so storage rounding cancels out.
         for result in results[1...] {
           let error = largestError(result, results[0].map(Double.init), values: v)
           #expect(error < Budget.of(precision), "\(size) \(precision) \(storage)")
@@ -153,14 +153,14 @@ import Testing
     }
   }
 
-  @Test("q8_0 keeps a value within half a step, the same on every instruction set", arguments: isas)
+  @Test("q8_0 rounds values by at most half a step, identically on every instruction set", arguments: isas)
   func q8Storage(isa: ISA) throws {
     let size = 40
     var random = Random(5)
     var values = random.floats(2 * size, 3)
     for i in 32..<40 { values[i] = 0 }
     let (q, v) = (Rows(random.floats(2 * size), width: 2 * size), Rows(values, width: 2 * size))
-    // A query that sees one position gets that position's value.
+    // A query that sees one position returns that position's value.
     let results = try [ISA.scalar, isa].map { isa in
       let cpu = try CPU(threads: 1, precision: .exact, isa: isa)
       let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: 1, storage: .q8_0, on: try CPU(threads: 1))
@@ -176,7 +176,7 @@ import Testing
       for block in [0..<32, 32..<40] {
         let range = block.lowerBound + head * size..<block.upperBound + head * size
         let largest = values[range].map(abs).max() ?? 0
-        // Half a step of 1/127, and the scale's own rounding to 11 bits.
+        // Half a step of 1/127, and the rounding of the scale to 11 bits.
         for i in range { #expect(abs(results[1][i] - values[i]) <= largest * (0.5 / 127 + 0x1p-11)) }
       }
     }

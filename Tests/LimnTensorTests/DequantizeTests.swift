@@ -2,12 +2,12 @@ import LimnCore
 import LimnTensor
 import Testing
 
-/// Those with fixtures: float32 is what it is.
+/// The types with fixtures; float32 needs none.
 private let types = ggmlTypes.filter { $0 != .f32 }
 
 @Suite struct DequantizeTests {
   @Test(
-    "blocks give the values of gguf-py to the bit, for random patterns and edge-case scales",
+    "blocks dequantise to gguf-py's values bit for bit, for random patterns and edge-case scales",
     arguments: types)
   func blocksGiveReferenceValues(type: TensorType) throws {
     let blocks = try Fixture.bytes("\(type.rawValue).blocks")
@@ -32,7 +32,7 @@ private let types = ggmlTypes.filter { $0 != .f32 }
     }
   }
 
-  @Test("a tensor whose bytes do not fit its shape is refused")
+  @Test("a tensor whose byte count does not match its shape is refused")
   func sizeAndShapeDisagree() {
     let bytes = [UInt8](repeating: 0, count: 34)
     #expect(throws: LimnError.self) { try dequantized(tensor(.q8_0, [2, 32], bytes)) }
@@ -41,7 +41,7 @@ private let types = ggmlTypes.filter { $0 != .f32 }
     #expect(throws: LimnError.self) { try dequantized(tensor(.q8_0, [.max, 64], bytes)) }
   }
 
-  @Test("rows that end inside a block are refused, even where the tensor as a whole fills its blocks")
+  @Test("rows that end inside a block are refused even if the whole tensor fills its blocks")
   func rowsEndInsideABlock() {
     for type in types where type.layout.elements > 1 {
       let (elements, bytes) = type.layout
@@ -50,7 +50,7 @@ private let types = ggmlTypes.filter { $0 != .f32 }
     }
   }
 
-  @Test("every type of the kernels is tested, and no other is computed with")
+  @Test("every type that the kernels know is tested, and other types are refused")
   func everyTypeIsTested() {
     #expect(Set(TensorType.allCases.filter(\.isComputable)) == Set(computableTypes))
   }

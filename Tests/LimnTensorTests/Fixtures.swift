@@ -15,7 +15,7 @@ enum Fixture {
 
   static func floats(_ name: String) throws -> [Float] { try values(name) }
   static func doubles(_ name: String) throws -> [Double] { try values(name) }
-  /// Floats in the file, wider here.
+  /// Floats in the file, Doubles here.
   static func doubles(floats name: String) throws -> [Double] { try floats(name).map(Double.init) }
   static func halves(_ name: String) throws -> [Float] { (try values(name) as [UInt16]).map(float(half:)) }
 
@@ -28,7 +28,7 @@ enum Fixture {
   }
 }
 
-/// The value of a float16, for finite ones.
+/// The value of a finite float16.
 func float(half bits: UInt16) -> Float {
   let exponent = Int(bits >> 10 & 31), fraction = Float(bits & 1023)
   let magnitude =
@@ -52,13 +52,13 @@ struct Random: RandomNumberGenerator {
     return z ^ (z >> 31)
   }
 
-  /// Evenly spread over ±range.
+  /// Uniform over ±range.
   mutating func floats(_ count: Int, _ range: Float = 1) -> [Float] {
     (0..<count).map { _ in Float.random(in: -range...range, using: &self) }
   }
 }
 
-/// Rows of activations in memory that is never given back: views do not keep it alive, and tests need little.
+/// Rows of activations in memory that is never freed: views do not keep it alive, and tests need little.
 struct Rows {
   let activations: Activations
 
@@ -88,24 +88,24 @@ let ggmlTypes: [TensorType] = [
   .iq2_XXS, .iq2_XS, .iq2_S, .iq3_XXS, .iq3_S, .iq1_S, .iq1_M, .tq1_0, .tq2_0, .mxfp4, .nvfp4,
 ]
 
-/// Those, and bitsandbytes' in limn's blocks.
+/// The same plus bitsandbytes' types in limn's blocks.
 let computableTypes: [TensorType] =
   ggmlTypes + [.nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16, .llmInt8]
 
-/// Where the float16 scales of a block lie, if not in its first two bytes.
+/// Offsets of a block's float16 scales, if not in its first two bytes.
 private let scalePlaces: [TensorType: [Int]] = [
   .q4_1: [0, 2], .q5_1: [0, 2], .q2_K: [80, 82], .q3_K: [108], .q4_K: [0, 2], .q5_K: [0, 2], .q6_K: [208],
   .tq1_0: [52], .tq2_0: [64], .iq1_M: [], .mxfp4: [], .nvfp4: [],
 ]
 
-/// Random weights [rows, columns] of any type, of a size that layers have: scales are finite and not huge,
-/// and the first rows have scales of zero and the largest magnitudes.
+/// Random weights [rows, columns] of any type, with a magnitude that layers have: scales are finite and
+/// moderate, and the first rows have scales of zero and the largest magnitudes.
 func randomWeight(_ type: TensorType, rows: Int, columns: Int, seed: UInt64) -> Tensor {
   var random = Random(seed)
   let layout = type.layout
   var bytes: [UInt8] = []
   for block in 0..<rows * columns / layout.elements {
-    // Between 2⁻⁹ and 2⁻⁷ of either sign; now and then zero.
+    // Between 2⁻⁹ and 2⁻⁷ with either sign; occasionally zero.
     let half: UInt16 = random.next() % 11 == 0 ? 0 : UInt16(random.next() & 0x87FF) | 0x1800
     let scale = [UInt8(half & 255), UInt8(half >> 8)]
     switch type {
@@ -128,7 +128,7 @@ func randomWeight(_ type: TensorType, rows: Int, columns: Int, seed: UInt64) -> 
       }
       for place in scalePlaces[type] ?? [0] { data.replaceSubrange(place..<place + 2, with: scale) }
       switch type {
-      case .iq1_M:  // a quarter of the scale in the top bits of each of four numbers
+      case .iq1_M:  // a quarter of the scale is in the top bits of each of four numbers
         for i in 0..<4 { data[49 + 2 * i] = data[49 + 2 * i] & 15 | UInt8(half >> (4 * i) & 15) << 4 }
       case .mxfp4: data[0] = 118 + UInt8(half & 3)
       case .nvfp4: for i in 0..<4 { data[i] &= 63 }
@@ -140,7 +140,7 @@ func randomWeight(_ type: TensorType, rows: Int, columns: Int, seed: UInt64) -> 
   return tensor(type, [rows, columns], bytes)
 }
 
-/// Largest |a − b| in units of b's root mean square.
+/// The largest |a − b|, relative to b's root mean square.
 func distance(_ a: [Float], _ b: [Double]) -> Double {
   precondition(a.count == b.count && !a.isEmpty)
   let size = (b.reduce(0) { $0 + $1 * $1 } / Double(b.count)).squareRoot()

@@ -5,18 +5,18 @@ import LimnTensor
 
 internal import CLimnKernels
 
-/// How far, at most, a fast result may be from the exact one: 1 − cosine of all outputs.
+/// The largest distance allowed between a fast and the exact result: 1 − cosine of all outputs.
 private enum Budget {
-  /// float32 sums of some hundred products, in units of the outputs' root mean square.
+  /// float32 sums of some hundred products, relative to the outputs' root mean square.
   static let float32 = 3e-6
   /// Both factors rounded to 8 bits of fraction.
   static let bfloat16 = 2e-5
-  /// Activations rounded to 127 steps per 32 or 256 values, weights as they are.
+  /// Activations rounded to 127 steps per 32 or 256 values, weights unchanged.
   static let int8 = 1e-4
 
   /// Weights rounded to 2047 steps per 256 values, activations to 4095.
   static let int16 = 5e-7
-  /// The same of NF4 and FP4, whose values are bytes: half a step of 112 or 120.
+  /// The same for NF4 and FP4, whose values are bytes: half a step of 112 or 120.
   static let bytes = 1e-5
 
   static func angle(_ arithmetic: limn_arithmetic, _ type: TensorType) -> Double {
@@ -46,7 +46,7 @@ private let arithmetics = [
 ]
 
 @Suite struct LinearTests {
-  @Test("exact products agree with sums in double for every type and shape", arguments: isas)
+  @Test("exact products match sums in double precision for every type and shape", arguments: isas)
   func exactProducts(isa: ISA) throws {
     let cpu = try CPU(threads: 2, precision: .exact, isa: isa)
     for type in computableTypes {
@@ -67,7 +67,7 @@ private let arithmetics = [
     }
   }
 
-  @Test("columns need not fill a block of 256", arguments: isas)
+  @Test("columns need not be a multiple of 256", arguments: isas)
   func shortBlocks(isa: ISA) throws {
     for precision in Precision.allCases {
       let cpu = try CPU(threads: 1, precision: precision, isa: isa)
@@ -91,7 +91,7 @@ private let arithmetics = [
     }
   }
 
-  @Test("adding puts the product on top of what is there")
+  @Test("adding accumulates the product onto the existing values")
   func adding() throws {
     let cpu = try CPU(threads: 1, precision: .exact)
     let weight = randomWeight(.f32, rows: 3, columns: 20, seed: 1)
@@ -127,11 +127,11 @@ private let arithmetics = [
     }
   }
 
-  @Test("the largest numbers, with the same scale and sign, do not overflow their sums", arguments: isas)
+  @Test("sums of the largest values with equal scale and sign do not overflow", arguments: isas)
   func largestSums(isa: ISA) throws {
     let cpu = try CPU(threads: 1, isa: isa)
     let x = Rows([Float](repeating: 1, count: 7 * 256), width: 256)
-    // d = 1, no minimum, all bits of the numbers set.
+    // d = 1, no minimum, all bits of the codes set.
     let formats: [(TensorType, head: [UInt8], bytes: Int, value: Int)] = [
       (.q4_0, [0, 0x3c], 18, 7), (.q4_1, [0, 0x3c, 0, 0], 20, 15), (.q5_0, [0, 0x3c], 22, 15),
       (.q5_1, [0, 0x3c, 0, 0], 24, 31),
@@ -155,7 +155,7 @@ private let arithmetics = [
     for type in computableTypes {
       for arithmetic in arithmetics
       where arithmetic != LIMN_BFLOAT16 && Paths(isa: isa)[type, arithmetic] != nil {
-        // 17 blocks are one more than are added up at a time when there is one token.
+        // With one token, up to 16 blocks are summed at a time: 17 need one more pass.
         for (tokens, columns) in [(1, 512), (4, 512), (13, 512), (1, 17 * 256)] {
           let weight = Matrix(randomWeight(type, rows: 21, columns: columns, seed: 11))
           let x = Rows(Random(12).copyFloats(tokens * columns), width: columns)
@@ -168,7 +168,7 @@ private let arithmetics = [
           vector.linear(
             x.activations, Linear(weight: weight), into: b.activations, adding: false, arithmetic: arithmetic)
           if type == .q6_K, arithmetic == LIMN_INT8 {
-            // With AVX2 its offset is taken off before the product with floats, not behind it.
+            // With AVX2 the offset is subtracted before the product with floats, not after it.
             #expect(distance(b.values, a.values.map(Double.init)) < Budget.float32, "\(tokens)")
           } else {
             #expect(a.values.map(\.bitPattern) == b.values.map(\.bitPattern), "\(type) \(arithmetic) \(tokens)")
@@ -198,7 +198,7 @@ private let arithmetics = [
   }
 
   @Test(
-    "a token's result has the same bits alone, in any company, and on any number of threads", arguments: isas)
+    "a token's result has the same bits alone, in any batch, and on any number of threads", arguments: isas)
   func sameBitsInCompany(isa: ISA) throws {
     let one = try CPU(threads: 1, isa: isa), two = try CPU(threads: 2, isa: isa)
     var random = Random(21)
@@ -206,7 +206,7 @@ private let arithmetics = [
       for arithmetic in arithmetics
       where Paths(isa: isa)[type, arithmetic] != nil {
         let rows = Int.random(in: 1...70, using: &random),
-          columns = 256 * [1, 2, 14, 15, 19].randomElement(using: &random)!  // long rows are cut into parts
+          columns = 256 * [1, 2, 14, 15, 19].randomElement(using: &random)!  // long rows are split into parts
         let layer = Linear(
           weight: Matrix(randomWeight(type, rows: rows, columns: columns, seed: random.next())))
         let x = Rows(random.floats(40 * columns), width: columns)
@@ -235,7 +235,7 @@ private let arithmetics = [
 }
 
 extension Random {
-  /// Random numbers of a generator that is not used further.
+  /// Random numbers from a copy of the generator, whose state does not advance.
   func copyFloats(_ count: Int) -> [Float] {
     var copy = self
     return copy.floats(count)

@@ -13,7 +13,7 @@ import Testing
       isTransposed: isTransposed)
   }
 
-  @Test("weight + scale · B · A within one rounding of the exact sum, columns and rows of any number", arguments: isas)
+  @Test("weight + scale · B · A is within one rounding of the exact sum, for any shape", arguments: isas)
   func exact(isa: ISA) throws {
     let cpu = try CPU(threads: 2, precision: .exact, isa: isa)
     for type in Self.types {
@@ -37,7 +37,7 @@ import Testing
                 size += abs(part)
               }
               let error = abs(Double(after[row * columns + column]) - sum)
-              // The smallest half that keeps its precision is 2⁻¹⁴; below it, units are 2⁻²⁴.
+              // The smallest half with full precision is 2⁻¹⁴; below it, the unit is 2⁻²⁴.
               #expect(error <= max(size * precision, 0x1p-25), "\(type) \(rows)×\(columns), \(row), \(column)")
             }
           }
@@ -46,7 +46,7 @@ import Testing
     }
   }
 
-  @Test("the bits are those of the scalar reference, whatever the threads", arguments: isas)
+  @Test("results have the bits of the scalar reference on any number of threads", arguments: isas)
   func sameBits(isa: ISA) throws {
     let scalar = try CPU(threads: 1, precision: .exact, isa: .scalar)
     for threads in [1, 3] {

@@ -5,7 +5,7 @@ import LimnCore
 import LimnTensor
 
 @Suite struct MachineTests {
-  @Test("an instruction set that there is not, or not here, is refused by name")
+  @Test("an instruction set that is unknown, or missing on this machine, is refused by name")
   func instructionSets() throws {
     #expect(throws: LimnError.self) { try ISA.named("avx1024") }
     for isa in ISA.allCases where !isa.isSupported {
@@ -24,7 +24,7 @@ import LimnTensor
     }
   }
 
-  @Test("a container's limit on processor time is found in its group and in those around it")
+  @Test("a container's CPU limit is found in its cgroup and in the parent cgroups")
   func containerLimits() throws {
     let root = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID())")
     defer { try? FileManager.default.removeItem(at: root) }

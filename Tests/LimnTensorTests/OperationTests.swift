@@ -1,7 +1,7 @@
 import LimnTensor
 import Testing
 
-/// Largest |a − b| / |b|, where |b| is not tiny.
+/// The largest |a − b| / |b| where |b| is not tiny.
 private func relativeError(_ a: [Float], _ b: [Double], above: Double = 1e-30) -> Double {
   zip(a, b).reduce(0) { abs($1.1) > above ? max($0, abs(Double($1.0) - $1.1) / abs($1.1)) : $0 }
 }
@@ -34,7 +34,7 @@ private func relativeError(_ a: [Float], _ b: [Double], above: Double = 1e-30) -
     }
   }
 
-  @Test("gelu and silu are within 2e-6 of their values in double", arguments: isas)
+  @Test("gelu and silu are within 2e-6 of their double-precision values", arguments: isas)
   func activations(isa: ISA) throws {
     let cpu = try CPU(threads: 2, isa: isa)
     let values = try Fixture.floats("gelu.x")
@@ -42,7 +42,7 @@ private func relativeError(_ a: [Float], _ b: [Double], above: Double = 1e-30) -
       let x = Rows(values, width: values.count)
       cpu.gelu(x.activations, kind)
       #expect(x.values.allSatisfy { $0.isFinite })
-      // Far out the argument of exp is large, and half a unit in its last place is all of the error.
+      // For large |x| the argument of exp is large, and half a unit in its last place is the whole error.
       let expected = try Fixture.doubles(name)
       #expect(relativeError(x.values, expected, above: 1e-6) < 2e-6, "\(kind)")
       #expect(relativeError(x.values, expected) < 2e-5, "\(kind)")
@@ -53,7 +53,7 @@ private func relativeError(_ a: [Float], _ b: [Double], above: Double = 1e-30) -
     #expect(relativeError(gate.values, expected) < 2e-6)
   }
 
-  @Test("an element's result does not depend on its place", arguments: isas)
+  @Test("an element's result does not depend on its position", arguments: isas)
   func placeOfElement(isa: ISA) throws {
     let cpu = try CPU(threads: 2, isa: isa)
     let values = Random(4).copyFloats(37).map { $0 * 5 }
@@ -63,7 +63,7 @@ private func relativeError(_ a: [Float], _ b: [Double], above: Double = 1e-30) -
     #expect(whole.values == single.values)
   }
 
-  @Test("rows are added, many at a time and few", arguments: isas)
+  @Test("adding rows gives elementwise sums", arguments: isas)
   func add(isa: ISA) throws {
     let cpu = try CPU(threads: 2, isa: isa)
     let a = Random(1).copyFloats(30_000), b = Random(2).copyFloats(30_000)

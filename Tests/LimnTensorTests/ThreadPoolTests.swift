@@ -5,7 +5,7 @@ import Testing
 import LimnTensor
 
 @Suite struct ThreadPoolTests {
-  @Test("every item is done exactly once, job after job, by any number of threads", arguments: [1, 2, 5])
+  @Test("every item of every job runs exactly once on any number of threads", arguments: [1, 2, 5])
   func everyItemOnce(threads: Int) {
     let pool = ThreadPool(threads: threads)
     for count in [0, 1, 7, 1000] {
@@ -27,7 +27,7 @@ import LimnTensor
     }
   }
 
-  @Test("while one thread is held up, the others do the rest of its share")
+  @Test("while one thread is blocked, the others do the rest of its share")
   func heldUp() {
     let pool = ThreadPool(threads: 3)
     let done = UnsafeMutablePointer<Atomic<Int>>.allocate(capacity: 1)
@@ -44,7 +44,7 @@ import LimnTensor
           while begin == 0, done.pointee.load(ordering: .acquiring) < 99, Date() < patience {
             Thread.sleep(forTimeInterval: 0.001)
           }
-          // Item 0 counts only if it came last.
+          // Item 0 counts only if it finished last.
           if begin > 0 || done.pointee.load(ordering: .acquiring) == 99 {
             done.pointee.add(1, ordering: .acquiringAndReleasing)
           }
@@ -53,7 +53,7 @@ import LimnTensor
     #expect(done.pointee.load(ordering: .acquiring) == 100)
   }
 
-  @Test("each thread has scratch memory of its own")
+  @Test("each thread has its own scratch memory")
   func scratch() {
     let pool = ThreadPool(threads: 3)
     var results = [UInt8](repeating: 0, count: 300)

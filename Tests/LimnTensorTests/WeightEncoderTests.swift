@@ -20,13 +20,13 @@ private func encoded(
 }
 
 @Suite struct WeightEncoderTests {
-  /// Tools/fixtures/quantizing.py: rows of eight distributions.
+  /// From Tools/fixtures/quantizing.py: rows of eight distributions.
   private let rows: [Float]
   private let columns = 768
 
   init() throws { rows = try Fixture.floats("quantize.x") }
 
-  @Test("each row loses no more than with ggml's quantisers", arguments: blockTypes)
+  @Test("no row loses more than with ggml's quantisers", arguments: blockTypes)
   func noWorseThanReference(type: TensorType) throws {
     let file = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .appending(path: "Fixtures/kernels/quantize.errors.json")
@@ -43,7 +43,7 @@ private func encoded(
 
   @Test("every instruction set writes the bytes of the scalar reference", arguments: isas)
   func sameBytes(isa: ISA) throws {
-    // Zeros, equal values, one value alone, very small and large ones; batches that are not full.
+    // Zeros, equal values, a single non-zero value, very small and large values; incomplete batches.
     var edges = [Float](repeating: 0, count: 256) + [Float](repeating: 0.37, count: 256)
     edges += (0..<256).map { $0 == 5 ? 3 : 0 } + (0..<256).map { Float($0 - 128) * 1e-9 }
     edges += (0..<256).map { Float($0 % 7) * 900 - 3000 }
@@ -60,7 +60,7 @@ private func encoded(
     }
   }
 
-  @Test("Q8_0 has ggml's bytes, F16 and BF16 have the numbers' own")
+  @Test("Q8_0 has ggml's bytes; F16 and BF16 are plain conversions")
   func sameAsReference() throws {
     #expect(
       try encoded(weights(rows, columns: columns), as: .q8_0).bytes == Fixture.bytes("quantize.Q8_0"))
@@ -74,7 +74,7 @@ private func encoded(
     }
   }
 
-  @Test("the loss is the difference between the values and what is read back", arguments: blockTypes + [.f16])
+  @Test("the reported loss is the error of the decoded weights", arguments: blockTypes + [.f16])
   func lossIsTrue(type: TensorType) throws {
     let (bytes, loss) = try encoded(weights(rows, columns: columns), as: type)
     #expect(bytes.count == type.byteCount(elements: rows.count))
@@ -85,11 +85,11 @@ private func encoded(
     #expect(abs(loss.error / error - 1) < 1e-3)
   }
 
-  @Test("values that a type can hold come back as they are")
+  @Test("values that a type can represent are preserved exactly")
   func exactValues() throws {
     for (type, codes) in [(TensorType.q8_0, -127...127), (.q4_0, -8...7), (.q5_0, -16...15), (.q6_K, -32...31)] {
       let all = Array(codes)
-      // Every group of 16 has the lowest code, and the codes in another order.
+      // Every group of 16 contains the lowest code, with the codes in another order.
       let x = (0..<512).map { i in
         (i % 16 == 0 ? Float(type == .q8_0 ? 127 : all[0]) : Float(all[i * 7 % all.count])) * 0.03125
       }
@@ -102,7 +102,7 @@ private func encoded(
     }
   }
 
-  @Test("a weight that is no number, or too large for the type, is refused with the tensor's name")
+  @Test("a weight that is NaN or too large for the type is refused with the tensor's name")
   func badValues() throws {
     for type in blockTypes + [.f16] {
       for bad in [Float.nan, .infinity, -.infinity, 3e38] {
@@ -118,7 +118,7 @@ private func encoded(
     #expect(throws: LimnError.self) { try encoded(tensor(.i8, [2, 2], [1, 2, 3, 4]), as: .f16) }
   }
 
-  @Test("rows can be put in another order, repeated and left out, with and without a change of type")
+  @Test("rows can be reordered, repeated and left out, with and without a change of type")
   func order() throws {
     let x = weights(Array(rows[..<1024]), columns: 256)
     let order: [Int32] = [3, 1, 1, 0]
@@ -129,7 +129,7 @@ private func encoded(
     }
   }
 
-  @Test("a tensor larger than what is converted at once comes out the same")
+  @Test("a tensor larger than one conversion batch gives the same result")
   func pieces() throws {
     // 6 MB as F16: more than one write.
     let x = [Float](repeating: 0.5, count: 3 << 20)

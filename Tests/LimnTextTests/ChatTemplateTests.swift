@@ -4,7 +4,7 @@ import LimnCore
 import LimnText
 import Testing
 
-/// Acceptance cases that lie beside the package in continuous integration, not in a user's clone.
+/// Acceptance cases next to the package. Present in continuous integration, not in a user's clone.
 private let sharedCases = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
   .deletingLastPathComponent().appending(path: "../shared/checks/cases/templates").standardizedFileURL.path
 
@@ -15,7 +15,7 @@ private let fixtures = URL(filePath: #filePath).deletingLastPathComponent().dele
 struct ChatTemplateTests {
   @Test(
     "published templates render as transformers renders them",
-    // The folder `shared` beside the package exists in continuous integration only.
+    // These cases exist only in continuous integration.
     .enabled(if: FileManager.default.fileExists(atPath: sharedCases)))
   func publishedTemplates() throws {
     let cases = try #require(try JSON.parse(file: sharedCases + "/cases.json").array)
@@ -60,7 +60,7 @@ struct ChatTemplateTests {
     }
   }
 
-  @Test("a conversation that is empty, or no list of objects, is refused")
+  @Test("an empty conversation, or one that is not a list of objects, is refused")
   func malformedMessages() throws {
     let template = try ChatTemplate(source: "{{ messages }}", name: "test")
     for messages: JSON in [.array([]), .string("hi"), .array([.string("hi")])] {
@@ -70,7 +70,7 @@ struct ChatTemplateTests {
     }
   }
 
-  @Test("a member that is null is left out, as transformers does")
+  @Test("null members are left out, as in transformers")
   func nullMembers() throws {
     let template = try ChatTemplate(
       source: "{{ messages[0].content is defined }}{{ messages }}", name: "test")
@@ -107,7 +107,7 @@ struct ChatTemplateTests {
     #expect(throws: LimnError.self) { try found() }
   }
 
-  @Test("a template that writes pictures is told from one that takes strings, or drops pictures")
+  @Test("templates that place images are distinguished from those that take strings or drop images")
   func pictures() throws {
     let fixture = try JSON.parse(file: fixtures + "/prompts.json")
     func places(_ source: String?) throws -> Bool {
@@ -125,7 +125,7 @@ struct ChatTemplateTests {
         "{% for m in messages %}{% for p in m.content if p.text %}{{ p.text }}{% endfor %}{% endfor %}"))
   }
 
-  @Test("flattened messages begin with the places of their pictures")
+  @Test("flattened messages begin with their image marks")
   func flattening() throws {
     let messages = try JSON.parse(
       #"""
@@ -138,7 +138,7 @@ struct ChatTemplateTests {
   }
 }
 
-/// The texts are those of LLaVA's own conversation code and of xtuner's formats.
+/// The expected texts are those of LLaVA's own conversation code and of xtuner's formats.
 @Suite("Built-in templates")
 struct BuiltInTemplateTests {
   private let turns = """
@@ -184,7 +184,7 @@ struct BuiltInTemplateTests {
     #expect(try BuiltInTemplate.named(name).render(messages: messages) == expected)
   }
 
-  @Test("a system message takes the place of the default one")
+  @Test("a system message replaces the default one")
   func system() throws {
     let messages = try JSON.parse(
       #"[{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}]"#, place: "test")
@@ -226,7 +226,7 @@ struct BuiltInTemplateTests {
     #expect(evidence("llama", ["my-llava"]) == .none)
   }
 
-  @Test("a name that no template has is wrong usage")
+  @Test("an unknown template name is a usage error")
   func unknownName() {
     let error = #expect(throws: LimnError.self) { try BuiltInTemplate.named("alpaca") }
     #expect(error?.kind == .usage)

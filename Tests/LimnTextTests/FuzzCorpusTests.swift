@@ -4,7 +4,7 @@ import LimnCore
 import LimnText
 import Testing
 
-/// Inputs that the fuzzers of Tools/fuzz found to reach every corner of a parser.
+/// Inputs with which the fuzzers of Tools/fuzz reached every corner of a parser.
 @Suite struct TextFuzzCorpusTests {
   private func replay(_ parser: String, as name: String, _ read: (String) throws -> Void) throws {
     let corpus = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -23,7 +23,7 @@ import Testing
         refused += 1
       }
     }
-    // A corpus of which all or nothing is refused would test little.
+    // A corpus whose inputs are all accepted, or all refused, would test little.
     #expect(accepted > 0 && refused > 0, "\(accepted) accepted, \(refused) refused")
   }
 
@@ -32,13 +32,13 @@ import Testing
     _ = tokenizer.decode(tokenizer.encode("Hello  World, it's 2024!\n<s>  日本語 🙂</s>"))
   }
 
-  @Test("tokenizer.json of any kind is read, or refused with a line")
+  @Test("tokenizer.json of any kind is read, or refused with a one-line error")
   func tokenizer() throws { try replay("tokenizer", as: "tokenizer.json", thereAndBack) }
 
-  @Test("tokenizer.model of any kind is read, or refused with a line")
+  @Test("tokenizer.model of any kind is read, or refused with a one-line error")
   func sentencePiece() throws { try replay("sentencepiece", as: "tokenizer.model", thereAndBack) }
 
-  @Test("chat templates of any kind are rendered, or refused with a line")
+  @Test("chat templates of any kind are rendered, or refused with a one-line error")
   func template() throws {
     let messages: JSON = .array([.object(["role": .string("user"), "content": .string("What is this?")])])
     try replay("template", as: "chat_template.jinja") { folder in

@@ -4,8 +4,8 @@ import LimnCore
 import LimnText
 import Testing
 
-/// llama.cpp's own vocabularies, with its own test texts. They are too large to be part of the package: CI
-/// has them beside the package's folder.
+/// llama.cpp's own vocabularies with its own test texts. They are too large for the package: CI keeps them
+/// next to the package's folder.
 private let vocabularies = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
   .deletingLastPathComponent().deletingLastPathComponent().appending(path: "shared/data/vocab").path
 
@@ -33,7 +33,7 @@ struct GGUFVocabularyTests {
     }
   }
 
-  @Test("Phi-3's special tokens swallow the line break behind them, and end an answer")
+  @Test("Phi-3's special tokens strip the line break after them, and end an answer")
   func phi3() throws {
     let tokenizer = try tokenizer("phi-3")
     #expect(
@@ -42,14 +42,14 @@ struct GGUFVocabularyTests {
     #expect(tokenizer.specialTokens["eos_token"] == "<|endoftext|>" && tokenizer.bosToken == "<s>")
   }
 
-  @Test("Llama 3 begins with BOS though the file does not say so, GPT-2 does not")
+  @Test("Llama 3 texts begin with BOS although the file does not say so; GPT-2 texts do not")
   func beginning() throws {
     #expect(try tokenizer("llama-bpe").encode("Hello world") == [128_000, 9906, 1917])
     #expect(try tokenizer("gpt-2").encode("Hello world") == [15496, 995])
     #expect(try tokenizer("llama-bpe").endOfGenerationIDs == [128_001, 128_009])
   }
 
-  @Test("text comes back from its ids")
+  @Test("decoding the ids of a text restores it")
   func back() throws {
     for name in ["llama-spm", "llama-bpe", "gpt-2"] {
       let tokenizer = try tokenizer(name)

@@ -7,7 +7,7 @@ import Testing
 private let fixtures = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
   .appending(path: "Fixtures/Templates").path
 
-/// Templates against what transformers' engine makes of them; Tools/fixtures/templates.py writes the cases.
+/// Compares templates with transformers' engine; Tools/fixtures/templates.py writes the cases.
 @Suite("The template engine")
 struct JinjaTests {
   let context: JSONObject
@@ -27,7 +27,7 @@ struct JinjaTests {
   }
 
   @Test(
-    "statements and expressions give the text of the reference, or an error where it has one",
+    "statements and expressions give the reference's text, or an error where the reference fails",
     arguments: ["statements.json", "expressions.json"])
   func reference(file: String) throws {
     let cases = try #require(try JSON.parse(file: fixtures + "/" + file).array)
@@ -41,7 +41,7 @@ struct JinjaTests {
   }
 }
 
-/// Templates that mean harm: each has to end in an error, soon and with little memory.
+/// Malicious templates: each must end in an error, quickly and with little memory.
 @Suite("Hostile templates")
 struct HostileJinjaTests {
   private func render(_ source: String) throws -> String {
@@ -50,7 +50,7 @@ struct HostileJinjaTests {
   }
 
   @Test(
-    "work without end, huge values and deep nesting are refused",
+    "endless work, huge values and deep nesting are refused",
     arguments: [
       "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
       "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
@@ -75,7 +75,7 @@ struct HostileJinjaTests {
     #expect(throws: LimnError.self) { try render(source) }
   }
 
-  @Test("nesting in the source is bounded, whatever nests")
+  @Test("nesting in the source is bounded, for every construct")
   func nesting() {
     let count = 20_000
     func repeated(_ text: String) -> String { String(repeating: text, count: count) }
@@ -94,7 +94,7 @@ struct HostileJinjaTests {
     }
   }
 
-  @Test("what is as deep as is allowed still runs")
+  @Test("templates at the depth limit still run")
   func deepest() throws {
     let sum = "{{ 0" + String(repeating: " + 1", count: 118) + " }}"
     #expect(try render(sum) == "118")
@@ -111,7 +111,7 @@ struct HostileJinjaTests {
         == "end")
   }
 
-  @Test("an error names the template, its line, and what the template says")
+  @Test("an error names the template and line, and includes the template's message")
   func message() {
     let error = #expect(throws: LimnError.self) {
       try render("a\n{% if true %}\n{{ raise_exception('Roles!') }}{% endif %}")

@@ -3,7 +3,7 @@ import LimnFiles
 import LimnCore
 import LimnText
 
-/// What `Tools/fixtures/tokenizing.py` wrote about one tokenizer.
+/// One tokenizer's fixture, written by `Tools/fixtures/tokenizing.py`.
 struct TokenizerFixture {
   static let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .appending(path: "Fixtures/Tokenizers").path
@@ -21,7 +21,7 @@ struct TokenizerFixture {
     cases = try JSON.parse(file: Self.folder + "/" + name + "/cases.json")
   }
 
-  /// Texts and their ids: "encode" with the special tokens that are added, "plain" without.
+  /// Texts and their ids: "encode" with the tokenizer's special tokens added, "plain" without.
   func texts(_ key: String) -> [(text: String, ids: [Int])] {
     cases[key]!.array!.map { ($0.array![0].string!, $0.array![1].array!.map { $0.int! }) }
   }
@@ -35,14 +35,14 @@ struct TokenizerFixture {
 }
 
 extension Tokenizer {
-  /// The text that a stream of tokens gives, put together.
+  /// The concatenated output of streaming detokenization.
   func streamed(_ ids: [Int], skipSpecial: Bool = false) -> String {
     var detokenizer = StreamingDetokenizer(self, skipSpecial: skipSpecial)
     return ids.map { detokenizer.append($0) }.joined() + detokenizer.finish()
   }
 }
 
-/// A folder that is there for one test.
+/// A folder that exists for one test.
 final class TemporaryFolder {
   let path: String
 
@@ -58,5 +58,5 @@ final class TemporaryFolder {
   }
 }
 
-/// Exact, not up to canonical equivalence.
+/// Exact comparison, not up to canonical equivalence.
 func same(_ a: String, _ b: String) -> Bool { a.utf8.elementsEqual(b.utf8) }

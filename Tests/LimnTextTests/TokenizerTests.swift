@@ -6,12 +6,12 @@ import Testing
 
 import LimnText
 
-@Suite("Tokenizers against the libraries that they come from")
+@Suite("Tokenizers compared with their own libraries")
 struct TokenizerTests {
-  @Test("there are fixtures")
+  @Test("the fixtures are not empty")
   func fixtures() { #expect(TokenizerFixture.names.count > 20) }
 
-  @Test("texts become the ids that the library gives", arguments: TokenizerFixture.names)
+  @Test("texts encode to the library's ids", arguments: TokenizerFixture.names)
   func encodes(name: String) throws {
     let fixture = try TokenizerFixture(name)
     for (text, ids) in fixture.texts("encode") {
@@ -23,7 +23,7 @@ struct TokenizerTests {
   }
 
   @Test(
-    "ids become the text that the library gives, at once and token by token",
+    "ids decode to the library's text, at once and token by token",
     arguments: TokenizerFixture.names)
   func decodes(name: String) throws {
     let fixture = try TokenizerFixture(name)
@@ -34,7 +34,7 @@ struct TokenizerTests {
     }
   }
 
-  @Test("a stream gives whole characters as soon as they are certain")
+  @Test("streaming returns whole characters as soon as they are certain")
   func streams() throws {
     let tokenizer = try TokenizerFixture("gpt2").tokenizer
     let ids = tokenizer.encode("🌅", addSpecial: false)
@@ -46,7 +46,7 @@ struct TokenizerTests {
     #expect(detokenizer.finish() == "\u{FFFD}")
   }
 
-  @Test("a text of 300,000 characters without a space takes no quadratic time")
+  @Test("encoding 300,000 characters without a space does not take quadratic time")
   func longWord() throws {
     for name in ["legacy", "gpt2", "model"] {
       let tokenizer = try TokenizerFixture(name).tokenizer
@@ -56,7 +56,7 @@ struct TokenizerTests {
     }
   }
 
-  @Test("pieces and ids lead to each other, and unknown ones nowhere")
+  @Test("pieces map to ids and back, and unknown ones to nil")
   func pieces() throws {
     let tokenizer = try TokenizerFixture("legacy").tokenizer
     #expect(tokenizer.piece(1) == "<s>" && tokenizer.id(of: "<s>") == 1)
@@ -67,7 +67,7 @@ struct TokenizerTests {
   }
 }
 
-@Suite("What stands beside a tokenizer.json")
+@Suite("Files next to a tokenizer.json")
 struct TokenizerFolderTests {
   private func folder(_ files: [String: String]) throws -> TemporaryFolder {
     let folder = try TemporaryFolder()
@@ -77,7 +77,7 @@ struct TokenizerFolderTests {
     return folder
   }
 
-  @Test("special tokens have the names of tokenizer_config.json, overruled by special_tokens_map.json")
+  @Test("special_tokens_map.json overrides the special tokens named in tokenizer_config.json")
   func names() throws {
     let folder = try folder([
       "tokenizer_config.json":
@@ -91,7 +91,7 @@ struct TokenizerFolderTests {
     #expect(tokenizer.endOfGenerationIDs == [tokenizer.eosID!, 2])
   }
 
-  @Test("with added_tokens_decoder, its settings count and the other files do not")
+  @Test("added_tokens_decoder's settings apply and the other files are ignored")
   func addedTokensDecoder() throws {
     let folder = try folder([
       "tokenizer_config.json": """
@@ -103,13 +103,13 @@ struct TokenizerFolderTests {
     let tokenizer = try Tokenizer(.folder(path: folder.path))
     let before = try TokenizerFixture("legacy").tokenizer
     #expect(tokenizer.bosID == 1)
-    // transformers counts on from the last id, whatever the file says.
+    // transformers numbers new tokens from the last id on, whatever the file says.
     #expect(tokenizer.id(of: "<|new|>") == before.vocabularySize)
     #expect(tokenizer.encode("<|new|> \n") == [1, before.vocabularySize] + [2])
     #expect(tokenizer.encode("<|a|>\n").count == before.encode("<|a|>\n").count + 2)
   }
 
-  @Test("a folder without tokenizer files is not found, and says what is missing")
+  @Test("a folder without tokenizer files gives a notFound error that names the missing files")
   func missing() throws {
     let folder = try TemporaryFolder()
     let error = #expect(throws: LimnError.self) { try Tokenizer(.folder(path: folder.path)) }
@@ -117,7 +117,7 @@ struct TokenizerFolderTests {
   }
 
   @Test(
-    "components that are not known are refused by name",
+    "unknown components are refused by name",
     arguments: [
       (#""pre_tokenizer": null"#, #""pre_tokenizer": {"type": "UnicodeScripts"}"#, "UnicodeScripts"),
       (#""type":"Prepend""#, #""type":"Nmt""#, "Nmt"), (#""type":"ByteFallback""#, #""type":"CTC""#, "CTC"),
@@ -135,7 +135,7 @@ struct TokenizerFolderTests {
   }
 
   @Test(
-    "a vocabulary with ids or merges that cannot be is refused",
+    "a vocabulary with invalid ids or merges is refused",
     arguments: [
       #"{"vocab": {"a": -1}, "merges": []}"#, #"{"vocab": {"a": 99999999999}, "merges": []}"#,
       #"{"vocab": {"a": 0}, "merges": ["a b"]}"#, #"{"vocab": {"a": 0}, "merges": ["a"]}"#,
@@ -147,7 +147,7 @@ struct TokenizerFolderTests {
     #expect(throws: LimnError.self) { try Tokenizer(.folder(path: folder.path)) }
   }
 
-  @Test("a tokenizer.model that is cut anywhere is refused or smaller, never a crash")
+  @Test("a truncated tokenizer.model is refused")
   func cutModel() throws {
     let bytes = try Data(contentsOf: URL(filePath: TokenizerFixture.folder + "/model/tokenizer.model"))
     let folder = try TemporaryFolder()
@@ -158,7 +158,7 @@ struct TokenizerFolderTests {
     }
   }
 
-  @Test("added_tokens.json beside a tokenizer.model keeps its ids, as the original LLaVA layout needs")
+  @Test("added_tokens.json next to a tokenizer.model keeps its ids, as the original LLaVA layout requires")
   func addedTokensOfModel() throws {
     let folder = try TemporaryFolder()
     let bytes = try Data(contentsOf: URL(filePath: TokenizerFixture.folder + "/model/tokenizer.model"))
@@ -177,9 +177,9 @@ struct TokenizerFolderTests {
   }
 }
 
-@Suite("Tokenizers of more tokens than the model has rows for")
+@Suite("Tokenizers with more tokens than the model has rows")
 struct TokenizerExportTests {
-  /// "▁" has a higher id than what is made of it, as in Llama's vocabulary; `</s>` is the last token.
+  /// "▁" has a higher id than the pieces made of it, as in Llama's vocabulary; `</s>` is the last token.
   private func tokenizer(postProcessor: String = "null") throws -> Tokenizer {
     let folder = try TemporaryFolder()
     try folder.write(
@@ -209,7 +209,7 @@ struct TokenizerExportTests {
     #expect(config["pad_token"] == .string("<unk>"))
   }
 
-  @Test("a token around every text that has no row is refused")
+  @Test("a tokenizer that puts a token without a row around every text is refused")
   func around() throws {
     let tokenizer = try tokenizer(
       postProcessor: #"""
@@ -226,7 +226,7 @@ struct TokenizerExportTests {
 
 @Suite("Patterns")
 struct PatternTests {
-  @Test("the classes of code points are Oniguruma's")
+  @Test("classes of code points match Oniguruma's")
   func classes() throws {
     let classes = try JSON.parse(file: TokenizerFixture.folder + "/classes.json")
     let tests: [(String, (UInt32) -> Bool)] = [
@@ -253,7 +253,7 @@ struct PatternTests {
     return ranges.map { String(decoding: bytes[$0], as: UTF8.self) }
   }
 
-  @Test("what patterns match")
+  @Test("patterns match as in Oniguruma")
   func matching() throws {
     #expect(try matches(#"a+?b|[^x-z\s]{2,3}"#, "aab wvu xy12") == ["aab", "wvu", "12"])
     #expect(try matches(#"(?i:ſtraße|K)"#, "STRASSE straße k \u{212A}") == ["straße", "k", "\u{212A}"])
@@ -265,17 +265,17 @@ struct PatternTests {
   }
 
   @Test(
-    "a pattern that would take for ever gives up", arguments: [#"(a*)*b"#, #"(a|aa)+$b"#, #"(?:a?){50}c"#])
+    "a pattern that would take forever gives up", arguments: [#"(a*)*b"#, #"(a|aa)+$b"#, #"(?:a?){50}c"#])
   func hostile(pattern: String) throws {
     #expect(try matches(pattern, String(repeating: "a", count: 60)) == [])
   }
 
-  @Test("a long text costs a hostile pattern no more than its share", .timeLimit(.minutes(1)))
+  @Test("a hostile pattern's work on a long text is bounded", .timeLimit(.minutes(1)))
   func longHostile() throws {
     #expect(try matches("a*a*a*b", String(repeating: "a", count: 20_000)) == [])
   }
 
-  @Test("a long text of long and short words is cut to its end")
+  @Test("an ordinary pattern splits a long text to its end")
   func longHonest() throws {
     let text = String(repeating: "a", count: 300_000) + String(repeating: " b", count: 20_000)
     let words = try matches(#"\p{L}+|\s+(?!\S)|\s+"#, text)
@@ -283,7 +283,7 @@ struct PatternTests {
   }
 
   @Test(
-    "patterns that are broken or too much are refused",
+    "invalid and oversized patterns are refused",
     arguments: [
       "(", ")", "[", "*a", "a{3,2}", #"\p{Klingon}"#, #"\q"#, "[z-a]", "(?<n>a)", "[a[b]]",
       "(((a{900}){900}){900})",

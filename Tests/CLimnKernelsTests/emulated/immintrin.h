@@ -1,6 +1,6 @@
-// The instructions beyond AVX2 that the kernels use, computed by SIMDe (https://github.com/simd-everywhere/simde) for a
-// processor that has AVX2 only: `make test-x86` puts this in the place of the compiler's header. What that library does not
-// have is here.
+// The instructions beyond AVX2 that the kernels use, emulated by SIMDe (https://github.com/simd-everywhere/simde) on a
+// processor with only AVX2: `make test-x86` puts this in place of the compiler's header. Instructions that SIMDe lacks are
+// defined here.
 #pragma once
 #pragma clang diagnostic ignored "-Wpsabi"
 #pragma clang diagnostic ignored "-Wgnu-include-next"
@@ -9,7 +9,7 @@
 #include <simde/x86/avx512.h>
 #include <string.h>
 
-// AVX-VNNI has the same products in the registers of AVX2.
+// AVX-VNNI has the same products in AVX2's registers.
 #undef _mm256_dpbusd_avx_epi32
 #define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32
 #undef _mm256_dpwssd_avx_epi32
@@ -34,7 +34,7 @@ EMULATED __m512 emulated_cvtph_ps(__m256i halves) {
   return out;
 }
 
-/// Rounded to nearest even; numbers that are too small for a normal float are zero, and what is no number stays none.
+/// Rounds to nearest even; values below the smallest normal float become zero, and NaN stays NaN.
 EMULATED uint16_t emulated_bfloat16(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
@@ -44,7 +44,7 @@ EMULATED uint16_t emulated_bfloat16(float x) {
   return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// Vectors of bfloat16 are bits here: compilers compute with them in float32 where the processor has none.
+// Vectors of bfloat16 are plain bits here: compilers compute with them in float32 if the processor has none.
 #define __m512bh __m512i
 #undef _mm512_cvtneps_pbh
 #define _mm512_cvtneps_pbh emulated_cvtneps_pbh
@@ -74,7 +74,7 @@ EMULATED __m512 emulated_dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
   return sum + (__m512)(x << 16) * (__m512)(y << 16);
 }
 
-/// Only what the mask names is read.
+/// Reads only the elements in the mask.
 EMULATED __m512 emulated_masked(__mmask16 mask, const void *from) {
   float values[16] = {0};
   for (int i = 0; i < 16; i++)
@@ -98,7 +98,8 @@ EMULATED __m512 emulated_masked(__mmask16 mask, const void *from) {
 #undef _mm512_zextsi256_si512
 #define _mm512_zextsi256_si512(low) ((__m512i)__builtin_shufflevector((__m256i)(low), (__m256i){0}, 0, 1, 2, 3, 4, 5, 6, 7))
 
-// AMX. Tiles are whole, as the kernels set them up; each thread has its own, the same ones in all files of a program.
+// AMX. Tiles have their full size, as the kernels configure them; each thread has its own tiles, shared by all files of a
+// program.
 struct emulated_tiles {
   int is_set_up;
   char rows[8][16][64];
@@ -137,7 +138,7 @@ EMULATED float emulated_from_bfloat16(const char *at) {
   memcpy(&value, &bits, 4);
   return value;
 }
-/// The even and the odd columns are summed apart.
+/// The even and odd columns are summed separately.
 EMULATED void emulated_tile_dpbf16ps(int sums, int a, int b) {
   emulated_tile_check();
   float factors[32][16];  // [column][n]
