@@ -33,8 +33,8 @@ let package = Package(
     .target(name: "CLimnSystem"),
     // Errors, mapped memory, folders and files, JSON: what every module needs.
     .target(name: "LimnCore", dependencies: ["CLimnSystem"], swiftSettings: settings),
-    // Inner loops in C, one file per weight format or operation.
-    .target(name: "CLimnKernels"),
+    // Inner loops in C: formats, products, operations, the machine, encoders; one file each.
+    .target(name: "CLimnKernels", cSettings: [.headerSearchPath(".")]),
     // Element types, threads, and the operations that models call.
     .target(name: "LimnTensor", dependencies: ["LimnCore", "CLimnKernels", "CLimnSystem"], swiftSettings: settings),
     // GGUF, safetensors, PyTorch files and configs: one `Checkpoint`.

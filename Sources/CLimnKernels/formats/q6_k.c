@@ -9,8 +9,8 @@
 //
 //   weight = (d · scale) · (q − 32)
 #include "kernels.h"
-#include "few_tokens.h"
-#include "product_avx2.h"
+#include "products/few_tokens.h"
+#include "products/avx2.h"
 #include "simd.h"
 
 typedef struct {

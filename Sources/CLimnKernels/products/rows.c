@@ -5,7 +5,7 @@
 //
 // Nothing is transposed, which is most of the work where there are few tokens; the bits are the same on every instruction set.
 #include "kernels.h"
-#include "product_avx2.h"
+#include "avx2.h"
 #include "simd.h"
 
 #if defined(__x86_64__)

@@ -8,7 +8,7 @@
 //   weight = q · d + m
 #include "high_bits.h"
 #include "kernels.h"
-#include "few_tokens_32.h"
+#include "products/few_tokens_32.h"
 #include "simd.h"
 
 typedef struct {

@@ -4,7 +4,7 @@
 //
 // The bracket is exact in int32, and the groups are added in ascending order: the same bits everywhere.
 #include "kernels.h"
-#include "product_avx2.h"
+#include "avx2.h"
 #include "simd.h"
 
 _Static_assert(sizeof(limn_panel_32) == 4096 + 512 + 64, "panel of 256 columns");

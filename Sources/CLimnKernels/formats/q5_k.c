@@ -9,7 +9,7 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 #include "kernels.h"
-#include "few_tokens.h"
+#include "products/few_tokens.h"
 #include "scales_k.h"
 #include "simd.h"
 

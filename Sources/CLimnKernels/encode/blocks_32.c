@@ -7,7 +7,7 @@
 //
 // d and m are float16. Byte j of the nibbles holds weight j (low) and weight j + 16 (high); bit j of the fifth bits is
 // weight j's. A vector does 16 blocks at once.
-#include "quantize.h"
+#include "encode.h"
 
 enum { Q8_0_BYTES = 34, Q4_0_BYTES = 18, Q5_0_BYTES = 22, Q5_1_BYTES = 24 };
 

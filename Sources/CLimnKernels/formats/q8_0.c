@@ -3,7 +3,7 @@
 //   bytes  0–1   d, float16
 //   bytes  2–33  q, 32 signed bytes                      weight = q · d
 #include "kernels.h"
-#include "few_tokens_32.h"
+#include "products/few_tokens_32.h"
 #include "simd.h"
 
 typedef struct {

@@ -2,13 +2,13 @@
 //
 //   weight ≈ d · q,  x ≈ dx · xq      Σₖ weight · x ≈ d · dx · (Σ q · (xq + 128) − 128 · Σ q)
 //
-// A K format's own product (product_int8_k.c) multiplies every group's sum with the group's scale: a fifth of its time
+// A K format's own product (int8_k.c) multiplies every group's sum with the group's scale: a fifth of its time
 // when many tokens share a panel. Here the scales are multiplied into the weights once per panel, and a block is
 // nothing but integer products. The price is a rounding of the weights to 1/127 of a block's largest, as fine as that
 // of the activations. Decoding keeps the exact integers: to requantise for one token would cost more than it saves.
-#include "amx.h"
+#include "machine/amx.h"
 #include "kernels.h"
-#include "product_avx2.h"
+#include "avx2.h"
 #include "simd.h"
 
 _Static_assert(sizeof(limn_panel_r) == 4096 + 128, "panel of 256 columns");

@@ -1,7 +1,7 @@
 // How keys and values of one position and head lie in a cache, and how they are read.
 //
 //   F32, F16   head_size values
-//   Q8_0       blocks of 32 values as in q8_0.c; the last one is filled up with zeros, so any head size will do
+//   Q8_0       blocks of 32 values as in formats/q8_0.c; the last one is filled up with zeros, so any head size will do
 #pragma once
 #include "kernels.h"
 #include "simd.h"

@@ -5,7 +5,7 @@
 //
 //   weight = 2^(e − 128) · table[number], the table being twice what the 4 bits say
 #include "lookup.h"
-#include "few_tokens_32.h"
+#include "products/few_tokens_32.h"
 
 typedef struct {
   uint8_t e;

@@ -5,7 +5,7 @@
 //
 //   weight = d · table[number]
 #include "lookup.h"
-#include "few_tokens_32.h"
+#include "products/few_tokens_32.h"
 
 typedef struct {
   uint8_t d[2];

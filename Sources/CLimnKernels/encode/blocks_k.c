@@ -6,7 +6,7 @@
 // Each group's scale (and minimum) is found by itself and rounded to the super-block's 6 or 8 bits. Six bits are few:
 // their neighbours are tried, each with the minimum that suits it. Last the super-block's own d (and dmin) are fitted to
 // the codes.
-#include "quantize.h"
+#include "encode.h"
 
 typedef struct {
   uint8_t d[2], dmin[2], scales[12], q[128];

@@ -2,7 +2,7 @@
 //
 // The vector instruction rounds as the processor likes (products exact, sums with denormals flushed), so it agrees
 // with the reference within rounding; for a given row and token its bits are always the same.
-#include "amx.h"
+#include "machine/amx.h"
 #include "kernels.h"
 #include "simd.h"
 #if defined(__x86_64__)

@@ -10,8 +10,8 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 #include "kernels.h"
-#include "few_tokens.h"
-#include "product_avx2.h"
+#include "products/few_tokens.h"
+#include "products/avx2.h"
 #include "scales_k.h"
 #include "simd.h"
 

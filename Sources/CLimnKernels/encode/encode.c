@@ -1,6 +1,6 @@
 // Writing weights in another type: a row is dequantised to float32, checked, and encoded. Plain numbers are here, blocks
-// in quantize_32.c and quantize_k.c.
-#include "quantize.h"
+// in blocks_32.c and blocks_k.c.
+#include "encode.h"
 
 // MARK: F32, F16, BF16
 

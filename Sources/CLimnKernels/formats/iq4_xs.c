@@ -7,7 +7,7 @@
 //
 //   weight = (d · (scale − 32)) · table[number]
 #include "lookup.h"
-#include "few_tokens_32.h"
+#include "products/few_tokens_32.h"
 
 typedef struct {
   uint8_t d[2];

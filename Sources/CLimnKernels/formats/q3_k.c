@@ -9,7 +9,7 @@
 //
 //   weight = (d · (scale − 32)) · (q − 4)
 #include "kernels.h"
-#include "few_tokens.h"
+#include "products/few_tokens.h"
 #include "simd.h"
 
 typedef struct {

@@ -3,7 +3,7 @@
 // the floats of a row are added block by block in ascending order there and here.
 #pragma once
 #include "kernels.h"
-#include "product_avx2.h"
+#include "avx2.h"
 #include "simd.h"
 
 #if defined(__x86_64__)

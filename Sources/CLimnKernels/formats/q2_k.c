@@ -8,7 +8,7 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 #include "kernels.h"
-#include "few_tokens.h"
+#include "products/few_tokens.h"
 #include "simd.h"
 
 typedef struct {

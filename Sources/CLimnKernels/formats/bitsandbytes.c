@@ -10,7 +10,7 @@
 #include "kernels.h"
 #include "simd.h"
 #include "bitsandbytes.h"
-#include "few_tokens_32.h"
+#include "products/few_tokens_32.h"
 #if defined(__x86_64__)
   #include <immintrin.h>
 #endif

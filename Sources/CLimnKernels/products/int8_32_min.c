@@ -3,9 +3,9 @@
 //   Σₖ weight · x ≈ Σ_g d[g] · dx[g] · (Σ_{k in g} q · xq) + m[g] · (dx[g] · Σ_{k in g} xq)
 //
 // Both sums over g are exact in int32, and the groups are added in ascending order: the same bits everywhere.
-// Activations are those of product_int8_32.c.
+// Activations are those of int8_32.c.
 #include "kernels.h"
-#include "product_avx2.h"
+#include "avx2.h"
 #include "simd.h"
 
 _Static_assert(sizeof(limn_panel_32_min) == 4096 + 512 + 512, "panel of 256 columns");

@@ -4,7 +4,7 @@
 //
 // Both sums over g are exact in int32, and only the two products with floats round: the same bits everywhere.
 #include "kernels.h"
-#include "product_avx2.h"
+#include "avx2.h"
 #include "simd.h"
 
 _Static_assert(sizeof(limn_panel_k) == 4096 + 1024 + 512 + 128, "panel of 256 columns");

@@ -6,7 +6,7 @@
 // not, but sums that leave 16 bits and come back are right. So a lane begins with −32 times its activations, and one sum a
 // group is widened instead of two sums and a minimum.
 #include "kernels.h"
-#include "product_avx2.h"
+#include "avx2.h"
 
 #if defined(__x86_64__)
 enum { GROUP = 16, GROUPS = LIMN_BLOCK / GROUP, STEPS = GROUP / 4, CENTRE = 32 };

@@ -4,7 +4,7 @@
 //   byte 4 + j:        low 6 bits minimum j,    top 2 bits: bits 4–5 of minimum j + 4
 //   byte 8 + j:        low nibble: bits 0–3 of scale j + 4, high nibble: of minimum j + 4
 #pragma once
-#include "few_tokens.h"
+#include "products/few_tokens.h"
 #include "simd.h"
 
 LIMN_INLINE int scale_of(const uint8_t scales[12], int group) {

@@ -8,7 +8,7 @@
 // integers 1.5 times as fast as float32, VNNI twice as fast. The rounding is finer than bfloat16's for all but the smallest
 // values of a block; activations have the more bits since they have outliers.
 #include "kernels.h"
-#include "product_avx2.h"
+#include "avx2.h"
 #include "simd.h"
 
 _Static_assert(sizeof(limn_panel_16) == 8192 + 64, "panel of 256 columns");
