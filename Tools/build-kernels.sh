@@ -11,7 +11,7 @@ mkdir -p "$out"
 # Different flags, another compiler or a changed header rebuild everything.
 flags=$("$clang" --version && printf '%s ' "${compiling[@]}")
 [ "$flags" = "$(cat "$out/flags" 2>/dev/null)" ] || { rm -f "$out"/*.o && printf '%s\n' "$flags" >"$out/flags"; }
-header=$(ls -t "$kernels"/*.h "$kernels"/*/*.h "$tests"/*/*.h | head -n 1)
+header=$(ls -t "$kernels"/*.def "$kernels"/*.h "$kernels"/*/*.h "$tests"/*/*.h | head -n 1)
 objects=() stale=()
 for file in "$kernels"/*/*.c "$tests/driver.c"; do
   # The folder goes into the name: two folders may each have a file of the same name.

@@ -26,35 +26,12 @@ void limn_install_ceilings(limn_kernels *kernels);
 void limn_install_low_rank(limn_kernels *kernels);
 void limn_install_bitsandbytes(limn_kernels *kernels);
 
-// Each returns 0 where the instruction set has no such arithmetic for the format.
-int limn_path_f32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_f16(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_bf16(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q4_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q4_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q5_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q5_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q2_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q3_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_iq4_nl(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_iq2_xxs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_iq2_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_iq2_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_iq3_xxs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_iq3_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_iq1_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_iq1_m(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_tq1_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_tq2_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_nvfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
-int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic);
-int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic);
+// How each format is multiplied, and the size of its blocks. limn_path_init has filled in what follows from that and from the
+// instruction set; the functions return 0 where the instruction set has no such arithmetic for the format.
+#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder)            \
+  int limn_path_##function(limn_path *path, limn_isa isa, limn_arithmetic arithmetic); \
+  enum { LIMN_##name##_BYTES = bytes };
+#include "formats.def"
 
 // MARK: Tiles
 

@@ -1,7 +1,9 @@
+internal import CLimnKernels
+
 /// The element types that weight files hold, quantised blocks among them.
 ///
-/// One table, `layout`, says how many elements share a block and how many bytes that block takes; everything
-/// that measures tensors goes through it. A new type is a case, a row there, and a dequantiser.
+/// What the kernels compute with are the rows of CLimnKernels' `formats.def`; a new weight format is a row and a
+/// file there, and a case here whose raw value is the row's spelling. The other types are listed, or refused by name.
 package enum TensorType: String, Sendable, CaseIterable {
   // Plain numbers. The raw value is the name that people see, spelt as the file formats spell it.
   case f64 = "F64"
@@ -65,44 +67,38 @@ package enum TensorType: String, Sendable, CaseIterable {
   case fp4_BF16 = "FP4_BF16"
   case llmInt8 = "LLM.int8"
 
-  /// How many elements one block holds, and its size in bytes.
+  /// How many elements one block holds, and its size in bytes. Everything that measures tensors goes through it.
   package var layout: (elements: Int, bytes: Int) {
+    if let format { return format.layout }
     switch self {
-    case .f64, .i64, .u64, .c64: (1, 8)
-    case .f32, .i32, .u32: (1, 4)
-    case .f16, .bf16, .i16, .u16: (1, 2)
-    case .i8, .u8, .bool, .f8_E4M3, .f8_E5M2, .f8_E8M0, .f8_E4M3FNUZ, .f8_E5M2FNUZ: (1, 1)
-    case .f6_E2M3, .f6_E3M2: (4, 3)
-    case .f4: (2, 1)
-    case .q1_0: (128, 18)
-    case .q2_0: (64, 18)
-    case .q4_0: (32, 18)
-    case .q4_1: (32, 20)
-    case .q5_0: (32, 22)
-    case .q5_1: (32, 24)
-    case .q8_0: (32, 34)
-    case .q8_1: (32, 36)
-    case .q2_K: (256, 84)
-    case .q3_K: (256, 110)
-    case .q4_K: (256, 144)
-    case .q5_K: (256, 176)
-    case .q6_K: (256, 210)
-    case .q8_K: (256, 292)
-    case .iq1_S: (256, 50)
-    case .iq1_M: (256, 56)
-    case .iq2_XXS: (256, 66)
-    case .iq2_XS: (256, 74)
-    case .iq2_S: (256, 82)
-    case .iq3_XXS: (256, 98)
-    case .iq3_S: (256, 110)
-    case .iq4_NL: (32, 18)
-    case .iq4_XS: (256, 136)
-    case .tq1_0: (256, 54)
-    case .tq2_0: (256, 66)
-    case .mxfp4: (32, 17)
-    case .nvfp4: (64, 36)
-    case .nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16: (64, 36)
-    case .llmInt8: (64, 68)
+    case .f64, .i64, .u64, .c64: return (1, 8)
+    case .i32, .u32: return (1, 4)
+    case .i16, .u16: return (1, 2)
+    case .i8, .u8, .bool, .f8_E4M3, .f8_E5M2, .f8_E8M0, .f8_E4M3FNUZ, .f8_E5M2FNUZ: return (1, 1)
+    case .f6_E2M3, .f6_E3M2: return (4, 3)
+    case .f4: return (2, 1)
+    case .q1_0: return (128, 18)
+    case .q2_0: return (64, 18)
+    case .q8_1: return (32, 36)
+    case .q8_K: return (256, 292)
+    default: preconditionFailure("\(rawValue) has neither a row in formats.def nor one here")
+    }
+  }
+
+  /// Its number in ggml, by which GGUF files name it; nil where ggml has no such type.
+  package var ggml: UInt32? {
+    if let format { return format.ggml }
+    switch self {
+    case .q8_1: return 9
+    case .q8_K: return 15
+    case .i8: return 24
+    case .i16: return 25
+    case .i32: return 26
+    case .i64: return 27
+    case .f64: return 28
+    case .q1_0: return 41
+    case .q2_0: return 42
+    default: return nil
     }
   }
 
@@ -112,4 +108,38 @@ package enum TensorType: String, Sendable, CaseIterable {
     let (bytes, overflow) = (elements / layout.elements).multipliedReportingOverflow(by: layout.bytes)
     return overflow ? nil : bytes
   }
+}
+
+extension TensorType {
+  /// What the kernels say about a type that they compute with: a row of `formats.def`.
+  private struct Format {
+    let code: limn_type
+    let layout: (elements: Int, bytes: Int)
+    let ggml: UInt32?
+  }
+
+  /// By `place`. An array, since every matrix product asks.
+  private static let formats: [Format?] = {
+    var formats = [Format?](repeating: nil, count: 256)
+    for number in 0..<LIMN_TYPES.rawValue {
+      let code = limn_type(number), row = limn_format_of(code).pointee, name = String(cString: row.name)
+      guard let type = TensorType(rawValue: name) else {
+        preconditionFailure("\(name) is a row of formats.def, but no case of TensorType")
+      }
+      formats[type.place] = Format(
+        code: code, layout: (Int(row.elements), Int(row.bytes)), ggml: UInt32(exactly: row.ggml))
+    }
+    return formats
+  }()
+
+  /// A number below 256, another one for each case: the byte that the case is in memory.
+  private var place: Int { Int(unsafeBitCast(self, to: UInt8.self)) }
+
+  private var format: Format? { Self.formats[place] }
+
+  /// The code of this type in the kernels; nil where they have none.
+  var kernelType: limn_type? { format?.code }
+
+  /// Whether `Backend` can take weights of this type; a loader refuses the others.
+  package var isComputable: Bool { format != nil }
 }

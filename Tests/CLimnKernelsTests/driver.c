@@ -40,11 +40,10 @@ enum { RANDOM, BROKEN, ZEROS, ONES, LARGEST, SMALLEST, KINDS };
 /// Offsets of a block's halves d, and m or dmin (equal to d's if it has neither).
 static const struct {
   limn_type type;
-  size_t bytes, d, m;
+  size_t d, m;
 } halves[] = {
-  {LIMN_Q4_0, 18, 0, 0},    {LIMN_Q4_1, 20, 0, 2},    {LIMN_Q5_0, 22, 0, 0},      {LIMN_Q5_1, 24, 0, 2},
-  {LIMN_Q8_0, 34, 0, 0},    {LIMN_Q2_K, 84, 80, 82},  {LIMN_Q3_K, 110, 108, 108}, {LIMN_Q4_K, 144, 0, 2},
-  {LIMN_Q5_K, 176, 0, 2},   {LIMN_Q6_K, 210, 208, 208},
+  {LIMN_Q4_0, 0, 0},   {LIMN_Q4_1, 0, 2},     {LIMN_Q5_0, 0, 0}, {LIMN_Q5_1, 0, 2}, {LIMN_Q8_0, 0, 0},
+  {LIMN_Q2_K, 80, 82}, {LIMN_Q3_K, 108, 108}, {LIMN_Q4_K, 0, 2}, {LIMN_Q5_K, 0, 2}, {LIMN_Q6_K, 208, 208},
 };
 
 /// Weights as bytes: random (for BROKEN, the activations are broken), all zeros, or all bits set, which makes the scales
@@ -54,7 +53,7 @@ static uint8_t *weights(limn_type type, size_t bytes, int kind) {
   for (size_t i = 0; i < bytes; i++)
     p[i] = kind <= BROKEN ? (uint8_t)next() : kind == ZEROS || kind == SMALLEST ? 0 : 255;
   for (size_t i = 0; kind >= LARGEST && i < sizeof halves / sizeof *halves; i++)
-    for (size_t at = 0; halves[i].type == type && at < bytes; at += halves[i].bytes) {
+    for (size_t at = 0; halves[i].type == type && at < bytes; at += (size_t)limn_format_of(type)->bytes) {
       p[at + halves[i].d] = p[at + halves[i].m] = 0;
       p[at + halves[i].d + 1] = p[at + halves[i].m + 1] = 0x3c;                 // 1
       if (type == LIMN_Q6_K) memset(p + at + 192, kind == LARGEST ? 127 : 128, 16);  // the signed scales
@@ -86,16 +85,8 @@ static void compare(const char *what, limn_isa isa, const float *a, const float 
 
 // MARK: Weight formats
 
-/// Rows of floats may have any length; all other types need whole blocks.
-static int smallest_columns(limn_type type) {
-  switch (type) {
-  case LIMN_F32: case LIMN_F16: case LIMN_BF16: return 1;
-  case LIMN_Q8_0: case LIMN_Q4_0: case LIMN_Q4_1: case LIMN_Q5_0: case LIMN_Q5_1: case LIMN_IQ4_NL: case LIMN_MXFP4: return 32;
-  case LIMN_NF4: case LIMN_NF4_F16: case LIMN_NF4_BF16: case LIMN_FP4: case LIMN_FP4_F16: case LIMN_FP4_BF16:
-  case LIMN_LLM_INT8: return 64;
-  default: return 256;
-  }
-}
+/// Rows of floats may have any length, all others whole blocks.
+static int smallest_columns(limn_type type) { return limn_format_of(type)->elements; }
 
 static void run(limn_kernel *kernel, const void *job, ptrdiff_t items, size_t scratch) {
   void *own = memory(scratch);
@@ -141,8 +132,8 @@ static void test_linear(
   const int adding = (int)(next() % 2);
   char what[100];
   snprintf(
-    what, sizeof what, "type %d, arithmetic %d, kind %d, [%td, %td] × %td tokens", (int)type, (int)arithmetic, kind,
-    rows, columns, tokens);
+    what, sizeof what, "%s, arithmetic %d, kind %d, [%td, %td] × %td tokens", limn_format_of(type)->name, (int)arithmetic,
+    kind, rows, columns, tokens);
 
   float *expected = linear(scalar, &reference, weight, row_bytes, rows, columns, x, tokens, bias, adding);
   float *found = linear(vector, &path, weight, row_bytes, rows, columns, x, tokens, bias, adding);

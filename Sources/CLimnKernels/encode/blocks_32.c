@@ -9,8 +9,6 @@
 // weight j's. A vector does 16 blocks at once.
 #include "encode.h"
 
-enum { Q8_0_BYTES = 34, Q4_0_BYTES = 18, Q5_0_BYTES = 22, Q5_1_BYTES = 24 };
-
 LIMN_INLINE void store_half(uint8_t *p, float x) {
   const uint16_t half = half_from_float(x);
   memcpy(p, &half, 2);
@@ -102,7 +100,7 @@ LIMN_INLINE double v_q8_0_blocks(const float *values, uint8_t *blocks, int count
   v_load_groups(values, 32, x);
   for (int i = 0; i < 32; i++) largest = v_max(largest, v_abs(x[i]));
   const v16f d = largest / v_splat(127), inverse = v_inverse_of(d);
-  const v16f stored = v_store_scales(d, blocks, Q8_0_BYTES, count);
+  const v16f stored = v_store_scales(d, blocks, LIMN_Q8_0_BYTES, count);
   for (int i = 0; i < 32; i++) {
     const v16f scaled = x[i] * inverse;
     const v16f q = __builtin_elementwise_copysign(__builtin_elementwise_trunc(v_abs(scaled) + 0.5f), scaled);
@@ -113,8 +111,8 @@ LIMN_INLINE double v_q8_0_blocks(const float *values, uint8_t *blocks, int count
   v16i codes[2][16];
   v_store_groups(x, 32, codes);
   for (int b = 0; b < count; b++) {
-    v_store_low_bytes(blocks + b * Q8_0_BYTES + 2, codes[0][b]);
-    v_store_low_bytes(blocks + b * Q8_0_BYTES + 18, codes[1][b]);
+    v_store_low_bytes(blocks + b * LIMN_Q8_0_BYTES + 2, codes[0][b]);
+    v_store_low_bytes(blocks + b * LIMN_Q8_0_BYTES + 18, codes[1][b]);
   }
   return v_total(error, count);
 }
@@ -135,7 +133,7 @@ LIMN_INLINE void v_pack(const v16f *x, uint8_t *blocks, size_t block_bytes, int 
 }
 
 LIMN_INLINE double v_symmetric_blocks(const float *values, uint8_t *blocks, int count, int n) {
-  const size_t bytes = n == 8 ? Q4_0_BYTES : Q5_0_BYTES;
+  const size_t bytes = n == 8 ? LIMN_Q4_0_BYTES : LIMN_Q5_0_BYTES;
   v16f x[32], error = {};
   v_load_groups(values, 32, x);
   const v16f d = v_store_scales(v_fit_scale(x, 32, n), blocks, bytes, count), inverse = v_inverse_of(d);
@@ -152,14 +150,14 @@ LIMN_INLINE double v_q5_1_blocks(const float *values, uint8_t *blocks, int count
   v16f x[32], error = {};
   v_load_groups(values, 32, x);
   const limn_v_line line = v_fit_line(x, 32, 31, INFINITY);
-  const v16f d = v_store_scales(line.scale, blocks, Q5_1_BYTES, count), inverse = v_inverse_of(d);
-  const v16f m = v_store_scales(line.offset, blocks + 2, Q5_1_BYTES, count);
+  const v16f d = v_store_scales(line.scale, blocks, LIMN_Q5_1_BYTES, count), inverse = v_inverse_of(d);
+  const v16f m = v_store_scales(line.offset, blocks + 2, LIMN_Q5_1_BYTES, count);
   for (int i = 0; i < 32; i++) {
     const v16f code = v_code_of((x[i] - m) * inverse, 0, 31), miss = x[i] - (d * code + m);
     error = v_fma(miss, miss, error);
     x[i] = code;
   }
-  v_pack(x, blocks, Q5_1_BYTES, count, 4, 8);
+  v_pack(x, blocks, LIMN_Q5_1_BYTES, count, 4, 8);
   return v_total(error, count);
 }
 
@@ -184,17 +182,17 @@ LIMN_INLINE double v_q5_1_blocks(const float *values, uint8_t *blocks, int count
   LIMN_VALUE_INSTANCES(                                                                           \
     double, name, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
 
-ROWS(q8_0, Q8_0_BYTES, q8_0_block(values + k, block), v_q8_0_blocks(values + k, block, count))
-ROWS(q4_0, Q4_0_BYTES, symmetric_block(values + k, block, 8), v_symmetric_blocks(values + k, block, count, 8))
-ROWS(q5_0, Q5_0_BYTES, symmetric_block(values + k, block, 16), v_symmetric_blocks(values + k, block, count, 16))
-ROWS(q5_1, Q5_1_BYTES, q5_1_block(values + k, block), v_q5_1_blocks(values + k, block, count))
+ROWS(q8_0, LIMN_Q8_0_BYTES, q8_0_block(values + k, block), v_q8_0_blocks(values + k, block, count))
+ROWS(q4_0, LIMN_Q4_0_BYTES, symmetric_block(values + k, block, 8), v_symmetric_blocks(values + k, block, count, 8))
+ROWS(q5_0, LIMN_Q5_0_BYTES, symmetric_block(values + k, block, 16), v_symmetric_blocks(values + k, block, count, 16))
+ROWS(q5_1, LIMN_Q5_1_BYTES, q5_1_block(values + k, block), v_q5_1_blocks(values + k, block, count))
 
-limn_encode *limn_encode_32(limn_isa isa, limn_encoding encoding) {
-  switch (encoding) {
-    case LIMN_ENCODE_Q8_0: return LIMN_PICK(isa, q8_0);
-    case LIMN_ENCODE_Q4_0: return LIMN_PICK(isa, q4_0);
-    case LIMN_ENCODE_Q5_0: return LIMN_PICK(isa, q5_0);
-    case LIMN_ENCODE_Q5_1: return LIMN_PICK(isa, q5_1);
+limn_encode *limn_encoder_blocks_32(limn_isa isa, limn_type type) {
+  switch (type) {
+    case LIMN_Q8_0: return LIMN_PICK(isa, q8_0);
+    case LIMN_Q4_0: return LIMN_PICK(isa, q4_0);
+    case LIMN_Q5_0: return LIMN_PICK(isa, q5_0);
+    case LIMN_Q5_1: return LIMN_PICK(isa, q5_1);
     default: return NULL;
   }
 }

@@ -19,7 +19,8 @@ typedef struct {
   int8_t scales[16];
   uint8_t d[2];
 } q6_k;
-_Static_assert(sizeof(q4_k) == 144 && sizeof(q5_k) == 176 && sizeof(q6_k) == 210, "K blocks");
+_Static_assert(sizeof(q4_k) == LIMN_Q4_K_BYTES && sizeof(q5_k) == LIMN_Q5_K_BYTES, "Q4_K and Q5_K blocks");
+_Static_assert(sizeof(q6_k) == LIMN_Q6_K_BYTES, "Q6_K block");
 
 enum { GROUPS = 8 };  // of 32, in a super-block of Q4_K or Q5_K
 
@@ -458,11 +459,11 @@ ROWS(q4_k, sizeof(q4_k), 2, k_block(values + k, block, 15), v_k_blocks(values + 
 ROWS(q5_k, sizeof(q5_k), 2, k_block(values + k, block, 31), v_k_blocks(values + k, block, count, 31))
 ROWS(q6_k, sizeof(q6_k), 1, q6_block(values + k, block), v_q6_block(values + k, block))
 
-limn_encode *limn_encode_k(limn_isa isa, limn_encoding encoding) {
-  switch (encoding) {
-    case LIMN_ENCODE_Q4_K: return LIMN_PICK(isa, q4_k);
-    case LIMN_ENCODE_Q5_K: return LIMN_PICK(isa, q5_k);
-    case LIMN_ENCODE_Q6_K: return LIMN_PICK(isa, q6_k);
+limn_encode *limn_encoder_blocks_k(limn_isa isa, limn_type type) {
+  switch (type) {
+    case LIMN_Q4_K: return LIMN_PICK(isa, q4_k);
+    case LIMN_Q5_K: return LIMN_PICK(isa, q5_k);
+    case LIMN_Q6_K: return LIMN_PICK(isa, q6_k);
     default: return NULL;
   }
 }

@@ -67,21 +67,28 @@ LIMN_INLINE double bf16_body(const float *values, ptrdiff_t columns, void *row) 
 LIMN_VALUE_INSTANCES(
   double, bf16, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
 
-limn_encode *limn_encoder(limn_isa isa, limn_encoding encoding) {
-  if (!limn_isa_supported(isa)) return NULL;
-  switch (encoding) {
-    case LIMN_ENCODE_F32: return f32;
-    case LIMN_ENCODE_F16: return LIMN_PICK(isa, f16);
-    case LIMN_ENCODE_BF16: return LIMN_PICK(isa, bf16);
-    case LIMN_ENCODE_Q8_0:
-    case LIMN_ENCODE_Q4_0:
-    case LIMN_ENCODE_Q5_0:
-    case LIMN_ENCODE_Q5_1: return limn_encode_32(isa, encoding);
-    case LIMN_ENCODE_Q4_K:
-    case LIMN_ENCODE_Q5_K:
-    case LIMN_ENCODE_Q6_K: return limn_encode_k(isa, encoding);
+static limn_encode *limn_encoder_plain(limn_isa isa, limn_type type) {
+  switch (type) {
+    case LIMN_F32: return f32;
+    case LIMN_F16: return LIMN_PICK(isa, f16);
+    case LIMN_BF16: return LIMN_PICK(isa, bf16);
+    default: return NULL;
   }
+}
+
+static limn_encode *limn_encoder_none(limn_isa isa, limn_type type) {
+  (void)isa, (void)type;
   return NULL;
+}
+
+limn_encode *limn_encoder(limn_isa isa, limn_type type) {
+  if (!limn_isa_supported(isa)) return NULL;
+  switch (type) {
+#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) \
+  case LIMN_##name: return limn_encoder_##encoder(isa, type);
+#include "formats.def"
+    default: return NULL;
+  }
 }
 
 // MARK: Rows of a job

@@ -213,6 +213,6 @@ LIMN_INLINE void v_store_low_bytes(void *p, v16i v) {
 // MARK: How the encoders find one another
 
 /// The encoders of one row: the types of blocks_32.c and blocks_k.c for an instruction set, NULL for others.
-limn_encode *limn_encode_32(limn_isa isa, limn_encoding encoding);
-limn_encode *limn_encode_k(limn_isa isa, limn_encoding encoding);
+limn_encode *limn_encoder_blocks_32(limn_isa isa, limn_type type);
+limn_encode *limn_encoder_blocks_k(limn_isa isa, limn_type type);
 

@@ -53,17 +53,6 @@ static void dequantize_int8(const void *blocks, float *values, int columns) {
     for (int i = 0; i < 64; i++) values[k + i] = limn_int8_value(b->q[i], b->d);
 }
 
-#define LIMN_DEQUANTIZE(name, code, as)                                           \
-  static void dequantize_##name(const void *blocks, float *values, int columns) { \
-    dequantize_4bit(blocks, values, columns, code, as);                           \
-  }
-LIMN_DEQUANTIZE(nf4, 0, LIMN_F32)
-LIMN_DEQUANTIZE(nf4_f16, 0, LIMN_F16)
-LIMN_DEQUANTIZE(nf4_bf16, 0, LIMN_BF16)
-LIMN_DEQUANTIZE(fp4, 1, LIMN_F32)
-LIMN_DEQUANTIZE(fp4_f16, 1, LIMN_F16)
-LIMN_DEQUANTIZE(fp4_bf16, 1, LIMN_BF16)
-
 // MARK: int8: the scalar reference
 
 /// Both groups of 32 of a block have its scale; rounding to the checkpoint's 16-bit type is left out, being smaller
@@ -301,23 +290,13 @@ static void unpack_fp4_scalar(
   unpack_4bit(weight, row_bytes, rows, columns, panel, 1);
 }
 
-int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 64 * sizeof(limn_block_4bit);
-  switch (type) {
-    case LIMN_NF4: path->dequantize = dequantize_nf4; break;
-    case LIMN_NF4_F16: path->dequantize = dequantize_nf4_f16; break;
-    case LIMN_NF4_BF16: path->dequantize = dequantize_nf4_bf16; break;
-    case LIMN_FP4: path->dequantize = dequantize_fp4; break;
-    case LIMN_FP4_F16: path->dequantize = dequantize_fp4_f16; break;
-    case LIMN_FP4_BF16: path->dequantize = dequantize_fp4_bf16; break;
-    default: return 0;
-  }
+LIMN_INLINE int path_4bit(limn_path *path, limn_isa isa, limn_arithmetic arithmetic, const int code) {
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);
     return 1;
   }
   limn_products_int8_32(path, isa, 255);
-  const int is_nf4 = type == LIMN_NF4 || type == LIMN_NF4_F16 || type == LIMN_NF4_BF16;
+  const int is_nf4 = code == 0;
   path->unpack = is_nf4 ? unpack_nf4_scalar : unpack_fp4_scalar;
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) path->unpack = is_nf4 ? unpack_nf4_avx2 : unpack_fp4_avx2;
@@ -329,8 +308,22 @@ int limn_path_4bit(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
   return arithmetic == LIMN_INT8;
 }
 
+#define LIMN_PATH_4BIT(name, code, as)                                                \
+  static void dequantize_##name(const void *blocks, float *values, int columns) {      \
+    dequantize_4bit(blocks, values, columns, code, as);                                \
+  }                                                                                    \
+  int limn_path_##name(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {    \
+    path->dequantize = dequantize_##name;                                              \
+    return path_4bit(path, isa, arithmetic, code);                                     \
+  }
+LIMN_PATH_4BIT(nf4, 0, LIMN_F32)
+LIMN_PATH_4BIT(nf4_f16, 0, LIMN_F16)
+LIMN_PATH_4BIT(nf4_bf16, 0, LIMN_BF16)
+LIMN_PATH_4BIT(fp4, 1, LIMN_F32)
+LIMN_PATH_4BIT(fp4_f16, 1, LIMN_F16)
+LIMN_PATH_4BIT(fp4_bf16, 1, LIMN_BF16)
+
 int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 64 * sizeof(limn_block_int8);
   path->dequantize = dequantize_int8;
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

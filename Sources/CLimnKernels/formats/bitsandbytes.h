@@ -1,18 +1,19 @@
 // What the two files on bitsandbytes' formats share.
 #pragma once
+#include "kernels.h"
 #include "simd.h"
 
 typedef struct {
   float d;
   uint8_t q[32];
 } limn_block_4bit;
-_Static_assert(sizeof(limn_block_4bit) == 36, "NF4 or FP4 block");
+_Static_assert(sizeof(limn_block_4bit) == LIMN_NF4_BYTES && LIMN_NF4_BYTES == LIMN_FP4_BYTES, "NF4 or FP4 block");
 
 typedef struct {
   float d;
   int8_t q[64];
 } limn_block_int8;
-_Static_assert(sizeof(limn_block_int8) == 68, "LLM.int8 block");
+_Static_assert(sizeof(limn_block_int8) == LIMN_LLM_INT8_BYTES, "LLM.int8 block");
 
 /// x as the type has it: F32, F16 or BF16.
 LIMN_INLINE float limn_rounded(float x, const limn_type as) {

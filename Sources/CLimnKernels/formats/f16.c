@@ -14,7 +14,6 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
 int limn_path_f16(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK * 2;
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_F16);
   if (arithmetic == LIMN_FLOAT32_ROWS) return limn_products_rows(path, isa, LIMN_F16);

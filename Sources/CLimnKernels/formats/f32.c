@@ -7,7 +7,6 @@ static void dequantize(const void *blocks, float *values, int columns) {
 }
 
 int limn_path_f32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK * 4;
   path->dequantize = dequantize;
   if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_F32);
   if (arithmetic == LIMN_FLOAT32_ROWS) return limn_products_rows(path, isa, LIMN_F32);

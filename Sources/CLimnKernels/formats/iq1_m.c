@@ -13,7 +13,7 @@ typedef struct {
   uint8_t high[16];
   uint8_t scales[4][2];
 } block;
-_Static_assert(sizeof(block) == 56, "IQ1_M block");
+_Static_assert(sizeof(block) == LIMN_IQ1_M_BYTES, "IQ1_M block");
 
 enum { GROUP = 16, OFFSET = 9 };
 

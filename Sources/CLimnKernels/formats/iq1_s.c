@@ -13,7 +13,7 @@ typedef struct {
   uint8_t low[32];
   uint8_t high[8][2];
 } block;
-_Static_assert(sizeof(block) == 50, "IQ1_S block");
+_Static_assert(sizeof(block) == LIMN_IQ1_S_BYTES, "IQ1_S block");
 
 enum { GROUP = 32, OFFSET = 9 };
 

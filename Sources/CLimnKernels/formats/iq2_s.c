@@ -16,7 +16,7 @@ typedef struct {
   uint8_t high[8];
   uint8_t scales[8];
 } block;
-_Static_assert(sizeof(block) == 82, "IQ2_S block");
+_Static_assert(sizeof(block) == LIMN_IQ2_S_BYTES, "IQ2_S block");
 
 enum { GROUP = 16, OFFSET = 43 };
 

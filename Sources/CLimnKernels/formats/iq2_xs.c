@@ -12,7 +12,7 @@ typedef struct {
   uint8_t runs[32][2];
   uint8_t scales[8];
 } block;
-_Static_assert(sizeof(block) == 74, "IQ2_XS block");
+_Static_assert(sizeof(block) == LIMN_IQ2_XS_BYTES, "IQ2_XS block");
 
 enum { GROUP = 16, OFFSET = 43 };
 

@@ -14,7 +14,7 @@ typedef struct {
     uint8_t signs[4];
   } groups[8];
 } block;
-_Static_assert(sizeof(block) == 66, "IQ2_XXS block");
+_Static_assert(sizeof(block) == LIMN_IQ2_XXS_BYTES, "IQ2_XXS block");
 
 enum { GROUP = 32, OFFSET = 43 };
 

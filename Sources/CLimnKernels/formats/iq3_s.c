@@ -16,7 +16,7 @@ typedef struct {
   uint8_t signs[32];
   uint8_t scales[4];
 } block;
-_Static_assert(sizeof(block) == 110, "IQ3_S block");
+_Static_assert(sizeof(block) == LIMN_IQ3_S_BYTES, "IQ3_S block");
 
 enum { GROUP = 32, OFFSET = 15 };
 

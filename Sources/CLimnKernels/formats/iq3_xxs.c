@@ -12,7 +12,7 @@ typedef struct {
   uint8_t points[64];
   uint8_t signs[8][4];
 } block;
-_Static_assert(sizeof(block) == 98, "IQ3_XXS block");
+_Static_assert(sizeof(block) == LIMN_IQ3_XXS_BYTES, "IQ3_XXS block");
 
 enum { GROUP = 32, OFFSET = 62 };
 

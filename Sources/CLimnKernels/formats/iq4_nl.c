@@ -11,7 +11,7 @@ typedef struct {
   uint8_t d[2];
   uint8_t q[16];
 } block;
-_Static_assert(sizeof(block) == 18, "IQ4_NL block");
+_Static_assert(sizeof(block) == LIMN_IQ4_NL_BYTES, "IQ4_NL block");
 
 const int8_t limn_table_iq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
@@ -74,7 +74,6 @@ LIMN_FEW_32_AVX2(
 #endif
 
 int limn_path_iq4_nl(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

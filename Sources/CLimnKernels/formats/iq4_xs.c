@@ -15,7 +15,7 @@ typedef struct {
   uint8_t scales_low[4];
   uint8_t q[8][16];
 } block;
-_Static_assert(sizeof(block) == 136, "IQ4_XS block");
+_Static_assert(sizeof(block) == LIMN_IQ4_XS_BYTES, "IQ4_XS block");
 
 LIMN_INLINE float scale_of(const block *b, int group) {
   const int low = b->scales_low[group / 2] >> group % 2 * 4 & 15, high = load_u16(b->scales_high) >> group * 2 & 3;
@@ -103,7 +103,6 @@ LIMN_FEW_32_AVX2(
 #endif
 
 int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

@@ -73,7 +73,6 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 LIMN_INLINE int path_of(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

@@ -11,7 +11,7 @@ typedef struct {
   uint8_t e;
   uint8_t q[16];
 } block;
-_Static_assert(sizeof(block) == 17, "MXFP4 block");
+_Static_assert(sizeof(block) == LIMN_MXFP4_BYTES, "MXFP4 block");
 
 enum { LARGEST = 12 };
 static const int8_t table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
@@ -84,7 +84,6 @@ LIMN_FEW_32_AVX2(
 #endif
 
 int limn_path_mxfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

@@ -12,7 +12,7 @@ typedef struct {
   uint8_t scales[4];
   uint8_t q[4][8];
 } block;
-_Static_assert(sizeof(block) == 36, "NVFP4 block");
+_Static_assert(sizeof(block) == LIMN_NVFP4_BYTES, "NVFP4 block");
 
 static const int8_t table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
@@ -40,7 +40,6 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
 int limn_path_nvfp4(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 64 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32_ROWS) return limn_products_rows(path, isa, LIMN_NVFP4);
   if (arithmetic == LIMN_INT16) return limn_products_int16(path, isa);

@@ -17,7 +17,7 @@ typedef struct {
   uint8_t d[2];
   uint8_t dmin[2];
 } block;
-_Static_assert(sizeof(block) == 84, "Q2_K block");
+_Static_assert(sizeof(block) == LIMN_Q2_K_BYTES, "Q2_K block");
 
 LIMN_INLINE int q_of(const block *b, int k) { return b->q[k / 128 * 32 + k % 32] >> k % 128 / 32 * 2 & 3; }
 
@@ -100,7 +100,6 @@ LIMN_FEW_K_AVX2(multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2,
 #endif
 
 int limn_path_q2_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

@@ -10,7 +10,7 @@ typedef struct {
   uint8_t d[2];
   uint8_t q[16];
 } block;
-_Static_assert(sizeof(block) == 18, "Q4_0 block");
+_Static_assert(sizeof(block) == LIMN_Q4_0_BYTES, "Q4_0 block");
 
 static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
@@ -95,7 +95,6 @@ LIMN_FEW_32_AVX2(
 #endif
 
 int limn_path_q4_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

@@ -12,7 +12,7 @@ typedef struct {
   uint8_t m[2];
   uint8_t q[16];
 } block;
-_Static_assert(sizeof(block) == 20, "Q4_1 block");
+_Static_assert(sizeof(block) == LIMN_Q4_1_BYTES, "Q4_1 block");
 
 LIMN_INLINE int q_of(const block *b, int k) { return b->q[k % 16] >> k / 16 * 4 & 15; }
 
@@ -77,7 +77,6 @@ LIMN_FEW_32_AVX2(
 #endif
 
 int limn_path_q4_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

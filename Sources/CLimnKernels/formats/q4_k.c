@@ -21,7 +21,7 @@ typedef struct {
   uint8_t scales[12];
   uint8_t q[128];
 } block;
-_Static_assert(sizeof(block) == 144, "Q4_K block");
+_Static_assert(sizeof(block) == LIMN_Q4_K_BYTES, "Q4_K block");
 
 static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
@@ -186,7 +186,6 @@ LIMN_FEW_K_AVX2(multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_of_sc
 #endif
 
 int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

@@ -15,7 +15,7 @@ typedef struct {
   uint8_t high[4];
   uint8_t low[16];
 } block;
-_Static_assert(sizeof(block) == 22, "Q5_0 block");
+_Static_assert(sizeof(block) == LIMN_Q5_0_BYTES, "Q5_0 block");
 
 /// Number k, from its byte of low bits and all the high bits.
 LIMN_INLINE int q_of(uint8_t low, uint32_t high, int k) {
@@ -85,7 +85,6 @@ LIMN_FEW_32_AVX2(
 #endif
 
 int limn_path_q5_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

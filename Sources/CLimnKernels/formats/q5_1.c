@@ -17,7 +17,7 @@ typedef struct {
   uint8_t high[4];
   uint8_t low[16];
 } block;
-_Static_assert(sizeof(block) == 24, "Q5_1 block");
+_Static_assert(sizeof(block) == LIMN_Q5_1_BYTES, "Q5_1 block");
 
 /// Number k, from its byte of low bits and all the high bits.
 LIMN_INLINE int q_of(uint8_t low, uint32_t high, int k) {
@@ -87,7 +87,6 @@ LIMN_FEW_32_AVX2(
 #endif
 
 int limn_path_q5_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

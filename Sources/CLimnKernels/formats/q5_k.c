@@ -20,7 +20,7 @@ typedef struct {
   uint8_t high[32];
   uint8_t low[128];
 } block;
-_Static_assert(sizeof(block) == 176, "Q5_K block");
+_Static_assert(sizeof(block) == LIMN_Q5_K_BYTES, "Q5_K block");
 
 LIMN_INLINE int q_of(const block *b, int k) {
   const int g = k / 32, i = k % 32;
@@ -108,7 +108,6 @@ LIMN_FEW_K_AVX2(multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_of_sc
 #endif
 
 int limn_path_q5_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

@@ -19,7 +19,7 @@ typedef struct {
   int8_t scales[16];
   uint8_t d[2];
 } block;
-_Static_assert(sizeof(block) == 210, "Q6_K block");
+_Static_assert(sizeof(block) == LIMN_Q6_K_BYTES, "Q6_K block");
 
 LIMN_INLINE int q_of(const block *b, int k) {
   const int run = k / 128, i = k % 32, quarter = k % 128 / 32;
@@ -224,7 +224,6 @@ LIMN_FEW_K_AVX2(
 #endif
 
 int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

@@ -10,7 +10,7 @@ typedef struct {
   uint8_t d[2];
   int8_t q[32];
 } block;
-_Static_assert(sizeof(block) == 34, "Q8_0 block");
+_Static_assert(sizeof(block) == LIMN_Q8_0_BYTES, "Q8_0 block");
 
 static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
@@ -91,7 +91,6 @@ LIMN_FEW_32_AVX2(
 #endif
 
 int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = LIMN_BLOCK / 32 * sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

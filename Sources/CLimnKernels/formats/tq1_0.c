@@ -15,7 +15,7 @@ typedef struct {
   uint8_t q[52];
   uint8_t d[2];
 } block;
-_Static_assert(sizeof(block) == 54, "TQ1_0 block");
+_Static_assert(sizeof(block) == LIMN_TQ1_0_BYTES, "TQ1_0 block");
 
 /// Where weight k is: its byte, and the place of its digit.
 LIMN_INLINE int q_of(const block *b, int k) {
@@ -93,7 +93,6 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 int limn_path_tq1_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

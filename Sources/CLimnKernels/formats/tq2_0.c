@@ -10,7 +10,7 @@ typedef struct {
   uint8_t q[64];
   uint8_t d[2];
 } block;
-_Static_assert(sizeof(block) == 66, "TQ2_0 block");
+_Static_assert(sizeof(block) == LIMN_TQ2_0_BYTES, "TQ2_0 block");
 
 LIMN_INLINE int q_of(const block *b, int k) { return b->q[k / 128 * 32 + k % 32] >> k % 128 / 32 * 2 & 3; }
 
@@ -68,7 +68,6 @@ LIMN_INSTANCES(
   (path, weight, row_bytes, rows, columns, panel))
 
 int limn_path_tq2_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->weight_bytes = sizeof(block);
   path->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
     limn_products_float32(path, isa);

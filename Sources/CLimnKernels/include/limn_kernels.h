@@ -9,42 +9,19 @@ typedef enum { LIMN_SCALAR = 0, LIMN_NEON = 1, LIMN_AVX2 = 2, LIMN_AVX512 = 3 } 
 
 /// Weight formats that the kernels compute with.
 typedef enum {
-  LIMN_F32 = 0,
-  LIMN_F16 = 1,
-  LIMN_BF16 = 2,
-  LIMN_Q8_0 = 3,
-  LIMN_Q4_0 = 4,
-  LIMN_Q4_K = 5,
-  LIMN_Q6_K = 6,
-  LIMN_Q4_1 = 7,
-  LIMN_Q5_0 = 8,
-  LIMN_Q5_1 = 9,
-  LIMN_Q2_K = 10,
-  LIMN_Q3_K = 11,
-  LIMN_Q5_K = 12,
-  LIMN_IQ4_NL = 13,
-  LIMN_IQ4_XS = 14,
-  LIMN_IQ2_XXS = 15,
-  LIMN_IQ2_XS = 16,
-  LIMN_IQ2_S = 17,
-  LIMN_IQ3_XXS = 18,
-  LIMN_IQ3_S = 19,
-  LIMN_IQ1_S = 20,
-  LIMN_IQ1_M = 21,
-  LIMN_TQ1_0 = 22,
-  LIMN_TQ2_0 = 23,
-  LIMN_MXFP4 = 24,
-  LIMN_NVFP4 = 25,
-  // bitsandbytes' formats; a 4-bit one is rounded to the type of its checkpoint.
-  LIMN_NF4 = 26,
-  LIMN_NF4_F16 = 27,
-  LIMN_NF4_BF16 = 28,
-  LIMN_FP4 = 29,
-  LIMN_FP4_F16 = 30,
-  LIMN_FP4_BF16 = 31,
-  LIMN_LLM_INT8 = 32,
-  LIMN_TYPES = 33
+#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) LIMN_##name,
+#include "../formats.def"
+  LIMN_TYPES
 } limn_type;
+
+/// A row of formats.def.
+typedef struct {
+  const char *name;     // as files spell it
+  int ggml;             // its number in ggml; -1: none
+  int elements, bytes;  // of a block
+} limn_format;
+
+const limn_format *limn_format_of(limn_type type);
 
 /// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales; for
 /// prompts, integers with one scale for each row and block: of 8 bits (K formats and small numbers), or of 12 (what has no
@@ -328,28 +305,14 @@ int limn_kernels_init(limn_kernels *kernels, limn_isa isa);
 
 // MARK: Writing weights
 
-/// Types that weights can be written in.
-typedef enum {
-  LIMN_ENCODE_F32 = 0,
-  LIMN_ENCODE_F16 = 1,
-  LIMN_ENCODE_BF16 = 2,
-  LIMN_ENCODE_Q8_0 = 3,
-  LIMN_ENCODE_Q4_0 = 4,
-  LIMN_ENCODE_Q5_0 = 5,
-  LIMN_ENCODE_Q5_1 = 6,
-  LIMN_ENCODE_Q4_K = 7,
-  LIMN_ENCODE_Q5_K = 8,
-  LIMN_ENCODE_Q6_K = 9,
-} limn_encoding;
-
 enum { LIMN_ENCODE_BATCH = 512 };  // values that the encoders of blocks take at a time
 
 /// Writes a row's `columns` values (whole blocks) and returns Σ (x − x̂)². After them, up to a multiple of
 /// LIMN_ENCODE_BATCH, there are zeros. The same bytes on every instruction set; values must be finite.
 typedef double limn_encode(const float *values, ptrdiff_t columns, void *row);
 
-/// The encoder of a type, or NULL where the machine lacks the instruction set.
-limn_encode *limn_encoder(limn_isa isa, limn_encoding encoding);
+/// The encoder of a type; NULL where it has none, or the machine lacks the instruction set.
+limn_encode *limn_encoder(limn_isa isa, limn_type type);
 
 /// Σ (x − x̂)² and Σ x² of a row. norm is NaN where a value is not finite, error is not finite where the type cannot
 /// hold one.

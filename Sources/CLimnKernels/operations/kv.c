@@ -61,7 +61,7 @@ static void store_q8_scalar(const float *x, ptrdiff_t count, char *block) {
 }
 static void store_head_scalar(const float *x, ptrdiff_t count, limn_type type, char *to) {
   if (type == LIMN_Q8_0)
-    for (ptrdiff_t i = 0; i < count; i += LIMN_Q8_VALUES, to += LIMN_Q8_BYTES)
+    for (ptrdiff_t i = 0; i < count; i += LIMN_Q8_VALUES, to += LIMN_Q8_0_BYTES)
       store_q8_scalar(x + i, count - i < LIMN_Q8_VALUES ? count - i : LIMN_Q8_VALUES, to);
   else if (type == LIMN_F16)
     for (ptrdiff_t i = 0; i < count; i++) {
@@ -177,7 +177,7 @@ LIMN_INLINE void store_q8(const float *x, ptrdiff_t count, char *block) {
 LIMN_INLINE void store_head(const float *x, ptrdiff_t count, limn_type type, char *to) {
   ptrdiff_t i = 0;
   if (type == LIMN_Q8_0) {
-    for (; i < count; i += LIMN_Q8_VALUES, to += LIMN_Q8_BYTES)
+    for (; i < count; i += LIMN_Q8_VALUES, to += LIMN_Q8_0_BYTES)
       store_q8(x + i, count - i < LIMN_Q8_VALUES ? count - i : LIMN_Q8_VALUES, to);
     return;
   }

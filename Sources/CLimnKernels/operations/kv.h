@@ -6,13 +6,13 @@
 #include "kernels.h"
 #include "simd.h"
 
-enum { LIMN_Q8_VALUES = 32, LIMN_Q8_BYTES = 34 };
+enum { LIMN_Q8_VALUES = 32 };
 
 /// One value, for the scalar references.
 LIMN_INLINE float limn_kv_value(const char *head, const limn_type type, ptrdiff_t column) {
   if (type == LIMN_F16) return float_from_half(load_u16(head + 2 * column));
   if (type == LIMN_Q8_0) {
-    const char *block = head + column / LIMN_Q8_VALUES * LIMN_Q8_BYTES;
+    const char *block = head + column / LIMN_Q8_VALUES * LIMN_Q8_0_BYTES;
     return (float)(int8_t)block[2 + column % LIMN_Q8_VALUES] * float_from_half(load_u16(block));
   }
   float value;
@@ -23,7 +23,7 @@ LIMN_INLINE float limn_kv_value(const char *head, const limn_type type, ptrdiff_
 /// 16 values from `column` on. Only `count` of them may be touched, but for Q8_0, whose blocks are whole.
 LIMN_INLINE v16f limn_kv_load(const char *head, const limn_type type, ptrdiff_t column, ptrdiff_t count) {
   if (type == LIMN_Q8_0) {
-    const char *block = head + column / LIMN_Q8_VALUES * LIMN_Q8_BYTES;
+    const char *block = head + column / LIMN_Q8_VALUES * LIMN_Q8_0_BYTES;
     _Float16 d;
     memcpy(&d, block, 2);
     const v16b_unaligned q = *(const v16b_unaligned *)(block + 2 + column % LIMN_Q8_VALUES);

@@ -233,19 +233,12 @@ private struct GGUFHeader {
 }
 
 extension TensorType {
-  private static let ggmlTypes: [UInt32: TensorType] = [
-    0: .f32, 1: .f16, 2: .q4_0, 3: .q4_1, 6: .q5_0, 7: .q5_1, 8: .q8_0, 9: .q8_1, 10: .q2_K, 11: .q3_K,
-    12: .q4_K, 13: .q5_K, 14: .q6_K, 15: .q8_K, 16: .iq2_XXS, 17: .iq2_XS, 18: .iq3_XXS, 19: .iq1_S,
-    20: .iq4_NL, 21: .iq3_S, 22: .iq2_S, 23: .iq4_XS, 24: .i8, 25: .i16, 26: .i32, 27: .i64, 28: .f64,
-    29: .iq1_M, 30: .bf16, 34: .tq1_0, 35: .tq2_0, 39: .mxfp4, 40: .nvfp4, 41: .q1_0, 42: .q2_0,
-  ]
+  private static let ggmlTypes = Dictionary(
+    uniqueKeysWithValues: allCases.compactMap { type in type.ggml.map { ($0, type) } })
 
   /// The type with ggml's number; nil for numbers without one, and for those whose types were given up.
   init?(ggml number: UInt32) {
     guard let type = Self.ggmlTypes[number] else { return nil }
     self = type
   }
-
-  /// ggml's number of the type; nil for types that it lacks.
-  var ggml: UInt32? { Self.ggmlTypes.first { $0.value == self }?.key }
 }

@@ -19,25 +19,6 @@ package struct EncodingLoss: Sendable {
   }
 }
 
-extension TensorType {
-  /// The code of this type in the kernels that write weights; nil where there is none.
-  var encoding: limn_encoding? {
-    switch self {
-    case .f32: LIMN_ENCODE_F32
-    case .f16: LIMN_ENCODE_F16
-    case .bf16: LIMN_ENCODE_BF16
-    case .q8_0: LIMN_ENCODE_Q8_0
-    case .q4_0: LIMN_ENCODE_Q4_0
-    case .q5_0: LIMN_ENCODE_Q5_0
-    case .q5_1: LIMN_ENCODE_Q5_1
-    case .q4_K: LIMN_ENCODE_Q4_K
-    case .q5_K: LIMN_ENCODE_Q5_K
-    case .q6_K: LIMN_ENCODE_Q6_K
-    default: nil
-    }
-  }
-}
-
 /// Writes weights in another type, on all cores, some rows at a time: memory does not grow with the tensor.
 package final class WeightEncoder {
   /// What else there is to do with weights on the same threads.
@@ -82,7 +63,7 @@ package final class WeightEncoder {
       throw LimnError.badData(
         "the tensor \(name) has a type that limn cannot convert", found: tensor.type.rawValue)
     }
-    guard let encoding = type.encoding, let encode = limn_encoder(isa.code, encoding),
+    guard let target = type.kernelType, let encode = limn_encoder(isa.code, target),
       let resultBytes = type.byteCount(elements: columns), columns <= Int(Int32.max)
     else {
       throw LimnError.badData(

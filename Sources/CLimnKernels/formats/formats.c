@@ -1,0 +1,30 @@
+// The table of weight formats, and how each of them is multiplied: both from formats.def.
+#include "kernels.h"
+
+const limn_format *limn_format_of(limn_type type) {
+  static const limn_format formats[LIMN_TYPES] = {
+#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) \
+  [LIMN_##name] = {spelling, ggml, elements, bytes},
+#include "formats.def"
+  };
+  return &formats[type];
+}
+
+int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic) {
+  if (!limn_isa_supported(isa)) return 0;
+  // Without the dot product, float32 vectors are faster than the scalar reference.
+  if (isa == LIMN_NEON && arithmetic == LIMN_INT8 && !limn_has_dotprod()) return 0;
+  const limn_format *format = limn_format_of(type);
+  *path = (limn_path){
+    .weight_bytes = (size_t)(LIMN_BLOCK / format->elements * format->bytes),
+    .tile_tokens = LIMN_TILE_TOKENS,
+    // AVX2 has 16 registers for two of rows and as many for each token.
+    .pass_tokens = isa == LIMN_AVX2 ? 6 : LIMN_TILE_TOKENS,
+  };
+  switch (type) {
+#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) \
+  case LIMN_##name: return limn_path_##function(path, isa, arithmetic);
+#include "formats.def"
+    default: return 0;
+  }
+}
