@@ -1,4 +1,4 @@
-// How the files of this target find one another: each operation installs its kernels, each weight format its path,
+// How the files of this target find one another: each operation installs its kernels, each weight format its recipe,
 // and formats share the products below.
 #pragma once
 #include "limn_kernels.h"
@@ -11,7 +11,7 @@ int limn_has_dotprod(void);
 
 /// Whether the system lets this process have AMX's registers.
 int limn_amx_allowed(void);
-/// Before a thread's first product of a path that `uses_amx`, and behind its last: a core with tiles in use rests less deeply.
+/// Before a thread's first product of a recipe that `uses_amx`, and behind its last: a core with tiles in use rests less deeply.
 void limn_amx_begin(void);
 void limn_amx_end(void);
 
@@ -26,10 +26,10 @@ void limn_install_ceilings(limn_kernels *kernels);
 void limn_install_low_rank(limn_kernels *kernels);
 void limn_install_bitsandbytes(limn_kernels *kernels);
 
-// How each format is multiplied, and the size of its blocks. limn_path_init has filled in what follows from that and from the
+// How each format is multiplied, and the size of its blocks. limn_recipe_init has filled in what follows from that and from the
 // instruction set; the functions return 0 where the instruction set has no such arithmetic for the format.
-#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder)            \
-  int limn_path_##function(limn_path *path, limn_isa isa, limn_arithmetic arithmetic); \
+#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder)                \
+  int limn_recipe_##function(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic); \
   enum { LIMN_##name##_BYTES = bytes };
 #include "formats.def"
 
@@ -48,35 +48,35 @@ enum { LIMN_FEW_SCALES = 8 * (16 + 1) * 4, LIMN_FEW_SUMS = 8 * 16 * 4 };
 /// `avx2` serves up to `tokens` tokens; with VNNI one only, or `vnni` does. (More than one take panels there, which keep up
 /// with memory; whether they would gain is not measured.)
 static inline void limn_take_few(
-  limn_path *path, limn_isa isa, limn_multiply_few *avx2, int tokens, limn_multiply_few *vnni) {
+  limn_recipe *recipe, limn_isa isa, limn_multiply_few *avx2, int tokens, limn_multiply_few *vnni) {
   if (isa == LIMN_SCALAR) return;
   const int has_vnni = isa == LIMN_AVX512 && limn_has_vnni();
-  path->multiply_few = has_vnni && vnni ? vnni : avx2;
-  path->few_tokens = has_vnni ? 1 : tokens;
+  recipe->multiply_few = has_vnni && vnni ? vnni : avx2;
+  recipe->few_tokens = has_vnni ? 1 : tokens;
 }
 #endif
 
-/// A path's products become AMX's.
-static inline void limn_take_amx(limn_path *path, limn_multiply *multiply) {
-  path->multiply = multiply;
-  path->tile_tokens = path->pass_tokens = LIMN_MOST_TOKENS;
-  path->uses_amx = 1;
+/// A recipe's products become AMX's.
+static inline void limn_take_amx(limn_recipe *recipe, limn_multiply *multiply) {
+  recipe->multiply = multiply;
+  recipe->tile_tokens = recipe->pass_tokens = LIMN_MOST_TOKENS;
+  recipe->uses_amx = 1;
 }
 
 // MARK: float32: panels [column][row]
 
 /// Sets panel size, prepare and multiply, and an unpack that works for every format by way of `dequantize`.
-void limn_products_float32(limn_path *path, limn_isa isa);
+void limn_products_float32(limn_recipe *recipe, limn_isa isa);
 
 // MARK: float32: panels [row][column]
 
 /// The same for answers, in the order of memory; one token of F32, F16 and BF16 needs no panel. Returns 1.
-int limn_products_rows(limn_path *path, limn_isa isa, limn_type type);
+int limn_products_rows(limn_recipe *recipe, limn_isa isa, limn_type type);
 
 // MARK: bfloat16: panels [column / 2][row][2]
 
 /// The same for bfloat16, from F32, F16 or BF16; returns 0 where the instruction set has no such product.
-int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type);
+int limn_products_bfloat16(limn_recipe *recipe, limn_isa isa, limn_type type);
 
 // MARK: int16 with a float scale for every row and block: panels [column / 2][row][2]
 
@@ -94,11 +94,11 @@ typedef struct {
 } limn_x_16;
 
 /// As limn_products_float32; returns 0 where the instruction set has no such product, or something as fast.
-int limn_products_int16(limn_path *path, limn_isa isa);
+int limn_products_int16(limn_recipe *recipe, limn_isa isa);
 
-/// Of a path whose `unpack` makes panels of limn_panel_32 with |q − offset| ≤ largest_q; returns 0 where its own products
+/// Of a recipe whose `unpack` makes panels of limn_panel_32 with |q − offset| ≤ largest_q; returns 0 where its own products
 /// are as fast.
-int limn_products_int16_of_32(limn_path *path, limn_isa isa, int largest_q);
+int limn_products_int16_of_32(limn_recipe *recipe, limn_isa isa, int largest_q);
 
 // MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4, bitsandbytes'
 
@@ -118,7 +118,7 @@ typedef struct {
 } limn_x_32;
 
 /// q ≤ largest_q in the format's panels.
-void limn_products_int8_32(limn_path *path, limn_isa isa, int largest_q);
+void limn_products_int8_32(limn_recipe *recipe, limn_isa isa, int largest_q);
 
 // MARK: int8 with a float scale and minimum for every 32 columns: Q4_1, Q5_1
 
@@ -129,12 +129,12 @@ typedef struct {
   float m[LIMN_BLOCK / 32][LIMN_PANEL_ROWS];
 } limn_panel_32_min;
 
-void limn_products_int8_32_min(limn_path *path, limn_isa isa);
+void limn_products_int8_32_min(limn_recipe *recipe, limn_isa isa);
 
-/// Of a path whose `unpack` makes panels of limn_panel_32, or limn_panel_32_min where a format `has_minimum`, with
+/// Of a recipe whose `unpack` makes panels of limn_panel_32, or limn_panel_32_min where a format `has_minimum`, with
 /// q ≤ largest_q < 32: LIMN_INT8 as it is, and for prompts the products below, by way of scales that are integers. Returns 0
 /// where the instruction set has no such product.
-int limn_products_of_32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum);
+int limn_products_of_32(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum);
 
 // MARK: int8 with integer scales in blocks of 256 columns: the K formats, IQ1 to IQ3, TQ
 
@@ -171,17 +171,17 @@ typedef struct {
   float unused[3];
 } limn_x_r;
 
-/// Of a path whose `unpack` makes panels of limn_panel_k with q ≤ largest_q; returns 0 where the instruction set has no
+/// Of a recipe whose `unpack` makes panels of limn_panel_k with q ≤ largest_q; returns 0 where the instruction set has no
 /// such product.
-int limn_products_requantized(limn_path *path, limn_isa isa, int group, int largest_q);
+int limn_products_requantized(limn_recipe *recipe, limn_isa isa, int group, int largest_q);
 
 /// `group` is 16 or 32, q ≤ largest_q ≤ 128, so that two products fit 16 bits. The integers are exact:
 /// |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, scales of 5 and q of 7, or scales of 12 (11) and q of 4 (5).
-void limn_products_int8_k(limn_path *path, limn_isa isa, int group, int largest_q);
+void limn_products_int8_k(limn_recipe *recipe, limn_isa isa, int group, int largest_q);
 
 #if defined(__x86_64__)
 /// Instead of what limn_products_int8_k takes for Q6_K, whose panels have q − 32 = q − min / scale in groups of 16.
-void limn_products_centred_avx2(limn_path *path);
+void limn_products_centred_avx2(limn_recipe *recipe);
 /// limn_products_int8_k's activations, for groups of 16.
 void limn_prepare_k_16_avx2(const float *x, limn_x_k *prepared, int columns);
 #endif

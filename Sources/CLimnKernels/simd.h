@@ -45,8 +45,8 @@ typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
       __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c")))
   #endif
   // Instances of name_body for every vector instruction set of this architecture.
-  #define LIMN_VALUE_INSTANCES(type, name, parameters, arguments)                            \
-    LIMN_TARGET_AVX2 static type name##_avx2 parameters { return name##_body arguments; }     \
+  #define LIMN_VALUE_INSTANCES(type, name, parameters, arguments)                         \
+    LIMN_TARGET_AVX2 static type name##_avx2 parameters { return name##_body arguments; } \
     LIMN_TARGET_AVX512 static type name##_avx512 parameters { return name##_body arguments; }
   #define LIMN_PICK(isa, name) \
     ((isa) == LIMN_AVX512 ? name##_avx512 : (isa) == LIMN_AVX2 ? name##_avx2 : name##_scalar)
@@ -60,7 +60,7 @@ typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
 #endif
 
 #define LIMN_INSTANCES(name, parameters, arguments) LIMN_VALUE_INSTANCES(void, name, parameters, arguments)
-#define LIMN_KERNEL_INSTANCES(name)                                                     \
+#define LIMN_KERNEL_INSTANCES(name)                                                      \
   LIMN_INSTANCES(name, (const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch), \
                  (job, begin, end, scratch))
 

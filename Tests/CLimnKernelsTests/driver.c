@@ -95,16 +95,16 @@ static void run(limn_kernel *kernel, const void *job, ptrdiff_t items, size_t sc
 }
 
 static float *linear(
-  const limn_kernels *kernels, const limn_path *path, const uint8_t *weight, size_t row_bytes, ptrdiff_t rows,
+  const limn_kernels *kernels, const limn_recipe *recipe, const uint8_t *weight, size_t row_bytes, ptrdiff_t rows,
   ptrdiff_t columns, const float *x, ptrdiff_t tokens, const float *bias, int adding) {
   const size_t blocks = (size_t)(columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const ptrdiff_t panels = (rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS, group = 1 + (ptrdiff_t)(next() % 3);
   limn_prepare_job prepare = {
-    .path = path, .x = x, .columns = columns, .prepared = memory((size_t)((tokens + 15) & ~15) * blocks * path->x_bytes),
-    .prepared_stride = blocks * path->x_bytes};
+    .recipe = recipe, .x = x, .columns = columns, .prepared = memory((size_t)((tokens + 15) & ~15) * blocks * recipe->x_bytes),
+    .prepared_stride = blocks * recipe->x_bytes};
   run(kernels->prepare, &prepare, tokens, 0);
   limn_linear_job job = {
-    .path = path, .weight = weight, .row_bytes = row_bytes, .rows = rows, .columns = columns,
+    .recipe = recipe, .weight = weight, .row_bytes = row_bytes, .rows = rows, .columns = columns,
     .prepared = prepare.prepared, .prepared_stride = prepare.prepared_stride, .tokens = tokens,
     .panels = group < panels ? group : panels, .token_parts = 1 + (ptrdiff_t)(next() % 2),
     .column_parts = 1 + (ptrdiff_t)(next() % blocks), .bias = bias,
@@ -118,10 +118,10 @@ static float *linear(
 static void test_linear(
   const limn_kernels *scalar, const limn_kernels *vector, limn_type type, limn_arithmetic arithmetic, ptrdiff_t rows,
   ptrdiff_t columns, ptrdiff_t tokens, int kind) {
-  limn_path reference, path;
-  const int has_reference = limn_path_init(&reference, LIMN_SCALAR, type, arithmetic);
-  if (!limn_path_init(&path, vector->isa, type, arithmetic) || !has_reference) return;
-  const size_t row_bytes = path.weight_bytes * (size_t)columns / LIMN_BLOCK;
+  limn_recipe reference, recipe;
+  const int has_reference = limn_recipe_init(&reference, LIMN_SCALAR, type, arithmetic);
+  if (!limn_recipe_init(&recipe, vector->isa, type, arithmetic) || !has_reference) return;
+  const size_t row_bytes = recipe.weight_bytes * (size_t)columns / LIMN_BLOCK;
   uint8_t *weight = weights(type, row_bytes * (size_t)rows, kind);
   float *x = floats((size_t)(tokens * columns), 3), *bias = next() % 2 ? floats((size_t)rows, 1) : NULL;
   // The largest sums: the sign changes only every 64 values, which is longer than any partial sum.
@@ -136,13 +136,13 @@ static void test_linear(
     kind, rows, columns, tokens);
 
   float *expected = linear(scalar, &reference, weight, row_bytes, rows, columns, x, tokens, bias, adding);
-  float *found = linear(vector, &path, weight, row_bytes, rows, columns, x, tokens, bias, adding);
+  float *found = linear(vector, &recipe, weight, row_bytes, rows, columns, x, tokens, bias, adding);
   // The processor rounds bfloat16 products differently from the reference. Q6_K's offset is subtracted before the product
-  // with floats, not after it (1e-5 where a single sum is a small difference of large ones). That path is recognised by its
+  // with floats, not after it (1e-5 where a single sum is a small difference of large ones). That recipe is recognised by its
   // product, which no other format shares.
-  limn_path other;
+  limn_recipe other;
   const int is_centred = type == LIMN_Q6_K && arithmetic == LIMN_INT8
-    && limn_path_init(&other, vector->isa, LIMN_Q2_K, arithmetic) && path.multiply != other.multiply;
+    && limn_recipe_init(&other, vector->isa, LIMN_Q2_K, arithmetic) && recipe.multiply != other.multiply;
   compare(
     what, vector->isa, found, expected, (size_t)(tokens * rows),
     arithmetic == LIMN_BFLOAT16 ? 1e-5 : is_centred ? 1e-5 : 0);
@@ -158,7 +158,7 @@ static void test_linear(
   for (ptrdiff_t i = 0; i < rows; i++) ids[i] = (int32_t)(rows - 1 - i);
   float *values = memory((size_t)(rows * columns) * sizeof(float)), *row = memory((size_t)columns * sizeof(float));
   const limn_gather_job gather = {
-    .path = &path, .table = weight, .row_bytes = row_bytes, .columns = columns, .ids = ids, .y = values};
+    .recipe = &recipe, .table = weight, .row_bytes = row_bytes, .columns = columns, .ids = ids, .y = values};
   run(vector->gather, &gather, rows, 0);
   for (ptrdiff_t i = 0; i < rows; i++) {
     reference.dequantize(weight + (size_t)ids[i] * row_bytes, row, (int)columns);
@@ -175,8 +175,8 @@ static void test_weights(const limn_kernels *scalar, const limn_kernels *vector,
         // A few tokens, whose products take their own path: several blocks of columns at a time, one, and a part of one. The
         // last widths fill a row's memory up to its last blocks.
         static const ptrdiff_t wide[] = {1024, 256, 2304, 1280, 512, 3840, 3584}, part[] = {0, 64, 128, 192, 0, 192, 64};
-        limn_path path;
-        const int few = limn_path_init(&path, vector->isa, type, arithmetic) ? path.few_tokens : 0;
+        limn_recipe recipe;
+        const int few = limn_recipe_init(&recipe, vector->isa, type, arithmetic) ? recipe.few_tokens : 0;
         for (ptrdiff_t count = 1; count <= few || count == 1; count++)
           for (int i = 0; i < 7; i++)
             test_linear(
@@ -234,8 +234,8 @@ static float *attention(
   ptrdiff_t heads, ptrdiff_t kv_heads, ptrdiff_t size, limn_type type, ptrdiff_t window, int causal,
   ptrdiff_t in_place) {
   const size_t position = type == LIMN_Q8_0 ? (size_t)(size + 31) / 32 * 34 : (size_t)size * (type == LIMN_F16 ? 2 : 4);
-  limn_path path;
-  if (!limn_path_init(&path, kernels->isa, LIMN_F32, arithmetic)) abort();
+  limn_recipe recipe;
+  if (!limn_recipe_init(&recipe, kernels->isa, LIMN_F32, arithmetic)) abort();
   char *keys = memory((size_t)(tokens * kv_heads) * position), *values = memory((size_t)(tokens * kv_heads) * position);
   limn_store_job store = {
     .x = k, .cache = keys, .type = type, .position_bytes = position, .head_bytes = (size_t)tokens * position,
@@ -244,7 +244,7 @@ static float *attention(
   store.x = v, store.cache = values;
   run(kernels->store, &store, tokens, 0);
   limn_attention_job job = {
-    .path = &path, .unpack = arithmetic == LIMN_BFLOAT16 ? kernels->unpack_bfloat16 : kernels->unpack_float32, .q = q,
+    .recipe = &recipe, .unpack = arithmetic == LIMN_BFLOAT16 ? kernels->unpack_bfloat16 : kernels->unpack_float32, .q = q,
     .keys = keys, .values = values, .type = type, .position_bytes = position, .head_bytes = (size_t)tokens * position,
     .causal = causal, .tokens = tokens, .heads = heads, .kv_heads = kv_heads, .head_size = size,
     .positions = causal ? 0 : tokens, .window = window, .block_tokens = 12, .scale = 1 / sqrtf((float)size),
@@ -355,8 +355,8 @@ int main(int count, char **arguments) {
     if (!limn_kernels_init(&vector, isa)) continue;
     int integers = 0;
     for (limn_type type = 0; type < LIMN_TYPES; type++) {
-      limn_path path;
-      integers += limn_path_init(&path, isa, type, LIMN_INT8);
+      limn_recipe recipe;
+      integers += limn_recipe_init(&recipe, isa, type, LIMN_INT8);
     }
     const int before = comparisons;
     test_weights(&scalar, &vector, count > 1);

@@ -110,14 +110,14 @@ private let arithmetics = [
   @Test("every arithmetic stays within its budget of the exact product", arguments: isas)
   func budgets(isa: ISA) throws {
     let cpu = try CPU(threads: 1, isa: isa)
-    let paths = Paths(isa: isa)
+    let recipes = Recipes(isa: isa)
     for type in computableTypes {
       let columns = 512, rows = 48, tokens = 7
       let weight = randomWeight(type, rows: rows, columns: columns, seed: 5)
       var random = Random(6)
       let x = Rows(random.floats(tokens * columns, 3), width: columns)
       let exact = product(x.values, try dequantized(weight), nil, columns: columns).map(Float.init)
-      for arithmetic in arithmetics where paths[type, arithmetic] != nil {
+      for arithmetic in arithmetics where recipes[type, arithmetic] != nil {
         let y = Rows(rows: tokens, width: rows)
         cpu.linear(
           x.activations, Linear(weight: Matrix(weight)), into: y.activations, adding: false,
@@ -141,7 +141,7 @@ private let arithmetics = [
       let row = [[UInt8]](repeating: block, count: 8).joined()
       let memory = try Memory(count: row.count) { $0.copyBytes(from: Array(row)) }
       let weight = Matrix(Tensor(type: type, shape: [1, 256], memory: memory, range: 0..<row.count))
-      for arithmetic in arithmetics where Paths(isa: isa)[type, arithmetic] != nil {
+      for arithmetic in arithmetics where Recipes(isa: isa)[type, arithmetic] != nil {
         let y = Rows(rows: 7, width: 1)
         cpu.linear(x.activations, Linear(weight: weight), into: y.activations, adding: false, arithmetic: arithmetic)
         #expect(y.values.allSatisfy { abs($0 / Float(256 * value) - 1) < 0.01 }, "\(type) \(arithmetic) \(y.values[0])")
@@ -154,7 +154,7 @@ private let arithmetics = [
     let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
     for type in computableTypes {
       for arithmetic in arithmetics
-      where arithmetic != LIMN_BFLOAT16 && Paths(isa: isa)[type, arithmetic] != nil {
+      where arithmetic != LIMN_BFLOAT16 && Recipes(isa: isa)[type, arithmetic] != nil {
         // With one token, up to 16 blocks are summed at a time: 17 need one more pass.
         for (tokens, columns) in [(1, 512), (4, 512), (13, 512), (1, 17 * 256)] {
           let weight = Matrix(randomWeight(type, rows: 21, columns: columns, seed: 11))
@@ -181,7 +181,7 @@ private let arithmetics = [
   @Test("bfloat16 products agree with the scalar reference", arguments: isas)
   func bfloat16(isa: ISA) throws {
     let scalar = try CPU(threads: 1, isa: .scalar), vector = try CPU(threads: 1, isa: isa)
-    for type in [TensorType.f32, .f16, .bf16] where Paths(isa: isa)[type, LIMN_BFLOAT16] != nil {
+    for type in [TensorType.f32, .f16, .bf16] where Recipes(isa: isa)[type, LIMN_BFLOAT16] != nil {
       for columns in [1, 255, 512] {
         let weight = Matrix(randomWeight(type, rows: 21, columns: columns, seed: 11))
         let x = Rows(Random(12).copyFloats(13 * columns), width: columns)
@@ -204,7 +204,7 @@ private let arithmetics = [
     var random = Random(21)
     for type in computableTypes {
       for arithmetic in arithmetics
-      where Paths(isa: isa)[type, arithmetic] != nil {
+      where Recipes(isa: isa)[type, arithmetic] != nil {
         let rows = Int.random(in: 1...70, using: &random),
           columns = 256 * [1, 2, 14, 15, 19].randomElement(using: &random)!  // long rows are split into parts
         let layer = Linear(

@@ -11,11 +11,11 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 }
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
-int limn_path_bf16(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
-  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(path, isa, LIMN_BF16);
-  if (arithmetic == LIMN_FLOAT32_ROWS) return limn_products_rows(path, isa, LIMN_BF16);
-  if (arithmetic == LIMN_INT16) return limn_products_int16(path, isa);
-  limn_products_float32(path, isa);
+int limn_recipe_bf16(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
+  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(recipe, isa, LIMN_BF16);
+  if (arithmetic == LIMN_FLOAT32_ROWS) return limn_products_rows(recipe, isa, LIMN_BF16);
+  if (arithmetic == LIMN_INT16) return limn_products_int16(recipe, isa);
+  limn_products_float32(recipe, isa);
   return arithmetic == LIMN_FLOAT32;
 }

@@ -74,8 +74,8 @@ LIMN_INLINE void unpack_4bit(
 }
 
 static void unpack_int8_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   limn_panel_32 *w = panel;
   w->offset = 128;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
@@ -97,8 +97,8 @@ LIMN_INLINE v16f scales(const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset
 }
 
 LIMN_INLINE void unpack_int8_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   limn_panel_32 *w = panel;
   w->offset = 128;
   const uint8_t *row[LIMN_PANEL_ROWS];
@@ -116,8 +116,8 @@ LIMN_INLINE void unpack_int8_body(
   }
 }
 LIMN_INSTANCES(
-  unpack_int8, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack_int8, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
 /// Half a block of every row at a time: 4 words, whose low nibbles are columns of the first group of 32. The panel gets
@@ -206,11 +206,11 @@ LIMN_TARGET_AVX2 static void unpack_4bit_avx2(
   look_up_avx2(w, columns, bytes_of);
 }
 
-  #define LIMN_UNPACK_4BIT(name, code, isa)                                                                    \
-    static void unpack_##name##_##isa(                                                                         \
-      const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {       \
-      (void)path;                                                                                              \
-      unpack_4bit_##isa(weight, row_bytes, rows, columns, panel, 1 / steps[code], bytes[code]);                \
+  #define LIMN_UNPACK_4BIT(name, code, isa)                                                                  \
+    static void unpack_##name##_##isa(                                                                       \
+      const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) { \
+      (void)recipe;                                                                                          \
+      unpack_4bit_##isa(weight, row_bytes, rows, columns, panel, 1 / steps[code], bytes[code]);              \
     }
 LIMN_UNPACK_4BIT(nf4, 0, avx2)
 LIMN_UNPACK_4BIT(fp4, 1, avx2)
@@ -243,8 +243,8 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i load_int8(const uint8_t *at, __m512i table,
   return _mm512_xor_si512(_mm512_loadu_si512(at + offsetof(limn_block_int8, q)), table);
 }
 
-  #define LIMN_ONE(name, block, table, step, load)                                                               \
-    LIMN_TARGET_VNNI static void one_##name##_vnni(const limn_few_job *j) { \
+  #define LIMN_ONE(name, block, table, step, load)                                 \
+    LIMN_TARGET_VNNI static void one_##name##_vnni(const limn_few_job *j) {        \
       multiply_one_32(j, sizeof(block), 128, table, LIMN_SCALE_FLOAT, step, load); \
     }
   #define LIMN_TABLE(code) _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bytes[code]))
@@ -276,64 +276,64 @@ LIMN_FEW_32_AVX2(
   .kind = LIMN_SCALE_FLOAT, .step = 1.0f / 127, .part = part_int8, .scales = scales_int8)
 #endif
 
-// MARK: The paths
+// MARK: The recipes
 
 static void unpack_nf4_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   unpack_4bit(weight, row_bytes, rows, columns, panel, 0);
 }
 
 static void unpack_fp4_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   unpack_4bit(weight, row_bytes, rows, columns, panel, 1);
 }
 
-LIMN_INLINE int path_4bit(limn_path *path, limn_isa isa, limn_arithmetic arithmetic, const int code) {
+LIMN_INLINE int recipe_4bit(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic, const int code) {
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_32(path, isa, 255);
+  limn_products_int8_32(recipe, isa, 255);
   const int is_nf4 = code == 0;
-  path->unpack = is_nf4 ? unpack_nf4_scalar : unpack_fp4_scalar;
+  recipe->unpack = is_nf4 ? unpack_nf4_scalar : unpack_fp4_scalar;
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX2) path->unpack = is_nf4 ? unpack_nf4_avx2 : unpack_fp4_avx2;
-  if (isa == LIMN_AVX512) path->unpack = is_nf4 ? unpack_nf4_avx512 : unpack_fp4_avx512;
-  if (is_nf4) LIMN_TAKE_FEW(path, isa, few_nf4_avx2, one_nf4_vnni);
-  else LIMN_TAKE_FEW(path, isa, few_fp4_avx2, one_fp4_vnni);
+  if (isa == LIMN_AVX2) recipe->unpack = is_nf4 ? unpack_nf4_avx2 : unpack_fp4_avx2;
+  if (isa == LIMN_AVX512) recipe->unpack = is_nf4 ? unpack_nf4_avx512 : unpack_fp4_avx512;
+  if (is_nf4) LIMN_TAKE_FEW(recipe, isa, few_nf4_avx2, one_nf4_vnni);
+  else LIMN_TAKE_FEW(recipe, isa, few_fp4_avx2, one_fp4_vnni);
 #endif
-  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, 127);
   return arithmetic == LIMN_INT8;
 }
 
-#define LIMN_PATH_4BIT(name, code, as)                                                \
-  static void dequantize_##name(const void *blocks, float *values, int columns) {      \
-    dequantize_4bit(blocks, values, columns, code, as);                                \
-  }                                                                                    \
-  int limn_path_##name(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {    \
-    path->dequantize = dequantize_##name;                                              \
-    return path_4bit(path, isa, arithmetic, code);                                     \
+#define LIMN_RECIPE_4BIT(name, code, as)                                                  \
+  static void dequantize_##name(const void *blocks, float *values, int columns) {         \
+    dequantize_4bit(blocks, values, columns, code, as);                                   \
+  }                                                                                       \
+  int limn_recipe_##name(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) { \
+    recipe->dequantize = dequantize_##name;                                               \
+    return recipe_4bit(recipe, isa, arithmetic, code);                                    \
   }
-LIMN_PATH_4BIT(nf4, 0, LIMN_F32)
-LIMN_PATH_4BIT(nf4_f16, 0, LIMN_F16)
-LIMN_PATH_4BIT(nf4_bf16, 0, LIMN_BF16)
-LIMN_PATH_4BIT(fp4, 1, LIMN_F32)
-LIMN_PATH_4BIT(fp4_f16, 1, LIMN_F16)
-LIMN_PATH_4BIT(fp4_bf16, 1, LIMN_BF16)
+LIMN_RECIPE_4BIT(nf4, 0, LIMN_F32)
+LIMN_RECIPE_4BIT(nf4_f16, 0, LIMN_F16)
+LIMN_RECIPE_4BIT(nf4_bf16, 0, LIMN_BF16)
+LIMN_RECIPE_4BIT(fp4, 1, LIMN_F32)
+LIMN_RECIPE_4BIT(fp4_f16, 1, LIMN_F16)
+LIMN_RECIPE_4BIT(fp4_bf16, 1, LIMN_BF16)
 
-int limn_path_llm_int8(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = dequantize_int8;
+int limn_recipe_llm_int8(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = dequantize_int8;
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_32(path, isa, 255);
-  path->unpack = LIMN_PICK(isa, unpack_int8);
+  limn_products_int8_32(recipe, isa, 255);
+  recipe->unpack = LIMN_PICK(isa, unpack_int8);
 #if defined(__x86_64__)
-  LIMN_TAKE_FEW(path, isa, few_int8_avx2, one_int8_vnni);
+  LIMN_TAKE_FEW(recipe, isa, few_int8_avx2, one_int8_vnni);
 #endif
-  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 128);
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, 128);
   return arithmetic == LIMN_INT8;
 }

@@ -10,12 +10,12 @@ const limn_format *limn_format_of(limn_type type) {
   return &formats[type];
 }
 
-int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic) {
+int limn_recipe_init(limn_recipe *recipe, limn_isa isa, limn_type type, limn_arithmetic arithmetic) {
   if (!limn_isa_supported(isa)) return 0;
   // Without the dot product, float32 vectors are faster than the scalar reference.
   if (isa == LIMN_NEON && arithmetic == LIMN_INT8 && !limn_has_dotprod()) return 0;
   const limn_format *format = limn_format_of(type);
-  *path = (limn_path){
+  *recipe = (limn_recipe){
     .weight_bytes = (size_t)(LIMN_BLOCK / format->elements * format->bytes),
     .tile_tokens = LIMN_TILE_TOKENS,
     // AVX2 has 16 registers for two of rows and as many for each token.
@@ -23,7 +23,7 @@ int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmeti
   };
   switch (type) {
 #define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) \
-  case LIMN_##name: return limn_path_##function(path, isa, arithmetic);
+  case LIMN_##name: return limn_recipe_##function(recipe, isa, arithmetic);
 #include "formats.def"
     default: return 0;
   }

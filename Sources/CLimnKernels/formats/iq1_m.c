@@ -32,8 +32,8 @@ LIMN_INLINE iq_run run_of(const block *b, int i) {
 LIMN_INLINE int value_of(iq_run run, int i) { return iq1_eighths(run, i); }
 LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) { return v_iq1_eighths(codes, signs); }
 
-#include "iq_path.h"
+#include "iq_recipe.h"
 
-int limn_path_iq1_m(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  return path_of(path, isa, arithmetic);
+int limn_recipe_iq1_m(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  return recipe_of(recipe, isa, arithmetic);
 }

@@ -28,8 +28,8 @@ LIMN_INLINE iq_run run_of(const block *b, int i) {
 LIMN_INLINE int value_of(iq_run run, int i) { return iq_signed(iq2_magnitude(run.code, i), run.signs, i); }
 LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) { return v_signed(v_iq2_magnitudes(codes), signs, OFFSET); }
 
-#include "iq_path.h"
+#include "iq_recipe.h"
 
-int limn_path_iq2_s(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  return path_of(path, isa, arithmetic);
+int limn_recipe_iq2_s(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  return recipe_of(recipe, isa, arithmetic);
 }

@@ -31,8 +31,8 @@ LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) {
   return v_signed(v_iq2_magnitudes(codes), signs | v_eighth_sign(signs), OFFSET);
 }
 
-#include "iq_path.h"
+#include "iq_recipe.h"
 
-int limn_path_iq2_xxs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  return path_of(path, isa, arithmetic);
+int limn_recipe_iq2_xxs(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  return recipe_of(recipe, isa, arithmetic);
 }

@@ -40,7 +40,7 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
 static void unpack_scalar LIMN_UNPACK_PARAMETERS {
-  (void)path, (void)columns;
+  (void)recipe, (void)columns;
   limn_panel_32 *w = panel;
   w->offset = LOOKUP_OFFSET;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
@@ -53,9 +53,9 @@ static void unpack_scalar LIMN_UNPACK_PARAMETERS {
 }
 
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel,
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel,
   v_lookup *lookup) {
-  (void)path, (void)columns;
+  (void)recipe, (void)columns;
   limn_panel_32 *w = panel;
   w->offset = LOOKUP_OFFSET;
   const uint8_t *row[LIMN_PANEL_ROWS];
@@ -102,17 +102,17 @@ LIMN_FEW_32_AVX2(
   .kind = LIMN_SCALE_FLOAT, .step = 1, .part = part_avx2, .scales = scales_of)
 #endif
 
-int limn_path_iq4_xs(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
+int limn_recipe_iq4_xs(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_32(path, isa, 255);
-  path->unpack = LIMN_PICK(isa, unpack);
+  limn_products_int8_32(recipe, isa, 255);
+  recipe->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
+  LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, NULL);
 #endif
-  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 127);
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, 127);
   return arithmetic == LIMN_INT8;
 }

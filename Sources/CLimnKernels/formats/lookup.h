@@ -50,19 +50,19 @@ LIMN_INLINE void v_store_lookups(
 }
 
 #define LIMN_UNPACK_PARAMETERS \
-  (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel)
+  (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel)
 #if defined(__x86_64__)
-  #define LIMN_LOOKUP_INSTANCES                                                    \
-    LIMN_TARGET_AVX2 static void unpack_avx2 LIMN_UNPACK_PARAMETERS {              \
-      unpack_body(path, weight, row_bytes, rows, columns, panel, v_lookup_avx2);   \
-    }                                                                              \
-    LIMN_TARGET_AVX512 static void unpack_avx512 LIMN_UNPACK_PARAMETERS {          \
-      unpack_body(path, weight, row_bytes, rows, columns, panel, v_lookup_avx512); \
+  #define LIMN_LOOKUP_INSTANCES                                                      \
+    LIMN_TARGET_AVX2 static void unpack_avx2 LIMN_UNPACK_PARAMETERS {                \
+      unpack_body(recipe, weight, row_bytes, rows, columns, panel, v_lookup_avx2);   \
+    }                                                                                \
+    LIMN_TARGET_AVX512 static void unpack_avx512 LIMN_UNPACK_PARAMETERS {            \
+      unpack_body(recipe, weight, row_bytes, rows, columns, panel, v_lookup_avx512); \
     }
 #elif defined(__aarch64__)
-  #define LIMN_LOOKUP_INSTANCES                                                  \
-    static void unpack_neon LIMN_UNPACK_PARAMETERS {                             \
-      unpack_body(path, weight, row_bytes, rows, columns, panel, v_lookup_neon); \
+  #define LIMN_LOOKUP_INSTANCES                                                    \
+    static void unpack_neon LIMN_UNPACK_PARAMETERS {                               \
+      unpack_body(recipe, weight, row_bytes, rows, columns, panel, v_lookup_neon); \
     }
 #else
   #define LIMN_LOOKUP_INSTANCES

@@ -38,8 +38,8 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
@@ -54,8 +54,8 @@ static void unpack_scalar(
 }
 
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
@@ -79,8 +79,8 @@ LIMN_INLINE void unpack_body(
       v_store_bytes(w->q[i / 8 * 32 + quarter * 8 + i % 8], q[i] >> quarter * 2 & 0x03030303);
 }
 LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
 // MARK: Few tokens, AVX2: a register is two groups
@@ -99,17 +99,17 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
 LIMN_FEW_K_AVX2(multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
 #endif
 
-int limn_path_q2_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
+int limn_recipe_q2_k(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, 16, 3);
-  path->unpack = LIMN_PICK(isa, unpack);
+  limn_products_int8_k(recipe, isa, 16, 3);
+  recipe->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
+  LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, NULL);
 #endif
-  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 3);
+  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(recipe, isa, 16, 3);
   return arithmetic == LIMN_INT8;
 }

@@ -31,8 +31,8 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   limn_panel_32_min *w = panel;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
@@ -45,8 +45,8 @@ static void unpack_scalar(
 }
 
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   limn_panel_32_min *w = panel;
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
@@ -60,8 +60,8 @@ LIMN_INLINE void unpack_body(
   }
 }
 LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
 // MARK: Few tokens
@@ -76,16 +76,16 @@ LIMN_FEW_32_AVX2(
   .kind = LIMN_SCALE_AND_MINIMUM, .part = part_avx2, .scales = scales_of)
 #endif
 
-int limn_path_q4_1(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
+int limn_recipe_q4_1(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_32_min(path, isa);
-  path->unpack = LIMN_PICK(isa, unpack);
+  limn_products_int8_32_min(recipe, isa);
+  recipe->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
+  LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, NULL);
 #endif
-  return limn_products_of_32(path, isa, arithmetic, 15, 1);
+  return limn_products_of_32(recipe, isa, arithmetic, 15, 1);
 }

@@ -42,8 +42,8 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
@@ -68,8 +68,8 @@ LIMN_INLINE void unpack_scales(const uint8_t *const row[LIMN_PANEL_ROWS], limn_p
 
 /// Every step works on 16 rows: four bytes of each are a vector after a transposition.
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
@@ -86,14 +86,14 @@ LIMN_INLINE void unpack_body(
   }
 }
 LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
 /// Eight rows at a time.
 LIMN_TARGET_AVX2 static void unpack_eights_avx2(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
@@ -185,18 +185,18 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
 LIMN_FEW_K_AVX2(multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_of_scales_avx2, .part = part_avx2)
 #endif
 
-int limn_path_q4_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
+int limn_recipe_q4_k(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, 32, 15);
-  path->unpack = LIMN_PICK(isa, unpack);
+  limn_products_int8_k(recipe, isa, 32, 15);
+  recipe->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX2) path->unpack = unpack_eights_avx2;
-  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, multiply_one_vnni);
+  if (isa == LIMN_AVX2) recipe->unpack = unpack_eights_avx2;
+  LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, multiply_one_vnni);
 #endif
-  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, 15);
+  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(recipe, isa, 32, 15);
   return arithmetic == LIMN_INT8;
 }

@@ -39,8 +39,8 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   limn_panel_32 *w = panel;
   w->offset = 16;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
@@ -54,8 +54,8 @@ static void unpack_scalar(
 }
 
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   limn_panel_32 *w = panel;
   w->offset = 16;
   const uint8_t *row[LIMN_PANEL_ROWS];
@@ -67,8 +67,8 @@ LIMN_INLINE void unpack_body(
   }
 }
 LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
 // MARK: Few tokens
@@ -84,16 +84,16 @@ LIMN_FEW_32_AVX2(
   .kind = LIMN_SCALE_HALF, .part = part_avx2, .scales = scales_of)
 #endif
 
-int limn_path_q5_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
+int limn_recipe_q5_0(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_32(path, isa, 31);
-  path->unpack = LIMN_PICK(isa, unpack);
+  limn_products_int8_32(recipe, isa, 31);
+  recipe->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, NULL);
+  LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, NULL);
 #endif
-  return limn_products_of_32(path, isa, arithmetic, 31, 0);
+  return limn_products_of_32(recipe, isa, arithmetic, 31, 0);
 }

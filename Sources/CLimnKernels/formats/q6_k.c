@@ -45,8 +45,8 @@ LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (bl
 
 /// The offset of 32 becomes a minimum: scale · (q − 32) = scale · q − 32 · scale.
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
@@ -75,8 +75,8 @@ LIMN_INLINE void unpack_scales(const uint8_t *const row[LIMN_PANEL_ROWS], limn_p
 }
 
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
@@ -101,14 +101,14 @@ LIMN_INLINE void unpack_body(
   }
 }
 LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
 /// Eight rows and half a run at a time.
 LIMN_TARGET_AVX2 static void unpack_eights_avx2(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
@@ -223,19 +223,19 @@ LIMN_FEW_K_AVX2(
   multiply_few_avx2, 6, .bytes = sizeof(block), .has_offset = 1, .head = head_avx2, .part = part_avx2)
 #endif
 
-int limn_path_q6_k(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
+int limn_recipe_q6_k(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, 16, 63);
-  path->unpack = LIMN_PICK(isa, unpack);
+  limn_products_int8_k(recipe, isa, 16, 63);
+  recipe->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX2) path->unpack = unpack_eights_avx2;
-  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, multiply_one_vnni);
-  if (isa == LIMN_AVX2 || (isa == LIMN_AVX512 && !limn_has_vnni())) limn_products_centred_avx2(path);
+  if (isa == LIMN_AVX2) recipe->unpack = unpack_eights_avx2;
+  LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, multiply_one_vnni);
+  if (isa == LIMN_AVX2 || (isa == LIMN_AVX512 && !limn_has_vnni())) limn_products_centred_avx2(recipe);
 #endif
-  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 16, 63);
+  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(recipe, isa, 16, 63);
   return arithmetic == LIMN_INT8;
 }

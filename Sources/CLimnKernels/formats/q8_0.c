@@ -27,8 +27,8 @@ LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (bl
 
 /// The panel's bytes are unsigned: q + 128.
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   limn_panel_32 *w = panel;
   w->offset = 128;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
@@ -42,8 +42,8 @@ static void unpack_scalar(
 
 /// Two groups at a time: 8 words of each fill a vector.
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe;
   limn_panel_32 *w = panel;
   w->offset = 128;
   const uint8_t *row[LIMN_PANEL_ROWS];
@@ -61,8 +61,8 @@ LIMN_INLINE void unpack_body(
   }
 }
 LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
 // MARK: Few tokens
@@ -90,17 +90,17 @@ LIMN_FEW_32_AVX2(
   .kind = LIMN_SCALE_HALF, .part = part_avx2, .scales = scales_of)
 #endif
 
-int limn_path_q8_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
+int limn_recipe_q8_0(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_32(path, isa, 255);
-  path->unpack = LIMN_PICK(isa, unpack);
+  limn_products_int8_32(recipe, isa, 255);
+  recipe->unpack = LIMN_PICK(isa, unpack);
 #if defined(__x86_64__)
-  LIMN_TAKE_FEW(path, isa, multiply_few_avx2, multiply_one_vnni);
+  LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, multiply_one_vnni);
 #endif
-  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(path, isa, 128);
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, 128);
   return arithmetic == LIMN_INT8;
 }

@@ -40,8 +40,8 @@ LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (bl
 
 /// The offset of 1 becomes a minimum, as in Q6_K; all scales are 1.
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
@@ -66,8 +66,8 @@ LIMN_INLINE void v_store_digits(const v16i *words, int count, int digits, uint8_
 }
 
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
@@ -89,16 +89,16 @@ LIMN_INLINE void unpack_body(
   v_store_digits(words, 1, 4, w->q + 60);
 }
 LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 
-int limn_path_tq1_0(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
+int limn_recipe_tq1_0(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, 32, 2);
-  path->unpack = LIMN_PICK(isa, unpack);
+  limn_products_int8_k(recipe, isa, 32, 2);
+  recipe->unpack = LIMN_PICK(isa, unpack);
   return arithmetic == LIMN_INT8;
 }

@@ -78,7 +78,7 @@ typedef struct {
 typedef void limn_multiply_few(const limn_few_job *job);
 
 /// How a weight format is multiplied with one arithmetic on one instruction set.
-typedef struct limn_path {
+typedef struct limn_recipe {
   /// Bytes of LIMN_BLOCK columns of one weight row.
   size_t weight_bytes;
   /// Bytes of one unpacked panel: LIMN_PANEL_ROWS rows, LIMN_BLOCK columns.
@@ -91,7 +91,7 @@ typedef struct limn_path {
   void (*prepare)(const float *x, void *prepared, int columns);
   /// Unpacks one block of `columns` of `rows` ≤ LIMN_PANEL_ROWS weight rows that are `row_bytes` apart.
   void (*unpack)(
-    const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
+    const struct limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   limn_multiply *multiply;
   /// How many tokens it takes at most, and through a panel at a time.
   int tile_tokens, pass_tokens;
@@ -104,20 +104,20 @@ typedef struct limn_path {
   /// Where panels are rounded anew: the format's own unpacking, columns that share a scale, and the largest integer of a
   /// weight.
   void (*unpack_own)(
-    const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
+    const struct limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   int group, largest_q;
   /// Where the scales of 32 columns become integers: the format's own unpacking, and whether it has minimums.
   void (*unpack_32)(
-    const struct limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
+    const struct limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   int has_minimum;
-} limn_path;
+} limn_recipe;
 
-/// Fills in the path, or returns 0 where the instruction set has no such arithmetic for the type.
-int limn_path_init(limn_path *path, limn_isa isa, limn_type type, limn_arithmetic arithmetic);
+/// Fills in the recipe, or returns 0 where the instruction set has no such arithmetic for the type.
+int limn_recipe_init(limn_recipe *recipe, limn_isa isa, limn_type type, limn_arithmetic arithmetic);
 
-/// Prepares tokens for a path; items: tokens.
+/// Prepares tokens for a recipe; items: tokens.
 typedef struct {
-  const limn_path *path;
+  const limn_recipe *recipe;
   const float *x;  // [tokens, columns]
   ptrdiff_t columns;
   void *prepared;
@@ -127,7 +127,7 @@ typedef struct {
 /// y = x · weightᵀ + bias, or y += that; items: groups of `panels` panels, times `token_parts` (parts vary fastest). Of more
 /// than a tile of tokens, `column_parts` parts of the columns are multiplied one after another.
 typedef struct {
-  const limn_path *path;
+  const limn_recipe *recipe;
   const void *weight;
   size_t row_bytes;
   ptrdiff_t rows, columns;
@@ -145,7 +145,7 @@ size_t limn_linear_scratch(const limn_linear_job *job);
 
 /// y[i] = table[ids[i]], dequantised; items: ids.
 typedef struct {
-  const limn_path *path;
+  const limn_recipe *recipe;
   const void *table;
   size_t row_bytes;
   ptrdiff_t columns;
@@ -190,7 +190,7 @@ typedef void limn_unpack_tile(
 
 /// Attention; items: key/value heads times blocks of query tokens.
 struct limn_attention_job {
-  const limn_path *path;     // of F32, in the arithmetic that `unpack` makes panels for
+  const limn_recipe *recipe;     // of F32, in the arithmetic that `unpack` makes panels for
   limn_unpack_tile *unpack;  // of the kernels
   const float *q;            // [tokens, heads, head_size]
   const void *keys, *values;
@@ -209,7 +209,7 @@ struct limn_attention_job {
 enum { LIMN_ATTENTION_TILE = 64 };  // positions that are unpacked side by side
 
 size_t limn_attention_scratch(const limn_attention_job *job);
-/// For `attention_in_place`: causal, few tokens; items: key/value heads. `path`, `unpack` and `block_tokens` are not used.
+/// For `attention_in_place`: causal, few tokens; items: key/value heads. `recipe`, `unpack` and `block_tokens` are not used.
 size_t limn_attention_in_place_scratch(const limn_attention_job *job);
 
 /// x = f(x), or x = silu(x) · other, or x = x + other; items: elements.
@@ -223,7 +223,7 @@ enum { LIMN_LOW_RANK_COLUMNS = 64 };
 /// merged = weight + scale · left · right, for plain numbers (F32, F16, BF16); items: groups of
 /// LIMN_LOW_RANK_COLUMNS columns. Strides are in elements.
 typedef struct {
-  const limn_path *path;  // the weight's
+  const limn_recipe *recipe;  // the weight's
   const void *weight;     // [rows, columns]
   size_t row_bytes;
   ptrdiff_t rows, columns, rank;
@@ -280,7 +280,7 @@ void limn_unnest_absmax(
 /// The values of the 16 codes of NF4, then of FP4.
 extern const float limn_4bit_tables[2][16];
 
-/// The kernels of one instruction set, but for the paths.
+/// The kernels of one instruction set, but for the recipes.
 typedef struct {
   limn_isa isa;
   limn_kernel *prepare, *linear, *gather;
@@ -322,7 +322,7 @@ typedef struct {
 
 /// Writes rows of a weight in another type; items: rows of the result.
 typedef struct {
-  const limn_path *source;  // how the weight is dequantised
+  const limn_recipe *source;  // how the weight is dequantised
   const void *weight;
   size_t row_bytes;
   const int32_t *order;  // which row of the weight becomes row r of the result; NULL: row r

@@ -58,18 +58,18 @@ LIMN_KERNEL_INSTANCES(multiply)
 
 #if defined(__x86_64__)
 /// All chains add up products of one number, which is of unknown origin in every step: ordinary as bytes, words and bfloat16.
-  #define LIMN_CHAINS(name, target, vector, place, add)                                                 \
-    target static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {            \
-      (void)job;                                                                                        \
-      vector sums[CHAINS] = {0}, same;                                                                  \
-      memset(&same, 0x3f, sizeof same);                                                                 \
-      for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)                                    \
-        LIMN_UNROLL for (int c = 0; c < CHAINS; c++) {                                                  \
-          __asm__ volatile("" : place(same));                                                           \
-          const vector sum = sums[c];                                                                   \
-          sums[c] = (vector)(add);                                                                      \
-        }                                                                                               \
-      memcpy(scratch, sums, sizeof sums);                                                               \
+  #define LIMN_CHAINS(name, target, vector, place, add)                                       \
+    target static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
+      (void)job;                                                                              \
+      vector sums[CHAINS] = {0}, same;                                                        \
+      memset(&same, 0x3f, sizeof same);                                                       \
+      for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)                          \
+        LIMN_UNROLL for (int c = 0; c < CHAINS; c++) {                                        \
+          __asm__ volatile("" : place(same));                                                 \
+          const vector sum = sums[c];                                                         \
+          sums[c] = (vector)(add);                                                            \
+        }                                                                                     \
+      memcpy(scratch, sums, sizeof sums);                                                     \
     }
 LIMN_CHAINS(multiply_bf16, LIMN_TARGET_BF16, __m512i, IN_REGISTER, _mm512_dpbf16_ps((__m512)sum, (__m512bh)same, (__m512bh)same))
 LIMN_CHAINS(multiply_int16_vnni, LIMN_TARGET_VNNI, __m512i, IN_REGISTER, _mm512_dpwssd_epi32(sum, same, same))
@@ -79,20 +79,20 @@ LIMN_CHAINS(multiply_int8_avx_vnni, LIMN_TARGET_AVX_VNNI, __m256i, "+x", _mm256_
 // What the products of 4-bit weights do: sums of 16 bits.
 LIMN_CHAINS(multiply_int8_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi16(sum, _mm256_maddubs_epi16(same, same)))
 /// Four sums of tiles take turns.
-  #define LIMN_TILE_CHAINS(name, product)                                                        \
+  #define LIMN_TILE_CHAINS(name, product)                                                              \
     LIMN_TARGET_AMX static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
-      (void)job, (void)scratch;                                                                  \
-      limn_amx_begin();                                                                          \
-      limn_amx_zero();                                                                           \
-      _tile_zero(4);                                                                             \
-      _tile_zero(6);                                                                             \
-      for (ptrdiff_t step = 0; step < (end - begin) * TILE_STEPS; step++) {                      \
-        product(0, 4, 6);                                                                        \
-        product(1, 4, 6);                                                                        \
-        product(2, 4, 6);                                                                        \
-        product(3, 4, 6);                                                                        \
-      }                                                                                          \
-      limn_amx_end();                                                                            \
+      (void)job, (void)scratch;                                                                        \
+      limn_amx_begin();                                                                                \
+      limn_amx_zero();                                                                                 \
+      _tile_zero(4);                                                                                   \
+      _tile_zero(6);                                                                                   \
+      for (ptrdiff_t step = 0; step < (end - begin) * TILE_STEPS; step++) {                            \
+        product(0, 4, 6);                                                                              \
+        product(1, 4, 6);                                                                              \
+        product(2, 4, 6);                                                                              \
+        product(3, 4, 6);                                                                              \
+      }                                                                                                \
+      limn_amx_end();                                                                                  \
     }
 LIMN_TILE_CHAINS(multiply_bf16_amx, _tile_dpbf16ps)
 LIMN_TILE_CHAINS(multiply_int8_amx, _tile_dpbusd)

@@ -68,16 +68,16 @@ LIMN_INLINE v16f silu_multiply(v16f x, v16f other) { return x / (1.0f + v_exp(-x
 LIMN_INLINE v16f add(v16f x, v16f other) { return x + other; }
 
 /// An element's bits do not depend on where a range begins or ends: the last vector is padded.
-#define LIMN_ELEMENTS(name)                                                                             \
-  LIMN_INLINE void name##_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {        \
-    (void)scratch;                                                                                      \
-    const limn_elements_job *j = job;                                                                   \
-    const float *other = j->other ? j->other : j->x;                                                    \
-    ptrdiff_t i = begin;                                                                                \
-    for (; i + 16 <= end; i += 16) v_store(j->x + i, name(v_load(j->x + i), v_load(other + i)));        \
-    if (i < end)                                                                                        \
+#define LIMN_ELEMENTS(name)                                                                                   \
+  LIMN_INLINE void name##_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {              \
+    (void)scratch;                                                                                            \
+    const limn_elements_job *j = job;                                                                         \
+    const float *other = j->other ? j->other : j->x;                                                          \
+    ptrdiff_t i = begin;                                                                                      \
+    for (; i + 16 <= end; i += 16) v_store(j->x + i, name(v_load(j->x + i), v_load(other + i)));              \
+    if (i < end)                                                                                              \
       v_store_part(j->x + i, name(v_load_part(j->x + i, end - i), v_load_part(other + i, end - i)), end - i); \
-  }                                                                                                     \
+  }                                                                                                           \
   LIMN_KERNEL_INSTANCES(name)
 
 LIMN_ELEMENTS(gelu_erf)

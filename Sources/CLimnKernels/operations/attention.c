@@ -38,8 +38,8 @@ static void *part(char *scratch, size_t *used, ptrdiff_t bytes) {
 /// Returns how many bytes it takes; `scratch` is NULL where that is all that is asked for.
 static size_t lay_out(const limn_attention_job *j, char *scratch, parts *p) {
   const ptrdiff_t rows = j->block_tokens * (j->heads / j->kv_heads), width = limn_attention_width(j);
-  const ptrdiff_t size = (ptrdiff_t)j->path->x_bytes / LIMN_BLOCK, padded_rows = (rows + 15) & ~(ptrdiff_t)15;
-  const ptrdiff_t number = sizeof(float), tile_tokens = (j->path->tile_tokens + 15) & ~15;
+  const ptrdiff_t size = (ptrdiff_t)j->recipe->x_bytes / LIMN_BLOCK, padded_rows = (rows + 15) & ~(ptrdiff_t)15;
+  const ptrdiff_t number = sizeof(float), tile_tokens = (j->recipe->tile_tokens + 15) & ~15;
   size_t used = 0;
   *p = (parts){.rows = rows, .width = width, .size = size, .q_bytes = (size_t)(width * size + 64)};
   p->keys = part(scratch, &used, TILE * width * size);
@@ -66,12 +66,12 @@ LIMN_INLINE void attend(
   const ptrdiff_t group = j->heads / j->kv_heads, rows = tokens * group, strips = (j->head_size + 15) / 16;
   const ptrdiff_t first_position = j->first_position + first_token;
   const size_t key_panel = (size_t)(p->width * LIMN_PANEL_ROWS * p->size), strip_bytes = (size_t)(TILE * 16 * p->size);
-  limn_multiply *multiply = j->path->multiply;
-  const int most = j->path->tile_tokens;
+  limn_multiply *multiply = j->recipe->multiply;
+  const int most = j->recipe->tile_tokens;
   for (ptrdiff_t r = 0; r < rows; r++) {
     const ptrdiff_t head = kv_head * group + r % group;
     const float *q = j->q + ((first_token + r / group) * j->heads + head) * j->head_size;
-    j->path->prepare(q, p->q + (size_t)r * p->q_bytes, (int)j->head_size);
+    j->recipe->prepare(q, p->q + (size_t)r * p->q_bytes, (int)j->head_size);
     p->m[r] = -FLT_MAX;
     p->l[r] = 0;
   }
@@ -97,7 +97,7 @@ LIMN_INLINE void attend(
         const ptrdiff_t low = j->causal && j->window ? position - j->window + 1 - start : 0;
         const float factor = soften(
           p->s[i], j->scale, low < 0 ? 0 : low > TILE ? TILE : low, high < TILE ? high : TILE - 1, p->m + r, p->l + r);
-        j->path->prepare(p->s[i], p->p + i * TILE * p->size, TILE);
+        j->recipe->prepare(p->s[i], p->p + i * TILE * p->size, TILE);
         if (factor != 1)
           for (ptrdiff_t strip = 0; strip < strips; strip++) {
             float *y = p->y + (strip * p->rows + r) * 16;
@@ -129,14 +129,14 @@ LIMN_INLINE void attention_with(
   const ptrdiff_t blocks = (j->tokens + j->block_tokens - 1) / j->block_tokens;
   parts p;
   lay_out(j, scratch, &p);
-  if (j->path->uses_amx) limn_amx_begin();
+  if (j->recipe->uses_amx) limn_amx_begin();
   for (ptrdiff_t item = begin; item < end; item++) {
     // The last blocks see the most positions and go first, so that threads finish together.
     const ptrdiff_t first_token = (blocks - 1 - item / j->kv_heads) * j->block_tokens;
     const ptrdiff_t left = j->tokens - first_token;
     attend(j, &p, item % j->kv_heads, first_token, left < j->block_tokens ? left : j->block_tokens, soften);
   }
-  if (j->path->uses_amx) limn_amx_end();
+  if (j->recipe->uses_amx) limn_amx_end();
 }
 static void attention_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   attention_with(job, begin, end, scratch, limn_soften_scalar);

@@ -11,8 +11,8 @@ static void prepare(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scrat
   const limn_prepare_job *j = job;
   for (ptrdiff_t t = begin; t < end; t++) {
     char *out = (char *)j->prepared + t * j->prepared_stride;
-    for (ptrdiff_t k = 0; k < j->columns; k += LIMN_BLOCK, out += j->path->x_bytes)
-      j->path->prepare(
+    for (ptrdiff_t k = 0; k < j->columns; k += LIMN_BLOCK, out += j->recipe->x_bytes)
+      j->recipe->prepare(
         j->x + t * j->columns + k, out, (int)(j->columns - k < LIMN_BLOCK ? j->columns - k : LIMN_BLOCK));
   }
 }
@@ -21,12 +21,12 @@ static void gather(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratc
   (void)scratch;
   const limn_gather_job *j = job;
   for (ptrdiff_t i = begin; i < end; i++)
-    j->path->dequantize(
+    j->recipe->dequantize(
       (const char *)j->table + (size_t)j->ids[i] * j->row_bytes, j->y + i * j->columns, (int)j->columns);
 }
 
 /// Rows are taken 64 columns at a time then.
-static int takes_few(const limn_linear_job *j) { return j->tokens <= j->path->few_tokens && j->columns % 64 == 0; }
+static int takes_few(const limn_linear_job *j) { return j->tokens <= j->recipe->few_tokens && j->columns % 64 == 0; }
 
 static size_t few_scratch(const limn_linear_job *j) {
   const size_t blocks = ((size_t)(j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK + 15) & ~(size_t)15;
@@ -34,11 +34,11 @@ static size_t few_scratch(const limn_linear_job *j) {
 }
 
 static ptrdiff_t tiles_of(const limn_linear_job *j) {
-  return (j->tokens + j->path->tile_tokens - 1) / j->path->tile_tokens;
+  return (j->tokens + j->recipe->tile_tokens - 1) / j->recipe->tile_tokens;
 }
 
 /// Sums of a tile of tokens and the rows of a panel.
-static size_t tile_sums(const limn_linear_job *j) { return (size_t)j->path->tile_tokens * LIMN_PANEL_ROWS; }
+static size_t tile_sums(const limn_linear_job *j) { return (size_t)j->recipe->tile_tokens * LIMN_PANEL_ROWS; }
 
 /// How many tiles' sums wait for the next part of the columns.
 static size_t kept_tiles(const limn_linear_job *j) { return j->column_parts > 1 ? (size_t)tiles_of(j) : 1; }
@@ -52,9 +52,9 @@ static size_t part_blocks(const limn_linear_job *j) {
 size_t limn_linear_scratch(const limn_linear_job *job) {
   if (takes_few(job))
     return few_scratch(job) + (size_t)(job->tokens * job->panels) * LIMN_PANEL_ROWS * sizeof(float);
-  if (tiles_of(job) == 1) return job->path->panel_bytes;
+  if (tiles_of(job) == 1) return job->recipe->panel_bytes;
   return (size_t)job->panels
-    * (kept_tiles(job) * tile_sums(job) * sizeof(float) + part_blocks(job) * job->path->panel_bytes);
+    * (kept_tiles(job) * tile_sums(job) * sizeof(float) + part_blocks(job) * job->recipe->panel_bytes);
 }
 
 static int columns_of_block(const limn_linear_job *j, ptrdiff_t block) {
@@ -67,8 +67,8 @@ static int rows_of_panel(const limn_linear_job *j, ptrdiff_t row) {
 }
 
 static void unpack(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, void *panel) {
-  const char *weight = (const char *)j->weight + (size_t)row * j->row_bytes + (size_t)block * j->path->weight_bytes;
-  j->path->unpack(j->path, weight, j->row_bytes, rows_of_panel(j, row), columns_of_block(j, block), panel);
+  const char *weight = (const char *)j->weight + (size_t)row * j->row_bytes + (size_t)block * j->recipe->weight_bytes;
+  j->recipe->unpack(j->recipe, weight, j->row_bytes, rows_of_panel(j, row), columns_of_block(j, block), panel);
 }
 
 /// Fetches one of `pieces` equal pieces of the panel that comes next. Its rows follow one another in memory: read in
@@ -102,7 +102,7 @@ LIMN_INLINE void finish(
 
 /// Which of the unpacked panels of an item has panel `p` of `high` and block `b` of `blocks`.
 static ptrdiff_t place(const limn_linear_job *j, ptrdiff_t p, ptrdiff_t high, ptrdiff_t b, ptrdiff_t blocks) {
-  return j->path->uses_amx ? b * high + p : p * blocks + b;
+  return j->recipe->uses_amx ? b * high + p : p * blocks + b;
 }
 
 /// One tile of tokens, all panels of an item, and the blocks of one part of the columns, which are unpacked. `sums`, a tile
@@ -113,22 +113,22 @@ static ptrdiff_t place(const limn_linear_job *j, ptrdiff_t p, ptrdiff_t high, pt
 LIMN_INLINE void multiply_tile(
   const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, ptrdiff_t first_block,
   ptrdiff_t last_block, const char *panels, float *sums) {
-  const limn_path *path = j->path;
+  const limn_recipe *recipe = j->recipe;
   const ptrdiff_t blocks = last_block - first_block, high = (last_row - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
   const int is_last = last_block * LIMN_BLOCK >= j->columns;
-  const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride + (size_t)first_block * path->x_bytes;
+  const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride + (size_t)first_block * recipe->x_bytes;
   if (first_block == 0) memset(sums, 0, (size_t)high * tile_sums(j) * sizeof *sums);
-  const int by_block = path->uses_amx;
+  const int by_block = recipe->uses_amx;
   const ptrdiff_t outer = by_block ? blocks : high, inner = by_block ? high : blocks;
   for (ptrdiff_t o = 0; o < outer; o++) {
-    for (ptrdiff_t i = 0; i < inner; i++, panels += path->panel_bytes) {
+    for (ptrdiff_t i = 0; i < inner; i++, panels += recipe->panel_bytes) {
       const ptrdiff_t p = by_block ? i : o, b = by_block ? o : i, row = first_row + p * LIMN_PANEL_ROWS;
       float *tile = sums + (size_t)p * tile_sums(j);
       // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
       if (is_last && b == 0)
         for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
-      path->multiply(
-        panels, x + (size_t)b * path->x_bytes, j->prepared_stride, tokens, tile, LIMN_PANEL_ROWS,
+      recipe->multiply(
+        panels, x + (size_t)b * recipe->x_bytes, j->prepared_stride, tokens, tile, LIMN_PANEL_ROWS,
         columns_of_block(j, first_block + b));
       if (is_last && b == blocks - 1) finish(j, row, rows_of_panel(j, row), token, tokens, tile, LIMN_PANEL_ROWS);
     }
@@ -138,20 +138,20 @@ LIMN_INLINE void multiply_tile(
 /// The only tile: panels are unpacked in `panel`, one after another. A piece of the next one is fetched before unpacking
 /// and before each pass of the product.
 LIMN_INLINE void multiply_only_tile(const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, char *panel) {
-  const limn_path *path = j->path;
-  const int tokens = (int)j->tokens, pass = path->pass_tokens;
+  const limn_recipe *recipe = j->recipe;
+  const int tokens = (int)j->tokens, pass = recipe->pass_tokens;
   const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK, pieces = 1 + (tokens + pass - 1) / pass;
   for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS) {
     _Alignas(64) float tile[LIMN_MOST_TOKENS * LIMN_PANEL_ROWS];
     memset(tile, 0, (size_t)tokens * LIMN_PANEL_ROWS * sizeof *tile);
     const ptrdiff_t next = row + LIMN_PANEL_ROWS;
     for (ptrdiff_t b = 0, piece = 0; b < blocks; b++) {
-      const char *x = (const char *)j->prepared + (size_t)b * path->x_bytes;
+      const char *x = (const char *)j->prepared + (size_t)b * recipe->x_bytes;
       if (next < last_row) prefetch(j, next, piece++, blocks * pieces);
       unpack(j, row, b, panel);
       for (int t = 0; t < tokens; t += pass) {
         if (next < last_row) prefetch(j, next, piece++, blocks * pieces);
-        path->multiply(
+        recipe->multiply(
           panel, x + (size_t)t * j->prepared_stride, j->prepared_stride, tokens - t < pass ? tokens - t : pass,
           tile + t * LIMN_PANEL_ROWS, LIMN_PANEL_ROWS, columns_of_block(j, b));
       }
@@ -164,7 +164,7 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
   const limn_linear_job *j = job;
   const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const ptrdiff_t tiles = tiles_of(j);
-  if (j->path->uses_amx) limn_amx_begin();
+  if (j->recipe->uses_amx) limn_amx_begin();
   for (ptrdiff_t item = begin; item < end; item++) {
     const ptrdiff_t part = item % j->token_parts, first_tile = part * tiles / j->token_parts;
     const ptrdiff_t last_tile = (part + 1) * tiles / j->token_parts;
@@ -179,7 +179,7 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
         .weight = (const char *)j->weight + (size_t)first_row * j->row_bytes, .row_bytes = j->row_bytes,
         .rows = last_row - first_row, .columns = j->columns, .x = j->prepared, .x_stride = j->prepared_stride,
         .tokens = j->tokens, .y = (float *)((char *)scratch + few_scratch(j)), .y_stride = stride, .scratch = scratch};
-      j->path->multiply_few(&few);
+      j->recipe->multiply_few(&few);
       finish(j, first_row, last_row - first_row, 0, (int)j->tokens, few.y, stride);
       continue;
     }
@@ -196,17 +196,17 @@ LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, vo
         for (ptrdiff_t b = 0; b < last_block - first_block; b++)
           unpack(
             j, first_row + p * LIMN_PANEL_ROWS, first_block + b,
-            panels + (size_t)place(j, p, high, b, last_block - first_block) * j->path->panel_bytes);
+            panels + (size_t)place(j, p, high, b, last_block - first_block) * j->recipe->panel_bytes);
       for (ptrdiff_t tile = first_tile; tile < last_tile; tile++) {
-        const ptrdiff_t token = tile * j->path->tile_tokens, left = j->tokens - token;
-        const int tokens = left < j->path->tile_tokens ? (int)left : j->path->tile_tokens;
+        const ptrdiff_t token = tile * j->recipe->tile_tokens, left = j->tokens - token;
+        const int tokens = left < j->recipe->tile_tokens ? (int)left : j->recipe->tile_tokens;
         multiply_tile(
           j, first_row, last_row, token, tokens, first_block, last_block, panels,
           sums + (kept_tiles(j) > 1 ? (size_t)(tile * j->panels) * tile_sums(j) : 0));
       }
     }
   }
-  if (j->path->uses_amx) limn_amx_end();
+  if (j->recipe->uses_amx) limn_amx_end();
 }
 
 static void linear_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {

@@ -37,7 +37,7 @@ static void low_rank_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, voi
   for (ptrdiff_t row = 0; row < j->rows; row++)
     for (ptrdiff_t c = begin * COLUMNS; c < end * COLUMNS && c < j->columns; c++) {
       float weight, sum = 0;
-      j->path->dequantize((const char *)j->weight + (size_t)row * j->row_bytes + (size_t)c * size, &weight, 1);
+      j->recipe->dequantize((const char *)j->weight + (size_t)row * j->row_bytes + (size_t)c * size, &weight, 1);
       for (ptrdiff_t k = 0; k < j->rank; k++)
         sum = fmaf(
           j->left[row * j->left_row + k * j->left_rank], j->right[k * j->right_rank + c * j->right_column], sum);
@@ -62,7 +62,7 @@ LIMN_INLINE void low_rank_rows(
   const size_t size = j->row_bytes / (size_t)j->columns;
   for (int r = 0; r < rows; r++) {
     float values[COLUMNS] = {0};
-    j->path->dequantize(
+    j->recipe->dequantize(
       (const char *)j->weight + (size_t)(row + r) * j->row_bytes + (size_t)column * size, values, (int)count);
     LIMN_UNROLL for (int v = 0; v < COLUMNS / 16; v++)
       v_store(values + 16 * v, v_fma(v_splat(j->scale), sum[r][v], v_load(values + 16 * v)));

@@ -37,11 +37,11 @@ static void prepare_scalar(const float *x, void *prepared, int columns) {
 }
 
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   uint16_t(*w)[LIMN_PANEL_ROWS][2] = panel;
   float values[LIMN_BLOCK + 1];
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
-    path->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, values, columns);
+    recipe->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, values, columns);
     values[columns] = 0;
     for (int k = 0; k < columns; k++) w[k / 2][r][k % 2] = bfloat_from_float(values[k]);
     if (columns % 2) w[columns / 2][r][1] = 0;
@@ -135,11 +135,11 @@ LIMN_TARGET_BF16 LIMN_INLINE void unpack_with(
     }
   }
 }
-#define LIMN_UNPACK(type, size)                                                                               \
-  LIMN_TARGET_BF16 static void unpack_##type(                                                                 \
-    const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {        \
-    (void)path;                                                                                               \
-    unpack_with(weight, row_bytes, rows, columns, panel, size, load_##type);                                  \
+#define LIMN_UNPACK(type, size)                                                                            \
+  LIMN_TARGET_BF16 static void unpack_##type(                                                              \
+    const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) { \
+    (void)recipe;                                                                                          \
+    unpack_with(weight, row_bytes, rows, columns, panel, size, load_##type);                               \
   }
 LIMN_UNPACK(f32, 4)
 LIMN_UNPACK(f16, 2)
@@ -194,19 +194,19 @@ LIMN_TARGET_AMX static void multiply_amx(
 }
 #endif
 
-int limn_products_bfloat16(limn_path *path, limn_isa isa, limn_type type) {
-  path->panel_bytes = sizeof(uint16_t) * LIMN_PANEL_ROWS * LIMN_BLOCK;
-  path->x_bytes = sizeof(uint16_t) * LIMN_BLOCK;
-  path->prepare = prepare_scalar;
-  path->unpack = unpack_scalar;
-  path->multiply = multiply_scalar;
+int limn_products_bfloat16(limn_recipe *recipe, limn_isa isa, limn_type type) {
+  recipe->panel_bytes = sizeof(uint16_t) * LIMN_PANEL_ROWS * LIMN_BLOCK;
+  recipe->x_bytes = sizeof(uint16_t) * LIMN_BLOCK;
+  recipe->prepare = prepare_scalar;
+  recipe->unpack = unpack_scalar;
+  recipe->multiply = multiply_scalar;
   if (isa == LIMN_SCALAR) return 1;
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_bf16()) {
-    path->prepare = prepare_bf16;
-    path->unpack = type == LIMN_F32 ? unpack_f32 : type == LIMN_F16 ? unpack_f16 : unpack_bf16;
-    path->multiply = multiply_bf16;
-    if (limn_has_amx()) limn_take_amx(path, multiply_amx);
+    recipe->prepare = prepare_bf16;
+    recipe->unpack = type == LIMN_F32 ? unpack_f32 : type == LIMN_F16 ? unpack_f16 : unpack_bf16;
+    recipe->multiply = multiply_bf16;
+    if (limn_has_amx()) limn_take_amx(recipe, multiply_amx);
     return 1;
   }
 #endif

@@ -330,7 +330,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_k_avx2(const limn_few_job *j, con
     else if (most >= 6 && j->tokens == 6) multiply(j, __VA_ARGS__, 6);              \
     else __builtin_trap();                                                          \
   }
-#define LIMN_TAKE_FEW(path, isa, name, vnni) limn_take_few(path, isa, name, name##_tokens, vnni)
+#define LIMN_TAKE_FEW(recipe, isa, name, vnni) limn_take_few(recipe, isa, name, name##_tokens, vnni)
 
 /// Of a format: up to how many tokens, and the fields of limn_format_k.
 #define LIMN_FEW_K_AVX2(name, most, ...) \

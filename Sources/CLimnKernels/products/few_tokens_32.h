@@ -276,11 +276,11 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_32_avx2(
 }
 
 /// Of a format: up to how many tokens, the table to look up in, and the fields of limn_format_32.
-#define LIMN_FEW_32_AVX2(name, most, table, ...)                                                                \
-  LIMN_TARGET_AVX2 LIMN_APART static limn_ahead name##_finish(                                                 \
-    const limn_few_job *j, const limn_sums_32 sums, ptrdiff_t first, int rows, limn_ahead ahead) {             \
-    return finish_few_32_avx2(j, (limn_format_32){__VA_ARGS__}, sums, first, rows, ahead);                     \
-  }                                                                                                            \
+#define LIMN_FEW_32_AVX2(name, most, table, ...)                                                   \
+  LIMN_TARGET_AVX2 LIMN_APART static limn_ahead name##_finish(                                     \
+    const limn_few_job *j, const limn_sums_32 sums, ptrdiff_t first, int rows, limn_ahead ahead) { \
+    return finish_few_32_avx2(j, (limn_format_32){__VA_ARGS__}, sums, first, rows, ahead);         \
+  }                                                                                                \
   LIMN_FEW_AVX2(name, most, multiply_few_32_avx2, ((limn_format_32){__VA_ARGS__}), table, name##_finish)
 
 /// Its `scales` where each group is a block with its `d` in front, taken by `load`.

@@ -109,7 +109,7 @@ LIMN_INSTANCES(
   transpose, (const float (*rows)[LIMN_BLOCK], int columns, float (*panel)[LIMN_PANEL_ROWS]),
   (rows, columns, panel))
 
-// MARK: The path
+// MARK: The recipe
 
 static void prepare(const float *x, void *prepared, int columns) {
   memcpy(prepared, x, (size_t)columns * sizeof(float));
@@ -117,17 +117,17 @@ static void prepare(const float *x, void *prepared, int columns) {
 
 /// Rows past the last repeat it: their results are dropped.
 LIMN_INLINE void dequantize_rows(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, float (*values)[LIMN_BLOCK]) {
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, float (*values)[LIMN_BLOCK]) {
   for (int r = 0; r < LIMN_PANEL_ROWS; r++)
-    path->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, values[r], columns);
+    recipe->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, values[r], columns);
 }
 
-#define LIMN_UNPACK(isa)                                                                                     \
-  static void unpack_##isa(                                                                                  \
-    const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {       \
-    _Alignas(64) float values[LIMN_PANEL_ROWS][LIMN_BLOCK];                                                  \
-    dequantize_rows(path, weight, row_bytes, rows, columns, values);                                         \
-    transpose_##isa((const float(*)[LIMN_BLOCK])values, columns, panel);                                     \
+#define LIMN_UNPACK(isa)                                                                                   \
+  static void unpack_##isa(                                                                                \
+    const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) { \
+    _Alignas(64) float values[LIMN_PANEL_ROWS][LIMN_BLOCK];                                                \
+    dequantize_rows(recipe, weight, row_bytes, rows, columns, values);                                     \
+    transpose_##isa((const float(*)[LIMN_BLOCK])values, columns, panel);                                   \
   }
 LIMN_UNPACK(scalar)
 #if defined(__x86_64__)
@@ -137,13 +137,13 @@ LIMN_UNPACK(avx512)
 LIMN_UNPACK(neon)
 #endif
 
-void limn_products_float32(limn_path *path, limn_isa isa) {
-  path->panel_bytes = sizeof(float) * LIMN_PANEL_ROWS * LIMN_BLOCK;
-  path->x_bytes = sizeof(float) * LIMN_BLOCK;
-  path->prepare = prepare;
-  path->unpack = LIMN_PICK(isa, unpack);
-  path->multiply = LIMN_PICK(isa, multiply);
+void limn_products_float32(limn_recipe *recipe, limn_isa isa) {
+  recipe->panel_bytes = sizeof(float) * LIMN_PANEL_ROWS * LIMN_BLOCK;
+  recipe->x_bytes = sizeof(float) * LIMN_BLOCK;
+  recipe->prepare = prepare;
+  recipe->unpack = LIMN_PICK(isa, unpack);
+  recipe->multiply = LIMN_PICK(isa, multiply);
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX512) path->multiply = multiply_wide;
+  if (isa == LIMN_AVX512) recipe->multiply = multiply_wide;
 #endif
 }

@@ -40,11 +40,11 @@ static void prepare_scalar(const float *x, void *prepared, int columns) {
 }
 
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   limn_panel_16 *w = panel;
   float values[LIMN_BLOCK];
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
-    path->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, values, columns);
+    recipe->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, values, columns);
     w->d[r] = limn_round_to_16(values, columns, MOST_W, w->q[0][r], 2 * LIMN_PANEL_ROWS);
     if (columns % 2) w->q[columns / 2][r][1] = 0;
   }
@@ -81,10 +81,10 @@ static void round_panel_scalar(const limn_panel_32 *from, int largest_q, int col
 }
 
 static void unpack_32_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   limn_panel_32 own;
-  path->unpack_own(path, weight, row_bytes, rows, columns, &own);
-  round_panel_scalar(&own, path->largest_q, columns, panel);
+  recipe->unpack_own(recipe, weight, row_bytes, rows, columns, &own);
+  round_panel_scalar(&own, recipe->largest_q, columns, panel);
 }
 
 #if defined(__x86_64__)
@@ -131,7 +131,7 @@ LIMN_TARGET_AVX2 static void prepare_avx2(const float *x, void *prepared, int co
 
 /// Rows one after another, then 16 columns of eight of them.
 LIMN_TARGET_AVX2 static void unpack_avx2(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   limn_panel_16 *w = panel;
   _Alignas(32) float values[LIMN_BLOCK];
   _Alignas(32) int16_t words[LIMN_PANEL_ROWS][LIMN_BLOCK];
@@ -140,10 +140,10 @@ LIMN_TARGET_AVX2 static void unpack_avx2(
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     const char *from = (const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes;
     // The same place of the next panel: rows of a few kilobytes end before the processor looks ahead.
-    for (size_t at = 0; at < path->weight_bytes; at += 64)
+    for (size_t at = 0; at < recipe->weight_bytes; at += 64)
       __builtin_prefetch(from + LIMN_PANEL_ROWS * row_bytes + at, 0, 2);
     if (whole != columns) memset(values + (whole - 16), 0, 16 * sizeof(float));
-    path->dequantize(from, values, columns);
+    recipe->dequantize(from, values, columns);
     w->d[r] = round_avx2(values, whole, MOST_W, words[r]);
     row[r] = (const uint8_t *)words[r];
   }
@@ -195,39 +195,39 @@ LIMN_TARGET_AVX2 static void round_panel_avx2(
 }
 
 LIMN_TARGET_AVX2 static void unpack_32_avx2(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   limn_panel_32 own;
-  path->unpack_own(path, weight, row_bytes, rows, columns, &own);
-  round_panel_avx2(&own, path->largest_q, columns, panel);
+  recipe->unpack_own(recipe, weight, row_bytes, rows, columns, &own);
+  round_panel_avx2(&own, recipe->largest_q, columns, panel);
 }
 
 // MARK: AVX2 and AVX-VNNI: 16 rows in two registers, up to 6 tokens
 
 /// `add` makes a new sum of `sum`, the weights `q` and the activations `xq`.
-#define LIMN_MULTIPLY(name, target, add)                                                                           \
-  target LIMN_INLINE void tile_##name(                                                                             \
+#define LIMN_MULTIPLY(name, target, add)                                                                               \
+  target LIMN_INLINE void tile_##name(                                                                                 \
     const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) { \
-    __m256i sums[2][LIMN_AVX2_TOKENS];                                                                             \
-    LIMN_UNROLL for (int c = 0; c < C; c++) sums[0][c] = sums[1][c] = _mm256_setzero_si256();                      \
-    _Pragma("clang loop unroll(disable)") LIMN_ALIGNED_LOOP for (int k = 0; k < (columns + 1) / 2; k++) {          \
-      const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);                                           \
-      LIMN_UNROLL for (int c = 0; c < C; c++) {                                                                    \
-        const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);                                                   \
-        LIMN_UNROLL for (int v = 0; v < 2; v++) {                                                                  \
-          const __m256i sum = sums[v][c], q = _mm256_loadu_si256((const __m256i *)w->q[k] + v);                    \
-          sums[v][c] = add;                                                                                        \
-        }                                                                                                          \
-      }                                                                                                            \
-    }                                                                                                              \
-    limn_add_scaled_avx2(sums, w->d, &((const limn_x_16 *)x)->d, x_stride, acc, acc_stride, C);                    \
-  }                                                                                                                \
-  target static void multiply_##name(                                                                              \
-    const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {   \
-    const char *xt = x;                                                                                            \
-    LIMN_TILES(6, tile_##name, columns)                                                                            \
-    LIMN_TILES(4, tile_##name, columns)                                                                            \
-    LIMN_TILES(2, tile_##name, columns)                                                                            \
-    LIMN_TILES(1, tile_##name, columns)                                                                            \
+    __m256i sums[2][LIMN_AVX2_TOKENS];                                                                                 \
+    LIMN_UNROLL for (int c = 0; c < C; c++) sums[0][c] = sums[1][c] = _mm256_setzero_si256();                          \
+    _Pragma("clang loop unroll(disable)") LIMN_ALIGNED_LOOP for (int k = 0; k < (columns + 1) / 2; k++) {              \
+      const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);                                               \
+      LIMN_UNROLL for (int c = 0; c < C; c++) {                                                                        \
+        const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);                                                       \
+        LIMN_UNROLL for (int v = 0; v < 2; v++) {                                                                      \
+          const __m256i sum = sums[v][c], q = _mm256_loadu_si256((const __m256i *)w->q[k] + v);                        \
+          sums[v][c] = add;                                                                                            \
+        }                                                                                                              \
+      }                                                                                                                \
+    }                                                                                                                  \
+    limn_add_scaled_avx2(sums, w->d, &((const limn_x_16 *)x)->d, x_stride, acc, acc_stride, C);                        \
+  }                                                                                                                    \
+  target static void multiply_##name(                                                                                  \
+    const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {       \
+    const char *xt = x;                                                                                                \
+    LIMN_TILES(6, tile_##name, columns)                                                                                \
+    LIMN_TILES(4, tile_##name, columns)                                                                                \
+    LIMN_TILES(2, tile_##name, columns)                                                                                \
+    LIMN_TILES(1, tile_##name, columns)                                                                                \
   }
 LIMN_MULTIPLY(avx2, LIMN_TARGET_AVX2, _mm256_add_epi32(sum, _mm256_madd_epi16(q, xq)))
 LIMN_MULTIPLY(avx_vnni, LIMN_TARGET_AVX_VNNI, _mm256_dpwssd_avx_epi32(sum, q, xq))
@@ -264,40 +264,40 @@ LIMN_TARGET_VNNI static void multiply_vnni(
 }
 #endif
 
-int limn_products_int16(limn_path *path, limn_isa isa) {
-  path->few_tokens = 0;
-  path->panel_bytes = sizeof(limn_panel_16);
-  path->x_bytes = sizeof(limn_x_16);
-  path->prepare = prepare_scalar;
-  path->unpack = unpack_scalar;
-  path->multiply = multiply_scalar;
+int limn_products_int16(limn_recipe *recipe, limn_isa isa) {
+  recipe->few_tokens = 0;
+  recipe->panel_bytes = sizeof(limn_panel_16);
+  recipe->x_bytes = sizeof(limn_x_16);
+  recipe->prepare = prepare_scalar;
+  recipe->unpack = unpack_scalar;
+  recipe->multiply = multiply_scalar;
   if (isa == LIMN_SCALAR) return 1;
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) {
-    path->prepare = prepare_avx2;
-    path->unpack = unpack_avx2;
-    path->multiply = limn_has_avx_vnni() ? multiply_avx_vnni : multiply_avx2;
+    recipe->prepare = prepare_avx2;
+    recipe->unpack = unpack_avx2;
+    recipe->multiply = limn_has_avx_vnni() ? multiply_avx_vnni : multiply_avx2;
     return 1;
   }
   // Without VNNI, float32 is as fast in the wider registers of AVX-512.
   if (isa == LIMN_AVX512 && limn_has_vnni() && !limn_has_bf16()) {
-    path->prepare = prepare_avx2;
-    path->unpack = unpack_avx2;
-    path->multiply = multiply_vnni;
+    recipe->prepare = prepare_avx2;
+    recipe->unpack = unpack_avx2;
+    recipe->multiply = multiply_vnni;
     return 1;
   }
 #endif
   return 0;
 }
 
-int limn_products_int16_of_32(limn_path *path, limn_isa isa, int largest_q) {
-  path->unpack_own = path->unpack;
-  path->largest_q = largest_q;
+int limn_products_int16_of_32(limn_recipe *recipe, limn_isa isa, int largest_q) {
+  recipe->unpack_own = recipe->unpack;
+  recipe->largest_q = largest_q;
   if (isa != LIMN_SCALAR && (isa != LIMN_AVX2 || limn_has_avx_vnni())) return 0;
-  limn_products_int16(path, isa);
-  path->unpack = unpack_32_scalar;
+  limn_products_int16(recipe, isa);
+  recipe->unpack = unpack_32_scalar;
 #if defined(__x86_64__)
-  if (isa == LIMN_AVX2) path->unpack = unpack_32_avx2;
+  if (isa == LIMN_AVX2) recipe->unpack = unpack_32_avx2;
 #endif
   return 1;
 }

@@ -175,14 +175,14 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   }
 }
 
-#define LIMN_MULTIPLY_AVX2(steps)                                                                               \
-  LIMN_TARGET_AVX2 static void multiply_##steps##_avx2(                                                         \
+#define LIMN_MULTIPLY_AVX2(steps)                                                                                \
+  LIMN_TARGET_AVX2 static void multiply_##steps##_avx2(                                                          \
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
-    const char *xt = x;                                                                                         \
-    LIMN_TILES(6, tile_avx2, columns, steps)                                                                    \
-    LIMN_TILES(4, tile_avx2, columns, steps)                                                                    \
-    LIMN_TILES(2, tile_avx2, columns, steps)                                                                    \
-    LIMN_TILES(1, tile_avx2, columns, steps)                                                                    \
+    const char *xt = x;                                                                                          \
+    LIMN_TILES(6, tile_avx2, columns, steps)                                                                     \
+    LIMN_TILES(4, tile_avx2, columns, steps)                                                                     \
+    LIMN_TILES(2, tile_avx2, columns, steps)                                                                     \
+    LIMN_TILES(1, tile_avx2, columns, steps)                                                                     \
   }
 LIMN_MULTIPLY_AVX2(0)
 LIMN_MULTIPLY_AVX2(4)
@@ -225,23 +225,23 @@ LIMN_TARGET_AVX_VNNI static void multiply_avx_vnni(
 }
 #endif
 
-// MARK: The path
+// MARK: The recipe
 
-void limn_products_int8_32(limn_path *path, limn_isa isa, int largest_q) {
-  path->panel_bytes = sizeof(limn_panel_32);
-  path->x_bytes = sizeof(limn_x_32);
-  path->prepare = LIMN_PICK(isa, prepare);
-  path->multiply = multiply_scalar;
+void limn_products_int8_32(limn_recipe *recipe, limn_isa isa, int largest_q) {
+  recipe->panel_bytes = sizeof(limn_panel_32);
+  recipe->x_bytes = sizeof(limn_x_32);
+  recipe->prepare = LIMN_PICK(isa, prepare);
+  recipe->multiply = multiply_scalar;
 #if defined(__x86_64__)
   const int steps = limn_steps_avx2(largest_q);
   if (isa == LIMN_AVX512 && limn_has_vnni())
-    path->multiply = multiply_vnni;
+    recipe->multiply = multiply_vnni;
   else if (isa == LIMN_AVX2 && limn_has_avx_vnni())
-    path->multiply = multiply_avx_vnni;
+    recipe->multiply = multiply_avx_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
-    path->multiply = steps >= 8 ? multiply_8_avx2 : steps >= 4 ? multiply_4_avx2 : multiply_0_avx2;
+    recipe->multiply = steps >= 8 ? multiply_8_avx2 : steps >= 4 ? multiply_4_avx2 : multiply_0_avx2;
 #elif defined(__aarch64__)
-  if (isa == LIMN_NEON) path->multiply = limn_multiply_32_neon;
+  if (isa == LIMN_NEON) recipe->multiply = limn_multiply_32_neon;
 #endif
   (void)largest_q;
 }

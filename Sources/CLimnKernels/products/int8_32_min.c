@@ -97,16 +97,16 @@ LIMN_TARGET_AVX2 static void multiply_avx2(
 }
 #endif
 
-// MARK: The path
+// MARK: The recipe
 
-void limn_products_int8_32_min(limn_path *path, limn_isa isa) {
-  limn_products_int8_32(path, isa, 31);
-  path->panel_bytes = sizeof(limn_panel_32_min);
-  path->multiply = multiply_scalar;
+void limn_products_int8_32_min(limn_recipe *recipe, limn_isa isa) {
+  limn_products_int8_32(recipe, isa, 31);
+  recipe->panel_bytes = sizeof(limn_panel_32_min);
+  recipe->multiply = multiply_scalar;
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_vnni())
-    path->multiply = multiply_vnni;
+    recipe->multiply = multiply_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
-    path->multiply = multiply_avx2;
+    recipe->multiply = multiply_avx2;
 #endif
 }

@@ -60,8 +60,8 @@ LIMN_TARGET_AVX2 static void multiply(
   LIMN_TILES(1, tile)
 }
 
-void limn_products_centred_avx2(limn_path *path) {
-  path->prepare = prepare;
-  path->multiply = multiply;
+void limn_products_centred_avx2(limn_recipe *recipe) {
+  recipe->prepare = prepare;
+  recipe->multiply = multiply;
 }
 #endif

@@ -209,28 +209,28 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   }
 }
 
-#define LIMN_MULTIPLY_VNNI(group)                                                                               \
-  LIMN_TARGET_VNNI static void multiply_##group##_vnni(                                                         \
+#define LIMN_MULTIPLY_VNNI(group)                                                                                \
+  LIMN_TARGET_VNNI static void multiply_##group##_vnni(                                                          \
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
-    (void)columns;                                                                                              \
-    const char *xt = x;                                                                                         \
-    LIMN_TILES(12, tile_vnni, group)                                                                            \
-    LIMN_TILES(8, tile_vnni, group)                                                                             \
-    LIMN_TILES(4, tile_vnni, group)                                                                             \
-    LIMN_TILES(2, tile_vnni, group)                                                                             \
-    LIMN_TILES(1, tile_vnni, group)                                                                             \
+    (void)columns;                                                                                               \
+    const char *xt = x;                                                                                          \
+    LIMN_TILES(12, tile_vnni, group)                                                                             \
+    LIMN_TILES(8, tile_vnni, group)                                                                              \
+    LIMN_TILES(4, tile_vnni, group)                                                                              \
+    LIMN_TILES(2, tile_vnni, group)                                                                              \
+    LIMN_TILES(1, tile_vnni, group)                                                                              \
   }
 LIMN_MULTIPLY_VNNI(16)
 LIMN_MULTIPLY_VNNI(32)
-#define LIMN_MULTIPLY_AVX2(group, steps)                                                                        \
-  LIMN_TARGET_AVX2 static void multiply_##group##_##steps##_avx2(                                               \
+#define LIMN_MULTIPLY_AVX2(group, steps)                                                                         \
+  LIMN_TARGET_AVX2 static void multiply_##group##_##steps##_avx2(                                                \
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
-    (void)columns;                                                                                              \
-    const char *xt = x;                                                                                         \
-    LIMN_TILES(6, tile_avx2, group, steps)                                                                      \
-    LIMN_TILES(4, tile_avx2, group, steps)                                                                      \
-    LIMN_TILES(2, tile_avx2, group, steps)                                                                      \
-    LIMN_TILES(1, tile_avx2, group, steps)                                                                      \
+    (void)columns;                                                                                               \
+    const char *xt = x;                                                                                          \
+    LIMN_TILES(6, tile_avx2, group, steps)                                                                       \
+    LIMN_TILES(4, tile_avx2, group, steps)                                                                       \
+    LIMN_TILES(2, tile_avx2, group, steps)                                                                       \
+    LIMN_TILES(1, tile_avx2, group, steps)                                                                       \
   }
 LIMN_MULTIPLY_AVX2(16, 1)
 LIMN_MULTIPLY_AVX2(16, 4)
@@ -245,20 +245,20 @@ static limn_multiply *multiply_avx2(int group, int largest_q) {
 }
 #endif
 
-// MARK: The path
+// MARK: The recipe
 
-void limn_products_int8_k(limn_path *path, limn_isa isa, int group, int largest_q) {
-  path->panel_bytes = sizeof(limn_panel_k);
-  path->x_bytes = sizeof(limn_x_k);
-  path->prepare = group == 16 ? LIMN_PICK(isa, prepare_16) : LIMN_PICK(isa, prepare_32);
-  path->multiply = group == 16 ? multiply_16_scalar : multiply_32_scalar;
+void limn_products_int8_k(limn_recipe *recipe, limn_isa isa, int group, int largest_q) {
+  recipe->panel_bytes = sizeof(limn_panel_k);
+  recipe->x_bytes = sizeof(limn_x_k);
+  recipe->prepare = group == 16 ? LIMN_PICK(isa, prepare_16) : LIMN_PICK(isa, prepare_32);
+  recipe->multiply = group == 16 ? multiply_16_scalar : multiply_32_scalar;
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_vnni())
-    path->multiply = group == 16 ? multiply_16_vnni : multiply_32_vnni;
+    recipe->multiply = group == 16 ? multiply_16_vnni : multiply_32_vnni;
   else if (isa == LIMN_AVX512 || isa == LIMN_AVX2)
-    path->multiply = multiply_avx2(group, largest_q);
+    recipe->multiply = multiply_avx2(group, largest_q);
 #elif defined(__aarch64__)
-  if (isa == LIMN_NEON) path->multiply = group == 16 ? limn_multiply_k_16_neon : limn_multiply_k_32_neon;
+  if (isa == LIMN_NEON) recipe->multiply = group == 16 ? limn_multiply_k_16_neon : limn_multiply_k_32_neon;
 #endif
   (void)largest_q;
 }

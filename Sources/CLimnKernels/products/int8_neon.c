@@ -106,15 +106,15 @@ LIMN_TARGET_DOTPROD LIMN_INLINE void tile_32(
 
 // MARK: Four tokens at a time, as many as 32 registers have room for
 
-#define LIMN_MULTIPLY(name, tile, last)                                                                       \
-  LIMN_TARGET_DOTPROD void name(                                                                              \
+#define LIMN_MULTIPLY(name, tile, last)                                                                          \
+  LIMN_TARGET_DOTPROD void name(                                                                                 \
     const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) { \
-    (void)columns;                                                                                            \
-    const char *xt = x;                                                                                       \
-    for (; tokens >= 4; tokens -= 4, xt += 4 * x_stride, acc += 4 * acc_stride)                               \
-      tile(panel, xt, x_stride, acc, acc_stride, last, 4);                                                    \
-    for (; tokens >= 1; tokens -= 1, xt += x_stride, acc += acc_stride)                                       \
-      tile(panel, xt, x_stride, acc, acc_stride, last, 1);                                                    \
+    (void)columns;                                                                                               \
+    const char *xt = x;                                                                                          \
+    for (; tokens >= 4; tokens -= 4, xt += 4 * x_stride, acc += 4 * acc_stride)                                  \
+      tile(panel, xt, x_stride, acc, acc_stride, last, 4);                                                       \
+    for (; tokens >= 1; tokens -= 1, xt += x_stride, acc += acc_stride)                                          \
+      tile(panel, xt, x_stride, acc, acc_stride, last, 1);                                                       \
   }
 LIMN_MULTIPLY(limn_multiply_k_16_neon, tile_k, 16)
 LIMN_MULTIPLY(limn_multiply_k_32_neon, tile_k, 32)

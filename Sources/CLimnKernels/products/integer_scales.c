@@ -15,15 +15,15 @@ enum { MOST_MINIMUM = 32767, GROUPS = LIMN_BLOCK / 32 };
 // MARK: The scalar reference
 
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   // The numbers are where they belong; what stands behind them is read before it is written over.
-  path->unpack_32(path, weight, row_bytes, rows, columns, panel);
+  recipe->unpack_32(recipe, weight, row_bytes, rows, columns, panel);
   limn_panel_k *w = panel;
   float d[GROUPS][LIMN_PANEL_ROWS] = {0}, m[GROUPS][LIMN_PANEL_ROWS] = {0};
   const size_t bytes = (size_t)(columns / 32) * sizeof d[0];
   memcpy(d, ((const limn_panel_32 *)panel)->d, bytes);
-  if (path->has_minimum) memcpy(m, ((const limn_panel_32_min *)panel)->m, bytes);
-  const int offset = path->has_minimum ? 0 : ((const limn_panel_32 *)panel)->offset;
+  if (recipe->has_minimum) memcpy(m, ((const limn_panel_32_min *)panel)->m, bytes);
+  const int offset = recipe->has_minimum ? 0 : ((const limn_panel_32 *)panel)->offset;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     float own[GROUPS], least[GROUPS];
     int16_t scale[GROUPS], min[GROUPS];
@@ -31,11 +31,11 @@ static void unpack_scalar(
       own[g] = d[g][r];
       least[g] = -m[g][r];
     }
-    w->d[r] = limn_round_to_16(own, GROUPS, most_scale(path->largest_q), scale, 2);
-    w->dmin[r] = path->has_minimum ? limn_round_to_16(least, GROUPS, MOST_MINIMUM, min, 2) : w->d[r];
+    w->d[r] = limn_round_to_16(own, GROUPS, most_scale(recipe->largest_q), scale, 2);
+    w->dmin[r] = recipe->has_minimum ? limn_round_to_16(least, GROUPS, MOST_MINIMUM, min, 2) : w->d[r];
     for (int g = 0; g < GROUPS; g++) {
       w->scale[g][r] = scale[g];
-      w->min[g / 2][r][g % 2] = (int16_t)(path->has_minimum ? min[g] : offset * scale[g]);
+      w->min[g / 2][r][g % 2] = (int16_t)(recipe->has_minimum ? min[g] : offset * scale[g]);
     }
   }
 }
@@ -57,8 +57,8 @@ LIMN_INLINE v16f round_vectors(const v16f x[GROUPS], int most, v16i q[GROUPS]) {
 }
 
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  path->unpack_32(path, weight, row_bytes, rows, columns, panel);
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  recipe->unpack_32(recipe, weight, row_bytes, rows, columns, panel);
   limn_panel_k *w = panel;
   const limn_panel_32 *from = panel;
   const limn_panel_32_min *from_min = panel;
@@ -66,13 +66,13 @@ LIMN_INLINE void unpack_body(
   LIMN_UNROLL for (int g = 0; g < GROUPS; g++) {
     const int is_there = g < columns / 32;
     d[g] = is_there ? v_load(from->d[g]) : v_splat(0);
-    m[g] = is_there && path->has_minimum ? -v_load(from_min->m[g]) : v_splat(0);
+    m[g] = is_there && recipe->has_minimum ? -v_load(from_min->m[g]) : v_splat(0);
   }
-  const int offset = path->has_minimum ? 0 : from->offset;
+  const int offset = recipe->has_minimum ? 0 : from->offset;
   v16i scale[GROUPS], min[GROUPS];
-  const v16f own = round_vectors(d, most_scale(path->largest_q), scale);
+  const v16f own = round_vectors(d, most_scale(recipe->largest_q), scale);
   v_store(w->d, own);
-  if (path->has_minimum) {
+  if (recipe->has_minimum) {
     v_store(w->dmin, round_vectors(m, MOST_MINIMUM, min));
   } else {
     v_store(w->dmin, own);
@@ -82,25 +82,25 @@ LIMN_INLINE void unpack_body(
   LIMN_UNROLL for (int g = 0; g < GROUPS; g += 2) v_store_bytes(w->min[g / 2], (min[g] & 0xffff) | min[g + 1] << 16);
 }
 LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 #endif
 
-// MARK: The path
+// MARK: The recipe
 
-int limn_products_of_32(limn_path *path, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum) {
+int limn_products_of_32(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum) {
   if (arithmetic == LIMN_INT8) return 1;
   if (arithmetic != LIMN_INTEGER_SCALES && arithmetic != LIMN_REQUANTIZED) return 0;
   if (isa != LIMN_SCALAR && isa != LIMN_AVX2 && isa != LIMN_AVX512) return 0;
-  path->unpack_32 = path->unpack;
-  path->largest_q = largest_q;
-  path->has_minimum = has_minimum;
-  path->few_tokens = 0;
-  path->unpack = unpack_scalar;
+  recipe->unpack_32 = recipe->unpack;
+  recipe->largest_q = largest_q;
+  recipe->has_minimum = has_minimum;
+  recipe->few_tokens = 0;
+  recipe->unpack = unpack_scalar;
 #if defined(__x86_64__)
-  path->unpack = LIMN_PICK(isa, unpack);
+  recipe->unpack = LIMN_PICK(isa, unpack);
 #endif
-  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(path, isa, 32, largest_q);
-  limn_products_int8_k(path, isa, 32, largest_q);
+  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(recipe, isa, 32, largest_q);
+  limn_products_int8_k(recipe, isa, 32, largest_q);
   return 1;
 }

@@ -227,18 +227,18 @@ LIMN_TARGET_AVX_VNNI static void multiply_avx_vnni(
 }
 #endif
 
-// MARK: The path
+// MARK: The recipe
 
 /// The format's own panel first, which stays in the nearest cache.
 #define LIMN_UNPACK(isa)                                                                                   \
   static void unpack_##isa(                                                                                \
-    const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {     \
+    const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) { \
     _Alignas(64) limn_panel_k k;                                                                           \
-    path->unpack_own(path, weight, row_bytes, rows, columns, &k);                                            \
-    if (path->group == 16)                                                                                 \
-      requantize_##isa(&k, panel, 16, path->largest_q);                                                    \
+    recipe->unpack_own(recipe, weight, row_bytes, rows, columns, &k);                                      \
+    if (recipe->group == 16)                                                                               \
+      requantize_##isa(&k, panel, 16, recipe->largest_q);                                                  \
     else                                                                                                   \
-      requantize_##isa(&k, panel, 32, path->largest_q);                                                    \
+      requantize_##isa(&k, panel, 32, recipe->largest_q);                                                  \
   }
 LIMN_UNPACK(scalar)
 #if defined(__x86_64__)
@@ -246,31 +246,31 @@ LIMN_UNPACK(avx2)
 LIMN_UNPACK(avx512)
 #endif
 
-int limn_products_requantized(limn_path *path, limn_isa isa, int group, int largest_q) {
-  path->unpack_own = path->unpack;
-  path->few_tokens = 0;
-  path->group = group;
-  path->largest_q = largest_q;
-  path->panel_bytes = sizeof(limn_panel_r);
-  path->x_bytes = sizeof(limn_x_r);
+int limn_products_requantized(limn_recipe *recipe, limn_isa isa, int group, int largest_q) {
+  recipe->unpack_own = recipe->unpack;
+  recipe->few_tokens = 0;
+  recipe->group = group;
+  recipe->largest_q = largest_q;
+  recipe->panel_bytes = sizeof(limn_panel_r);
+  recipe->x_bytes = sizeof(limn_x_r);
   if (isa == LIMN_SCALAR) {
-    path->prepare = prepare_scalar;
-    path->unpack = unpack_scalar;
-    path->multiply = multiply_scalar;
+    recipe->prepare = prepare_scalar;
+    recipe->unpack = unpack_scalar;
+    recipe->multiply = multiply_scalar;
     return 1;
   }
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_vnni()) {
-    path->prepare = prepare_avx512;
-    path->unpack = unpack_avx512;
-    path->multiply = multiply_vnni;
-    if (limn_has_amx()) limn_take_amx(path, multiply_amx);
+    recipe->prepare = prepare_avx512;
+    recipe->unpack = unpack_avx512;
+    recipe->multiply = multiply_vnni;
+    if (limn_has_amx()) limn_take_amx(recipe, multiply_amx);
     return 1;
   }
   if (isa == LIMN_AVX2 && limn_has_avx_vnni()) {
-    path->prepare = prepare_avx2;
-    path->unpack = unpack_avx2;
-    path->multiply = multiply_avx_vnni;
+    recipe->prepare = prepare_avx2;
+    recipe->unpack = unpack_avx2;
+    recipe->multiply = multiply_avx_vnni;
     return 1;
   }
 #endif

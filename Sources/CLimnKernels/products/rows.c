@@ -40,10 +40,10 @@ static void prepare(const float *x, void *prepared, int columns) {
 }
 
 /// Rows past the last repeat it: their results are dropped.
-static void unpack(const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+static void unpack(const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   float(*w)[LIMN_BLOCK] = panel;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
-    path->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, w[r], columns);
+    recipe->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, w[r], columns);
     memset(w[r] + columns, 0, (size_t)(whole_lanes(columns) - columns) * sizeof(float));
   }
 }
@@ -173,15 +173,15 @@ LIMN_ONE_ROWS(f32, 4)
 LIMN_ONE_ROWS(f16, 2)
 LIMN_ONE_ROWS(bf16, 2)
 
-int limn_products_rows(limn_path *path, limn_isa isa, limn_type type) {
-  path->panel_bytes = sizeof(float) * LIMN_PANEL_ROWS * LIMN_BLOCK;
-  path->x_bytes = sizeof(float) * LIMN_BLOCK;
-  path->prepare = prepare;
-  path->unpack = unpack;
-  path->multiply = LIMN_PICK(isa, multiply);
-  if (type == LIMN_F32) path->multiply_few = LIMN_PICK(isa, one_f32);
-  if (type == LIMN_F16) path->multiply_few = LIMN_PICK(isa, one_f16);
-  if (type == LIMN_BF16) path->multiply_few = LIMN_PICK(isa, one_bf16);
-  path->few_tokens = path->multiply_few != NULL;
+int limn_products_rows(limn_recipe *recipe, limn_isa isa, limn_type type) {
+  recipe->panel_bytes = sizeof(float) * LIMN_PANEL_ROWS * LIMN_BLOCK;
+  recipe->x_bytes = sizeof(float) * LIMN_BLOCK;
+  recipe->prepare = prepare;
+  recipe->unpack = unpack;
+  recipe->multiply = LIMN_PICK(isa, multiply);
+  if (type == LIMN_F32) recipe->multiply_few = LIMN_PICK(isa, one_f32);
+  if (type == LIMN_F16) recipe->multiply_few = LIMN_PICK(isa, one_f16);
+  if (type == LIMN_BF16) recipe->multiply_few = LIMN_PICK(isa, one_bf16);
+  recipe->few_tokens = recipe->multiply_few != NULL;
   return 1;
 }

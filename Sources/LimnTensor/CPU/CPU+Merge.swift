@@ -35,17 +35,17 @@ extension CPU {
     precondition((update.isTransposed ? update.b : update.a).count == columns * rank)
     precondition(Self.mergeable.contains(weight.type))
     let type = weight.type.kernelType!
-    var path = limn_path()
-    _ = limn_path_init(&path, isa.code, type, LIMN_FLOAT32)
+    var recipe = limn_recipe()
+    _ = limn_recipe_init(&recipe, isa.code, type, LIMN_FLOAT32)
     let memory = try Memory(count: weight.range.count) { target in
       if target.count == 0 { return }
       withExtendedLifetime(weight.memory) {
         update.a.withUnsafeBufferPointer { a in
           update.b.withUnsafeBufferPointer { b in
-            withUnsafePointer(to: &path) { path in
+            withUnsafePointer(to: &recipe) { recipe in
               let (left, right) = update.isTransposed ? (a, b) : (b, a)
               var job = limn_low_rank_job(
-                path: path, weight: weight.bytes.baseAddress, row_bytes: weight.range.count / rows, rows: rows,
+                recipe: recipe, weight: weight.bytes.baseAddress, row_bytes: weight.range.count / rows, rows: rows,
                 columns: columns, rank: rank, left: left.baseAddress,
                 left_row: update.isTransposed ? 1 : rank, left_rank: update.isTransposed ? rows : 1,
                 right: right.baseAddress, right_rank: update.isTransposed ? 1 : columns,

@@ -13,7 +13,7 @@ package final class CPU: Backend, @unchecked Sendable {
   package var threads: Int { pool.threads }
   let pool: ThreadPool
   let kernels: limn_kernels
-  private let paths: Paths
+  private let recipes: Recipes
   private var workspace = allocateLarge(64)
 
   /// More threads than any machine has cores are of no use.
@@ -32,7 +32,7 @@ package final class CPU: Backend, @unchecked Sendable {
     self.precision = precision
     self.isa = isa
     self.kernels = kernels
-    paths = Paths(isa: isa)
+    recipes = Recipes(isa: isa)
     pool = ThreadPool(threads: max(1, min(threads ?? Machine.defaultThreads, Self.maxThreads)))
   }
 
@@ -43,21 +43,21 @@ package final class CPU: Backend, @unchecked Sendable {
   package func linear(
     _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, phase: Phase
   ) {
-    multiply(x, layer, into: y, adding: adding, paths.preferred(layer.weight.type, precision, phase))
+    multiply(x, layer, into: y, adding: adding, recipes.preferred(layer.weight.type, precision, phase))
   }
 
   /// With an arithmetic other than the one that `precision` would take, for tests.
   package func linear(
     _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, arithmetic: limn_arithmetic
   ) {
-    multiply(x, layer, into: y, adding: adding, paths[layer.weight.type, arithmetic]!)
+    multiply(x, layer, into: y, adding: adding, recipes[layer.weight.type, arithmetic]!)
   }
 
   /// Whether prompts are multiplied with weights of this type as 8-bit integers.
   package func readsInBytes(_ type: TensorType) -> Bool {
     guard type.isComputable else { return false }
-    let path = paths.preferred(type, precision, .prefill)
-    return [LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED].contains { path == paths[type, $0] }
+    let recipe = recipes.preferred(type, precision, .prefill)
+    return [LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED].contains { recipe == recipes[type, $0] }
   }
 
   /// What a further token of an answer adds to the time of a step, in steps of one token, for quantised weights of some
@@ -77,23 +77,23 @@ package final class CPU: Backend, @unchecked Sendable {
   }
 
   private func multiply(
-    _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, _ path: UnsafePointer<limn_path>
+    _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, _ recipe: UnsafePointer<limn_recipe>
   ) {
     let weight = layer.weight
     precondition(x.width == layer.inputs && y.width == layer.outputs && x.rows == y.rows)
     if x.rows == 0 || y.width == 0 { return }
     let blocks = (x.width + LIMN_BLOCK - 1) / LIMN_BLOCK
     // An odd number of cache lines from token to token, so that a tile's tokens fall into different cache sets.
-    let stride = ((blocks * path.pointee.x_bytes + 63) / 64 | 1) * 64
+    let stride = ((blocks * recipe.pointee.x_bytes + 63) / 64 | 1) * 64
     withExtendedLifetime(weight.owner) {
       pool.exclusively {
         reserve(((x.rows + 15) & ~15) * stride)  // AMX reads whole 16 tokens
         var prepare = limn_prepare_job(
-          path: path, x: x.pointer, columns: x.width, prepared: workspace.baseAddress,
+          recipe: recipe, x: x.pointer, columns: x.width, prepared: workspace.baseAddress,
           prepared_stride: stride)
         pool.run(kernels.prepare, &prepare, count: x.rows, grain: 8)
         var job = limn_linear_job(
-          path: path, weight: weight.start, row_bytes: weight.rowBytes, rows: weight.rows,
+          recipe: recipe, weight: weight.start, row_bytes: weight.rowBytes, rows: weight.rows,
           columns: weight.columns, prepared: workspace.baseAddress, prepared_stride: stride, tokens: x.rows,
           panels: 1, token_parts: 1, column_parts: 1, bias: layer.bias?.values.baseAddress, y: y.pointer,
           adding: adding ? 1 : 0)
@@ -107,21 +107,21 @@ package final class CPU: Backend, @unchecked Sendable {
   /// into; returns the number of items.
   private func divide(_ job: inout limn_linear_job, blocks: Int) -> Int {
     let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
-    let tileTokens = Int(job.path.pointee.tile_tokens)
+    let tileTokens = Int(job.recipe.pointee.tile_tokens)
     let tiles = (job.tokens + tileTokens - 1) / tileTokens
     // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less often; of
     // long quantised rows one part after another, so that these are many panels, too. Of one tile: all the same,
     // only that the next panel is fetched ahead within an item. Of few tokens: a run of memory that takes some
     // microseconds, so that threads finish together.
-    let isFew = job.tokens == 1 || job.tokens <= Int(job.path.pointee.few_tokens)
+    let isFew = job.tokens == 1 || job.tokens <= Int(job.recipe.pointee.few_tokens)
     let run = isFew ? max(1, (128 << 10) / (Int(LIMN_PANEL_ROWS) * job.row_bytes)) : 64
     // (With AVX-512, where caches are twice as large, parts are not measured yet; of F16 they are slower. Processors
     // with AMX have second-level caches of 2 MB.)
-    let inParts = kernels.isa != LIMN_AVX512 && job.path.pointee.weight_bytes < 2 * Int(LIMN_BLOCK)
-    let whole = job.path.pointee.uses_amx == 0 ? 384 << 10 : 1152 << 10
+    let inParts = kernels.isa != LIMN_AVX512 && job.recipe.pointee.weight_bytes < 2 * Int(LIMN_BLOCK)
+    let whole = job.recipe.pointee.uses_amx == 0 ? 384 << 10 : 1152 << 10
     let (partBlocks, cache) = inParts ? (4, 256 << 10) : (blocks, whole)
     if tiles > 1 { job.column_parts = (blocks + partBlocks - 1) / partBlocks }
-    let cached = tiles == 1 ? run : max(1, cache / (min(blocks, partBlocks) * job.path.pointee.panel_bytes))
+    let cached = tiles == 1 ? run : max(1, cache / (min(blocks, partBlocks) * job.recipe.pointee.panel_bytes))
     let enough = 4 * pool.threads
     job.panels = max(1, min(cached, panels / enough))
     let groups = (panels + job.panels - 1) / job.panels
@@ -142,7 +142,7 @@ package final class CPU: Backend, @unchecked Sendable {
     withExtendedLifetime(table.owner) {
       pool.exclusively {
         var job = limn_gather_job(
-          path: paths[table.type, LIMN_FLOAT32]!, table: table.start, row_bytes: table.rowBytes,
+          recipe: recipes[table.type, LIMN_FLOAT32]!, table: table.start, row_bytes: table.rowBytes,
           columns: table.columns, ids: ids.baseAddress, y: y.pointer)
         pool.run(kernels.gather, &job, count: ids.count, grain: 16)
       }
@@ -221,7 +221,7 @@ package final class CPU: Backend, @unchecked Sendable {
     precondition(window == nil || window! > 0)
     withExtendedLifetime(cache) {
       let job = limn_attention_job(
-        path: nil, unpack: nil, q: q.pointer, keys: cache.keys(layer: layer).pointer,
+        recipe: nil, unpack: nil, q: q.pointer, keys: cache.keys(layer: layer).pointer,
         values: cache.values(layer: layer).pointer,
         type: cache.storage.kernelType, position_bytes: cache.positionBytes, head_bytes: cache.headBytes, causal: 1,
         tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
@@ -237,7 +237,7 @@ package final class CPU: Backend, @unchecked Sendable {
     let headSize = q.width / heads
     attend(
       limn_attention_job(
-        path: nil, unpack: nil, q: q.pointer, keys: k.pointer, values: v.pointer, type: LIMN_F32,
+        recipe: nil, unpack: nil, q: q.pointer, keys: k.pointer, values: v.pointer, type: LIMN_F32,
         position_bytes: k.width * 4, head_bytes: headSize * 4, causal: 0, tokens: q.rows, heads: heads, kv_heads: heads,
         head_size: headSize, first_position: 0, positions: k.rows, window: 0, block_tokens: 1, scale: scale,
         y: y.pointer),
@@ -259,14 +259,14 @@ package final class CPU: Backend, @unchecked Sendable {
     precondition(y.rows == q.rows && y.width == q.width)
     if q.rows == 0 { return }
     var job = attention
-    if precision == .fast, let path = paths[.f32, LIMN_BFLOAT16], let unpack = kernels.unpack_bfloat16 {
-      (job.path, job.unpack) = (path, unpack)
+    if precision == .fast, let recipe = recipes[.f32, LIMN_BFLOAT16], let unpack = kernels.unpack_bfloat16 {
+      (job.recipe, job.unpack) = (recipe, unpack)
     } else {
-      (job.path, job.unpack) = (paths[.f32, LIMN_FLOAT32], kernels.unpack_float32)
+      (job.recipe, job.unpack) = (recipes[.f32, LIMN_FLOAT32], kernels.unpack_float32)
     }
     // As many query rows as fit the second-level cache share the unpacking of keys and values, as long as
     // there are items enough to occupy all threads.
-    let tile = Int(job.path.pointee.tile_tokens)
+    let tile = Int(job.recipe.pointee.tile_tokens)
     let most = max(1, 192 / (job.heads / job.kv_heads))
     let wanted = (4 * threads + job.kv_heads - 1) / job.kv_heads
     let blocks = max((q.rows + most - 1) / most, min(wanted, (q.rows + tile - 1) / tile))

@@ -6,9 +6,9 @@ package import LimnCore
 /// - Throws: a type that is not computed with, bytes that do not fit the shape, rows that end inside a block.
 package func dequantized(_ tensor: Tensor) throws(LimnError) -> [Float] {
   let (elements, bytes) = tensor.type.layout
-  var path = limn_path()
+  var recipe = limn_recipe()
   guard let type = tensor.type.kernelType,
-    limn_path_init(&path, ISA.best.code, type, LIMN_FLOAT32) != 0
+    limn_recipe_init(&recipe, ISA.best.code, type, LIMN_FLOAT32) != 0
   else {
     throw LimnError.badData("a tensor's type cannot be converted to float32", found: tensor.type.rawValue)
   }
@@ -34,7 +34,7 @@ package func dequantized(_ tensor: Tensor) throws(LimnError) -> [Float] {
       // A call takes 32 bits of columns; blocks follow one another across rows, so pieces may cross rows.
       let piece = 1 << 20
       for start in stride(from: 0, to: count, by: piece) {
-        path.dequantize(
+        recipe.dequantize(
           tensor.bytes.baseAddress! + start / elements * bytes, values.baseAddress! + start,
           Int32(min(piece, count - start)))
       }

@@ -58,8 +58,8 @@ package final class WeightEncoder {
     precondition(order?.allSatisfy { $0 >= 0 && $0 < rows } ?? true)
     if tensor.type == type { return try copy(tensor, order, rowBytes, write) }
     let (pool, isa) = (cpu.pool, cpu.isa)
-    var path = limn_path()
-    guard let source = tensor.type.kernelType, limn_path_init(&path, isa.code, source, LIMN_FLOAT32) != 0 else {
+    var recipe = limn_recipe()
+    guard let source = tensor.type.kernelType, limn_recipe_init(&recipe, isa.code, source, LIMN_FLOAT32) != 0 else {
       throw LimnError.badData(
         "the tensor \(name) has a type that limn cannot convert", found: tensor.type.rawValue)
     }
@@ -82,9 +82,9 @@ package final class WeightEncoder {
         let all = order ?? []
         all.withUnsafeBufferPointer { order in
           losses.withUnsafeMutableBufferPointer { losses in
-            withUnsafePointer(to: path) { path in
+            withUnsafePointer(to: recipe) { recipe in
               var job = limn_encode_job(
-                source: path, weight: order.isEmpty ? first + start * rowBytes : first, row_bytes: rowBytes,
+                source: recipe, weight: order.isEmpty ? first + start * rowBytes : first, row_bytes: rowBytes,
                 order: order.isEmpty ? nil : order.baseAddress! + start, columns: columns, encode: encode,
                 result: buffer.baseAddress!, result_row_bytes: resultBytes, losses: losses.baseAddress!)
               let scratch = limn_encode_scratch(&job)

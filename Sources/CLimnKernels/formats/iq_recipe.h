@@ -1,4 +1,4 @@
-// What a file of an IQ format ends with: its reference, its unpacking and its path, which are the same for all. The
+// What a file of an IQ format ends with: its reference, its unpacking and its recipe, which are the same for all. The
 // format has defined `block` and
 //
 //   d_of(b), run_of(b, i), scale_of(b, g)     d · unit, the i-th run of 8, the scale of the g-th group
@@ -34,8 +34,8 @@ LIMN_INLINE void unpack_scales(const block *b, int r, limn_panel_k *w) {
 }
 
 static void unpack_scalar(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
@@ -47,8 +47,8 @@ static void unpack_scalar(
 
 /// 64 weights of a row fill a vector; then lanes become rows.
 LIMN_INLINE void unpack_body(
-  const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  (void)path, (void)columns;
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  (void)recipe, (void)columns;
   limn_panel_k *w = panel;
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
@@ -69,16 +69,16 @@ LIMN_INLINE void unpack_body(
   }
 }
 LIMN_INSTANCES(
-  unpack, (const limn_path *path, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
-  (path, weight, row_bytes, rows, columns, panel))
+  unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),
+  (recipe, weight, row_bytes, rows, columns, panel))
 
-LIMN_INLINE int path_of(limn_path *path, limn_isa isa, limn_arithmetic arithmetic) {
-  path->dequantize = LIMN_PICK(isa, dequantize);
+LIMN_INLINE int recipe_of(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
+  recipe->dequantize = LIMN_PICK(isa, dequantize);
   if (arithmetic == LIMN_FLOAT32) {
-    limn_products_float32(path, isa);
+    limn_products_float32(recipe, isa);
     return 1;
   }
-  limn_products_int8_k(path, isa, GROUP, 128);
-  path->unpack = LIMN_PICK(isa, unpack);
+  limn_products_int8_k(recipe, isa, GROUP, 128);
+  recipe->unpack = LIMN_PICK(isa, unpack);
   return arithmetic == LIMN_INT8;
 }

@@ -11,37 +11,37 @@ extension KVType {
   }
 }
 
-/// The ways to multiply on one instruction set: one `limn_path` for each weight type and arithmetic that it
+/// The ways to multiply on one instruction set: one `limn_recipe` for each weight type and arithmetic that it
 /// has.
 // @unchecked: written once in `init`, never after.
-package final class Paths: @unchecked Sendable {
-  private let table: UnsafeMutablePointer<limn_path>
+package final class Recipes: @unchecked Sendable {
+  private let table: UnsafeMutablePointer<limn_recipe>
   private let isFilled: [Bool]
   private static let arithmetics = Int(LIMN_ARITHMETICS.rawValue)
 
   package init(isa: ISA) {
     let count = Int(LIMN_TYPES.rawValue) * Self.arithmetics
     table = .allocate(capacity: count)
-    table.initialize(repeating: limn_path(), count: count)
+    table.initialize(repeating: limn_recipe(), count: count)
     var isFilled = [Bool](repeating: false, count: count)
     for index in 0..<count {
       let type = limn_type(UInt32(index / Self.arithmetics))
       let arithmetic = limn_arithmetic(UInt32(index % Self.arithmetics))
-      isFilled[index] = limn_path_init(table + index, isa.code, type, arithmetic) != 0
+      isFilled[index] = limn_recipe_init(table + index, isa.code, type, arithmetic) != 0
     }
     self.isFilled = isFilled
   }
 
   deinit { table.deallocate() }
 
-  package subscript(type: TensorType, arithmetic: limn_arithmetic) -> UnsafePointer<limn_path>? {
+  package subscript(type: TensorType, arithmetic: limn_arithmetic) -> UnsafePointer<limn_recipe>? {
     guard let code = type.kernelType else { return nil }
     let index = Int(code.rawValue) * Self.arithmetics + Int(arithmetic.rawValue)
     return isFilled[index] ? UnsafePointer(table + index) : nil
   }
 
-  /// The fastest path within the fidelity that `precision` promises.
-  func preferred(_ type: TensorType, _ precision: Precision, _ phase: Phase) -> UnsafePointer<limn_path> {
+  /// The fastest recipe within the fidelity that `precision` promises.
+  func preferred(_ type: TensorType, _ precision: Precision, _ phase: Phase) -> UnsafePointer<limn_recipe> {
     precondition(type.isComputable, "\(type.rawValue) is not a type to compute with")
     let exact = self[type, LIMN_FLOAT32]!
     if precision == .exact { return exact }
