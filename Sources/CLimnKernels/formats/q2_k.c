@@ -1,12 +1,20 @@
 // Q2_K: super-blocks of 256 weights in 16 groups of 16, each group with a 4-bit scale and a 4-bit minimum.
 //
-//   bytes   0–15  byte g: scale of group g (low nibble), its minimum (high)
-//   bytes  16–79  q, in two runs of 32 bytes, each for 128 weights: byte i, from its lowest bits: weights i, i+32,
-//                 i+64, i+96
+//   bytes   0–15  scales and minimums
+//   bytes  16–79  q
 //   bytes  80–81  d, float16
 //   bytes  82–83  dmin, float16
 //
 //   weight = (d · scale) · q − (dmin · minimum)
+//
+//   Group g = 0–15. Each half of q, h = 0 or 1, holds 128 weights; k = 0–31:
+//
+//                  bit  7   6   5   4   3   2   1   0
+//                     ┌───────────────┬───────────────┐
+//   byte g            │   minimum g   │    scale g    │
+//                     ├───────┬───────┼───────┬───────┤
+//   byte 16 + 32h + k │ k + 96│ k + 64│ k + 32│   k   │  weight
+//                     └───────┴───────┴───────┴───────┘
 #include "kernels.h"
 #include "products/few_tokens.h"
 #include "simd.h"

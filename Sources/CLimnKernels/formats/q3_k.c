@@ -1,13 +1,31 @@
 // Q3_K: super-blocks of 256 weights in 16 groups of 16, each group with a 6-bit scale.
 //
-//   bytes    0–31   high bits of q: byte i, bit n: weight 32n + i
-//   bytes   32–95   low 2 bits of q, in two runs of 32 bytes, each for 128 weights: byte i, from its lowest bits:
-//                   weights i, i+32, i+64, i+96
-//   bytes   96–107  scales: byte j (0–7): bits 0–3 of scale j (low nibble) and of scale j + 8 (high)
-//                           byte 8 + j (0–3), from its lowest bits: bits 4–5 of scales j, j+4, j+8, j+12
+//   bytes    0–31   high bits of q
+//   bytes   32–95   low 2 bits of q
+//   bytes   96–107  scales
 //   bytes  108–109  d, float16
 //
 //   weight = (d · (scale − 32)) · (q − 4)
+//
+//   The high bits of all weights share 32 bytes. Each half of the low bits, h = 0 or 1, holds 128 weights; k = 0–31:
+//
+//                  bit  7   6   5   4   3   2   1   0
+//                     ┌───┬───┬───┬───┬───┬───┬───┬───┐
+//   byte k            │224│192│160│128│ 96│ 64│ 32│ 0 │  + k: the weight
+//                     ├───┴───┼───┴───┼───┴───┼───┴───┤
+//   byte 32 + 32h + k │ k + 96│ k + 64│ k + 32│   k   │  weight of the half
+//                     └───────┴───────┴───────┴───────┘
+//
+//   The 12 bytes of scales hold the 6 bits of 16 scales s; small digits are the bits of a number, i = 0–7, j = 0–3:
+//
+//                  bit  7   6   5   4   3   2   1   0
+//                     ┌───────────────┬───────────────┐
+//   byte  96 + i      │     s i+8     │      s i      │
+//                     │ 3   2   1   0 │ 3   2   1   0 │
+//                     ├───────┬───────┼───────┬───────┤
+//   byte 104 + j      │ s j+12│ s j+8 │ s j+4 │  s j  │
+//                     │ 5   4 │ 5   4 │ 5   4 │ 5   4 │
+//                     └───────┴───────┴───────┴───────┘
 #include "kernels.h"
 #include "products/few_tokens.h"
 #include "simd.h"

@@ -2,13 +2,31 @@
 //
 //   bytes   0–1    d, float16
 //   bytes   2–3    dmin, float16
-//   bytes   4–15   scales and minimums:
-//                    byte j (0–3):      low 6 bits scale j,      top 2 bits: bits 4–5 of scale j + 4
-//                    byte 4 + j:        low 6 bits minimum j,    top 2 bits: bits 4–5 of minimum j + 4
-//                    byte 8 + j:        low nibble: bits 0–3 of scale j + 4, high nibble: of minimum j + 4
-//   bytes  16–143  q: 4 runs of 32 bytes; run i holds group 2i in its low nibbles and group 2i + 1 in its high ones
+//   bytes   4–15   scales and minimums
+//   bytes  16–143  q
 //
 //   weight = (d · scale) · q − (dmin · minimum)
+//
+//   The 12 bytes of scales hold the 6 bits of 8 scales s and 8 minimums m; small digits are the bits of a number, j = 0–3:
+//
+//                  bit  7   6   5   4   3   2   1   0
+//                     ┌───────┬───────────────────────┐
+//   byte  4 + j       │ s j+4 │          s j          │
+//                     │ 5   4 │ 5   4   3   2   1   0 │
+//                     ├───────┼───────────────────────┤
+//   byte  8 + j       │ m j+4 │          m j          │
+//                     │ 5   4 │ 5   4   3   2   1   0 │
+//                     ├───────┴───────┬───────────────┤
+//   byte 12 + j       │     m j+4     │     s j+4     │
+//                     │ 3   2   1   0 │ 3   2   1   0 │
+//                     └───────────────┴───────────────┘
+//
+//   q is 4 runs of 32 bytes, a run for two groups: i = 0–3, weight k = 0–31 of each group:
+//
+//                  bit  7   6   5   4   3   2   1   0
+//                     ┌───────────────┬───────────────┐
+//   byte 16 + 32i + k │ group 2i + 1  │   group 2i    │
+//                     └───────────────┴───────────────┘
 #include "kernels.h"
 #include "products/few_tokens.h"
 #include "products/avx2.h"

@@ -2,12 +2,35 @@
 //
 //   bytes   0–1    d, float16
 //   bytes   2–3    dmin, float16
-//   bytes   4–15   scales and minimums, as scales_k.h draws them
-//   bytes  16–47   high bits of q: byte i, bit g: weight i of group g
-//   bytes  48–175  low 4 bits of q: 4 runs of 32 bytes; run i holds group 2i in its low nibbles and group 2i + 1 in
-//                  its high ones
+//   bytes   4–15   scales and minimums
+//   bytes  16–47   high bits of q
+//   bytes  48–175  low 4 bits of q
 //
 //   weight = (d · scale) · q − (dmin · minimum)
+//
+//   The 12 bytes of scales hold the 6 bits of 8 scales s and 8 minimums m; small digits are the bits of a number, j = 0–3:
+//
+//                  bit  7   6   5   4   3   2   1   0
+//                     ┌───────┬───────────────────────┐
+//   byte  4 + j       │ s j+4 │          s j          │
+//                     │ 5   4 │ 5   4   3   2   1   0 │
+//                     ├───────┼───────────────────────┤
+//   byte  8 + j       │ m j+4 │          m j          │
+//                     │ 5   4 │ 5   4   3   2   1   0 │
+//                     ├───────┴───────┬───────────────┤
+//   byte 12 + j       │     m j+4     │     s j+4     │
+//                     │ 3   2   1   0 │ 3   2   1   0 │
+//                     └───────────────┴───────────────┘
+//
+//   Weight k = 0–31 of each group: bit g of byte 16 + k is the high bit of group g; the low bits are 4 runs of 32 bytes, a run
+//   for two groups, i = 0–3:
+//
+//                  bit  7   6   5   4   3   2   1   0
+//                     ┌───┬───┬───┬───┬───┬───┬───┬───┐
+//   byte 16 + k       │ 7 │ 6 │ 5 │ 4 │ 3 │ 2 │ 1 │ 0 │  group
+//                     ├───┴───┴───┴───┼───┴───┴───┴───┤
+//   byte 48 + 32i + k │ group 2i + 1  │   group 2i    │
+//                     └───────────────┴───────────────┘
 #include "kernels.h"
 #include "products/few_tokens.h"
 #include "scales_k.h"

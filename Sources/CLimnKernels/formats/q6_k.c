@@ -1,13 +1,22 @@
 // Q6_K: super-blocks of 256 weights in 16 groups of 16, each group with an 8-bit scale.
 //
-//   bytes    0–127  low 4 bits of q, in two runs of 64 bytes, each for 128 weights:
-//                     byte i (0–31): weight i (low nibble), weight i + 64 (high)
-//                     byte 32 + i:   weight i + 32 (low nibble), weight i + 96 (high)
-//   bytes  128–191  high 2 bits, in two runs of 32 bytes: byte i, from its lowest bits: weights i, i+32, i+64, i+96
+//   bytes    0–127  low 4 bits of q
+//   bytes  128–191  high 2 bits of q
 //   bytes  192–207  scales, 16 signed bytes
 //   bytes  208–209  d, float16
 //
 //   weight = (d · scale) · (q − 32)
+//
+//   Each half of the block, h = 0 or 1, holds 128 weights; k = 0–31:
+//
+//                        bit  7   6   5   4   3   2   1   0
+//                           ┌───────────────┬───────────────┐
+//   byte       64h + k      │ weight k + 64 │   weight k    │  low bits
+//                           ├───────────────┼───────────────┤
+//   byte       64h + 32 + k │ weight k + 96 │ weight k + 32 │
+//                           ├───────┬───────┼───────┬───────┤
+//   byte 128 + 32h + k      │ k + 96│ k + 64│ k + 32│   k   │  high bits
+//                           └───────┴───────┴───────┴───────┘
 #include "kernels.h"
 #include "products/few_tokens.h"
 #include "products/avx2.h"

@@ -1,8 +1,4 @@
-// The 12 bytes in which Q4_K and Q5_K keep 8 scales and 8 minimums of 6 bits:
-//
-//   byte j (0–3):      low 6 bits scale j,      top 2 bits: bits 4–5 of scale j + 4
-//   byte 4 + j:        low 6 bits minimum j,    top 2 bits: bits 4–5 of minimum j + 4
-//   byte 8 + j:        low nibble: bits 0–3 of scale j + 4, high nibble: of minimum j + 4
+// The 12 bytes in which Q4_K and Q5_K keep 8 scales and 8 minimums of 6 bits: drawn in q4_k.c.
 #pragma once
 #include "products/few_tokens.h"
 #include "simd.h"
