@@ -110,7 +110,10 @@ static float *linear(
     .column_parts = 1 + (ptrdiff_t)(next() % blocks), .bias = bias,
     .y = memory((size_t)(tokens * rows) * sizeof(float)), .adding = adding};
   for (ptrdiff_t i = 0; i < tokens * rows; i++) job.y[i] = adding ? (float)i : NAN;
-  run(kernels->linear, &job, (panels + job.panels - 1) / job.panels * job.token_parts, limn_linear_scratch(&job));
+  // As the library divides the work, or in any other way: the bits are the same.
+  const ptrdiff_t items = next() % 2 ? limn_plan_linear(&job, 1 + (ptrdiff_t)(next() % 3))
+                                     : (panels + job.panels - 1) / job.panels * job.token_parts;
+  run(kernels->linear, &job, items, limn_linear_scratch(&job));
   free(prepare.prepared);
   return job.y;
 }

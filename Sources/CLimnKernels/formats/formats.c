@@ -16,6 +16,7 @@ int limn_recipe_init(limn_recipe *recipe, limn_isa isa, limn_type type, limn_ari
   if (isa == LIMN_NEON && arithmetic == LIMN_INT8 && !limn_has_dotprod()) return 0;
   const limn_format *format = limn_format_of(type);
   *recipe = (limn_recipe){
+    .isa = isa,
     .weight_bytes = (size_t)(LIMN_BLOCK / format->elements * format->bytes),
     .tile_tokens = LIMN_TILE_TOKENS,
     // AVX2 has 16 registers for two of rows and as many for each token.

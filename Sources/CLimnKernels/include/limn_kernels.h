@@ -23,19 +23,25 @@ typedef struct {
 
 const limn_format *limn_format_of(limn_type type);
 
-/// What a matrix product multiplies: float32, pairs of bfloat16, 8-bit integers with the format's own scales; for
-/// prompts, integers with one scale for each row and block: of 8 bits (K formats and small numbers), or of 12 (what has no
-/// better); for answers, float32 in the order in which rows lie in memory; for prompts, 8-bit integers whose float scales
-/// became integers, as the K formats have them.
+/// What a matrix product multiplies, and which formats it is for. Only LIMN_FLOAT32 is there for all of them.
 typedef enum {
-  LIMN_FLOAT32 = 0,
-  LIMN_BFLOAT16 = 1,
-  LIMN_INT8 = 2,
-  LIMN_REQUANTIZED = 3,
-  LIMN_INT16 = 4,
-  LIMN_FLOAT32_ROWS = 5,
-  LIMN_INTEGER_SCALES = 6,
-  LIMN_ARITHMETICS = 7
+  /// Dequantised weights and activations as they are: every format.
+  LIMN_FLOAT32,
+  /// Pairs of bfloat16: prompts of F32, F16 and BF16.
+  LIMN_BFLOAT16,
+  /// The format's own integers and scales, 8-bit activations: answers of quantised formats, and prompts of those that
+  /// have nothing better.
+  LIMN_INT8,
+  /// Weights rounded again, to 8 bits with one scale for each row and 256 columns: prompts of the K formats.
+  LIMN_REQUANTIZED,
+  /// The same with 12-bit weights and 13-bit activations: prompts of floats, and of 8-bit formats on AVX2 without VNNI.
+  LIMN_INT16,
+  /// float32 along rows as they lie in memory: answers of F32, F16, BF16 and NVFP4.
+  LIMN_FLOAT32_ROWS,
+  /// The format's own integers, but its float scales made integers of up to 12 bits, as the K formats have them: prompts
+  /// of Q4_0, Q4_1, Q5_0 and Q5_1.
+  LIMN_INTEGER_SCALES,
+  LIMN_ARITHMETICS
 } limn_arithmetic;
 
 /// Does items begin..<end of a job. `scratch` is the thread's own memory, aligned to 64 bytes.
@@ -56,8 +62,8 @@ const char *limn_isa_name(limn_isa isa);
 // MARK: Matrix products
 
 /// acc[t · acc_stride + r] += Σₖ x[t, k] · panel[r, k], over one block of columns, for `tokens` ≤ `tile_tokens`
-/// prepared tokens that are `x_stride` bytes apart. An output's bits depend on its row and its token only. With AMX, whole
-/// 16 tokens are read, whatever those past the last are.
+/// prepared tokens that are `x_stride` bytes apart. An output's bits depend on its row and its token only. With AMX,
+/// whole 16 tokens are read, whatever those past the last are.
 typedef void limn_multiply(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns);
 
@@ -97,12 +103,13 @@ typedef struct limn_recipe {
   int tile_tokens, pass_tokens;
   /// Whether `multiply` is AMX's.
   int uses_amx;
-  /// For up to `few_tokens` tokens: without panels, and with the bits of `multiply`. 0 where panels are the way for one token,
-  /// too.
+  limn_isa isa;
+  /// For up to `few_tokens` tokens: without panels, and with the bits of `multiply`. 0 where panels are the way for one
+  /// token, too.
   limn_multiply_few *multiply_few;
   int few_tokens;
-  /// Where panels are rounded anew: the format's own unpacking, columns that share a scale, and the largest integer of a
-  /// weight.
+  /// Where panels are rounded anew: the format's own unpacking, columns that share a scale, and the largest integer of
+  /// a weight.
   void (*unpack_own)(
     const struct limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
   int group, largest_q;
@@ -124,8 +131,8 @@ typedef struct {
   size_t prepared_stride;  // bytes from token to token
 } limn_prepare_job;
 
-/// y = x · weightᵀ + bias, or y += that; items: groups of `panels` panels, times `token_parts` (parts vary fastest). Of more
-/// than a tile of tokens, `column_parts` parts of the columns are multiplied one after another.
+/// y = x · weightᵀ + bias, or y += that; items: groups of `panels` panels, times `token_parts` (parts vary fastest). Of
+/// more than a tile of tokens, `column_parts` parts of the columns are multiplied one after another.
 typedef struct {
   const limn_recipe *recipe;
   const void *weight;
@@ -140,8 +147,15 @@ typedef struct {
   int adding;
 } limn_linear_job;
 
+/// Chooses `panels`, `token_parts` and `column_parts` of a job in which all else is filled in, for this many threads;
+/// returns the number of items.
+ptrdiff_t limn_plan_linear(limn_linear_job *job, ptrdiff_t threads);
 /// Scratch bytes that `limn_linear` needs for this job.
 size_t limn_linear_scratch(const limn_linear_job *job);
+/// What a further token of an answer adds to the time of a step, in steps of one token, for quantised weights of some
+/// gigabytes, which are read once for all tokens: with AVX-512 0.15 to 0.22 were measured, with AVX2 0.2 to 0.35. (On
+/// ARM it is not measured.)
+double limn_further_token_cost(limn_isa isa);
 
 /// y[i] = table[ids[i]], dequantised; items: ids.
 typedef struct {
@@ -209,7 +223,8 @@ struct limn_attention_job {
 enum { LIMN_ATTENTION_TILE = 64 };  // positions that are unpacked side by side
 
 size_t limn_attention_scratch(const limn_attention_job *job);
-/// For `attention_in_place`: causal, few tokens; items: key/value heads. `recipe`, `unpack` and `block_tokens` are not used.
+/// For `attention_in_place`: causal, few tokens; items: key/value heads. `recipe`, `unpack` and `block_tokens` are not
+/// used.
 size_t limn_attention_in_place_scratch(const limn_attention_job *job);
 
 /// x = f(x), or x = silu(x) · other, or x = x + other; items: elements.

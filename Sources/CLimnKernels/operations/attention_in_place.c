@@ -41,10 +41,17 @@ size_t limn_attention_in_place_scratch(const limn_attention_job *job) {
 typedef void score_rows(
   const limn_attention_job *j, const char *keys, ptrdiff_t count, const float *q, ptrdiff_t width, float (*s)[TILE],
   int rows);
-/// y = y · factor + Σ s · value, for each of `rows` rows.
-typedef void add_values(
-  const limn_attention_job *j, const char *values, ptrdiff_t count, const float (*s)[TILE], const float *factor,
-  float *y, ptrdiff_t width, int rows);
+
+/// y = y · factor + Σ s · value, for each of some rows.
+typedef struct {
+  const char *values;  // `count` positions, position_bytes apart
+  ptrdiff_t count;
+  const float (*s)[TILE];  // [rows][position]
+  const float *factor;     // [rows]
+  float *y;                // rows are `width` floats apart
+  ptrdiff_t width;
+} addition;
+typedef void add_values(const limn_attention_job *j, const addition *a, int rows);
 
 // MARK: The scalar reference
 
@@ -68,15 +75,13 @@ static void score_scalar(
     }
 }
 
-static void add_scalar(
-  const limn_attention_job *j, const char *values, ptrdiff_t count, const float (*s)[TILE], const float *factor,
-  float *y, ptrdiff_t width, int rows) {
+static void add_scalar(const limn_attention_job *j, const addition *a, int rows) {
   for (int r = 0; r < rows; r++)
     for (ptrdiff_t k = 0; k < j->head_size; k++) {
-      float sum = y[r * width + k] * factor[r];
-      for (ptrdiff_t i = 0; i < count; i++)
-        sum = fmaf(limn_kv_value(values + (size_t)i * j->position_bytes, j->type, k), s[r][i], sum);
-      y[r * width + k] = sum;
+      float *y = a->y + r * a->width + k, sum = *y * a->factor[r];
+      for (ptrdiff_t i = 0; i < a->count; i++)
+        sum = fmaf(limn_kv_value(a->values + (size_t)i * j->position_bytes, j->type, k), a->s[r][i], sum);
+      *y = sum;
     }
 }
 
@@ -133,32 +138,29 @@ LIMN_INLINE void score(
 
 /// `strips` of 16 columns from column k on, the last one with `left` columns.
 LIMN_INLINE void add_strips(
-  const limn_attention_job *j, const limn_type type, const char *values, ptrdiff_t count, const float (*s)[TILE],
-  const float *factor, float *y, ptrdiff_t width, ptrdiff_t k, ptrdiff_t left, const int strips, const int rows) {
+  const limn_attention_job *j, const limn_type type, const addition a, ptrdiff_t k, ptrdiff_t left, const int strips,
+  const int rows) {
   v16f sum[SUMS];
   LIMN_UNROLL for (int r = 0; r < rows; r++)
     LIMN_UNROLL for (int n = 0; n < strips; n++)
-      sum[r * strips + n] = v_load(y + r * width + k + 16 * n) * factor[r];
-  for (ptrdiff_t i = 0; i < count; i++, values += j->position_bytes)
+      sum[r * strips + n] = v_load(a.y + r * a.width + k + 16 * n) * a.factor[r];
+  const char *values = a.values;
+  for (ptrdiff_t i = 0; i < a.count; i++, values += j->position_bytes)
     LIMN_UNROLL for (int n = 0; n < strips; n++) {
       const v16f value = limn_kv_load(values, type, k + 16 * n, n + 1 < strips ? 16 : left);
       LIMN_UNROLL for (int r = 0; r < rows; r++)
-        sum[r * strips + n] = v_fma(value, v_splat(s[r][i]), sum[r * strips + n]);
+        sum[r * strips + n] = v_fma(value, v_splat(a.s[r][i]), sum[r * strips + n]);
     }
   LIMN_UNROLL for (int r = 0; r < rows; r++)
-    LIMN_UNROLL for (int n = 0; n < strips; n++) v_store(y + r * width + k + 16 * n, sum[r * strips + n]);
+    LIMN_UNROLL for (int n = 0; n < strips; n++) v_store(a.y + r * a.width + k + 16 * n, sum[r * strips + n]);
 }
 
-LIMN_INLINE void add(
-  const limn_attention_job *j, const limn_type type, const char *values, ptrdiff_t count, const float (*s)[TILE],
-  const float *factor, float *y, ptrdiff_t width, const int rows) {
+LIMN_INLINE void add(const limn_attention_job *j, const limn_type type, const addition a, const int rows) {
   const int strips = SUMS / rows;
   ptrdiff_t k = 0;
-  for (; k + 16 * strips <= j->head_size; k += 16 * strips)
-    add_strips(j, type, values, count, s, factor, y, width, k, 16, strips, rows);
-  for (; k + 16 <= j->head_size; k += 16) add_strips(j, type, values, count, s, factor, y, width, k, 16, 1, rows);
-  if (k < j->head_size)
-    add_strips(j, type, values, count, s, factor, y, width, k, j->head_size - k, 1, rows);
+  for (; k + 16 * strips <= j->head_size; k += 16 * strips) add_strips(j, type, a, k, 16, strips, rows);
+  for (; k + 16 <= j->head_size; k += 16) add_strips(j, type, a, k, 16, 1, rows);
+  if (k < j->head_size) add_strips(j, type, a, k, j->head_size - k, 1, rows);
 }
 
 /// A loop of its own for every type and number of rows.
@@ -182,21 +184,13 @@ LIMN_INLINE void score_body(
   int rows) {
   LIMN_FOR_TYPES(score, keys, count, q, width, s)
 }
-LIMN_INLINE void add_body(
-  const limn_attention_job *j, const char *values, ptrdiff_t count, const float (*s)[TILE], const float *factor,
-  float *y, ptrdiff_t width, int rows) {
-  LIMN_FOR_TYPES(add, values, count, s, factor, y, width)
-}
+LIMN_INLINE void add_body(const limn_attention_job *j, const addition *a, int rows) { LIMN_FOR_TYPES(add, *a) }
 LIMN_INSTANCES(
   score,
   (const limn_attention_job *j, const char *keys, ptrdiff_t count, const float *q, ptrdiff_t width, float (*s)[TILE],
    int rows),
   (j, keys, count, q, width, s, rows))
-LIMN_INSTANCES(
-  add,
-  (const limn_attention_job *j, const char *values, ptrdiff_t count, const float (*s)[TILE], const float *factor,
-   float *y, ptrdiff_t width, int rows),
-  (j, values, count, s, factor, y, width, rows))
+LIMN_INSTANCES(add, (const limn_attention_job *j, const addition *a, int rows), (j, a, rows))
 
 // MARK: All of it
 
@@ -238,7 +232,10 @@ LIMN_INLINE void attend(
       }
       if (row == 0 && start + 2 * TILE <= end)
         for (ptrdiff_t i = 0; i < TILE; i++) limn_kv_fetch(j, values + (size_t)i * j->position_bytes);
-      add(j, values, count, (const float(*)[TILE])p->s, factor, p->y + row * p->width, p->width, rows);
+      const addition weighted = {
+        .values = values, .count = count, .s = (const float(*)[TILE])p->s, .factor = factor,
+        .y = p->y + row * p->width, .width = p->width};
+      add(j, &weighted, rows);
       row += rows;
     }
   }

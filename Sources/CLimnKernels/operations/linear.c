@@ -1,8 +1,22 @@
-// The loops around the products, the same for every weight format: prepare tokens, unpack panels, multiply tiles.
+// The loops around the products, the same for every weight format. Written naively, this file is
 //
-// Panels of weight rows are unpacked once and multiplied with all tokens, tile by tile; when there is one tile only
-// (decoding), each block is multiplied as soon as it is unpacked and never leaves the nearest cache. Long rows are cut into
-// parts, so that as many panels share a pass over the tokens as of short rows.
+//   for (t = 0; t < tokens; t++)
+//     for (r = 0; r < rows; r++) {
+//       float sum = 0;
+//       for (k = 0; k < columns; k++) sum += x[t][k] * weight[r][k];
+//       if (bias) sum += bias[r];
+//       y[t][r] = adding ? y[t][r] + sum : sum;
+//     }
+//
+// `prepare` turns the tokens into what the recipe multiplies. Then rows are cut into panels of 16, columns into blocks
+// of 256, tokens into tiles of up to 12 (32 with AMX), and the order of the loops depends on how many tokens there are:
+//
+//   few tokens   multiply_few_tokens   for row, for block:                         no panels: rows as they lie in memory
+//   one tile     multiply_one_tile     for panel, for block: unpack, multiply      a panel never leaves the nearest cache
+//   many tiles   multiply_many_tiles   for panel, for block: unpack;               panels are unpacked once for all tokens
+//                                      for tile, for panel, for block: multiply
+//
+// `limn_plan_linear` at the end chooses how much of that is one item of work.
 #include "kernels.h"
 #include "simd.h"
 
@@ -33,6 +47,8 @@ static size_t few_scratch(const limn_linear_job *j) {
   return blocks * (LIMN_FEW_SCALES + LIMN_FEW_SUMS * (size_t)j->tokens);
 }
 
+static ptrdiff_t blocks_of(const limn_linear_job *j) { return (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK; }
+
 static ptrdiff_t tiles_of(const limn_linear_job *j) {
   return (j->tokens + j->recipe->tile_tokens - 1) / j->recipe->tile_tokens;
 }
@@ -45,8 +61,7 @@ static size_t kept_tiles(const limn_linear_job *j) { return j->column_parts > 1 
 
 /// Blocks of the longest part of the columns.
 static size_t part_blocks(const limn_linear_job *j) {
-  const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
-  return (size_t)((blocks + j->column_parts - 1) / j->column_parts);
+  return (size_t)((blocks_of(j) + j->column_parts - 1) / j->column_parts);
 }
 
 size_t limn_linear_scratch(const limn_linear_job *job) {
@@ -72,8 +87,8 @@ static void unpack(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, voi
 }
 
 /// Fetches one of `pieces` equal pieces of the panel that comes next. Its rows follow one another in memory: read in
-/// that order they arrive at full speed, which the sixteen places that unpacking reads from would not. Pieces are small,
-/// since a core waits where more than some twenty lines are on their way.
+/// that order they arrive at full speed, which the sixteen places that unpacking reads from would not. Pieces are
+/// small, since a core waits where more than some twenty lines are on their way.
 static void prefetch(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t piece, ptrdiff_t pieces) {
   const char *panel = (const char *)j->weight + (size_t)row * j->row_bytes;
   const size_t bytes = LIMN_PANEL_ROWS * j->row_bytes, end = bytes * (size_t)(piece + 1) / (size_t)pieces;
@@ -100,47 +115,86 @@ LIMN_INLINE void finish(
   }
 }
 
-/// Which of the unpacked panels of an item has panel `p` of `high` and block `b` of `blocks`.
-static ptrdiff_t place(const limn_linear_job *j, ptrdiff_t p, ptrdiff_t high, ptrdiff_t b, ptrdiff_t blocks) {
-  return j->recipe->uses_amx ? b * high + p : p * blocks + b;
+/// The panels of some rows, for some blocks of the columns.
+typedef struct {
+  ptrdiff_t first_row, last_row;      // the last one excluded
+  ptrdiff_t first_block, last_block;  // likewise
+  char *panels;
+} unpacked;
+
+static ptrdiff_t panels_of(const unpacked *u) {
+  return (u->last_row - u->first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
 }
 
-/// One tile of tokens, all panels of an item, and the blocks of one part of the columns, which are unpacked. `sums`, a tile
-/// for each panel, carries what the parts before it came to.
+/// Unpacks them in the order in which multiply_tile takes them: by panel, with AMX by block.
+LIMN_INLINE void unpack_panels(const limn_linear_job *j, const unpacked *u) {
+  const ptrdiff_t blocks = u->last_block - u->first_block, high = panels_of(u);
+  for (ptrdiff_t p = 0; p < high; p++)
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+      const ptrdiff_t place = j->recipe->uses_amx ? b * high + p : p * blocks + b;
+      unpack(
+        j, u->first_row + p * LIMN_PANEL_ROWS, u->first_block + b, u->panels + (size_t)place * j->recipe->panel_bytes);
+    }
+}
+
+/// One tile of tokens and all that is unpacked. `sums`, a tile for each panel, carries what the blocks before it came
+/// to.
 ///
-/// A panel meets all its blocks before the next one does. AMX goes the other way: its products are so fast that it waits for
-/// everything that is not in the nearest cache, where a block's activations and the sums are then.
+/// A panel meets all its blocks before the next one does. AMX goes the other way: its products are so fast that it
+/// waits for everything that is not in the nearest cache, where a block's activations and the sums are then.
 LIMN_INLINE void multiply_tile(
-  const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t token, int tokens, ptrdiff_t first_block,
-  ptrdiff_t last_block, const char *panels, float *sums) {
+  const limn_linear_job *j, const unpacked *u, ptrdiff_t token, int tokens, float *sums) {
   const limn_recipe *recipe = j->recipe;
-  const ptrdiff_t blocks = last_block - first_block, high = (last_row - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
-  const int is_last = last_block * LIMN_BLOCK >= j->columns;
-  const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride + (size_t)first_block * recipe->x_bytes;
-  if (first_block == 0) memset(sums, 0, (size_t)high * tile_sums(j) * sizeof *sums);
+  const ptrdiff_t blocks = u->last_block - u->first_block, high = panels_of(u);
+  const int is_last = u->last_block * LIMN_BLOCK >= j->columns;
+  const char *x =
+    (const char *)j->prepared + (size_t)token * j->prepared_stride + (size_t)u->first_block * recipe->x_bytes;
+  if (u->first_block == 0) memset(sums, 0, (size_t)high * tile_sums(j) * sizeof *sums);
   const int by_block = recipe->uses_amx;
   const ptrdiff_t outer = by_block ? blocks : high, inner = by_block ? high : blocks;
+  const char *panel = u->panels;
   for (ptrdiff_t o = 0; o < outer; o++) {
-    for (ptrdiff_t i = 0; i < inner; i++, panels += recipe->panel_bytes) {
-      const ptrdiff_t p = by_block ? i : o, b = by_block ? o : i, row = first_row + p * LIMN_PANEL_ROWS;
+    for (ptrdiff_t i = 0; i < inner; i++, panel += recipe->panel_bytes) {
+      const ptrdiff_t p = by_block ? i : o, b = by_block ? o : i, row = u->first_row + p * LIMN_PANEL_ROWS;
       float *tile = sums + (size_t)p * tile_sums(j);
       // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
       if (is_last && b == 0)
         for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
       recipe->multiply(
-        panels, x + (size_t)b * recipe->x_bytes, j->prepared_stride, tokens, tile, LIMN_PANEL_ROWS,
-        columns_of_block(j, first_block + b));
+        panel, x + (size_t)b * recipe->x_bytes, j->prepared_stride, tokens, tile, LIMN_PANEL_ROWS,
+        columns_of_block(j, u->first_block + b));
       if (is_last && b == blocks - 1) finish(j, row, rows_of_panel(j, row), token, tokens, tile, LIMN_PANEL_ROWS);
     }
   }
 }
 
-/// The only tile: panels are unpacked in `panel`, one after another. A piece of the next one is fetched before unpacking
-/// and before each pass of the product.
-LIMN_INLINE void multiply_only_tile(const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, char *panel) {
+/// The tiles from `first` to before `last`. Where the columns are in parts, all tiles meet a part before it makes room
+/// for the next one, and their sums wait.
+LIMN_INLINE void multiply_many_tiles(
+  const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t first, ptrdiff_t last, void *scratch) {
+  const ptrdiff_t blocks = blocks_of(j), tile_tokens = j->recipe->tile_tokens;
+  float *const sums = scratch;
+  char *const panels = (char *)(sums + kept_tiles(j) * (size_t)j->panels * tile_sums(j));
+  for (ptrdiff_t c = 0; c < j->column_parts; c++) {
+    const unpacked part = {
+      .first_row = first_row, .last_row = last_row, .first_block = c * blocks / j->column_parts,
+      .last_block = (c + 1) * blocks / j->column_parts, .panels = panels};
+    unpack_panels(j, &part);
+    for (ptrdiff_t tile = first; tile < last; tile++) {
+      const ptrdiff_t token = tile * tile_tokens, left = j->tokens - token;
+      multiply_tile(
+        j, &part, token, (int)(left < tile_tokens ? left : tile_tokens),
+        sums + (kept_tiles(j) > 1 ? (size_t)(tile * j->panels) * tile_sums(j) : 0));
+    }
+  }
+}
+
+/// Panels are unpacked in `panel`, one after another. A piece of the next one is fetched before unpacking and before
+/// each pass of the product.
+LIMN_INLINE void multiply_one_tile(const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, char *panel) {
   const limn_recipe *recipe = j->recipe;
   const int tokens = (int)j->tokens, pass = recipe->pass_tokens;
-  const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK, pieces = 1 + (tokens + pass - 1) / pass;
+  const ptrdiff_t blocks = blocks_of(j), pieces = 1 + (tokens + pass - 1) / pass;
   for (ptrdiff_t row = first_row; row < last_row; row += LIMN_PANEL_ROWS) {
     _Alignas(64) float tile[LIMN_MOST_TOKENS * LIMN_PANEL_ROWS];
     memset(tile, 0, (size_t)tokens * LIMN_PANEL_ROWS * sizeof *tile);
@@ -160,51 +214,34 @@ LIMN_INLINE void multiply_only_tile(const limn_linear_job *j, ptrdiff_t first_ro
   }
 }
 
+LIMN_INLINE void multiply_few_tokens(
+  const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, char *scratch) {
+  const ptrdiff_t stride = j->panels * LIMN_PANEL_ROWS;
+  const limn_few_job few = {
+    .weight = (const char *)j->weight + (size_t)first_row * j->row_bytes, .row_bytes = j->row_bytes,
+    .rows = last_row - first_row, .columns = j->columns, .x = j->prepared, .x_stride = j->prepared_stride,
+    .tokens = j->tokens, .y = (float *)(scratch + few_scratch(j)), .y_stride = stride, .scratch = scratch};
+  j->recipe->multiply_few(&few);
+  finish(j, first_row, last_row - first_row, 0, (int)j->tokens, few.y, stride);
+}
+
 LIMN_INLINE void linear_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   const limn_linear_job *j = job;
-  const ptrdiff_t blocks = (j->columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const ptrdiff_t tiles = tiles_of(j);
   if (j->recipe->uses_amx) limn_amx_begin();
   for (ptrdiff_t item = begin; item < end; item++) {
-    const ptrdiff_t part = item % j->token_parts, first_tile = part * tiles / j->token_parts;
-    const ptrdiff_t last_tile = (part + 1) * tiles / j->token_parts;
+    const ptrdiff_t part = item % j->token_parts;
+    const ptrdiff_t first_tile = part * tiles / j->token_parts, last_tile = (part + 1) * tiles / j->token_parts;
+    if (first_tile == last_tile) continue;
     const ptrdiff_t first_row = item / j->token_parts * j->panels * LIMN_PANEL_ROWS;
     ptrdiff_t last_row = first_row + j->panels * LIMN_PANEL_ROWS;
     if (last_row > j->rows) last_row = j->rows;
-
-    if (takes_few(j)) {
-      if (first_tile == last_tile) continue;
-      const ptrdiff_t stride = j->panels * LIMN_PANEL_ROWS;
-      const limn_few_job few = {
-        .weight = (const char *)j->weight + (size_t)first_row * j->row_bytes, .row_bytes = j->row_bytes,
-        .rows = last_row - first_row, .columns = j->columns, .x = j->prepared, .x_stride = j->prepared_stride,
-        .tokens = j->tokens, .y = (float *)((char *)scratch + few_scratch(j)), .y_stride = stride, .scratch = scratch};
-      j->recipe->multiply_few(&few);
-      finish(j, first_row, last_row - first_row, 0, (int)j->tokens, few.y, stride);
-      continue;
-    }
-    if (tiles == 1) {
-      if (first_tile < last_tile) multiply_only_tile(j, first_row, last_row, scratch);
-      continue;
-    }
-    float *const sums = scratch;
-    char *const panels = (char *)(sums + kept_tiles(j) * (size_t)j->panels * tile_sums(j));
-    const ptrdiff_t high = (last_row - first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
-    for (ptrdiff_t c = 0; c < j->column_parts; c++) {
-      const ptrdiff_t first_block = c * blocks / j->column_parts, last_block = (c + 1) * blocks / j->column_parts;
-      for (ptrdiff_t p = 0; p < high; p++)
-        for (ptrdiff_t b = 0; b < last_block - first_block; b++)
-          unpack(
-            j, first_row + p * LIMN_PANEL_ROWS, first_block + b,
-            panels + (size_t)place(j, p, high, b, last_block - first_block) * j->recipe->panel_bytes);
-      for (ptrdiff_t tile = first_tile; tile < last_tile; tile++) {
-        const ptrdiff_t token = tile * j->recipe->tile_tokens, left = j->tokens - token;
-        const int tokens = left < j->recipe->tile_tokens ? (int)left : j->recipe->tile_tokens;
-        multiply_tile(
-          j, first_row, last_row, token, tokens, first_block, last_block, panels,
-          sums + (kept_tiles(j) > 1 ? (size_t)(tile * j->panels) * tile_sums(j) : 0));
-      }
-    }
+    if (takes_few(j))
+      multiply_few_tokens(j, first_row, last_row, scratch);
+    else if (tiles == 1)
+      multiply_one_tile(j, first_row, last_row, scratch);
+    else
+      multiply_many_tiles(j, first_row, last_row, first_tile, last_tile, scratch);
   }
   if (j->recipe->uses_amx) limn_amx_end();
 }
@@ -213,6 +250,52 @@ static void linear_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void 
   linear_body(job, begin, end, scratch);
 }
 LIMN_KERNEL_INSTANCES(linear)
+
+// MARK: The plan
+
+static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+
+/// How many panels of one item are worth while; for many tiles, also how many parts the columns are cut into.
+///
+/// *Many tiles.* As many panels as fill half of a second-level cache: each tile of tokens is fetched once for all of
+/// them, so the more panels there are, the seldomer tokens are fetched. Long quantised rows are cut into parts of 1,024
+/// columns, or few of their panels would have room. (With AVX-512, where caches are twice as large, parts are not
+/// measured yet; of F16 they are slower. Processors with AMX have second-level caches of 2 MB.)
+///
+/// *One tile.* 64 panels, although each is used once and then forgotten: the next panel is fetched ahead of time only
+/// within an item, so long items wait for memory less often.
+///
+/// *Few tokens.* 128 KB of weights: memory delivers them in some microseconds, which is long enough to read at full
+/// speed, and short enough for threads to finish together.
+static ptrdiff_t plan_panels(limn_linear_job *job) {
+  const limn_recipe *recipe = job->recipe;
+  const ptrdiff_t blocks = blocks_of(job);
+  job->column_parts = 1;
+  if (tiles_of(job) > 1) {
+    const int in_parts = recipe->isa != LIMN_AVX512 && recipe->weight_bytes < 2 * LIMN_BLOCK;
+    const ptrdiff_t part = in_parts ? 4 : blocks;
+    const ptrdiff_t cache = in_parts ? 256 << 10 : recipe->uses_amx ? 1152 << 10 : 384 << 10;
+    job->column_parts = (blocks + part - 1) / part;
+    return most(1, cache / (least(blocks, part) * (ptrdiff_t)recipe->panel_bytes));
+  }
+  if (job->tokens == 1 || job->tokens <= recipe->few_tokens)
+    return most(1, (128 << 10) / (LIMN_PANEL_ROWS * (ptrdiff_t)job->row_bytes));
+  return 64;
+}
+
+ptrdiff_t limn_plan_linear(limn_linear_job *job, ptrdiff_t threads) {
+  const ptrdiff_t panels = (job->rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
+  // Several items for each thread, so that all finish together. Where there are too few panels for that, tokens are cut
+  // into parts, each of which unpacks the panels again: of no use to a single thread.
+  const ptrdiff_t enough = 4 * threads;
+  job->panels = most(1, least(plan_panels(job), panels / enough));
+  const ptrdiff_t groups = (panels + job->panels - 1) / job->panels;
+  job->token_parts = threads == 1 ? 1 : most(1, least(tiles_of(job), (enough + groups - 1) / groups));
+  return groups * job->token_parts;
+}
+
+double limn_further_token_cost(limn_isa isa) { return isa == LIMN_AVX2 ? 0.25 : 0.17; }
 
 void limn_install_linear(limn_kernels *kernels) {
   kernels->prepare = prepare;

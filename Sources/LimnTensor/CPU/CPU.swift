@@ -60,10 +60,8 @@ package final class CPU: Backend, @unchecked Sendable {
     return [LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED].contains { recipe == recipes[type, $0] }
   }
 
-  /// What a further token of an answer adds to the time of a step, in steps of one token, for quantised weights of some
-  /// gigabytes, which are read once for all tokens: with AVX-512 0.15 to 0.22 were measured, with AVX2 0.2 to 0.35. (On ARM
-  /// it is not measured.)
-  package var furtherTokenCost: Double { kernels.isa == LIMN_AVX2 ? 0.25 : 0.17 }
+  /// What a further token of an answer adds to the time of a step, in steps of one token.
+  package var furtherTokenCost: Double { limn_further_token_cost(kernels.isa) }
 
   package var assumedOperationsPerSecond: Double {
     let perThread =
@@ -97,37 +95,10 @@ package final class CPU: Backend, @unchecked Sendable {
           columns: weight.columns, prepared: workspace.baseAddress, prepared_stride: stride, tokens: x.rows,
           panels: 1, token_parts: 1, column_parts: 1, bias: layer.bias?.values.baseAddress, y: y.pointer,
           adding: adding ? 1 : 0)
-        let items = divide(&job, blocks: blocks)
+        let items = limn_plan_linear(&job, pool.threads)
         pool.run(kernels.linear, &job, count: items, scratch: limn_linear_scratch(&job))
       }
     }
-  }
-
-  /// Decides how many panels share one pass over the tokens, and how many parts the tokens and the columns are cut
-  /// into; returns the number of items.
-  private func divide(_ job: inout limn_linear_job, blocks: Int) -> Int {
-    let panels = (job.rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS
-    let tileTokens = Int(job.recipe.pointee.tile_tokens)
-    let tiles = (job.tokens + tileTokens - 1) / tileTokens
-    // Of many tokens: as many panels as fill half of a second-level cache, so that tokens are fetched less often; of
-    // long quantised rows one part after another, so that these are many panels, too. Of one tile: all the same,
-    // only that the next panel is fetched ahead within an item. Of few tokens: a run of memory that takes some
-    // microseconds, so that threads finish together.
-    let isFew = job.tokens == 1 || job.tokens <= Int(job.recipe.pointee.few_tokens)
-    let run = isFew ? max(1, (128 << 10) / (Int(LIMN_PANEL_ROWS) * job.row_bytes)) : 64
-    // (With AVX-512, where caches are twice as large, parts are not measured yet; of F16 they are slower. Processors
-    // with AMX have second-level caches of 2 MB.)
-    let inParts = kernels.isa != LIMN_AVX512 && job.recipe.pointee.weight_bytes < 2 * Int(LIMN_BLOCK)
-    let whole = job.recipe.pointee.uses_amx == 0 ? 384 << 10 : 1152 << 10
-    let (partBlocks, cache) = inParts ? (4, 256 << 10) : (blocks, whole)
-    if tiles > 1 { job.column_parts = (blocks + partBlocks - 1) / partBlocks }
-    let cached = tiles == 1 ? run : max(1, cache / (min(blocks, partBlocks) * job.recipe.pointee.panel_bytes))
-    let enough = 4 * pool.threads
-    job.panels = max(1, min(cached, panels / enough))
-    let groups = (panels + job.panels - 1) / job.panels
-    job.token_parts = max(1, min(tiles, (enough + groups - 1) / groups))
-    if pool.threads == 1 { job.token_parts = 1 }
-    return groups * job.token_parts
   }
 
   private func reserve(_ bytes: Int) {
