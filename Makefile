@@ -29,8 +29,11 @@ test-x86:
 test-arm:
 	@Tools/test-arm.sh
 
+# C is formatted where clang-format is installed (Debian: clang-format).
 format:
 	swift format --in-place --recursive Sources Tests Package.swift
+	@if command -v clang-format >/dev/null; then find Sources Tests -name '*.[ch]' -exec clang-format -i {} +; \
+	else echo "limn: no clang-format, the C code is left as it is" >&2; fi
 
 clean:
 	swift package clean

@@ -54,13 +54,11 @@ static void stop(j_common_ptr info) {
 static void warn(j_common_ptr info, int level) {
   if (level >= 0) return;
   switch (info->err->msg_code) {
-  case JWRN_JPEG_EOF:
-  case JWRN_HIT_MARKER:
-    fail(info, LIMN_PICTURE_CUT_OFF);
-  case JWRN_HUFF_BAD_CODE:
-  case JWRN_ARITH_BAD_CODE:
-  case JWRN_MUST_RESYNC:
-    fail(info, LIMN_PICTURE_BROKEN);
+    case JWRN_JPEG_EOF:
+    case JWRN_HIT_MARKER: fail(info, LIMN_PICTURE_CUT_OFF);
+    case JWRN_HUFF_BAD_CODE:
+    case JWRN_ARITH_BAD_CODE:
+    case JWRN_MUST_RESYNC: fail(info, LIMN_PICTURE_BROKEN);
   }
 }
 

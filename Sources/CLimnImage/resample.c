@@ -6,8 +6,8 @@ static inline uint8_t round_sum(int32_t sum) {
 }
 
 void limn_resample_row(
-  const uint8_t *row, const int32_t *starts, const int32_t *taps, const int32_t *weights, size_t stride,
-  size_t outputs, uint8_t *out) {
+  const uint8_t *row, const int32_t *starts, const int32_t *taps, const int32_t *weights, size_t stride, size_t outputs,
+  uint8_t *out) {
   for (size_t i = 0; i < outputs; i++) {
     const uint8_t *pixel = row + 3 * (size_t)starts[i];
     const int32_t *weight = weights + i * stride;

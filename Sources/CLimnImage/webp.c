@@ -19,9 +19,9 @@ static int read_frame(const WebPDemuxer *demuxer, uint8_t *rgb, struct limn_pict
   WebPDecoderConfig config;
   int status = LIMN_PICTURE_BROKEN;
   if (
-    frame.x_offset < 0 || frame.y_offset < 0 || frame.width <= 0 || frame.height <= 0 ||
-    (size_t)frame.x_offset + (size_t)frame.width > width ||
-    (size_t)frame.y_offset + (size_t)frame.height > height || !WebPInitDecoderConfig(&config)) {
+    frame.x_offset < 0 || frame.y_offset < 0 || frame.width <= 0 || frame.height <= 0
+    || (size_t)frame.x_offset + (size_t)frame.width > width || (size_t)frame.y_offset + (size_t)frame.height > height
+    || !WebPInitDecoderConfig(&config)) {
     refuse(picture, status, "a frame outside the canvas");
   } else {
     const size_t offset = 3 * (width * (size_t)frame.y_offset + (size_t)frame.x_offset);
@@ -32,18 +32,11 @@ static int read_frame(const WebPDemuxer *demuxer, uint8_t *rgb, struct limn_pict
     config.output.u.RGBA.stride = (int)(3 * width);
     config.output.u.RGBA.size = bytes - offset;
     switch (WebPDecode(frame.fragment.bytes, frame.fragment.size, &config)) {
-    case VP8_STATUS_OK:
-      status = LIMN_PICTURE_OK;
-      break;
-    case VP8_STATUS_NOT_ENOUGH_DATA:
-    case VP8_STATUS_SUSPENDED:
-      status = refuse(picture, LIMN_PICTURE_CUT_OFF, "the frame ends too early");
-      break;
-    case VP8_STATUS_OUT_OF_MEMORY:
-      status = refuse(picture, LIMN_PICTURE_NO_MEMORY, "out of memory");
-      break;
-    default:
-      refuse(picture, status, "the frame cannot be decoded");
+      case VP8_STATUS_OK: status = LIMN_PICTURE_OK; break;
+      case VP8_STATUS_NOT_ENOUGH_DATA:
+      case VP8_STATUS_SUSPENDED: status = refuse(picture, LIMN_PICTURE_CUT_OFF, "the frame ends too early"); break;
+      case VP8_STATUS_OUT_OF_MEMORY: status = refuse(picture, LIMN_PICTURE_NO_MEMORY, "out of memory"); break;
+      default: refuse(picture, status, "the frame cannot be decoded");
     }
     WebPFreeDecBuffer(&config.output);
   }

@@ -14,7 +14,8 @@
 
 #define LIMN_INLINE static inline __attribute__((always_inline))
 #define LIMN_APART __attribute__((noinline))
-#define LIMN_UNROLL _Pragma("clang loop unroll(full)")
+/// `for (…)`, unrolled whole: LIMN_UNROLL (int i = 0; i < 4; i++) …
+#define LIMN_UNROLL(...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
 
 typedef float v16f __attribute__((vector_size(64)));
 typedef float v16f_unaligned __attribute__((vector_size(64), aligned(4)));
@@ -29,40 +30,36 @@ typedef _Float16 v16h __attribute__((vector_size(32)));
 typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
 
 #if defined(__x86_64__)
-  #define LIMN_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
-  #if defined(LIMN_EMULATED)
-    // `make test-x86`: the instructions are computed in C, so that a processor without them runs their kernels.
-    #define LIMN_TARGET_AVX_VNNI LIMN_TARGET_AVX2
-    #define LIMN_TARGET_AVX512 LIMN_TARGET_AVX2
-    #define LIMN_TARGET_VNNI LIMN_TARGET_AVX2
-    #define LIMN_TARGET_BF16 LIMN_TARGET_AVX2
-  #else
-    #define LIMN_TARGET_AVX_VNNI __attribute__((target("avxvnni,avx2,fma,f16c")))
-    #define LIMN_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
-    #define LIMN_TARGET_VNNI \
-      __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")))
-    #define LIMN_TARGET_BF16 \
-      __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c")))
-  #endif
-  // Instances of name_body for every vector instruction set of this architecture.
-  #define LIMN_VALUE_INSTANCES(type, name, parameters, arguments)                         \
-    LIMN_TARGET_AVX2 static type name##_avx2 parameters { return name##_body arguments; } \
-    LIMN_TARGET_AVX512 static type name##_avx512 parameters { return name##_body arguments; }
-  #define LIMN_PICK(isa, name) \
-    ((isa) == LIMN_AVX512 ? name##_avx512 : (isa) == LIMN_AVX2 ? name##_avx2 : name##_scalar)
-#elif defined(__aarch64__)
-  #define LIMN_VALUE_INSTANCES(type, name, parameters, arguments) \
-    static type name##_neon parameters { return name##_body arguments; }
-  #define LIMN_PICK(isa, name) ((isa) == LIMN_NEON ? name##_neon : name##_scalar)
+#define LIMN_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
+#if defined(LIMN_EMULATED)
+// `make test-x86`: the instructions are computed in C, so that a processor without them runs their kernels.
+#define LIMN_TARGET_AVX_VNNI LIMN_TARGET_AVX2
+#define LIMN_TARGET_AVX512 LIMN_TARGET_AVX2
+#define LIMN_TARGET_VNNI LIMN_TARGET_AVX2
+#define LIMN_TARGET_BF16 LIMN_TARGET_AVX2
 #else
-  #define LIMN_VALUE_INSTANCES(type, name, parameters, arguments)
-  #define LIMN_PICK(isa, name) name##_scalar
+#define LIMN_TARGET_AVX_VNNI __attribute__((target("avxvnni,avx2,fma,f16c")))
+#define LIMN_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
+#define LIMN_TARGET_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")))
+#define LIMN_TARGET_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c")))
+#endif
+// Instances of name_body for every vector instruction set of this architecture.
+#define LIMN_VALUE_INSTANCES(type, name, parameters, arguments)                         \
+  LIMN_TARGET_AVX2 static type name##_avx2 parameters { return name##_body arguments; } \
+  LIMN_TARGET_AVX512 static type name##_avx512 parameters { return name##_body arguments; }
+#define LIMN_PICK(isa, name) ((isa) == LIMN_AVX512 ? name##_avx512 : (isa) == LIMN_AVX2 ? name##_avx2 : name##_scalar)
+#elif defined(__aarch64__)
+#define LIMN_VALUE_INSTANCES(type, name, parameters, arguments) \
+  static type name##_neon parameters { return name##_body arguments; }
+#define LIMN_PICK(isa, name) ((isa) == LIMN_NEON ? name##_neon : name##_scalar)
+#else
+#define LIMN_VALUE_INSTANCES(type, name, parameters, arguments)
+#define LIMN_PICK(isa, name) name##_scalar
 #endif
 
 #define LIMN_INSTANCES(name, parameters, arguments) LIMN_VALUE_INSTANCES(void, name, parameters, arguments)
-#define LIMN_KERNEL_INSTANCES(name)                                                      \
-  LIMN_INSTANCES(name, (const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch), \
-                 (job, begin, end, scratch))
+#define LIMN_KERNEL_INSTANCES(name) \
+  LIMN_INSTANCES(name, (const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch), (job, begin, end, scratch))
 
 /// The activations of a block; where a row of 32s ends within it, in `part`, with zeros behind them.
 LIMN_INLINE const float *limn_whole_block(const float *x, int columns, float part[LIMN_BLOCK]) {
@@ -136,8 +133,7 @@ LIMN_INLINE float limn_round_to_16(const float *x, int count, int most, int16_t 
   const float largest = largest_magnitude(x, count);
   const int any = is_scalable(largest);
   const float inverse = any ? (float)most / largest : 0;
-  for (int k = 0; k < count; k++)
-    q[k / 2 * step + k % 2] = any ? (int16_t)(int32_t)rintf(x[k] * inverse) : 0;
+  for (int k = 0; k < count; k++) q[k / 2 * step + k % 2] = any ? (int16_t)(int32_t)rintf(x[k] * inverse) : 0;
   return any ? largest / (float)most : largest * 0;
 }
 LIMN_INLINE v16i v_is_scalable(v16f largest) {
@@ -164,14 +160,10 @@ LIMN_INLINE void v_store_part(float *p, v16f v, ptrdiff_t count) {
   memcpy(p, a, (size_t)count * sizeof(float));
 }
 
-#define LIMN_LOW_VALUES(x, y) \
-  __builtin_shufflevector(x, y, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
-#define LIMN_HIGH_VALUES(x, y) \
-  __builtin_shufflevector(x, y, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
-#define LIMN_LOW_PAIRS(x, y) \
-  __builtin_shufflevector(x, y, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-#define LIMN_HIGH_PAIRS(x, y) \
-  __builtin_shufflevector(x, y, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define LIMN_LOW_VALUES(x, y) __builtin_shufflevector(x, y, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define LIMN_HIGH_VALUES(x, y) __builtin_shufflevector(x, y, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LIMN_LOW_PAIRS(x, y) __builtin_shufflevector(x, y, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define LIMN_HIGH_PAIRS(x, y) __builtin_shufflevector(x, y, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
 
 /// In each quarter, lane j of vector i becomes lane i of vector j.
 LIMN_INLINE void v_transpose_quarters(const v16i r[4], v16i out[4]) {
@@ -186,16 +178,14 @@ LIMN_INLINE void v_transpose_quarters(const v16i r[4], v16i out[4]) {
 /// Lane j of vector i becomes lane i of vector j.
 LIMN_INLINE void v_transpose(v16i r[16]) {
   v16i b[16];
-  LIMN_UNROLL for (int i = 0; i < 16; i += 4) v_transpose_quarters(r + i, b + i);
-#define LIMN_LOW_HALVES(x, y) \
-  __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+  LIMN_UNROLL (int i = 0; i < 16; i += 4) v_transpose_quarters(r + i, b + i);
+#define LIMN_LOW_HALVES(x, y) __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
 #define LIMN_HIGH_HALVES(x, y) \
   __builtin_shufflevector(x, y, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
-#define LIMN_EVEN_QUARTERS(x, y) \
-  __builtin_shufflevector(x, y, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define LIMN_EVEN_QUARTERS(x, y) __builtin_shufflevector(x, y, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
 #define LIMN_ODD_QUARTERS(x, y) \
   __builtin_shufflevector(x, y, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
-  LIMN_UNROLL for (int c = 0; c < 4; c++) {
+  LIMN_UNROLL (int c = 0; c < 4; c++) {
     const v16i p = LIMN_LOW_HALVES(b[c], b[c + 4]), q = LIMN_LOW_HALVES(b[c + 8], b[c + 12]);
     const v16i s = LIMN_HIGH_HALVES(b[c], b[c + 4]), t = LIMN_HIGH_HALVES(b[c + 8], b[c + 12]);
     r[c] = LIMN_EVEN_QUARTERS(p, q);
@@ -271,20 +261,14 @@ LIMN_INLINE uint16_t bfloat_from_float(float f) {
 }
 
 /// 16 halves, on the vector instruction sets only (they all convert in hardware).
-LIMN_INLINE v16f v_load_half(const void *p) {
-  return __builtin_convertvector(*(const v16h_unaligned *)p, v16f);
-}
+LIMN_INLINE v16f v_load_half(const void *p) { return __builtin_convertvector(*(const v16h_unaligned *)p, v16f); }
 /// 16 numbers of 16 bits without a sign.
-LIMN_INLINE v16i v_load_shorts(const void *p) {
-  return __builtin_convertvector(*(const v16u_unaligned *)p, v16i);
-}
+LIMN_INLINE v16i v_load_shorts(const void *p) { return __builtin_convertvector(*(const v16u_unaligned *)p, v16i); }
 /// The halves in the lower 16 bits of the lanes.
 LIMN_INLINE v16f v_float_from_half(v16i bits) {
-  return __builtin_convertvector((v16h)__builtin_convertvector(bits, v16s), v16f);
+  return __builtin_convertvector((v16h) __builtin_convertvector(bits, v16s), v16f);
 }
-LIMN_INLINE void v_store_half(void *p, v16f v) {
-  *(v16h_unaligned *)p = __builtin_convertvector(v, v16h);
-}
+LIMN_INLINE void v_store_half(void *p, v16f v) { *(v16h_unaligned *)p = __builtin_convertvector(v, v16h); }
 
 // What unpacking 16 weight rows begins with.
 
@@ -297,14 +281,14 @@ LIMN_INLINE void v_rows(const void *weight, size_t row_bytes, int rows, const ui
 /// 16 bytes of each row as four vectors of words, a row in each lane.
 LIMN_INLINE void v_load_words(const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset, v16i words[4]) {
   v16i r[4];
-  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+  LIMN_UNROLL (int i = 0; i < 4; i++) {
     const v4i_unaligned a = *(const v4i_unaligned *)(row[i] + offset);
     const v4i_unaligned b = *(const v4i_unaligned *)(row[i + 4] + offset);
     const v4i_unaligned c = *(const v4i_unaligned *)(row[i + 8] + offset);
     const v4i_unaligned d = *(const v4i_unaligned *)(row[i + 12] + offset);
     r[i] = __builtin_shufflevector(
-      __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7), __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7),
-      0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+      __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7), __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7), 0,
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   }
   v_transpose_quarters(r, words);
 }

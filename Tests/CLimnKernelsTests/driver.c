@@ -100,15 +100,27 @@ static float *linear(
   const size_t blocks = (size_t)(columns + LIMN_BLOCK - 1) / LIMN_BLOCK;
   const ptrdiff_t panels = (rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS, group = 1 + (ptrdiff_t)(next() % 3);
   limn_prepare_job prepare = {
-    .recipe = recipe, .x = x, .columns = columns, .prepared = memory((size_t)((tokens + 15) & ~15) * blocks * recipe->x_bytes),
+    .recipe = recipe,
+    .x = x,
+    .columns = columns,
+    .prepared = memory((size_t)((tokens + 15) & ~15) * blocks * recipe->x_bytes),
     .prepared_stride = blocks * recipe->x_bytes};
   run(kernels->prepare, &prepare, tokens, 0);
   limn_linear_job job = {
-    .recipe = recipe, .weight = weight, .row_bytes = row_bytes, .rows = rows, .columns = columns,
-    .prepared = prepare.prepared, .prepared_stride = prepare.prepared_stride, .tokens = tokens,
-    .panels = group < panels ? group : panels, .token_parts = 1 + (ptrdiff_t)(next() % 2),
-    .column_parts = 1 + (ptrdiff_t)(next() % blocks), .bias = bias,
-    .y = memory((size_t)(tokens * rows) * sizeof(float)), .adding = adding};
+    .recipe = recipe,
+    .weight = weight,
+    .row_bytes = row_bytes,
+    .rows = rows,
+    .columns = columns,
+    .prepared = prepare.prepared,
+    .prepared_stride = prepare.prepared_stride,
+    .tokens = tokens,
+    .panels = group < panels ? group : panels,
+    .token_parts = 1 + (ptrdiff_t)(next() % 2),
+    .column_parts = 1 + (ptrdiff_t)(next() % blocks),
+    .bias = bias,
+    .y = memory((size_t)(tokens * rows) * sizeof(float)),
+    .adding = adding};
   for (ptrdiff_t i = 0; i < tokens * rows; i++) job.y[i] = adding ? (float)i : NAN;
   // As the library divides the work, or in any other way: the bits are the same.
   const ptrdiff_t items = next() % 2 ? limn_plan_linear(&job, 1 + (ptrdiff_t)(next() % 3))
@@ -135,8 +147,8 @@ static void test_linear(
   const int adding = (int)(next() % 2);
   char what[100];
   snprintf(
-    what, sizeof what, "%s, arithmetic %d, kind %d, [%td, %td] × %td tokens", limn_format_of(type)->name, (int)arithmetic,
-    kind, rows, columns, tokens);
+    what, sizeof what, "%s, arithmetic %d, kind %d, [%td, %td] × %td tokens", limn_format_of(type)->name,
+    (int)arithmetic, kind, rows, columns, tokens);
 
   float *expected = linear(scalar, &reference, weight, row_bytes, rows, columns, x, tokens, bias, adding);
   float *found = linear(vector, &recipe, weight, row_bytes, rows, columns, x, tokens, bias, adding);
@@ -147,8 +159,7 @@ static void test_linear(
   const int is_centred = type == LIMN_Q6_K && arithmetic == LIMN_INT8
     && limn_recipe_init(&other, vector->isa, LIMN_Q2_K, arithmetic) && recipe.multiply != other.multiply;
   compare(
-    what, vector->isa, found, expected, (size_t)(tokens * rows),
-    arithmetic == LIMN_BFLOAT16 ? 1e-5 : is_centred ? 1e-5 : 0);
+    what, vector->isa, found, expected, (size_t)(tokens * rows), arithmetic == LIMN_BFLOAT16 || is_centred ? 1e-5 : 0);
   for (ptrdiff_t r = 0; kind == BROKEN && r < rows; r++) {
     comparisons++;
     if (!isfinite(found[r]) && !isfinite(found[(tokens - 1) * rows + r])) continue;
@@ -183,14 +194,15 @@ static void test_weights(const limn_kernels *scalar, const limn_kernels *vector,
         for (ptrdiff_t count = 1; count <= few || count == 1; count++)
           for (int i = 0; i < 7; i++)
             test_linear(
-              scalar, vector, type, arithmetic, rows[(i + 1) % 5], wide[i] + (smallest_columns(type) <= 64 ? part[i] : 0),
-              count, kind);
+              scalar, vector, type, arithmetic, rows[(i + 1) % 5],
+              wide[i] + (smallest_columns(type) <= 64 ? part[i] : 0), count, kind);
         for (int i = 0; i < (thorough ? 7 : 3); i++) {
           const int least = smallest_columns(type);
           const ptrdiff_t columns[] = {
             256, 512, least, 3 * least, least == 256 ? 256 : 256 + least, least == 256 ? 768 : 512 - least, 1024};
           test_linear(scalar, vector, type, arithmetic, rows[i % 5], columns[i], tokens[i], kind);
-          test_linear(scalar, vector, type, arithmetic, rows[(i + 2) % 5], columns[(i + 1) % 7], tokens[(i + 3) % 7], kind);
+          test_linear(
+            scalar, vector, type, arithmetic, rows[(i + 2) % 5], columns[(i + 1) % 7], tokens[(i + 3) % 7], kind);
         }
       }
 }
@@ -217,11 +229,17 @@ static void test_rope(const limn_kernels *scalar, const limn_kernels *vector) {
   for (ptrdiff_t size = 2; size <= 80; size += 26)
     for (int adjacent = 0; adjacent < 2; adjacent++) {
       const size_t count = (size_t)(5 * 3 * size), half = (size_t)(5 * size / 2);
-      float *a = floats(count, 2), *b = memory(count * sizeof(float)), *cosines = floats(half, 1), *sines = floats(half, 1);
+      float *a = floats(count, 2), *b = memory(count * sizeof(float)), *cosines = floats(half, 1),
+            *sines = floats(half, 1);
       memcpy(b, a, count * sizeof(float));
       limn_rope_job job = {
-        .x = a, .heads = 3, .head_size = size, .dimensions = size / 4 * 2 ? size / 4 * 2 : 2, .cosines = cosines,
-        .sines = sines, .adjacent = adjacent};
+        .x = a,
+        .heads = 3,
+        .head_size = size,
+        .dimensions = size / 4 * 2 ? size / 4 * 2 : 2,
+        .cosines = cosines,
+        .sines = sines,
+        .adjacent = adjacent};
       run(vector->rope, &job, 5, 0);
       job.x = b;
       run(scalar->rope, &job, 5, 0);
@@ -241,16 +259,34 @@ static float *attention(
   if (!limn_recipe_init(&recipe, kernels->isa, LIMN_F32, arithmetic)) abort();
   char *keys = memory((size_t)(tokens * kv_heads) * position), *values = memory((size_t)(tokens * kv_heads) * position);
   limn_store_job store = {
-    .x = k, .cache = keys, .type = type, .position_bytes = position, .head_bytes = (size_t)tokens * position,
-    .heads = kv_heads, .head_size = size};
+    .x = k,
+    .cache = keys,
+    .type = type,
+    .position_bytes = position,
+    .head_bytes = (size_t)tokens * position,
+    .heads = kv_heads,
+    .head_size = size};
   run(kernels->store, &store, tokens, 0);
   store.x = v, store.cache = values;
   run(kernels->store, &store, tokens, 0);
   limn_attention_job job = {
-    .recipe = &recipe, .unpack = arithmetic == LIMN_BFLOAT16 ? kernels->unpack_bfloat16 : kernels->unpack_float32, .q = q,
-    .keys = keys, .values = values, .type = type, .position_bytes = position, .head_bytes = (size_t)tokens * position,
-    .causal = causal, .tokens = tokens, .heads = heads, .kv_heads = kv_heads, .head_size = size,
-    .positions = causal ? 0 : tokens, .window = window, .block_tokens = 12, .scale = 1 / sqrtf((float)size),
+    .recipe = &recipe,
+    .unpack = arithmetic == LIMN_BFLOAT16 ? kernels->unpack_bfloat16 : kernels->unpack_float32,
+    .q = q,
+    .keys = keys,
+    .values = values,
+    .type = type,
+    .position_bytes = position,
+    .head_bytes = (size_t)tokens * position,
+    .causal = causal,
+    .tokens = tokens,
+    .heads = heads,
+    .kv_heads = kv_heads,
+    .head_size = size,
+    .positions = causal ? 0 : tokens,
+    .window = window,
+    .block_tokens = 12,
+    .scale = 1 / sqrtf((float)size),
     .y = memory((size_t)(tokens * heads * size) * sizeof(float))};
   if (in_place) {
     job.tokens = in_place;
@@ -272,7 +308,8 @@ static void expect_none(int is_broken, limn_isa isa, float result) {
 }
 
 static void test_attention(const limn_kernels *scalar, const limn_kernels *vector) {
-  static const ptrdiff_t shapes[][5] = {  // tokens, heads, kv_heads, size, window
+  static const ptrdiff_t shapes[][5] = {
+    // tokens, heads, kv_heads, size, window
     {1, 1, 1, 8, 0}, {70, 4, 2, 10, 0}, {64, 2, 2, 64, 0}, {130, 3, 1, 24, 9}, {65, 2, 1, 80, 64}, {13, 5, 5, 1, 0},
   };
   static const limn_type types[] = {LIMN_F32, LIMN_F16, LIMN_Q8_0};
@@ -304,7 +341,8 @@ static void test_attention(const limn_kernels *scalar, const limn_kernels *vecto
           const size_t count = (size_t)(in_place * heads * size), before = (size_t)((tokens - in_place) * heads * size);
           a = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, 1, in_place);
           compare("attention in place", vector->isa, a, b + before, count, 1e-5);
-          float *alone = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, 1, 1);
+          float *alone = attention(
+            vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, 1, 1);
           const size_t last = (size_t)(heads * size);
           compare("attention in place, alone", vector->isa, alone, a + count - last, last, 0);
           free(a), free(alone);
@@ -315,8 +353,11 @@ static void test_attention(const limn_kernels *scalar, const limn_kernels *vecto
 
 static void test_elements(const limn_kernels *scalar, const limn_kernels *vector) {
   limn_kernel *const kernels[][2] = {
-    {vector->gelu_erf, scalar->gelu_erf}, {vector->gelu_tanh, scalar->gelu_tanh},
-    {vector->gelu_quick, scalar->gelu_quick}, {vector->silu_multiply, scalar->silu_multiply}, {vector->add, scalar->add}};
+    {vector->gelu_erf, scalar->gelu_erf},
+    {vector->gelu_tanh, scalar->gelu_tanh},
+    {vector->gelu_quick, scalar->gelu_quick},
+    {vector->silu_multiply, scalar->silu_multiply},
+    {vector->add, scalar->add}};
   for (size_t count = 1; count < 50; count += count < 18 ? 1 : 15)
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
       float *a = floats(count, 9), *b = memory(count * sizeof(float)), *other = floats(count, 2);
@@ -368,7 +409,9 @@ int main(int count, char **arguments) {
     test_attention(&scalar, &vector);
     test_elements(&scalar, &vector);
     test_ceilings(&vector);
-    printf("%s: %d comparisons, %d weight types with integer products\n", limn_isa_name(isa), comparisons - before, integers);
+    printf(
+      "%s: %d comparisons, %d weight types with integer products\n", limn_isa_name(isa), comparisons - before,
+      integers);
   }
   if (failures) printf("%d of %d comparisons failed\n", failures, comparisons);
   return failures != 0;

@@ -52,8 +52,10 @@ LIMN_INLINE double symmetric_block(const float *x, uint8_t *block, int n) {
     q[i] = (uint8_t)((int)code + n);
   }
   store_half(block, d);
-  if (n == 8) pack(q, NULL, block + 2);
-  else pack(q, block + 2, block + 6);
+  if (n == 8)
+    pack(q, NULL, block + 2);
+  else
+    pack(q, block + 2, block + 6);
   return error;
 }
 
@@ -75,9 +77,7 @@ LIMN_INLINE double q5_1_block(const float *x, uint8_t *block) {
 
 // MARK: 16 blocks at once
 
-LIMN_INLINE v16f v_rounded_to_half(v16f x) {
-  return __builtin_convertvector(__builtin_convertvector(x, v16h), v16f);
-}
+LIMN_INLINE v16f v_rounded_to_half(v16f x) { return __builtin_convertvector(__builtin_convertvector(x, v16h), v16f); }
 
 /// Writes d into 16 blocks, and returns what was written.
 LIMN_INLINE v16f v_store_scales(v16f d, uint8_t *blocks, size_t block_bytes, int count) {
@@ -163,24 +163,23 @@ LIMN_INLINE double v_q5_1_blocks(const float *values, uint8_t *blocks, int count
 
 // MARK: Rows
 
-#define ROWS(name, bytes, one, many)                                                              \
-  static double name##_scalar(const float *values, ptrdiff_t columns, void *row) {                \
-    uint8_t *block = row;                                                                         \
-    double error = 0;                                                                             \
-    for (ptrdiff_t k = 0; k < columns; k += 32, block += bytes) error += one;                     \
-    return error;                                                                                 \
-  }                                                                                               \
-  LIMN_INLINE double name##_body(const float *values, ptrdiff_t columns, void *row) {             \
-    uint8_t *block = row;                                                                         \
-    double error = 0;                                                                             \
-    for (ptrdiff_t k = 0; k < columns; k += LIMN_ENCODE_BATCH, block += LIMN_LANES * bytes) {     \
-      const int count = columns - k < LIMN_ENCODE_BATCH ? (int)(columns - k) / 32 : LIMN_LANES;   \
-      error += many;                                                                              \
-    }                                                                                             \
-    return error;                                                                                 \
-  }                                                                                               \
-  LIMN_VALUE_INSTANCES(                                                                           \
-    double, name, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
+#define ROWS(name, bytes, one, many)                                                            \
+  static double name##_scalar(const float *values, ptrdiff_t columns, void *row) {              \
+    uint8_t *block = row;                                                                       \
+    double error = 0;                                                                           \
+    for (ptrdiff_t k = 0; k < columns; k += 32, block += bytes) error += one;                   \
+    return error;                                                                               \
+  }                                                                                             \
+  LIMN_INLINE double name##_body(const float *values, ptrdiff_t columns, void *row) {           \
+    uint8_t *block = row;                                                                       \
+    double error = 0;                                                                           \
+    for (ptrdiff_t k = 0; k < columns; k += LIMN_ENCODE_BATCH, block += LIMN_LANES * bytes) {   \
+      const int count = columns - k < LIMN_ENCODE_BATCH ? (int)(columns - k) / 32 : LIMN_LANES; \
+      error += many;                                                                            \
+    }                                                                                           \
+    return error;                                                                               \
+  }                                                                                             \
+  LIMN_VALUE_INSTANCES(double, name, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
 
 ROWS(q8_0, LIMN_Q8_0_BYTES, q8_0_block(values + k, block), v_q8_0_blocks(values + k, block, count))
 ROWS(q4_0, LIMN_Q4_0_BYTES, symmetric_block(values + k, block, 8), v_symmetric_blocks(values + k, block, count, 8))

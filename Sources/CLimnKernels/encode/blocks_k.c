@@ -33,7 +33,7 @@ LIMN_INLINE void store_half(uint8_t *p, float x) {
 
 /// What a super-block says about its 8 groups.
 typedef struct {
-  float d, dmin;  // as float16 holds them
+  float d, dmin;                     // as float16 holds them
   float scale[GROUPS], min[GROUPS];  // whole numbers up to 63
 } k_scales;
 
@@ -86,8 +86,7 @@ LIMN_INLINE void refine_group(const float *x, int top, k_scales *k, int g) {
 
 /// d and dmin that suit the codes: the least squares of x = d · (scale · q) − dmin · min over the super-block, from
 /// each group's Σ q, Σ q², Σ x·q and Σ x.
-LIMN_INLINE k_scales fitted_scales(
-  k_scales k, const float *q1, const float *qq, const float *xq, const float *sum) {
+LIMN_INLINE k_scales fitted_scales(k_scales k, const float *q1, const float *qq, const float *xq, const float *sum) {
   float uu = 0, uv = 0, vv = 0, xu = 0, xv = 0;
   for (int g = 0; g < GROUPS; g++) {
     uu += k.scale[g] * k.scale[g] * qq[g];
@@ -296,7 +295,7 @@ LIMN_INLINE double v_k_blocks(const float *values, uint8_t *blocks, int count, i
         v_store_low_bytes(nibbles + run * 32 + half * 16, (of[run * 2] & 15) | of[run * 2 + 1] << 4);
       if (top == 15) continue;
       v16i bits = {};
-      LIMN_UNROLL for (int g = 0; g < GROUPS; g++) bits |= of[g] >> 4 << g;
+      LIMN_UNROLL (int g = 0; g < GROUPS; g++) bits |= of[g] >> 4 << g;
       v_store_low_bytes(((q5_k *)block)->fifth + half * 16, bits);
     }
     total += errors[b];
@@ -374,9 +373,10 @@ LIMN_INLINE double q6_block(const float *x, uint8_t *to) {
   for (int run = 0; run < 2; run++) {
     const uint8_t *of = q + run * 128;
     for (int i = 0; i < 64; i++) block->low[run * 64 + i] = (uint8_t)((of[i] & 15) | of[i + 64] << 4);
-    for (int i = 0; i < 32; i++)
-      block->high[run * 32 + i] =
-        (uint8_t)(of[i] >> 4 | of[i + 32] >> 4 << 2 | of[i + 64] >> 4 << 4 | of[i + 96] >> 4 << 6);
+    for (int i = 0; i < 32; i++) {
+      const int low = of[i] >> 4 | of[i + 32] >> 4 << 2, high = of[i + 64] >> 4 | of[i + 96] >> 4 << 2;
+      block->high[run * 32 + i] = (uint8_t)(low | high << 4);
+    }
   }
   return error;
 }
@@ -421,39 +421,37 @@ LIMN_INLINE double v_q6_block(const float *values, uint8_t *to) {
   v_store_groups(q, 16, codes);
   q6_k *block = (q6_k *)to;
   q6_store_scales(&k, block);
-  LIMN_UNROLL for (int run = 0; run < 2; run++) {
+  LIMN_UNROLL (int run = 0; run < 2; run++) {
     const v16i *of = codes[0] + run * 8;
-    LIMN_UNROLL for (int g = 0; g < 4; g++)
+    LIMN_UNROLL (int g = 0; g < 4; g++)
       v_store_low_bytes(block->low + run * 64 + g * 16, (of[g] & 15) | of[g + 4] << 4);
-    LIMN_UNROLL for (int g = 0; g < 2; g++)
+    LIMN_UNROLL (int g = 0; g < 2; g++)
       v_store_low_bytes(
-        block->high + run * 32 + g * 16,
-        of[g] >> 4 | of[g + 2] >> 4 << 2 | of[g + 4] >> 4 << 4 | of[g + 6] >> 4 << 6);
+        block->high + run * 32 + g * 16, of[g] >> 4 | of[g + 2] >> 4 << 2 | of[g + 4] >> 4 << 4 | of[g + 6] >> 4 << 6);
   }
   return error;
 }
 
 // MARK: Rows
 
-#define ROWS(name, bytes, batch, one, many)                                                                \
-  static double name##_scalar(const float *values, ptrdiff_t columns, void *row) {                         \
-    uint8_t *block = row;                                                                                  \
-    double error = 0;                                                                                      \
-    for (ptrdiff_t k = 0; k < columns; k += LIMN_BLOCK, block += bytes) error += one;                      \
-    return error;                                                                                          \
-  }                                                                                                        \
-  LIMN_INLINE double name##_body(const float *values, ptrdiff_t columns, void *row) {                      \
-    uint8_t *block = row;                                                                                  \
-    double error = 0;                                                                                      \
-    for (ptrdiff_t k = 0; k < columns; k += batch * LIMN_BLOCK, block += batch * bytes) {                  \
-      const int count = columns - k < batch * LIMN_BLOCK ? 1 : batch;                                      \
-      (void)count;                                                                                         \
-      error += many;                                                                                       \
-    }                                                                                                      \
-    return error;                                                                                          \
-  }                                                                                                        \
-  LIMN_VALUE_INSTANCES(                                                                                    \
-    double, name, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
+#define ROWS(name, bytes, batch, one, many)                                               \
+  static double name##_scalar(const float *values, ptrdiff_t columns, void *row) {        \
+    uint8_t *block = row;                                                                 \
+    double error = 0;                                                                     \
+    for (ptrdiff_t k = 0; k < columns; k += LIMN_BLOCK, block += bytes) error += one;     \
+    return error;                                                                         \
+  }                                                                                       \
+  LIMN_INLINE double name##_body(const float *values, ptrdiff_t columns, void *row) {     \
+    uint8_t *block = row;                                                                 \
+    double error = 0;                                                                     \
+    for (ptrdiff_t k = 0; k < columns; k += batch * LIMN_BLOCK, block += batch * bytes) { \
+      const int count = columns - k < batch * LIMN_BLOCK ? 1 : batch;                     \
+      (void)count;                                                                        \
+      error += many;                                                                      \
+    }                                                                                     \
+    return error;                                                                         \
+  }                                                                                       \
+  LIMN_VALUE_INSTANCES(double, name, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
 
 ROWS(q4_k, sizeof(q4_k), 2, k_block(values + k, block, 15), v_k_blocks(values + k, block, count, 15))
 ROWS(q5_k, sizeof(q5_k), 2, k_block(values + k, block, 31), v_k_blocks(values + k, block, count, 31))

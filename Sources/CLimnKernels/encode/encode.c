@@ -21,9 +21,7 @@ LIMN_INLINE double f16_one(const float *values, ptrdiff_t begin, ptrdiff_t end, 
   }
   return error;
 }
-static double f16_scalar(const float *values, ptrdiff_t columns, void *row) {
-  return f16_one(values, 0, columns, row);
-}
+static double f16_scalar(const float *values, ptrdiff_t columns, void *row) { return f16_one(values, 0, columns, row); }
 LIMN_INLINE double f16_body(const float *values, ptrdiff_t columns, void *row) {
   v16f error = {};
   ptrdiff_t k = 0;
@@ -36,8 +34,7 @@ LIMN_INLINE double f16_body(const float *values, ptrdiff_t columns, void *row) {
   }
   return (double)v_sum(error) + f16_one(values, k, columns, row);
 }
-LIMN_VALUE_INSTANCES(
-  double, f16, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
+LIMN_VALUE_INSTANCES(double, f16, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
 
 LIMN_INLINE double bf16_one(const float *values, ptrdiff_t begin, ptrdiff_t end, void *row) {
   double error = 0;
@@ -64,8 +61,7 @@ LIMN_INLINE double bf16_body(const float *values, ptrdiff_t columns, void *row) 
   }
   return (double)v_sum(error) + bf16_one(values, k, columns, row);
 }
-LIMN_VALUE_INSTANCES(
-  double, bf16, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
+LIMN_VALUE_INSTANCES(double, bf16, (const float *values, ptrdiff_t columns, void *row), (values, columns, row))
 
 static limn_encode *limn_encoder_plain(limn_isa isa, limn_type type) {
   switch (type) {
@@ -83,12 +79,11 @@ static limn_encode *limn_encoder_none(limn_isa isa, limn_type type) {
 
 limn_encode *limn_encoder(limn_isa isa, limn_type type) {
   if (!limn_isa_supported(isa)) return NULL;
-  switch (type) {
-#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) \
-  case LIMN_##name: return limn_encoder_##encoder(isa, type);
+  static limn_encode *(*const choose[LIMN_TYPES])(limn_isa, limn_type) = {
+#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) [LIMN_##name] = limn_encoder_##encoder,
 #include "formats.def"
-    default: return NULL;
-  }
+  };
+  return choose[type](isa, type);
 }
 
 // MARK: Rows of a job

@@ -158,8 +158,10 @@ LIMN_INLINE limn_v_line v_try_line(
   scale = v_select(fits, scale, xq * v_inverse_of(qq));
   const v16f gain = scale * xq + offset * sum;
   const v16i better = (gain > best.gain) & (scale > v_splat(0));
-  return (limn_v_line){
-    v_select(better, scale, best.scale), v_select(better, offset, best.offset), v_select(better, gain, best.gain)};
+  best.scale = v_select(better, scale, best.scale);
+  best.offset = v_select(better, offset, best.offset);
+  best.gain = v_select(better, gain, best.gain);
+  return best;
 }
 
 LIMN_INLINE limn_v_line v_fit_line(const v16f *x, int count, int top, float most) {
@@ -189,9 +191,9 @@ LIMN_INLINE limn_v_line v_fit_line(const v16f *x, int count, int top, float most
 LIMN_INLINE void v_load_groups(const float *values, int count, v16f *x) {
   for (int part = 0; part < count; part += 16) {
     v16i r[16];
-    LIMN_UNROLL for (int g = 0; g < 16; g++) r[g] = v_load_bytes(values + g * count + part);
+    LIMN_UNROLL (int g = 0; g < 16; g++) r[g] = v_load_bytes(values + g * count + part);
     v_transpose(r);
-    LIMN_UNROLL for (int i = 0; i < 16; i++) x[part + i] = (v16f)r[i];
+    LIMN_UNROLL (int i = 0; i < 16; i++) x[part + i] = (v16f)r[i];
   }
 }
 
@@ -199,7 +201,7 @@ LIMN_INLINE void v_load_groups(const float *values, int count, v16f *x) {
 LIMN_INLINE void v_store_groups(const v16f *q, int count, v16i codes[][16]) {
   for (int part = 0; part < count; part += 16) {
     v16i *r = codes[part / 16];
-    LIMN_UNROLL for (int i = 0; i < 16; i++) r[i] = __builtin_convertvector(q[part + i], v16i);
+    LIMN_UNROLL (int i = 0; i < 16; i++) r[i] = __builtin_convertvector(q[part + i], v16i);
     v_transpose(r);
   }
 }
@@ -215,4 +217,3 @@ LIMN_INLINE void v_store_low_bytes(void *p, v16i v) {
 /// The encoders of one row: the types of blocks_32.c and blocks_k.c for an instruction set, NULL for others.
 limn_encode *limn_encoder_blocks_32(limn_isa isa, limn_type type);
 limn_encode *limn_encoder_blocks_k(limn_isa isa, limn_type type);
-

@@ -12,7 +12,7 @@
 #include "bitsandbytes.h"
 #include "products/few_tokens_32.h"
 #if defined(__x86_64__)
-  #include <immintrin.h>
+#include <immintrin.h>
 #endif
 
 // The quantiles of a normal distribution, and the floats of 1 + 2 + 1 bits over 12: as the library has them.
@@ -61,8 +61,8 @@ LIMN_INLINE void unpack_4bit(
   const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, const int code) {
   w->offset = 128;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
-    const limn_block_4bit *b =
-      (const limn_block_4bit *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    const char *row = (const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes;
+    const limn_block_4bit *b = (const limn_block_4bit *)row;
     for (int g = 0; g < columns / 32; g += 2, b++) {
       w->d[g][r] = w->d[g + 1][r] = b->d * (1 / steps[code]);
       for (int i = 0; i < 32; i++) {
@@ -79,8 +79,8 @@ static void unpack_int8_scalar(
   limn_panel_32 *w = panel;
   w->offset = 128;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
-    const limn_block_int8 *b =
-      (const limn_block_int8 *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
+    const char *row = (const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes;
+    const limn_block_int8 *b = (const limn_block_int8 *)row;
     for (int g = 0; g < columns / 32; g += 2, b++) {
       w->d[g][r] = w->d[g + 1][r] = b->d * (1.0f / 127);
       for (int k = 0; k < 64; k++) w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)(b->q[k] + 128);
@@ -109,10 +109,10 @@ LIMN_INLINE void unpack_int8_body(
     v_store(w->d[g], d);
     v_store(w->d[g + 1], d);
     v16i q[16];
-    LIMN_UNROLL for (int r = 0; r < 16; r++)
+    LIMN_UNROLL (int r = 0; r < 16; r++)
       q[r] = v_load_bytes(row[r] + at + offsetof(limn_block_int8, q)) ^ (int32_t)0x80808080;
     v_transpose(q);
-    LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(w->q[g * 8 + i], q[i]);
+    LIMN_UNROLL (int i = 0; i < 16; i++) v_store_bytes(w->q[g * 8 + i], q[i]);
   }
 }
 LIMN_INSTANCES(
@@ -132,10 +132,10 @@ LIMN_INLINE void unpack_nibbles_body(
     const v16f d = scales(row, at) * step;
     v_store(w->d[g], d);
     v_store(w->d[g + 1], d);
-    LIMN_UNROLL for (int half = 0; half < 8; half += 4) {
+    LIMN_UNROLL (int half = 0; half < 8; half += 4) {
       v16i q[4];
       v_load_words(row, at + offsetof(limn_block_4bit, q) + (size_t)half * 4, q);
-      LIMN_UNROLL for (int k = 0; k < 4; k++) {
+      LIMN_UNROLL (int k = 0; k < 4; k++) {
         v_store_bytes(w->q[g * 8 + half + k], q[k] & 0x0f0f0f0f);
         v_store_bytes(w->q[g * 8 + 8 + half + k], q[k] >> 4 & 0x0f0f0f0f);
       }
@@ -150,8 +150,7 @@ LIMN_TARGET_AVX2 static void unpack_nibbles_avx2(
 LIMN_TARGET_AVX2 static void look_up_avx2(limn_panel_32 *w, int columns, const uint8_t table[16]) {
   const __m256i all = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
   __m256i *q = (__m256i *)w->q;
-  for (int i = 0; i < columns / 2; i++)
-    _mm256_storeu_si256(q + i, _mm256_shuffle_epi8(all, _mm256_loadu_si256(q + i)));
+  for (int i = 0; i < columns / 2; i++) _mm256_storeu_si256(q + i, _mm256_shuffle_epi8(all, _mm256_loadu_si256(q + i)));
 }
 
 /// Half a block of every row, looked up on the way: the transposition of `v_load_words` in the wide set's instructions.
@@ -159,7 +158,7 @@ LIMN_TARGET_AVX512 LIMN_INLINE void unpack_half_avx512(
   const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset, __m512i table, uint8_t (*low)[LIMN_PANEL_ROWS][4],
   uint8_t (*high)[LIMN_PANEL_ROWS][4]) {
   __m512i r[4];
-  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+  LIMN_UNROLL (int i = 0; i < 4; i++) {
     r[i] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(row[i] + offset)));
     r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(row[i + 4] + offset)), 1);
     r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(row[i + 8] + offset)), 2);
@@ -168,14 +167,12 @@ LIMN_TARGET_AVX512 LIMN_INLINE void unpack_half_avx512(
   const __m512i a = _mm512_unpacklo_epi32(r[0], r[1]), b = _mm512_unpackhi_epi32(r[0], r[1]);
   const __m512i c = _mm512_unpacklo_epi32(r[2], r[3]), d = _mm512_unpackhi_epi32(r[2], r[3]);
   const __m512i words[4] = {
-    _mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c), _mm512_unpacklo_epi64(b, d),
-    _mm512_unpackhi_epi64(b, d)};
+    _mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c), _mm512_unpacklo_epi64(b, d), _mm512_unpackhi_epi64(b, d)};
   const __m512i nibble = _mm512_set1_epi8(15);
-  LIMN_UNROLL for (int k = 0; k < 4; k++) {
+  LIMN_UNROLL (int k = 0; k < 4; k++) {
     const __m512i q = words[k];
     _mm512_storeu_si512(low[k], _mm512_shuffle_epi8(table, _mm512_and_si512(q, nibble)));
-    _mm512_storeu_si512(
-      high[k], _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi32(q, 4), nibble)));
+    _mm512_storeu_si512(high[k], _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi32(q, 4), nibble)));
   }
 }
 
@@ -189,7 +186,7 @@ LIMN_TARGET_AVX512 static void unpack_4bit_avx512(
   for (int g = 0; g < columns / 32; g += 2) {
     const size_t at = (size_t)g / 2 * sizeof(limn_block_4bit);
     float d[LIMN_PANEL_ROWS];
-    LIMN_UNROLL for (int r = 0; r < LIMN_PANEL_ROWS; r++) memcpy(d + r, row[r] + at, sizeof(float));
+    LIMN_UNROLL (int r = 0; r < LIMN_PANEL_ROWS; r++) memcpy(d + r, row[r] + at, sizeof(float));
     const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(d), _mm512_set1_ps(step));
     _mm512_storeu_ps(w->d[g], scaled);
     _mm512_storeu_ps(w->d[g + 1], scaled);
@@ -206,12 +203,12 @@ LIMN_TARGET_AVX2 static void unpack_4bit_avx2(
   look_up_avx2(w, columns, bytes_of);
 }
 
-  #define LIMN_UNPACK_4BIT(name, code, isa)                                                                  \
-    static void unpack_##name##_##isa(                                                                       \
-      const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) { \
-      (void)recipe;                                                                                          \
-      unpack_4bit_##isa(weight, row_bytes, rows, columns, panel, 1 / steps[code], bytes[code]);              \
-    }
+#define LIMN_UNPACK_4BIT(name, code, isa)                                                                  \
+  static void unpack_##name##_##isa(                                                                       \
+    const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) { \
+    (void)recipe;                                                                                          \
+    unpack_4bit_##isa(weight, row_bytes, rows, columns, panel, 1 / steps[code], bytes[code]);              \
+  }
 LIMN_UNPACK_4BIT(nf4, 0, avx2)
 LIMN_UNPACK_4BIT(fp4, 1, avx2)
 LIMN_UNPACK_4BIT(nf4, 0, avx512)
@@ -222,7 +219,7 @@ LIMN_UNPACK_4BIT(fp4, 1, avx512)
 // MARK: Few tokens
 
 LIMN_INLINE void scales_of_64(const uint8_t *at, size_t block_bytes, int groups, int32_t *d) {
-  LIMN_UNROLL for (int g = 0; g < 8; g++)
+  LIMN_UNROLL (int g = 0; g < 8; g++)
     if (g < groups) d[g] = (int32_t)load_u32(at + (size_t)(g / 2) * block_bytes);
 }
 LIMN_INLINE void scales_4bit(const uint8_t *at, int groups, int32_t *d) {
@@ -243,11 +240,11 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i load_int8(const uint8_t *at, __m512i table,
   return _mm512_xor_si512(_mm512_loadu_si512(at + offsetof(limn_block_int8, q)), table);
 }
 
-  #define LIMN_ONE(name, block, table, step, load)                                 \
-    LIMN_TARGET_VNNI static void one_##name##_vnni(const limn_few_job *j) {        \
-      multiply_one_32(j, sizeof(block), 128, table, LIMN_SCALE_FLOAT, step, load); \
-    }
-  #define LIMN_TABLE(code) _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bytes[code]))
+#define LIMN_ONE(name, block, table, step, load)                                 \
+  LIMN_TARGET_VNNI static void one_##name##_vnni(const limn_few_job *j) {        \
+    multiply_one_32(j, sizeof(block), 128, table, LIMN_SCALE_FLOAT, step, load); \
+  }
+#define LIMN_TABLE(code) _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bytes[code]))
 LIMN_ONE(nf4, limn_block_4bit, LIMN_TABLE(0), 1 / steps[0], load_4bit)
 LIMN_ONE(fp4, limn_block_4bit, LIMN_TABLE(1), 1 / steps[1], load_4bit)
 LIMN_ONE(int8, limn_block_int8, _mm512_set1_epi8((char)0x80), 1.0f / 127, load_int8)
@@ -262,9 +259,9 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_int8(const uint8_t *at, int g, __m256i
   return _mm256_loadu_si256((const __m256i *)(((const limn_block_int8 *)at)[g / 2].q + g % 2 * 32));
 }
 
-  /// The table's bytes without their offset.
-  #define LIMN_SIGNED_TABLE(code) \
-    _mm256_broadcastsi128_si256(_mm_xor_si128(_mm_loadu_si128((const __m128i *)bytes[code]), _mm_set1_epi8((char)0x80)))
+/// The table's bytes without their offset.
+#define LIMN_SIGNED_TABLE(code) \
+  _mm256_broadcastsi128_si256(_mm_xor_si128(_mm_loadu_si128((const __m128i *)bytes[code]), _mm_set1_epi8((char)0x80)))
 LIMN_FEW_32_AVX2(
   few_nf4_avx2, 3, LIMN_SIGNED_TABLE(0), .bytes = 4 * sizeof(limn_block_4bit), .largest_q = 127, .is_signed = 1,
   .kind = LIMN_SCALE_FLOAT, .step = 1 / steps[0], .part = part_4bit, .scales = scales_4bit)
@@ -301,8 +298,10 @@ LIMN_INLINE int recipe_4bit(limn_recipe *recipe, limn_isa isa, limn_arithmetic a
 #if defined(__x86_64__)
   if (isa == LIMN_AVX2) recipe->unpack = is_nf4 ? unpack_nf4_avx2 : unpack_fp4_avx2;
   if (isa == LIMN_AVX512) recipe->unpack = is_nf4 ? unpack_nf4_avx512 : unpack_fp4_avx512;
-  if (is_nf4) LIMN_TAKE_FEW(recipe, isa, few_nf4_avx2, one_nf4_vnni);
-  else LIMN_TAKE_FEW(recipe, isa, few_fp4_avx2, one_fp4_vnni);
+  if (is_nf4)
+    LIMN_TAKE_FEW(recipe, isa, few_nf4_avx2, one_nf4_vnni);
+  else
+    LIMN_TAKE_FEW(recipe, isa, few_fp4_avx2, one_fp4_vnni);
 #endif
   if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, 127);
   return arithmetic == LIMN_INT8;

@@ -22,10 +22,9 @@ int limn_recipe_init(limn_recipe *recipe, limn_isa isa, limn_type type, limn_ari
     // AVX2 has 16 registers for two of rows and as many for each token.
     .pass_tokens = isa == LIMN_AVX2 ? 6 : LIMN_TILE_TOKENS,
   };
-  switch (type) {
-#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) \
-  case LIMN_##name: return limn_recipe_##function(recipe, isa, arithmetic);
+  static int (*const choose[LIMN_TYPES])(limn_recipe *, limn_isa, limn_arithmetic) = {
+#define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) [LIMN_##name] = limn_recipe_##function,
 #include "formats.def"
-    default: return 0;
-  }
+  };
+  return choose[type](recipe, isa, arithmetic);
 }

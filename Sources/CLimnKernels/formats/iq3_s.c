@@ -30,9 +30,7 @@ LIMN_INLINE iq_run run_of(const block *b, int i) {
 }
 
 /// The digits stand for the odd numbers up to 15.
-LIMN_INLINE int value_of(iq_run run, int i) {
-  return iq_signed(2 * (int)(run.code >> 4 * i & 15) + 1, run.signs, i);
-}
+LIMN_INLINE int value_of(iq_run run, int i) { return iq_signed(2 * (int)(run.code >> 4 * i & 15) + 1, run.signs, i); }
 LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) {
   return v_signed((v_digits_4(codes) << 1) + bytes_of(1), signs, OFFSET);
 }

@@ -64,15 +64,15 @@ LIMN_INLINE void unpack_body(
   v16i head[4];  // d and the scales' high bits, their low bits, and two words of q
   v_load_words(row, 0, head);
   const v16f d = v_float_from_half(head[0] & 0xffff);
-  LIMN_UNROLL for (int g = 0; g < 8; g++) {
+  LIMN_UNROLL (int g = 0; g < 8; g++) {
     const v16i scale = (head[1] >> g * 4 & 15) | (head[0] >> (16 + g * 2) & 3) << 4;
     v_store(w->d[g], d * __builtin_convertvector(scale - 32, v16f));
   }
   for (int part = 0; part < 2; part++) {
     v16i words[16];  // four groups, of 4 words each
-    LIMN_UNROLL for (int r = 0; r < 16; r++) words[r] = v_load_bytes(row[r] + offsetof(block, q) + part * 64);
+    LIMN_UNROLL (int r = 0; r < 16; r++) words[r] = v_load_bytes(row[r] + offsetof(block, q) + part * 64);
     v_transpose(words);
-    LIMN_UNROLL for (int g = 0; g < 4; g++)
+    LIMN_UNROLL (int g = 0; g < 4; g++)
       v_store_lookups(words + g * 4, limn_table_iq4, lookup, w->q + part * 32 + g * 8);
   }
 }
@@ -92,8 +92,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32
   const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32((int)load_u32(b->scales_low)), fours);
   const __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32(load_u16(b->scales_high)), twos);
   const __m256i scale = _mm256_or_si256(
-    _mm256_and_si256(low, _mm256_set1_epi32(15)),
-    _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4));
+    _mm256_and_si256(low, _mm256_set1_epi32(15)), _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4));
   const __m256 signed_scale = _mm256_cvtepi32_ps(_mm256_sub_epi32(scale, _mm256_set1_epi32(32)));
   _mm256_storeu_ps((float *)d, _mm256_mul_ps(_mm256_set1_ps(_cvtsh_ss(load_u16(b->d))), signed_scale));
 }

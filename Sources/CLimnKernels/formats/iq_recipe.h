@@ -40,8 +40,7 @@ static void unpack_scalar(
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
     unpack_scales(b, r, w);
-    for (int k = 0; k < LIMN_BLOCK; k++)
-      w->q[k / 4][r][k % 4] = (uint8_t)(value_of(run_of(b, k / 8), k % 8) + OFFSET);
+    for (int k = 0; k < LIMN_BLOCK; k++) w->q[k / 4][r][k % 4] = (uint8_t)(value_of(run_of(b, k / 8), k % 8) + OFFSET);
   }
 }
 
@@ -57,7 +56,7 @@ LIMN_INLINE void unpack_body(
     v16i q[LIMN_PANEL_ROWS];
     for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
       v8u codes, signs;
-      LIMN_UNROLL for (int i = 0; i < 8; i++) {
+      LIMN_UNROLL (int i = 0; i < 8; i++) {
         const iq_run run = run_of((const block *)row[r], part * 8 + i);
         codes[i] = run.code;
         signs[i] = run.signs;
@@ -65,7 +64,7 @@ LIMN_INLINE void unpack_body(
       q[r] = (v16i)v_values_of(codes, signs);
     }
     v_transpose(q);
-    LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(w->q[part * 16 + i], q[i]);
+    LIMN_UNROLL (int i = 0; i < 16; i++) v_store_bytes(w->q[part * 16 + i], q[i]);
   }
 }
 LIMN_INSTANCES(

@@ -4,9 +4,9 @@
 #include "kernels.h"
 #include "simd.h"
 #if defined(__x86_64__)
-  #include <immintrin.h>
+#include <immintrin.h>
 #elif defined(__aarch64__)
-  #include <arm_neon.h>
+#include <arm_neon.h>
 #endif
 
 enum { LOOKUP_OFFSET = 128 };
@@ -23,7 +23,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE v16i v_lookup_avx2(v16i numbers, const int8_t table
   const __m256i twice = _mm256_broadcastsi128_si256(values);
   __m256i halves[2];
   memcpy(halves, &numbers, sizeof halves);
-  LIMN_UNROLL for (int i = 0; i < 2; i++) halves[i] = _mm256_shuffle_epi8(twice, halves[i]);
+  LIMN_UNROLL (int i = 0; i < 2; i++) halves[i] = _mm256_shuffle_epi8(twice, halves[i]);
   memcpy(&numbers, halves, sizeof halves);
   return numbers;
 }
@@ -36,7 +36,7 @@ LIMN_INLINE v16i v_lookup_neon(v16i numbers, const int8_t table[16]) {
   const uint8x16_t values = veorq_u8(vreinterpretq_u8_s8(vld1q_s8(table)), vdupq_n_u8(0x80));
   uint8x16_t quarters[4];
   memcpy(quarters, &numbers, sizeof quarters);
-  LIMN_UNROLL for (int i = 0; i < 4; i++) quarters[i] = vqtbl1q_u8(values, quarters[i]);
+  LIMN_UNROLL (int i = 0; i < 4; i++) quarters[i] = vqtbl1q_u8(values, quarters[i]);
   memcpy(&numbers, quarters, sizeof quarters);
   return numbers;
 }
@@ -45,25 +45,24 @@ LIMN_INLINE v16i v_lookup_neon(v16i numbers, const int8_t table[16]) {
 /// One group of 32: 16 bytes of which byte i holds number i (low nibble) and number i + 16 (high).
 LIMN_INLINE void v_store_lookups(
   const v16i words[4], const int8_t table[16], v_lookup *lookup, uint8_t (*q)[LIMN_PANEL_ROWS][4]) {
-  LIMN_UNROLL for (int k = 0; k < 8; k++)
-    v_store_bytes(q[k], lookup(words[k % 4] >> k / 4 * 4 & 0x0f0f0f0f, table));
+  LIMN_UNROLL (int k = 0; k < 8; k++) v_store_bytes(q[k], lookup(words[k % 4] >> k / 4 * 4 & 0x0f0f0f0f, table));
 }
 
 #define LIMN_UNPACK_PARAMETERS \
   (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel)
 #if defined(__x86_64__)
-  #define LIMN_LOOKUP_INSTANCES                                                      \
-    LIMN_TARGET_AVX2 static void unpack_avx2 LIMN_UNPACK_PARAMETERS {                \
-      unpack_body(recipe, weight, row_bytes, rows, columns, panel, v_lookup_avx2);   \
-    }                                                                                \
-    LIMN_TARGET_AVX512 static void unpack_avx512 LIMN_UNPACK_PARAMETERS {            \
-      unpack_body(recipe, weight, row_bytes, rows, columns, panel, v_lookup_avx512); \
-    }
+#define LIMN_LOOKUP_INSTANCES                                                      \
+  LIMN_TARGET_AVX2 static void unpack_avx2 LIMN_UNPACK_PARAMETERS {                \
+    unpack_body(recipe, weight, row_bytes, rows, columns, panel, v_lookup_avx2);   \
+  }                                                                                \
+  LIMN_TARGET_AVX512 static void unpack_avx512 LIMN_UNPACK_PARAMETERS {            \
+    unpack_body(recipe, weight, row_bytes, rows, columns, panel, v_lookup_avx512); \
+  }
 #elif defined(__aarch64__)
-  #define LIMN_LOOKUP_INSTANCES                                                    \
-    static void unpack_neon LIMN_UNPACK_PARAMETERS {                               \
-      unpack_body(recipe, weight, row_bytes, rows, columns, panel, v_lookup_neon); \
-    }
+#define LIMN_LOOKUP_INSTANCES                                                    \
+  static void unpack_neon LIMN_UNPACK_PARAMETERS {                               \
+    unpack_body(recipe, weight, row_bytes, rows, columns, panel, v_lookup_neon); \
+  }
 #else
-  #define LIMN_LOOKUP_INSTANCES
+#define LIMN_LOOKUP_INSTANCES
 #endif

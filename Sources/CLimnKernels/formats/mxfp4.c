@@ -74,7 +74,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i
   return _mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)[g].q));
 }
 LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {
-  LIMN_UNROLL for (int g = 0; g < 8; g++)
+  LIMN_UNROLL (int g = 0; g < 8; g++)
     if (g < groups) d[g] = (int32_t)bits_from_float(scale_of((const block *)at + g));
 }
 LIMN_FEW_32_AVX2(

@@ -29,8 +29,7 @@ static void dequantize_scalar(const void *blocks, float *values, int columns) {
   for (int start = 0; start < columns; start += 64, b++)
     for (int g = 0; g < 4; g++) {
       const float d = half_scale(b->scales[g]);
-      for (int i = 0; i < 16; i++)
-        values[start + g * 16 + i] = d * (float)table[b->q[g][i % 8] >> i / 8 * 4 & 15];
+      for (int i = 0; i < 16; i++) values[start + g * 16 + i] = d * (float)table[b->q[g][i % 8] >> i / 8 * 4 & 15];
     }
 }
 

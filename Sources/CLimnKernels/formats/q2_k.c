@@ -72,7 +72,7 @@ LIMN_INLINE void unpack_body(
 
   v16i scales[4];
   v_load_words(row, offsetof(block, scales), scales);
-  LIMN_UNROLL for (int g = 0; g < 16; g += 2) {
+  LIMN_UNROLL (int g = 0; g < 16; g += 2) {
     const v16i pair = scales[g / 4] >> g % 4 * 8;
     v_store_bytes(w->scale[g], pair & 15);
     v_store_bytes(w->scale[g + 1], pair >> 8 & 15);
@@ -80,10 +80,10 @@ LIMN_INLINE void unpack_body(
   }
 
   v16i q[16];  // words 0–7 are the first run, words 8–15 the second
-  LIMN_UNROLL for (int r = 0; r < 16; r++) q[r] = v_load_bytes(row[r] + offsetof(block, q));
+  LIMN_UNROLL (int r = 0; r < 16; r++) q[r] = v_load_bytes(row[r] + offsetof(block, q));
   v_transpose(q);
-  LIMN_UNROLL for (int i = 0; i < 16; i++)
-    LIMN_UNROLL for (int quarter = 0; quarter < 4; quarter++)
+  LIMN_UNROLL (int i = 0; i < 16; i++)
+    LIMN_UNROLL (int quarter = 0; quarter < 4; quarter++)
       v_store_bytes(w->q[i / 8 * 32 + quarter * 8 + i % 8], q[i] >> quarter * 2 & 0x03030303);
 }
 LIMN_INSTANCES(

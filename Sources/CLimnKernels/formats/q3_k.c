@@ -88,13 +88,13 @@ LIMN_INLINE void unpack_body(
   // The block's last 16 bytes: the end of `low`, the scales, d. A read from the scales on would leave the block.
   v16i tail[4], words[3];
   v_load_words(row, sizeof(block) - 16, tail);
-  LIMN_UNROLL for (int i = 0; i < 3; i++) words[i] = (tail[i] >> 16 & 0xffff) | tail[i + 1] << 16;
+  LIMN_UNROLL (int i = 0; i < 3; i++) words[i] = (tail[i] >> 16 & 0xffff) | tail[i + 1] << 16;
   const v16f d = v_float_from_half(tail[3] >> 16 & 0xffff);
   v_store(w->d, d);
   v_store(w->dmin, d);
-  LIMN_UNROLL for (int g = 0; g < 16; g += 4) {
+  LIMN_UNROLL (int g = 0; g < 16; g += 4) {
     const v16i four = (words[g / 4 % 2] >> g / 8 * 4 & 0x0f0f0f0f) | (words[2] >> g / 4 * 2 & 0x03030303) << 4;
-    LIMN_UNROLL for (int i = 0; i < 4; i += 2) {
+    LIMN_UNROLL (int i = 0; i < 4; i += 2) {
       const v16i even = (four >> i * 8 & 63) - 32, odd = (four >> (i + 1) * 8 & 63) - 32;
       v_store_bytes(w->scale[g + i], even);
       v_store_bytes(w->scale[g + i + 1], odd);
@@ -103,12 +103,12 @@ LIMN_INLINE void unpack_body(
   }
 
   v16i low[16], high[8];  // words 0–7 of `low` are the first run, words 8–15 the second
-  LIMN_UNROLL for (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low));
+  LIMN_UNROLL (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low));
   v_transpose(low);
   v_load_words(row, offsetof(block, high), high);
   v_load_words(row, offsetof(block, high) + 16, high + 4);
-  LIMN_UNROLL for (int i = 0; i < 16; i++)
-    LIMN_UNROLL for (int quarter = 0; quarter < 4; quarter++) {
+  LIMN_UNROLL (int i = 0; i < 16; i++)
+    LIMN_UNROLL (int quarter = 0; quarter < 4; quarter++) {
       const v16i top = (high[i % 8] >> (i / 8 * 4 + quarter) & 0x01010101) << 2;
       v_store_bytes(w->q[i / 8 * 32 + quarter * 8 + i % 8], (low[i] >> quarter * 2 & 0x03030303) | top);
     }
@@ -140,7 +140,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
   // Bit i of a byte becomes its third.
   const __m256i bit = i < 2 ? _mm256_slli_epi16(high, i < 2 ? 2 - i : 0) : _mm256_srli_epi16(high, i < 2 ? 0 : i - 2);
   return _mm256_or_si256(
-    _mm256_and_si256(_mm256_srli_epi16(low, i % 4 * 2), _mm256_set1_epi8(3)), _mm256_and_si256(bit, _mm256_set1_epi8(4)));
+    _mm256_and_si256(_mm256_srli_epi16(low, i % 4 * 2), _mm256_set1_epi8(3)),
+    _mm256_and_si256(bit, _mm256_set1_epi8(4)));
 }
 LIMN_FEW_K_AVX2(multiply_few_avx2, 3, .bytes = sizeof(block), .head = head_avx2, .part = part_avx2)
 #endif

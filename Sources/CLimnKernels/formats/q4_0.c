@@ -58,7 +58,7 @@ LIMN_INLINE void unpack_body(
     v_store(w->d[g], v_load_halves(row, at + offsetof(block, d)));
     v16i q[4];
     v_load_words(row, at + offsetof(block, q), q);
-    LIMN_UNROLL for (int k = 0; k < 4; k++) {
+    LIMN_UNROLL (int k = 0; k < 4; k++) {
       v_store_bytes(w->q[g * 8 + k], q[k] & 0x0f0f0f0f);
       v_store_bytes(w->q[g * 8 + 4 + k], q[k] >> 4 & 0x0f0f0f0f);
     }
@@ -79,9 +79,7 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i load_pair(const uint8_t *at, __m512i table,
   return two_nibbles(b[0].q, b[1].q);
 }
 LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
-  multiply_one_32(
-    j, 2 * sizeof(block), 8, _mm512_setzero_si512(), LIMN_SCALE_HALF, 1,
-    load_pair);
+  multiply_one_32(j, 2 * sizeof(block), 8, _mm512_setzero_si512(), LIMN_SCALE_HALF, 1, load_pair);
 }
 
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {

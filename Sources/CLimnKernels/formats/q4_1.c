@@ -56,7 +56,7 @@ LIMN_INLINE void unpack_body(
     v_store(w->m[g], v_load_halves(row, at + offsetof(block, m)));
     v16i q[4];
     v_load_words(row, at + offsetof(block, q), q);
-    LIMN_UNROLL for (int k = 0; k < 8; k++) v_store_bytes(w->q[g * 8 + k], q[k % 4] >> k / 4 * 4 & 0x0f0f0f0f);
+    LIMN_UNROLL (int k = 0; k < 8; k++) v_store_bytes(w->q[g * 8 + k], q[k % 4] >> k / 4 * 4 & 0x0f0f0f0f);
   }
 }
 LIMN_INSTANCES(

@@ -71,8 +71,7 @@ static void unpack_scalar(
       w->scale[g][r] = scale_of(b->scales, g);
       w->min[g / 2][r][g % 2] = (int16_t)min_of(b->scales, g);
     }
-    for (int k = 0; k < LIMN_BLOCK; k++)
-      w->q[k / 4][r][k % 4] = b->q[k / 64 * 32 + k % 32] >> k / 32 % 2 * 4 & 15;
+    for (int k = 0; k < LIMN_BLOCK; k++) w->q[k / 4][r][k % 4] = b->q[k / 64 * 32 + k % 32] >> k / 32 % 2 * 4 & 15;
   }
 }
 
@@ -94,9 +93,9 @@ LIMN_INLINE void unpack_body(
   unpack_scales(row, w);
   for (int part = 0; part < 2; part++) {
     v16i q[16];
-    LIMN_UNROLL for (int r = 0; r < 16; r++) q[r] = v_load_bytes(row[r] + offsetof(block, q) + part * 64);
+    LIMN_UNROLL (int r = 0; r < 16; r++) q[r] = v_load_bytes(row[r] + offsetof(block, q) + part * 64);
     v_transpose(q);
-    LIMN_UNROLL for (int i = 0; i < 16; i++) {
+    LIMN_UNROLL (int i = 0; i < 16; i++) {
       const int k = part * 32 + i / 8 * 16 + i % 8;
       v_store_bytes(w->q[k], q[i] & 0x0f0f0f0f);
       v_store_bytes(w->q[k + 8], q[i] >> 4 & 0x0f0f0f0f);
@@ -121,7 +120,7 @@ LIMN_TARGET_AVX2 static void unpack_eights_avx2(
     for (int run = 0; run < 4; run++) {
       __m256i q[8];
       limn_words_avx2(row + r, offsetof(block, q) + (size_t)run * 32, q);
-      LIMN_UNROLL for (int i = 0; i < 8; i++) {
+      LIMN_UNROLL (int i = 0; i < 8; i++) {
         limn_store_avx2(w->q[run * 16 + i][r], _mm256_and_si256(q[i], nibble));
         limn_store_avx2(w->q[run * 16 + 8 + i][r], _mm256_and_si256(_mm256_srli_epi16(q[i], 4), nibble));
       }
@@ -148,7 +147,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
   const limn_sums_k sums = sums_k(xq + blocks * 4, j->columns);
   // Spreads 8 bytes of scales: byte i to the low byte of the lanes of group i, the others zero.
   __m512i spread[4];
-  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+  LIMN_UNROLL (int i = 0; i < 4; i++) {
     const int group = i / 2 * 4 + i % 2;
     spread[i] = _mm512_inserti64x4(
       _mm512_set1_epi32((int)0x80808000 | group), _mm256_set1_epi32((int)0x80808000 | (group + 2)), 1);
@@ -175,10 +174,10 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
 
           const __m512i all = _mm512_set1_epi64((long long)s.scales);
           __m512i sum[2] = {zero, zero};
-          LIMN_UNROLL for (int half = 0; half < 2; half++) {
+          LIMN_UNROLL (int half = 0; half < 2; half++) {
             const __m512i q = _mm512_loadu_si512(b->q + half * 64);
             const __m512i parts[2] = {_mm512_and_si512(q, nibble), _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble)};
-            LIMN_UNROLL for (int k = 0; k < 2; k++)
+            LIMN_UNROLL (int k = 0; k < 2; k++)
               sum[k] = _mm512_dpwssd_epi32(
                 sum[k], _mm512_dpbusd_epi32(zero, parts[k], xq[(start + i) * 4 + half * 2 + k]),
                 _mm512_shuffle_epi8(all, spread[half * 2 + k]));

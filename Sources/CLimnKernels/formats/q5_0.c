@@ -18,9 +18,7 @@ typedef struct {
 _Static_assert(sizeof(block) == LIMN_Q5_0_BYTES, "Q5_0 block");
 
 /// Number k, from its byte of low bits and all the high bits.
-LIMN_INLINE int q_of(uint8_t low, uint32_t high, int k) {
-  return (low >> k / 16 * 4 & 15) | (int)(high >> k & 1) << 4;
-}
+LIMN_INLINE int q_of(uint8_t low, uint32_t high, int k) { return (low >> k / 16 * 4 & 15) | (int)(high >> k & 1) << 4; }
 
 static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
@@ -47,8 +45,7 @@ static void unpack_scalar(
     const block *b = (const block *)((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes);
     for (int g = 0; g < columns / 32; g++, b++) {
       w->d[g][r] = float_from_half(load_u16(b->d));
-      for (int k = 0; k < 32; k++)
-        w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)q_of(b->low[k % 16], load_u32(b->high), k);
+      for (int k = 0; k < 32; k++) w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)q_of(b->low[k % 16], load_u32(b->high), k);
     }
   }
 }

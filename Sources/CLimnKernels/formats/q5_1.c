@@ -20,9 +20,7 @@ typedef struct {
 _Static_assert(sizeof(block) == LIMN_Q5_1_BYTES, "Q5_1 block");
 
 /// Number k, from its byte of low bits and all the high bits.
-LIMN_INLINE int q_of(uint8_t low, uint32_t high, int k) {
-  return (low >> k / 16 * 4 & 15) | (int)(high >> k & 1) << 4;
-}
+LIMN_INLINE int q_of(uint8_t low, uint32_t high, int k) { return (low >> k / 16 * 4 & 15) | (int)(high >> k & 1) << 4; }
 
 static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
@@ -30,8 +28,7 @@ static void dequantize_scalar(const void *blocks, float *values, int columns) {
     const float d = float_from_half(load_u16(b->d)), m = float_from_half(load_u16(b->m));
     const uint32_t high = load_u32(b->high);
     for (int half = 0; half < 2; half++)
-      for (int i = 0; i < 16; i++)
-        values[start + half * 16 + i] = (float)q_of(b->low[i], high, half * 16 + i) * d + m;
+      for (int i = 0; i < 16; i++) values[start + half * 16 + i] = (float)q_of(b->low[i], high, half * 16 + i) * d + m;
   }
 }
 
@@ -49,8 +46,7 @@ static void unpack_scalar(
     for (int g = 0; g < columns / 32; g++, b++) {
       w->d[g][r] = float_from_half(load_u16(b->d));
       w->m[g][r] = float_from_half(load_u16(b->m));
-      for (int k = 0; k < 32; k++)
-        w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)q_of(b->low[k % 16], load_u32(b->high), k);
+      for (int k = 0; k < 32; k++) w->q[g * 8 + k / 4][r][k % 4] = (uint8_t)q_of(b->low[k % 16], load_u32(b->high), k);
     }
   }
 }

@@ -98,11 +98,11 @@ LIMN_INLINE void unpack_body(
   v16i high[8];
   v_load_words(row, offsetof(block, high), high);
   v_load_words(row, offsetof(block, high) + 16, high + 4);
-  LIMN_UNROLL for (int part = 0; part < 2; part++) {
+  LIMN_UNROLL (int part = 0; part < 2; part++) {
     v16i low[16];  // two runs, of 8 words each
-    LIMN_UNROLL for (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low) + part * 64);
+    LIMN_UNROLL (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low) + part * 64);
     v_transpose(low);
-    LIMN_UNROLL for (int i = 0; i < 16; i++) {
+    LIMN_UNROLL (int i = 0; i < 16; i++) {
       const int run = part * 2 + i / 8;
       const v16i top = high[i % 8] >> run * 2;
       v_store_bytes(w->q[run * 16 + i % 8], (low[i] & 0x0f0f0f0f) | (top << 4 & 0x10101010));

@@ -75,7 +75,7 @@ LIMN_INLINE void unpack_scales(const uint8_t *const row[LIMN_PANEL_ROWS], limn_p
 
   v16i scales[4];
   v_load_words(row, offsetof(block, scales), scales);
-  LIMN_UNROLL for (int g = 0; g < 16; g += 2) {
+  LIMN_UNROLL (int g = 0; g < 16; g += 2) {
     const v16i even = scales[g / 4] << (24 - g % 4 * 8) >> 24, odd = scales[g / 4] << (16 - g % 4 * 8) >> 24;
     v_store_bytes(w->scale[g], even);
     v_store_bytes(w->scale[g + 1], odd);
@@ -93,13 +93,13 @@ LIMN_INLINE void unpack_body(
 
   // Bits 4 and 5 of all 256 weights: words 0–7 are the first run of 128, words 8–15 the second.
   v16i high[16];
-  LIMN_UNROLL for (int r = 0; r < 16; r++) high[r] = v_load_bytes(row[r] + offsetof(block, high));
+  LIMN_UNROLL (int r = 0; r < 16; r++) high[r] = v_load_bytes(row[r] + offsetof(block, high));
   v_transpose(high);
-  LIMN_UNROLL for (int run = 0; run < 2; run++) {
+  LIMN_UNROLL (int run = 0; run < 2; run++) {
     v16i low[16];
-    LIMN_UNROLL for (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low) + run * 64);
+    LIMN_UNROLL (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low) + run * 64);
     v_transpose(low);
-    LIMN_UNROLL for (int i = 0; i < 8; i++) {
+    LIMN_UNROLL (int i = 0; i < 8; i++) {
       const v16i top = high[run * 8 + i];
       uint8_t(*q)[LIMN_PANEL_ROWS][4] = w->q + run * 32 + i;
       v_store_bytes(q[0], (low[i] & 0x0f0f0f0f) | (top << 4 & 0x30303030));
@@ -132,7 +132,7 @@ LIMN_TARGET_AVX2 static void unpack_eights_avx2(
         __m256i low[8];
         uint8_t(*q)[LIMN_PANEL_ROWS][4] = w->q + run * 32 + half * 8;
         limn_words_avx2(row + r, offsetof(block, low) + (size_t)run * 64 + (size_t)half * 32, low);
-        LIMN_UNROLL for (int i = 0; i < 8; i++) {
+        LIMN_UNROLL (int i = 0; i < 8; i++) {
           const __m256i a = _mm256_slli_epi16(top[i], 4), b = _mm256_srli_epi16(low[i], 4);
           limn_store_avx2(q[i][r], _mm256_or_si256(_mm256_and_si256(low[i], nibble), _mm256_and_si256(a, two)));
           limn_store_avx2(q[i + 16][r], _mm256_or_si256(_mm256_and_si256(b, nibble), _mm256_and_si256(top[i], two)));
@@ -154,13 +154,12 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
   const limn_sums_k sums = sums_k(j->scratch, j->columns);
   // Four scales of 16 bits to the lower halves of four lanes each.
   __m512i spread[4];
-  LIMN_UNROLL for (int i = 0; i < 4; i++)
+  LIMN_UNROLL (int i = 0; i < 4; i++)
     spread[i] = _mm512_add_epi16(
       _mm512_set1_epi16((int16_t)(4 * i)),
       _mm512_inserti64x4(
         _mm512_castsi256_si512(_mm256_setr_epi64x(0, 0, 0x0001000100010001, 0x0001000100010001)),
-        _mm256_setr_epi64x(
-          0x0002000200020002, 0x0002000200020002, 0x0003000300030003, 0x0003000300030003), 1));
+        _mm256_setr_epi64x(0x0002000200020002, 0x0002000200020002, 0x0003000300030003, 0x0003000300030003), 1));
   // How far the high bits of a weight's quarter of the run move to stand above its nibble.
   const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
   const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
@@ -181,20 +180,18 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
           const uint32_t d = load_u16(b->d);
           sums.d[r * sums.wide + start + i] = (int32_t)(d | d << 16);
           const __m256i scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)b->scales));
-          low[i] = _mm512_zextsi256_si512(
-            _mm256_madd_epi16(scales, _mm256_loadu_si256((const __m256i *)xb->sums)));
+          low[i] = _mm512_zextsi256_si512(_mm256_madd_epi16(scales, _mm256_loadu_si256((const __m256i *)xb->sums)));
           const __m512i all = _mm512_castsi256_si512(scales);
           __m512i sum[2] = {zero, zero};
-          LIMN_UNROLL for (int run = 0; run < 2; run++) {
+          LIMN_UNROLL (int run = 0; run < 2; run++) {
             const __m512i q = _mm512_loadu_si512(b->low + 64 * run);
             const __m512i high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(b->high + 32 * run)));
             const __m512i parts[2] = {
-              _mm512_or_si512(
-                _mm512_and_si512(q, nibble), _mm512_and_si512(_mm512_sllv_epi16(high, left), top)),
+              _mm512_or_si512(_mm512_and_si512(q, nibble), _mm512_and_si512(_mm512_sllv_epi16(high, left), top)),
               _mm512_or_si512(
                 _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble),
                 _mm512_and_si512(_mm512_srlv_epi16(high, right), top))};
-            LIMN_UNROLL for (int k = 0; k < 2; k++)
+            LIMN_UNROLL (int k = 0; k < 2; k++)
               sum[k] = _mm512_dpwssd_epi32(
                 sum[k], _mm512_dpbusd_epi32(zero, parts[k], _mm512_loadu_si512(xb->q + run * 128 + k * 64)),
                 _mm512_maskz_permutexvar_epi16(0x55555555, spread[run * 2 + k], all));
@@ -228,8 +225,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
     _mm256_and_si256(i % 4 < 2 ? low : _mm256_srli_epi16(low, 4), _mm256_set1_epi8(15)),
     _mm256_and_si256(two, _mm256_set1_epi8(0x30)));
 }
-LIMN_FEW_K_AVX2(
-  multiply_few_avx2, 6, .bytes = sizeof(block), .has_offset = 1, .head = head_avx2, .part = part_avx2)
+LIMN_FEW_K_AVX2(multiply_few_avx2, 6, .bytes = sizeof(block), .has_offset = 1, .head = head_avx2, .part = part_avx2)
 #endif
 
 int limn_recipe_q6_k(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {

@@ -54,10 +54,10 @@ LIMN_INLINE void unpack_body(
     v_store(w->d[g], v_load_halves(row, first + offsetof(block, d)));
     v_store(w->d[g + 1], v_load_halves(row, second + offsetof(block, d)));
     v16i q[16];
-    LIMN_UNROLL for (int r = 0; r < 16; r++)
+    LIMN_UNROLL (int r = 0; r < 16; r++)
       q[r] = v_join(row[r] + first + offsetof(block, q), row[r] + second + offsetof(block, q)) ^ (int32_t)0x80808080;
     v_transpose(q);
-    LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(w->q[g * 8 + i], q[i]);
+    LIMN_UNROLL (int i = 0; i < 16; i++) v_store_bytes(w->q[g * 8 + i], q[i]);
   }
 }
 LIMN_INSTANCES(
@@ -75,9 +75,7 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i load_pair(const uint8_t *at, __m512i table,
   return _mm512_xor_si512(_mm512_inserti64x4(low, _mm256_loadu_si256((const __m256i *)b[1].q), 1), table);
 }
 LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
-  multiply_one_32(
-    j, 2 * sizeof(block), 128, _mm512_set1_epi8((char)0x80),
-    LIMN_SCALE_HALF, 1, load_pair);
+  multiply_one_32(j, 2 * sizeof(block), 128, _mm512_set1_epi8((char)0x80), LIMN_SCALE_HALF, 1, load_pair);
 }
 
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {

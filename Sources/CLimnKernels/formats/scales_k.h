@@ -16,17 +16,18 @@ typedef struct {
 } limn_scales_k;
 LIMN_INLINE limn_scales_k load_scales(const uint8_t scales[12]) {
   const uint32_t a = load_u32(scales), b = load_u32(scales + 4), c = load_u32(scales + 8);
-  return (limn_scales_k){
-    (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 2 & 0x30303030)) << 32,
-    (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030)) << 32};
+  limn_scales_k all;
+  all.scales = (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 2 & 0x30303030)) << 32;
+  all.mins = (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030)) << 32;
+  return all;
 }
 
 /// The same of 16 rows, from the three words of scales: into a panel's scales and minimums.
 LIMN_INLINE void v_store_scales(const v16i words[3], limn_panel_k *panel) {
   const v16i scales[2] = {words[0] & 0x3f3f3f3f, (words[2] & 0x0f0f0f0f) | (words[0] >> 2 & 0x30303030)};
   const v16i mins[2] = {words[1] & 0x3f3f3f3f, (words[2] >> 4 & 0x0f0f0f0f) | (words[1] >> 2 & 0x30303030)};
-  LIMN_UNROLL for (int g = 0; g < 8; g++) v_store_bytes(panel->scale[g], scales[g / 4] >> g % 4 * 8 & 0xff);
-  LIMN_UNROLL for (int g = 0; g < 8; g += 2) {
+  LIMN_UNROLL (int g = 0; g < 8; g++) v_store_bytes(panel->scale[g], scales[g / 4] >> g % 4 * 8 & 0xff);
+  LIMN_UNROLL (int g = 0; g < 8; g += 2) {
     const v16i pair = mins[g / 4] >> g % 4 * 8;
     v_store_bytes(panel->min[g / 2], (pair & 0xff) | (pair << 8 & 0xff0000));
   }

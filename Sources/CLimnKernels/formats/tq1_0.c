@@ -53,9 +53,9 @@ static void unpack_scalar(
 
 /// The first digits of 16 rows' words of `count` bytes side by side, then the second ones, and so on.
 LIMN_INLINE void v_store_digits(const v16i *words, int count, int digits, uint8_t (*q)[LIMN_PANEL_ROWS][4]) {
-  LIMN_UNROLL for (int i = 0; i < count; i++) {
+  LIMN_UNROLL (int i = 0; i < count; i++) {
     v16i even = words[i] & 0xff00ff, odd = words[i] >> 8 & 0xff00ff;  // with room for three times a byte
-    LIMN_UNROLL for (int n = 0; n < digits; n++) {
+    LIMN_UNROLL (int n = 0; n < digits; n++) {
       even *= 3;
       odd *= 3;
       v_store_bytes(q[n * count + i], (even >> 8 & 0x30003) | (odd & 0x3000300));
@@ -74,8 +74,8 @@ LIMN_INLINE void unpack_body(
   const v16f d = v_load_halves(row, offsetof(block, d));
   v_store(w->d, d);
   v_store(w->dmin, d);
-  LIMN_UNROLL for (int g = 0; g < 8; g++) v_store_bytes(w->scale[g], (v16i){0} + 1);
-  LIMN_UNROLL for (int g = 0; g < 4; g++) v_store_bytes(w->min[g], (v16i){0} + 0x10001);
+  LIMN_UNROLL (int g = 0; g < 8; g++) v_store_bytes(w->scale[g], (v16i){0} + 1);
+  LIMN_UNROLL (int g = 0; g < 4; g++) v_store_bytes(w->min[g], (v16i){0} + 0x10001);
 
   // 32 bytes, 16 bytes, and the last word.
   v16i words[8];

@@ -53,14 +53,14 @@ LIMN_INLINE void unpack_body(
   const v16f d = v_load_halves(row, offsetof(block, d));
   v_store(w->d, d);
   v_store(w->dmin, d);
-  LIMN_UNROLL for (int g = 0; g < 8; g++) v_store_bytes(w->scale[g], (v16i){0} + 1);
-  LIMN_UNROLL for (int g = 0; g < 4; g++) v_store_bytes(w->min[g], (v16i){0} + 0x10001);
+  LIMN_UNROLL (int g = 0; g < 8; g++) v_store_bytes(w->scale[g], (v16i){0} + 1);
+  LIMN_UNROLL (int g = 0; g < 4; g++) v_store_bytes(w->min[g], (v16i){0} + 0x10001);
 
   v16i q[16];  // words 0–7 are the first run, words 8–15 the second
-  LIMN_UNROLL for (int r = 0; r < 16; r++) q[r] = v_load_bytes(row[r] + offsetof(block, q));
+  LIMN_UNROLL (int r = 0; r < 16; r++) q[r] = v_load_bytes(row[r] + offsetof(block, q));
   v_transpose(q);
-  LIMN_UNROLL for (int i = 0; i < 16; i++)
-    LIMN_UNROLL for (int quarter = 0; quarter < 4; quarter++)
+  LIMN_UNROLL (int i = 0; i < 16; i++)
+    LIMN_UNROLL (int quarter = 0; quarter < 4; quarter++)
       v_store_bytes(w->q[i / 8 * 32 + quarter * 8 + i % 8], q[i] >> quarter * 2 & 0x03030303);
 }
 LIMN_INSTANCES(

@@ -187,9 +187,9 @@ typedef struct {
 
 /// Copies keys or values into a cache; items: tokens.
 typedef struct {
-  const float *x;  // [tokens, heads, head_size]
-  void *cache;     // from the first token's position on
-  limn_type type;  // F32, F16, or Q8_0 in blocks along a head, the last one filled up with zeros
+  const float *x;                     // [tokens, heads, head_size]
+  void *cache;                        // from the first token's position on
+  limn_type type;                     // F32, F16, or Q8_0 in blocks along a head, the last one filled up with zeros
   size_t position_bytes, head_bytes;  // from position to position, from head to head
   ptrdiff_t heads, head_size;
 } limn_store_job;
@@ -204,9 +204,9 @@ typedef void limn_unpack_tile(
 
 /// Attention; items: key/value heads times blocks of query tokens.
 struct limn_attention_job {
-  const limn_recipe *recipe;     // of F32, in the arithmetic that `unpack` makes panels for
-  limn_unpack_tile *unpack;  // of the kernels
-  const float *q;            // [tokens, heads, head_size]
+  const limn_recipe *recipe;  // of F32, in the arithmetic that `unpack` makes panels for
+  limn_unpack_tile *unpack;   // of the kernels
+  const float *q;             // [tokens, heads, head_size]
   const void *keys, *values;
   limn_type type;                     // of keys and values, as in limn_store_job
   size_t position_bytes, head_bytes;  // from position to position, from key/value head to head
@@ -239,7 +239,7 @@ enum { LIMN_LOW_RANK_COLUMNS = 64 };
 /// LIMN_LOW_RANK_COLUMNS columns. Strides are in elements.
 typedef struct {
   const limn_recipe *recipe;  // the weight's
-  const void *weight;     // [rows, columns]
+  const void *weight;         // [rows, columns]
   size_t row_bytes;
   ptrdiff_t rows, columns, rank;
   const float *left;  // [rows, rank]
@@ -290,8 +290,8 @@ typedef struct {
 /// the scales' mean, which is taken off first.
 float limn_nest_absmax(const float *absmax, ptrdiff_t count, uint8_t *codes, float *nested, float map[256]);
 void limn_unnest_absmax(
-  const uint8_t *codes, ptrdiff_t count, const float map[256], const float *nested, ptrdiff_t block_size,
-  float offset, float *absmax);
+  const uint8_t *codes, ptrdiff_t count, const float map[256], const float *nested, ptrdiff_t block_size, float offset,
+  float *absmax);
 /// The values of the 16 codes of NF4, then of FP4.
 extern const float limn_4bit_tables[2][16];
 

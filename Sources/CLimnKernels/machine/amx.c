@@ -3,8 +3,8 @@
 #include "amx.h"
 
 #if defined(__x86_64__) && defined(__linux__) && !defined(LIMN_EMULATED)
-  #include <sys/syscall.h>
-  #include <unistd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /// Tiles are 8 KB for the system to save, so that a process has to ask for them, once and for all its threads.
 int limn_amx_allowed(void) {

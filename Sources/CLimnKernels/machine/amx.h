@@ -6,15 +6,15 @@
 #include "simd.h"
 
 #if defined(__x86_64__)
-  #include <immintrin.h>
+#include <immintrin.h>
 
-  #if defined(LIMN_EMULATED)
-    #define LIMN_TARGET_AMX LIMN_TARGET_AVX2
-  #else
-    #define LIMN_TARGET_AMX                                                                                   \
-      __attribute__((target(                                                                                  \
-        "amx-tile,amx-int8,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma,f16c")))
-  #endif
+#if defined(LIMN_EMULATED)
+#define LIMN_TARGET_AMX LIMN_TARGET_AVX2
+#else
+#define LIMN_TARGET_AMX \
+  __attribute__((       \
+    target("amx-tile,amx-int8,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma,f16c")))
+#endif
 
 // Tiles 0 and 1 hold the sums of up to 32 tokens, 2 and 3 the tokens, 4 weights. More tokens would share the loading of
 // weights, and two panels that of tokens, but then less of it is in the nearest cache: both were slower.
@@ -24,17 +24,17 @@ LIMN_TARGET_AMX LIMN_INLINE void limn_amx_zero(void) {
   _tile_zero(1);
 }
 
-  /// 64 bytes along the columns, by `product`.
-  #define LIMN_AMX_STEP(product, weights, x, x_stride, tokens)    \
-    do {                                                          \
-      _tile_loadd(4, weights, 64);                                \
-      _tile_loadd(2, x, x_stride);                                \
-      product(0, 2, 4);                                           \
-      if (tokens > 16) {                                          \
-        _tile_loadd(3, (x) + 16 * (x_stride), x_stride);          \
-        product(1, 3, 4);                                         \
-      }                                                           \
-    } while (0)
+/// 64 bytes along the columns, by `product`.
+#define LIMN_AMX_STEP(product, weights, x, x_stride, tokens) \
+  do {                                                       \
+    _tile_loadd(4, weights, 64);                             \
+    _tile_loadd(2, x, x_stride);                             \
+    product(0, 2, 4);                                        \
+    if (tokens > 16) {                                       \
+      _tile_loadd(3, (x) + 16 * (x_stride), x_stride);       \
+      product(1, 3, 4);                                      \
+    }                                                        \
+  } while (0)
 
 /// sums: [32 tokens][16 rows], 4 bytes each
 LIMN_TARGET_AMX LIMN_INLINE void limn_amx_store(void *sums, int tokens) {

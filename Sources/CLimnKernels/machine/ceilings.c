@@ -3,12 +3,12 @@
 #include "kernels.h"
 #include "simd.h"
 #if defined(__x86_64__)
-  #include <immintrin.h>
+#include <immintrin.h>
 #endif
 #if defined(LIMN_EMULATED)
-  #define IN_REGISTER "+m"  // there are no such registers
+#define IN_REGISTER "+m"  // there are no such registers
 #else
-  #define IN_REGISTER "+v"
+#define IN_REGISTER "+v"
 #endif
 
 enum { STEPS = 4096, CHAINS = 12, TILE_STEPS = 512 };
@@ -26,8 +26,8 @@ LIMN_INLINE void read_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void
   v16i sum[4] = {0};
   for (ptrdiff_t at = begin * LIMN_READ_ITEM; at < end * LIMN_READ_ITEM; at += 256) {
     const char *p = (const char *)job + at;
-    LIMN_UNROLL for (int i = 0; i < 4; i++) sum[i] += v_load_bytes(p + i * 64);
-    LIMN_UNROLL for (int i = 0; i < 4; i++) __builtin_prefetch(p + 4096 + i * 64);
+    LIMN_UNROLL (int i = 0; i < 4; i++) sum[i] += v_load_bytes(p + i * 64);
+    LIMN_UNROLL (int i = 0; i < 4; i++) __builtin_prefetch(p + 4096 + i * 64);
   }
   v_store_bytes(scratch, sum[0] + sum[1] + sum[2] + sum[3]);
 }
@@ -49,51 +49,53 @@ static void multiply_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, voi
 LIMN_INLINE void multiply_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   const v16f one = v_splat(*(const float *)job);
   v16f sum[CHAINS / 2];
-  LIMN_UNROLL for (int c = 0; c < CHAINS / 2; c++) sum[c] = v_splat((float)c);
+  LIMN_UNROLL (int c = 0; c < CHAINS / 2; c++) sum[c] = v_splat((float)c);
   for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)
-    LIMN_UNROLL for (int c = 0; c < CHAINS / 2; c++) sum[c] = v_fma(sum[c], one, one);
-  LIMN_UNROLL for (int c = 0; c < CHAINS / 2; c++) v_store((float *)scratch + c * 16, sum[c]);
+    LIMN_UNROLL (int c = 0; c < CHAINS / 2; c++) sum[c] = v_fma(sum[c], one, one);
+  LIMN_UNROLL (int c = 0; c < CHAINS / 2; c++) v_store((float *)scratch + c * 16, sum[c]);
 }
 LIMN_KERNEL_INSTANCES(multiply)
 
 #if defined(__x86_64__)
 /// All chains add up products of one number, which is of unknown origin in every step: ordinary as bytes, words and bfloat16.
-  #define LIMN_CHAINS(name, target, vector, place, add)                                       \
-    target static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
-      (void)job;                                                                              \
-      vector sums[CHAINS] = {0}, same;                                                        \
-      memset(&same, 0x3f, sizeof same);                                                       \
-      for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)                          \
-        LIMN_UNROLL for (int c = 0; c < CHAINS; c++) {                                        \
-          __asm__ volatile("" : place(same));                                                 \
-          const vector sum = sums[c];                                                         \
-          sums[c] = (vector)(add);                                                            \
-        }                                                                                     \
-      memcpy(scratch, sums, sizeof sums);                                                     \
-    }
-LIMN_CHAINS(multiply_bf16, LIMN_TARGET_BF16, __m512i, IN_REGISTER, _mm512_dpbf16_ps((__m512)sum, (__m512bh)same, (__m512bh)same))
+#define LIMN_CHAINS(name, target, vector, place, add)                                       \
+  target static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
+    (void)job;                                                                              \
+    vector sums[CHAINS] = {0}, same;                                                        \
+    memset(&same, 0x3f, sizeof same);                                                       \
+    for (ptrdiff_t step = 0; step < (end - begin) * STEPS; step++)                          \
+      LIMN_UNROLL (int c = 0; c < CHAINS; c++) {                                            \
+        __asm__ volatile("" : place(same));                                                 \
+        const vector sum = sums[c];                                                         \
+        sums[c] = (vector)(add);                                                            \
+      }                                                                                     \
+    memcpy(scratch, sums, sizeof sums);                                                     \
+  }
+LIMN_CHAINS(
+  multiply_bf16, LIMN_TARGET_BF16, __m512i, IN_REGISTER, _mm512_dpbf16_ps((__m512)sum, (__m512bh)same, (__m512bh)same))
 LIMN_CHAINS(multiply_int16_vnni, LIMN_TARGET_VNNI, __m512i, IN_REGISTER, _mm512_dpwssd_epi32(sum, same, same))
 LIMN_CHAINS(multiply_int8_vnni, LIMN_TARGET_VNNI, __m512i, IN_REGISTER, _mm512_dpbusd_epi32(sum, same, same))
 LIMN_CHAINS(multiply_int16_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi32(sum, _mm256_madd_epi16(same, same)))
 LIMN_CHAINS(multiply_int8_avx_vnni, LIMN_TARGET_AVX_VNNI, __m256i, "+x", _mm256_dpbusd_avx_epi32(sum, same, same))
 // What the products of 4-bit weights do: sums of 16 bits.
-LIMN_CHAINS(multiply_int8_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi16(sum, _mm256_maddubs_epi16(same, same)))
+LIMN_CHAINS(
+  multiply_int8_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi16(sum, _mm256_maddubs_epi16(same, same)))
 /// Four sums of tiles take turns.
-  #define LIMN_TILE_CHAINS(name, product)                                                              \
-    LIMN_TARGET_AMX static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
-      (void)job, (void)scratch;                                                                        \
-      limn_amx_begin();                                                                                \
-      limn_amx_zero();                                                                                 \
-      _tile_zero(4);                                                                                   \
-      _tile_zero(6);                                                                                   \
-      for (ptrdiff_t step = 0; step < (end - begin) * TILE_STEPS; step++) {                            \
-        product(0, 4, 6);                                                                              \
-        product(1, 4, 6);                                                                              \
-        product(2, 4, 6);                                                                              \
-        product(3, 4, 6);                                                                              \
-      }                                                                                                \
-      limn_amx_end();                                                                                  \
-    }
+#define LIMN_TILE_CHAINS(name, product)                                                              \
+  LIMN_TARGET_AMX static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
+    (void)job, (void)scratch;                                                                        \
+    limn_amx_begin();                                                                                \
+    limn_amx_zero();                                                                                 \
+    _tile_zero(4);                                                                                   \
+    _tile_zero(6);                                                                                   \
+    for (ptrdiff_t step = 0; step < (end - begin) * TILE_STEPS; step++) {                            \
+      product(0, 4, 6);                                                                              \
+      product(1, 4, 6);                                                                              \
+      product(2, 4, 6);                                                                              \
+      product(3, 4, 6);                                                                              \
+    }                                                                                                \
+    limn_amx_end();                                                                                  \
+  }
 LIMN_TILE_CHAINS(multiply_bf16_amx, _tile_dpbf16ps)
 LIMN_TILE_CHAINS(multiply_int8_amx, _tile_dpbusd)
 #endif

@@ -2,13 +2,13 @@
 #include "kernels.h"
 
 #if defined(__aarch64__) && defined(__linux__)
-  #include <sys/auxv.h>
+#include <sys/auxv.h>
 #endif
 
 enum { KNOWN = 1, AVX2 = 2, AVX_VNNI = 4, AVX512 = 8, VNNI = 16, BF16 = 32, AMX = 64 };
 
 #if defined(__x86_64__)
-  #include <cpuid.h>
+#include <cpuid.h>
 
 /// The register-state bits that the operating system saves and restores.
 static uint64_t saved_state(void) {
@@ -22,7 +22,8 @@ static uint64_t saved_state(void) {
 /// float32 140 to 240, of 16-bit integers 280 to 310.
 static int is_intel(void) {
   uint32_t a, b, c, d;
-  return __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx && c == signature_INTEL_ecx && d == signature_INTEL_edx;
+  return __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx && c == signature_INTEL_ecx
+    && d == signature_INTEL_edx;
 }
 #endif
 

@@ -19,13 +19,13 @@ enum { TILE = LIMN_ATTENTION_TILE, PANELS = TILE / LIMN_PANEL_ROWS };
 /// The parts of a thread's scratch memory. Panels, q and p have elements of `size` bytes: float32 or bfloat16.
 typedef struct {
   ptrdiff_t rows, width, size;
-  char *keys, *values;      // as limn_unpack_tile says
-  char *q;                  // [rows] q_bytes apart, an odd number of cache lines most of the time
+  char *keys, *values;  // as limn_unpack_tile says
+  char *q;              // [rows] q_bytes apart, an odd number of cache lines most of the time
   size_t q_bytes;
-  float (*s)[TILE];         // [tile_tokens][TILE]
-  char *p;                  // [tile_tokens][TILE]
-  float *y;                 // [width / 16][rows][16]
-  float *m, *l;             // [rows]
+  float (*s)[TILE];  // [tile_tokens][TILE]
+  char *p;           // [tile_tokens][TILE]
+  float *y;          // [width / 16][rows][16]
+  float *m, *l;      // [rows]
 } parts;
 
 /// The next `bytes` of the scratch memory, where there is any.
@@ -95,8 +95,8 @@ LIMN_INLINE void attend(
         const ptrdiff_t r = row + i, position = first_position + r / group;
         const ptrdiff_t high = (j->causal ? position : end - 1) - start;
         const ptrdiff_t low = j->causal && j->window ? position - j->window + 1 - start : 0;
-        const float factor = soften(
-          p->s[i], j->scale, low < 0 ? 0 : low > TILE ? TILE : low, high < TILE ? high : TILE - 1, p->m + r, p->l + r);
+        const ptrdiff_t from = low < 0 ? 0 : low, to = high < TILE ? high : TILE - 1;
+        const float factor = soften(p->s[i], j->scale, from < TILE ? from : TILE, to, p->m + r, p->l + r);
         j->recipe->prepare(p->s[i], p->p + i * TILE * p->size, TILE);
         if (factor != 1)
           for (ptrdiff_t strip = 0; strip < strips; strip++) {

@@ -93,46 +93,46 @@ typedef float v4f __attribute__((vector_size(16)));
 /// Each vector's lanes added up, as sum_lanes_scalar does.
 LIMN_INLINE v4f sum_lanes(const v16f v[SUMS]) {
   v8f half[4], pair[2];
-  LIMN_UNROLL for (int i = 0; i < 4; i++)
-    half[i] = __builtin_shufflevector(v[i], v[i], 0, 1, 2, 3, 4, 5, 6, 7) +
-              __builtin_shufflevector(v[i], v[i], 8, 9, 10, 11, 12, 13, 14, 15);
+  LIMN_UNROLL (int i = 0; i < 4; i++)
+    half[i] = __builtin_shufflevector(v[i], v[i], 0, 1, 2, 3, 4, 5, 6, 7)
+      + __builtin_shufflevector(v[i], v[i], 8, 9, 10, 11, 12, 13, 14, 15);
   // Neighbours, within each half of a vector: [a, b], from both vectors in turn.
-  LIMN_UNROLL for (int i = 0; i < 2; i++)
-    pair[i] = __builtin_shufflevector(half[2 * i], half[2 * i + 1], 0, 2, 8, 10, 4, 6, 12, 14) +
-              __builtin_shufflevector(half[2 * i], half[2 * i + 1], 1, 3, 9, 11, 5, 7, 13, 15);
-  const v8f four = __builtin_shufflevector(pair[0], pair[1], 0, 2, 8, 10, 4, 6, 12, 14) +
-                   __builtin_shufflevector(pair[0], pair[1], 1, 3, 9, 11, 5, 7, 13, 15);
+  LIMN_UNROLL (int i = 0; i < 2; i++)
+    pair[i] = __builtin_shufflevector(half[2 * i], half[2 * i + 1], 0, 2, 8, 10, 4, 6, 12, 14)
+      + __builtin_shufflevector(half[2 * i], half[2 * i + 1], 1, 3, 9, 11, 5, 7, 13, 15);
+  const v8f four = __builtin_shufflevector(pair[0], pair[1], 0, 2, 8, 10, 4, 6, 12, 14)
+    + __builtin_shufflevector(pair[0], pair[1], 1, 3, 9, 11, 5, 7, 13, 15);
   return __builtin_shufflevector(four, four, 0, 1, 2, 3) + __builtin_shufflevector(four, four, 4, 5, 6, 7);
 }
 
 /// `rows` is 1, 2 or 4: so many queries times so many positions as make SUMS sums.
 LIMN_INLINE void score(
-  const limn_attention_job *j, const limn_type type, const char *keys, ptrdiff_t count, const float *q,
-  ptrdiff_t width, float (*s)[TILE], const int rows) {
+  const limn_attention_job *j, const limn_type type, const char *keys, ptrdiff_t count, const float *q, ptrdiff_t width,
+  float (*s)[TILE], const int rows) {
   const int positions = SUMS / rows;
   const ptrdiff_t whole = j->head_size & ~(ptrdiff_t)15, rest = j->head_size - whole;
   for (ptrdiff_t i = 0; i < count; i += positions) {
     const char *head[SUMS];
-    LIMN_UNROLL for (int p = 0; p < positions; p++)
+    LIMN_UNROLL (int p = 0; p < positions; p++)
       head[p] = keys + (size_t)(i + p < count ? i + p : count - 1) * j->position_bytes;
     v16f sum[SUMS];
-    LIMN_UNROLL for (int n = 0; n < SUMS; n++) sum[n] = v_splat(0);
+    LIMN_UNROLL (int n = 0; n < SUMS; n++) sum[n] = v_splat(0);
     for (ptrdiff_t k = 0; k < whole; k += 16)
-      LIMN_UNROLL for (int p = 0; p < positions; p++) {
+      LIMN_UNROLL (int p = 0; p < positions; p++) {
         const v16f key = limn_kv_load(head[p], type, k, 16);
-        LIMN_UNROLL for (int r = 0; r < rows; r++)
+        LIMN_UNROLL (int r = 0; r < rows; r++)
           sum[r * positions + p] = v_fma(key, v_load(q + r * width + k), sum[r * positions + p]);
       }
     if (rest)
-      LIMN_UNROLL for (int p = 0; p < positions; p++) {
+      LIMN_UNROLL (int p = 0; p < positions; p++) {
         const v16f key = limn_kv_load(head[p], type, whole, rest);
-        LIMN_UNROLL for (int r = 0; r < rows; r++)
+        LIMN_UNROLL (int r = 0; r < rows; r++)
           sum[r * positions + p] = v_fma(key, v_load(q + r * width + whole), sum[r * positions + p]);
       }
     const v4f four = sum_lanes(sum);
     // A tile has room for whole fours.
-    LIMN_UNROLL for (int r = 0; r < rows; r++)
-      LIMN_UNROLL for (int p = 0; p < positions; p++) s[r][i + p] = four[r * positions + p];
+    LIMN_UNROLL (int r = 0; r < rows; r++)
+      LIMN_UNROLL (int p = 0; p < positions; p++) s[r][i + p] = four[r * positions + p];
   }
 }
 
@@ -141,18 +141,17 @@ LIMN_INLINE void add_strips(
   const limn_attention_job *j, const limn_type type, const addition a, ptrdiff_t k, ptrdiff_t left, const int strips,
   const int rows) {
   v16f sum[SUMS];
-  LIMN_UNROLL for (int r = 0; r < rows; r++)
-    LIMN_UNROLL for (int n = 0; n < strips; n++)
-      sum[r * strips + n] = v_load(a.y + r * a.width + k + 16 * n) * a.factor[r];
+  LIMN_UNROLL (int r = 0; r < rows; r++)
+    LIMN_UNROLL (int n = 0; n < strips; n++) sum[r * strips + n] = v_load(a.y + r * a.width + k + 16 * n) * a.factor[r];
   const char *values = a.values;
   for (ptrdiff_t i = 0; i < a.count; i++, values += j->position_bytes)
-    LIMN_UNROLL for (int n = 0; n < strips; n++) {
+    LIMN_UNROLL (int n = 0; n < strips; n++) {
       const v16f value = limn_kv_load(values, type, k + 16 * n, n + 1 < strips ? 16 : left);
-      LIMN_UNROLL for (int r = 0; r < rows; r++)
+      LIMN_UNROLL (int r = 0; r < rows; r++)
         sum[r * strips + n] = v_fma(value, v_splat(a.s[r][i]), sum[r * strips + n]);
     }
-  LIMN_UNROLL for (int r = 0; r < rows; r++)
-    LIMN_UNROLL for (int n = 0; n < strips; n++) v_store(a.y + r * a.width + k + 16 * n, sum[r * strips + n]);
+  LIMN_UNROLL (int r = 0; r < rows; r++)
+    LIMN_UNROLL (int n = 0; n < strips; n++) v_store(a.y + r * a.width + k + 16 * n, sum[r * strips + n]);
 }
 
 LIMN_INLINE void add(const limn_attention_job *j, const limn_type type, const addition a, const int rows) {
@@ -164,20 +163,20 @@ LIMN_INLINE void add(const limn_attention_job *j, const limn_type type, const ad
 }
 
 /// A loop of its own for every type and number of rows.
-#define LIMN_FOR_ROWS(function, type, ...)     \
-  if (rows == 4)                               \
-    function(j, type, __VA_ARGS__, 4);         \
-  else if (rows == 2)                          \
-    function(j, type, __VA_ARGS__, 2);         \
-  else                                         \
+#define LIMN_FOR_ROWS(function, type, ...) \
+  if (rows == 4)                           \
+    function(j, type, __VA_ARGS__, 4);     \
+  else if (rows == 2)                      \
+    function(j, type, __VA_ARGS__, 2);     \
+  else                                     \
     function(j, type, __VA_ARGS__, 1);
-#define LIMN_FOR_TYPES(function, ...)                  \
-  if (j->type == LIMN_F16) {                           \
-    LIMN_FOR_ROWS(function, LIMN_F16, __VA_ARGS__)     \
-  } else if (j->type == LIMN_Q8_0) {                   \
-    LIMN_FOR_ROWS(function, LIMN_Q8_0, __VA_ARGS__)    \
-  } else {                                             \
-    LIMN_FOR_ROWS(function, LIMN_F32, __VA_ARGS__)     \
+#define LIMN_FOR_TYPES(function, ...)               \
+  if (j->type == LIMN_F16) {                        \
+    LIMN_FOR_ROWS(function, LIMN_F16, __VA_ARGS__)  \
+  } else if (j->type == LIMN_Q8_0) {                \
+    LIMN_FOR_ROWS(function, LIMN_Q8_0, __VA_ARGS__) \
+  } else {                                          \
+    LIMN_FOR_ROWS(function, LIMN_F32, __VA_ARGS__)  \
   }
 LIMN_INLINE void score_body(
   const limn_attention_job *j, const char *keys, ptrdiff_t count, const float *q, ptrdiff_t width, float (*s)[TILE],
@@ -226,15 +225,18 @@ LIMN_INLINE void attend(
       for (int i = 0; i < rows; i++) {
         const ptrdiff_t position = j->first_position + (row + i) / group, high = position - start;
         const ptrdiff_t low = j->window ? position - j->window + 1 - start : 0;
-        factor[i] = soften(
-          p->s[i], j->scale, low < 0 ? 0 : low > TILE ? TILE : low, high < TILE ? high : TILE - 1, p->m + row + i,
-          p->l + row + i);
+        const ptrdiff_t from = low < 0 ? 0 : low, to = high < TILE ? high : TILE - 1;
+        factor[i] = soften(p->s[i], j->scale, from < TILE ? from : TILE, to, p->m + row + i, p->l + row + i);
       }
       if (row == 0 && start + 2 * TILE <= end)
         for (ptrdiff_t i = 0; i < TILE; i++) limn_kv_fetch(j, values + (size_t)i * j->position_bytes);
       const addition weighted = {
-        .values = values, .count = count, .s = (const float(*)[TILE])p->s, .factor = factor,
-        .y = p->y + row * p->width, .width = p->width};
+        .values = values,
+        .count = count,
+        .s = (const float(*)[TILE])p->s,
+        .factor = factor,
+        .y = p->y + row * p->width,
+        .width = p->width};
       add(j, &weighted, rows);
       row += rows;
     }
@@ -257,9 +259,9 @@ LIMN_INLINE void attention_with(
 static void attention_in_place_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   attention_with(job, begin, end, scratch, limn_soften_scalar, score_scalar, add_scalar);
 }
-#define LIMN_ATTENTION(isa)                                                                                    \
-  static void attention_in_place_##isa(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {       \
-    attention_with(job, begin, end, scratch, limn_soften_vectors, score_##isa, add_##isa);                     \
+#define LIMN_ATTENTION(isa)                                                                              \
+  static void attention_in_place_##isa(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
+    attention_with(job, begin, end, scratch, limn_soften_vectors, score_##isa, add_##isa);               \
   }
 #if defined(__x86_64__)
 LIMN_TARGET_AVX2 LIMN_ATTENTION(avx2)

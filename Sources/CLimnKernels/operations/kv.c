@@ -4,7 +4,7 @@
 // values as [strip of 16 columns][position][16]; in bfloat16 two columns, or two positions, lie beside each other.
 #include "kv.h"
 #if defined(__x86_64__)
-  #include <immintrin.h>
+#include <immintrin.h>
 #endif
 
 enum { TILE = LIMN_ATTENTION_TILE, PANEL = LIMN_PANEL_ROWS };
@@ -86,7 +86,7 @@ LIMN_INLINE void unpack_keys(
     v16i r[PANEL];
     const ptrdiff_t n = j->head_size - k;
     if (n >= step && left >= PANEL) {
-      LIMN_UNROLL for (int i = 0; i < PANEL; i++) {
+      LIMN_UNROLL (int i = 0; i < PANEL; i++) {
         const char *row = head + (size_t)i * j->position_bytes;
         const v16f low = limn_kv_load(row, type, k, 16);
         r[i] = pair ? pair(low, limn_kv_load(row, type, k + 16, 16)) : (v16i)low;
@@ -101,7 +101,7 @@ LIMN_INLINE void unpack_keys(
       }
     }
     v_transpose(r);
-    LIMN_UNROLL for (int i = 0; i < 16; i++) out[i] = r[i];
+    LIMN_UNROLL (int i = 0; i < 16; i++) out[i] = r[i];
   }
 }
 
@@ -196,7 +196,7 @@ LIMN_TARGET_BF16 LIMN_INLINE v16i pair_halves(v16f low, v16f high) {
 LIMN_TARGET_BF16 LIMN_INLINE v16i pair_lanes(v16f low, v16f high) {
   const v16i halves = pair_halves(low, high);
   v16i place;
-  LIMN_UNROLL for (int i = 0; i < 16; i++) place[i] = (16 + i) << 16 | i;
+  LIMN_UNROLL (int i = 0; i < 16; i++) place[i] = (16 + i) << 16 | i;
   return (v16i)_mm512_permutexvar_epi16((__m512i)place, (__m512i)halves);
 }
 LIMN_TARGET_BF16 static void unpack_tile_bfloat16_avx512(

@@ -65,8 +65,7 @@ static size_t part_blocks(const limn_linear_job *j) {
 }
 
 size_t limn_linear_scratch(const limn_linear_job *job) {
-  if (takes_few(job))
-    return few_scratch(job) + (size_t)(job->tokens * job->panels) * LIMN_PANEL_ROWS * sizeof(float);
+  if (takes_few(job)) return few_scratch(job) + (size_t)(job->tokens * job->panels) * LIMN_PANEL_ROWS * sizeof(float);
   if (tiles_of(job) == 1) return job->recipe->panel_bytes;
   return (size_t)job->panels
     * (kept_tiles(job) * tile_sums(job) * sizeof(float) + part_blocks(job) * job->recipe->panel_bytes);
@@ -142,13 +141,12 @@ LIMN_INLINE void unpack_panels(const limn_linear_job *j, const unpacked *u) {
 ///
 /// A panel meets all its blocks before the next one does. AMX goes the other way: its products are so fast that it
 /// waits for everything that is not in the nearest cache, where a block's activations and the sums are then.
-LIMN_INLINE void multiply_tile(
-  const limn_linear_job *j, const unpacked *u, ptrdiff_t token, int tokens, float *sums) {
+LIMN_INLINE void multiply_tile(const limn_linear_job *j, const unpacked *u, ptrdiff_t token, int tokens, float *sums) {
   const limn_recipe *recipe = j->recipe;
   const ptrdiff_t blocks = u->last_block - u->first_block, high = panels_of(u);
   const int is_last = u->last_block * LIMN_BLOCK >= j->columns;
-  const char *x =
-    (const char *)j->prepared + (size_t)token * j->prepared_stride + (size_t)u->first_block * recipe->x_bytes;
+  const char *x = (const char *)j->prepared + (size_t)token * j->prepared_stride
+    + (size_t)u->first_block * recipe->x_bytes;
   if (u->first_block == 0) memset(sums, 0, (size_t)high * tile_sums(j) * sizeof *sums);
   const int by_block = recipe->uses_amx;
   const ptrdiff_t outer = by_block ? blocks : high, inner = by_block ? high : blocks;
@@ -177,8 +175,11 @@ LIMN_INLINE void multiply_many_tiles(
   char *const panels = (char *)(sums + kept_tiles(j) * (size_t)j->panels * tile_sums(j));
   for (ptrdiff_t c = 0; c < j->column_parts; c++) {
     const unpacked part = {
-      .first_row = first_row, .last_row = last_row, .first_block = c * blocks / j->column_parts,
-      .last_block = (c + 1) * blocks / j->column_parts, .panels = panels};
+      .first_row = first_row,
+      .last_row = last_row,
+      .first_block = c * blocks / j->column_parts,
+      .last_block = (c + 1) * blocks / j->column_parts,
+      .panels = panels};
     unpack_panels(j, &part);
     for (ptrdiff_t tile = first; tile < last; tile++) {
       const ptrdiff_t token = tile * tile_tokens, left = j->tokens - token;
@@ -214,13 +215,19 @@ LIMN_INLINE void multiply_one_tile(const limn_linear_job *j, ptrdiff_t first_row
   }
 }
 
-LIMN_INLINE void multiply_few_tokens(
-  const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, char *scratch) {
+LIMN_INLINE void multiply_few_tokens(const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, char *scratch) {
   const ptrdiff_t stride = j->panels * LIMN_PANEL_ROWS;
   const limn_few_job few = {
-    .weight = (const char *)j->weight + (size_t)first_row * j->row_bytes, .row_bytes = j->row_bytes,
-    .rows = last_row - first_row, .columns = j->columns, .x = j->prepared, .x_stride = j->prepared_stride,
-    .tokens = j->tokens, .y = (float *)(scratch + few_scratch(j)), .y_stride = stride, .scratch = scratch};
+    .weight = (const char *)j->weight + (size_t)first_row * j->row_bytes,
+    .row_bytes = j->row_bytes,
+    .rows = last_row - first_row,
+    .columns = j->columns,
+    .x = j->prepared,
+    .x_stride = j->prepared_stride,
+    .tokens = j->tokens,
+    .y = (float *)(scratch + few_scratch(j)),
+    .y_stride = stride,
+    .scratch = scratch};
   j->recipe->multiply_few(&few);
   finish(j, first_row, last_row - first_row, 0, (int)j->tokens, few.y, stride);
 }

@@ -8,9 +8,7 @@
 
 enum { COLUMNS = LIMN_LOW_RANK_COLUMNS, ROWS = 4 };
 
-size_t limn_low_rank_scratch(const limn_low_rank_job *job) {
-  return (size_t)job->rank * COLUMNS * sizeof(float);
-}
+size_t limn_low_rank_scratch(const limn_low_rank_job *job) { return (size_t)job->rank * COLUMNS * sizeof(float); }
 
 /// right[:, column...] as [rank][COLUMNS], zeros past the last column.
 static void gather_right(const limn_low_rank_job *j, ptrdiff_t column, ptrdiff_t count, float *panel) {
@@ -51,12 +49,12 @@ LIMN_INLINE void low_rank_rows(
   const limn_low_rank_job *j, ptrdiff_t row, int rows, ptrdiff_t column, ptrdiff_t count, const float *panel) {
   v16f sum[ROWS][COLUMNS / 16];
   for (int r = 0; r < rows; r++)
-    LIMN_UNROLL for (int v = 0; v < COLUMNS / 16; v++) sum[r][v] = v_splat(0);
+    LIMN_UNROLL (int v = 0; v < COLUMNS / 16; v++) sum[r][v] = v_splat(0);
   const float *left = j->left + row * j->left_row;
   for (ptrdiff_t k = 0; k < j->rank; k++)
     for (int r = 0; r < rows; r++) {
       const v16f factor = v_splat(left[r * j->left_row + k * j->left_rank]);
-      LIMN_UNROLL for (int v = 0; v < COLUMNS / 16; v++)
+      LIMN_UNROLL (int v = 0; v < COLUMNS / 16; v++)
         sum[r][v] = v_fma(factor, v_load(panel + k * COLUMNS + 16 * v), sum[r][v]);
     }
   const size_t size = j->row_bytes / (size_t)j->columns;
@@ -64,7 +62,7 @@ LIMN_INLINE void low_rank_rows(
     float values[COLUMNS] = {0};
     j->recipe->dequantize(
       (const char *)j->weight + (size_t)(row + r) * j->row_bytes + (size_t)column * size, values, (int)count);
-    LIMN_UNROLL for (int v = 0; v < COLUMNS / 16; v++)
+    LIMN_UNROLL (int v = 0; v < COLUMNS / 16; v++)
       v_store(values + 16 * v, v_fma(v_splat(j->scale), sum[r][v], v_load(values + 16 * v)));
     for (ptrdiff_t c = 0; c < count; c++) store_value(j, (row + r) * j->columns + column + c, values[c]);
   }

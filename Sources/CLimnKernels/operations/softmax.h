@@ -23,15 +23,15 @@ LIMN_INLINE float limn_soften_scalar(float *s, float scale, ptrdiff_t low, ptrdi
 LIMN_INLINE float limn_soften_vectors(float *s, float scale, ptrdiff_t low, ptrdiff_t high, float *m, float *l) {
   const v16i lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   v16f score[LIMN_SOFTEN_VECTORS], largest = v_splat(*m), sum = v_splat(0);
-  LIMN_UNROLL for (int i = 0; i < LIMN_SOFTEN_VECTORS; i++) score[i] = v_load(s + 16 * i) * scale;
+  LIMN_UNROLL (int i = 0; i < LIMN_SOFTEN_VECTORS; i++) score[i] = v_load(s + 16 * i) * scale;
   if (low > 0 || high < LIMN_ATTENTION_TILE - 1)
-    LIMN_UNROLL for (int i = 0; i < LIMN_SOFTEN_VECTORS; i++) {
+    LIMN_UNROLL (int i = 0; i < LIMN_SOFTEN_VECTORS; i++) {
       const v16i at = lanes + 16 * i;
       score[i] = v_select((at >= (int)low) & (at <= (int)high), score[i], v_splat(-INFINITY));
     }
-  LIMN_UNROLL for (int i = 0; i < LIMN_SOFTEN_VECTORS; i++) largest = v_max(largest, score[i]);
+  LIMN_UNROLL (int i = 0; i < LIMN_SOFTEN_VECTORS; i++) largest = v_max(largest, score[i]);
   const float most = v_largest(largest);
-  LIMN_UNROLL for (int i = 0; i < LIMN_SOFTEN_VECTORS; i++) {
+  LIMN_UNROLL (int i = 0; i < LIMN_SOFTEN_VECTORS; i++) {
     const v16f p = v_exp_below(score[i] - most);
     v_store(s + 16 * i, p);
     sum += p;

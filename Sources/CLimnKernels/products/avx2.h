@@ -6,23 +6,23 @@
 #include "simd.h"
 
 #if defined(__x86_64__)
-  #include <immintrin.h>
+#include <immintrin.h>
 
 /// 32 bytes of each of 8 rows as 8 vectors of words, a row in each lane. The generic 16 rows of 64 bytes need twice the
 /// registers that there are.
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_words_avx2(const uint8_t *const row[8], size_t offset, __m256i words[8]) {
   __m256i a[8], b[8];
-  LIMN_UNROLL for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_si256((const __m256i *)(row[i] + offset));
-  LIMN_UNROLL for (int i = 0; i < 8; i += 2) {
+  LIMN_UNROLL (int i = 0; i < 8; i++) a[i] = _mm256_loadu_si256((const __m256i *)(row[i] + offset));
+  LIMN_UNROLL (int i = 0; i < 8; i += 2) {
     b[i] = _mm256_unpacklo_epi32(a[i], a[i + 1]);
     b[i + 1] = _mm256_unpackhi_epi32(a[i], a[i + 1]);
   }
-  LIMN_UNROLL for (int i = 0; i < 8; i += 4)
-    LIMN_UNROLL for (int k = 0; k < 2; k++) {
+  LIMN_UNROLL (int i = 0; i < 8; i += 4)
+    LIMN_UNROLL (int k = 0; k < 2; k++) {
       a[i + 2 * k] = _mm256_unpacklo_epi64(b[i + k], b[i + k + 2]);
       a[i + 2 * k + 1] = _mm256_unpackhi_epi64(b[i + k], b[i + k + 2]);
     }
-  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+  LIMN_UNROLL (int i = 0; i < 4; i++) {
     words[i] = _mm256_permute2x128_si256(a[i], a[i + 4], 0x20);
     words[i + 4] = _mm256_permute2x128_si256(a[i], a[i + 4], 0x31);
   }
@@ -31,7 +31,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void limn_words_avx2(const uint8_t *const row[8], s
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_store_avx2(void *to, __m256i v) { _mm256_storeu_si256((__m256i *)to, v); }
 
 /// A short loop whose speed depends on where the linker puts it (3%) begins at a line.
-  #define LIMN_ALIGNED_LOOP [[clang::code_align(64)]]
+#define LIMN_ALIGNED_LOOP [[clang::code_align(64)]]
 
 enum { LIMN_AVX2_TOKENS = 6 };  // as many as 16 registers have room for
 
@@ -74,15 +74,15 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i limn_scale_words_avx2(const int32_t *scales
 /// A new sum, or what is added to one: `steps` steps of four columns each, one after another, of 8 rows, or 16 in two
 /// vectors (`q` of the first step, panels of 16 rows), and C tokens.
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_steps_of_avx2(
-  const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][LIMN_AVX2_TOKENS], const int adding,
-  const int steps, const int vectors, const int C) {
+  const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][LIMN_AVX2_TOKENS], const int adding, const int steps,
+  const int vectors, const int C) {
   const char *x3 = limn_token_3_avx2(x, x_stride);
-  LIMN_UNROLL for (int k = 0; k < steps; k++) {
+  LIMN_UNROLL (int k = 0; k < steps; k++) {
     __m256i w[2];
-    LIMN_UNROLL for (int v = 0; v < vectors; v++) w[v] = limn_kept_avx2(_mm256_loadu_si256(q + 2 * k + v));
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int v = 0; v < vectors; v++) w[v] = limn_kept_avx2(_mm256_loadu_si256(q + 2 * k + v));
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       const __m256i xq = limn_token_avx2(x + 4 * k, x3 + 4 * k, x_stride, c);
-      LIMN_UNROLL for (int v = 0; v < vectors; v++) {
+      LIMN_UNROLL (int v = 0; v < vectors; v++) {
         const __m256i pairs = _mm256_maddubs_epi16(w[v], xq);
         sum[v][c] = limn_kept_avx2(k == 0 && !adding ? pairs : _mm256_add_epi16(sum[v][c], pairs));
       }
@@ -95,9 +95,9 @@ LIMN_TARGET_AVX2 LIMN_INLINE void limn_steps_of_avx2(
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_add_scaled_avx2(
   const __m256i sum[2][LIMN_AVX2_TOKENS], const float *d, const float *dx, size_t x_stride, float *acc,
   size_t acc_stride, const int C) {
-  LIMN_UNROLL for (int c = 0; c < C; c++) {
+  LIMN_UNROLL (int c = 0; c < C; c++) {
     const __m256 token = _mm256_set1_ps(*(const float *)((const char *)dx + c * x_stride));
-    LIMN_UNROLL for (int v = 0; v < 2; v++) {
+    LIMN_UNROLL (int v = 0; v < 2; v++) {
       float *at = acc + c * acc_stride + v * 8;
       const __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(d + v * 8), token);
       _mm256_storeu_ps(at, _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[v][c]), _mm256_loadu_ps(at)));

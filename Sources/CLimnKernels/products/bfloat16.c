@@ -6,7 +6,7 @@
 #include "kernels.h"
 #include "simd.h"
 #if defined(__x86_64__)
-  #include <immintrin.h>
+#include <immintrin.h>
 #endif
 
 enum { CHAIN = 64 };
@@ -61,32 +61,31 @@ LIMN_TARGET_BF16 LIMN_INLINE void tile(
   const char *panel, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   const int pairs = (columns + 1) / 2;
   __m512 total[LIMN_TILE_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = _mm512_loadu_ps(acc + c * acc_stride);
+  LIMN_UNROLL (int c = 0; c < C; c++) total[c] = _mm512_loadu_ps(acc + c * acc_stride);
   for (int start = 0; start < pairs; start += CHAIN / 2) {
     const int end = start + CHAIN / 2 < pairs ? start + CHAIN / 2 : pairs;
     __m512 sum[LIMN_TILE_TOKENS];
-    LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_setzero_ps();
+    LIMN_UNROLL (int c = 0; c < C; c++) sum[c] = _mm512_setzero_ps();
     for (int k = start; k < end; k++) {
       const __m512bh w = (__m512bh)_mm512_loadu_si512(panel + k * 64);
-      LIMN_UNROLL for (int c = 0; c < C; c++)
-        sum[c] = _mm512_dpbf16_ps(sum[c], w, splat_pair(x + c * x_stride + k * 4));
+      LIMN_UNROLL (int c = 0; c < C; c++) sum[c] = _mm512_dpbf16_ps(sum[c], w, splat_pair(x + c * x_stride + k * 4));
     }
-    LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = _mm512_add_ps(total[c], sum[c]);
+    LIMN_UNROLL (int c = 0; c < C; c++) total[c] = _mm512_add_ps(total[c], sum[c]);
   }
-  LIMN_UNROLL for (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, total[c]);
+  LIMN_UNROLL (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, total[c]);
 }
 
 /// One token and a whole block: the four chains side by side, since each step of a chain waits for the one before.
 LIMN_TARGET_BF16 LIMN_INLINE void tile_of_one(const char *panel, const char *x, float *acc) {
   __m512 sum[LIMN_BLOCK / CHAIN], total = _mm512_loadu_ps(acc);
-  LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) sum[i] = _mm512_setzero_ps();
+  LIMN_UNROLL (int i = 0; i < LIMN_BLOCK / CHAIN; i++) sum[i] = _mm512_setzero_ps();
   for (int k = 0; k < CHAIN / 2; k++)
-    LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) {
+    LIMN_UNROLL (int i = 0; i < LIMN_BLOCK / CHAIN; i++) {
       const int at = i * CHAIN / 2 + k;
       const __m512bh w = (__m512bh)_mm512_loadu_si512(panel + at * 64);
       sum[i] = _mm512_dpbf16_ps(sum[i], w, splat_pair(x + at * 4));
     }
-  LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) total = _mm512_add_ps(total, sum[i]);
+  LIMN_UNROLL (int i = 0; i < LIMN_BLOCK / CHAIN; i++) total = _mm512_add_ps(total, sum[i]);
   _mm512_storeu_ps(acc, total);
 }
 
@@ -101,22 +100,21 @@ LIMN_TARGET_BF16 LIMN_INLINE __m512i load_f32(const void *p) {
 }
 LIMN_TARGET_BF16 LIMN_INLINE __m512i load_f16(const void *p) {
   const __m256i *halves = p;
-  return pairs_of(
-    _mm512_cvtph_ps(_mm256_loadu_si256(halves)), _mm512_cvtph_ps(_mm256_loadu_si256(halves + 1)));
+  return pairs_of(_mm512_cvtph_ps(_mm256_loadu_si256(halves)), _mm512_cvtph_ps(_mm256_loadu_si256(halves + 1)));
 }
 LIMN_TARGET_BF16 LIMN_INLINE __m512i load_bf16(const void *p) { return _mm512_loadu_si512(p); }
 
 /// Steps of 32 columns; what is left of a row goes through a buffer that is filled up with zeros. The same place of the
 /// next panel is fetched into the second-level cache: rows of a few kilobytes end before the processor looks ahead.
 LIMN_TARGET_BF16 LIMN_INLINE void unpack_with(
-  const void *weight, size_t row_bytes, int rows, int columns, uint16_t (*panel)[LIMN_PANEL_ROWS][2],
-  const size_t size, load_pairs *load) {
+  const void *weight, size_t row_bytes, int rows, int columns, uint16_t (*panel)[LIMN_PANEL_ROWS][2], const size_t size,
+  load_pairs *load) {
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
   for (int k = 0; k < columns; k += 32) {
     const int pairs = columns - k < 32 ? (columns - k + 1) / 2 : 16;
     v16i r[16];
-    LIMN_UNROLL for (int i = 0; i < 16; i++)
+    LIMN_UNROLL (int i = 0; i < 16; i++)
       __builtin_prefetch(row[i] + LIMN_PANEL_ROWS * row_bytes + (size_t)k * size, 0, 2);
     if (columns - k < 32) {
       for (int i = 0; i < 16; i++) {
@@ -125,11 +123,11 @@ LIMN_TARGET_BF16 LIMN_INLINE void unpack_with(
         r[i] = (v16i)load(part);
       }
     } else {
-      LIMN_UNROLL for (int i = 0; i < 16; i++) r[i] = (v16i)load(row[i] + (size_t)k * size);
+      LIMN_UNROLL (int i = 0; i < 16; i++) r[i] = (v16i)load(row[i] + (size_t)k * size);
     }
     v_transpose(r);
     if (pairs == 16) {
-      LIMN_UNROLL for (int i = 0; i < 16; i++) _mm512_storeu_si512(panel[k / 2 + i], (__m512i)r[i]);
+      LIMN_UNROLL (int i = 0; i < 16; i++) _mm512_storeu_si512(panel[k / 2 + i], (__m512i)r[i]);
     } else {
       for (int i = 0; i < pairs; i++) _mm512_storeu_si512(panel[k / 2 + i], (__m512i)r[i]);
     }
@@ -190,7 +188,8 @@ LIMN_TARGET_AMX static void multiply_amx(
   // What lies beside the last columns may be anything.
   if (whole < columns)
     multiply_bf16(
-      (const char *)panel + whole * 32, (const char *)x + whole * 2, x_stride, tokens, acc, acc_stride, columns - whole);
+      (const char *)panel + whole * 32, (const char *)x + whole * 2, x_stride, tokens, acc, acc_stride,
+      columns - whole);
 }
 #endif
 

@@ -7,7 +7,7 @@
 #include "simd.h"
 
 #if defined(__x86_64__)
-  #include <immintrin.h>
+#include <immintrin.h>
 
 enum {
   LIMN_FETCH_AHEAD = 4096,  // bytes between what is computed and what is fetched
@@ -17,13 +17,13 @@ enum {
 /// The lanes of each of 16 vectors, added up.
 LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_lanes(const __m512i v[16]) {
   __m512i a[8], b[4], c[2];
-  LIMN_UNROLL for (int i = 0; i < 8; i++)
+  LIMN_UNROLL (int i = 0; i < 8; i++)
     a[i] = _mm512_add_epi32(
       _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
-  LIMN_UNROLL for (int i = 0; i < 4; i++)
+  LIMN_UNROLL (int i = 0; i < 4; i++)
     b[i] = _mm512_add_epi32(
       _mm512_unpacklo_epi64(a[2 * i], a[2 * i + 1]), _mm512_unpackhi_epi64(a[2 * i], a[2 * i + 1]));
-  LIMN_UNROLL for (int i = 0; i < 2; i++)
+  LIMN_UNROLL (int i = 0; i < 2; i++)
     c[i] = _mm512_add_epi32(
       _mm512_shuffle_i32x4(b[2 * i], b[2 * i + 1], 0x88), _mm512_shuffle_i32x4(b[2 * i], b[2 * i + 1], 0xdd));
   return _mm512_add_epi32(_mm512_shuffle_i32x4(c[0], c[1], 0x88), _mm512_shuffle_i32x4(c[0], c[1], 0xdd));
@@ -59,7 +59,7 @@ LIMN_INLINE void ahead_until(limn_ahead *ahead, const void *end) {
 LIMN_INLINE int lines_early(size_t bytes) { return (int)((bytes * 15 / 16 + 32) / 64); }
 
 LIMN_INLINE void fetch_lines(limn_ahead *ahead, const int lines) {
-  LIMN_UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead->next + 64 * i);
+  LIMN_UNROLL (int i = 0; i < lines; i++) __builtin_prefetch(ahead->next + 64 * i);
   ahead->next += 64 * lines;
 }
 
@@ -90,7 +90,7 @@ LIMN_INLINE limn_sums_k sums_of_k(const limn_sums_k *sums, ptrdiff_t t) {
 }
 
 LIMN_INLINE void v_load_columns(const int32_t *rows, ptrdiff_t wide, v16i columns[16]) {
-  LIMN_UNROLL for (int r = 0; r < 16; r++) columns[r] = v_load_bytes(rows + r * wide);
+  LIMN_UNROLL (int r = 0; r < 16; r++) columns[r] = v_load_bytes(rows + r * wide);
   v_transpose(columns);
 }
 
@@ -120,8 +120,8 @@ LIMN_INLINE void finish_k(
 /// The lanes of each of 8 vectors, added up.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_lanes_avx2(const __m256i v[8]) {
   __m256i a[4], b[2];
-  LIMN_UNROLL for (int i = 0; i < 4; i++) a[i] = _mm256_hadd_epi32(v[2 * i], v[2 * i + 1]);
-  LIMN_UNROLL for (int i = 0; i < 2; i++) b[i] = _mm256_hadd_epi32(a[2 * i], a[2 * i + 1]);
+  LIMN_UNROLL (int i = 0; i < 4; i++) a[i] = _mm256_hadd_epi32(v[2 * i], v[2 * i + 1]);
+  LIMN_UNROLL (int i = 0; i < 2; i++) b[i] = _mm256_hadd_epi32(a[2 * i], a[2 * i + 1]);
   return _mm256_add_epi32(_mm256_permute2x128_si256(b[0], b[1], 0x20), _mm256_permute2x128_si256(b[0], b[1], 0x31));
 }
 
@@ -137,18 +137,20 @@ typedef struct {
 } limn_twice;
 LIMN_TARGET_AVX2 LIMN_INLINE limn_twice twice_avx2(__m256i words) {
   // The compiler must not know where they come from: it would take a shift and a broadcast for each of them.
-  return (limn_twice){
-    limn_kept_avx2(_mm256_unpacklo_epi16(words, words)), limn_kept_avx2(_mm256_unpackhi_epi16(words, words))};
+  limn_twice twice;
+  twice.low = limn_kept_avx2(_mm256_unpacklo_epi16(words, words));
+  twice.high = limn_kept_avx2(_mm256_unpackhi_epi16(words, words));
+  return twice;
 }
 
 /// In each half, word g in all places: one instruction, for which nothing is loaded.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i spread_avx2(limn_twice words, const int g) {
   const __m256i four = g < 4 ? words.low : words.high;
   switch (g % 4) {
-  case 0: return _mm256_shuffle_epi32(four, 0x00);
-  case 1: return _mm256_shuffle_epi32(four, 0x55);
-  case 2: return _mm256_shuffle_epi32(four, 0xaa);
-  default: return _mm256_shuffle_epi32(four, 0xff);
+    case 0: return _mm256_shuffle_epi32(four, 0x00);
+    case 1: return _mm256_shuffle_epi32(four, 0x55);
+    case 2: return _mm256_shuffle_epi32(four, 0xaa);
+    default: return _mm256_shuffle_epi32(four, 0xff);
   }
 }
 
@@ -182,16 +184,16 @@ LIMN_TARGET_AVX2 LIMN_INLINE uint32_t multiply_block_k_avx2(
   const limn_format_k format, const char *block, const char *x, size_t x_stride, __m256i total[LIMN_FEW_TOKENS],
   __m256i low[LIMN_FEW_TOKENS], const int T) {
   const limn_head_k head = format.head(block);
-  LIMN_UNROLL for (int i = 0; i < 8; i++) {
+  LIMN_UNROLL (int i = 0; i < 8; i++) {
     const __m256i q = format.part(block, i), scale = spread_avx2(head.scales, i);
-    LIMN_UNROLL for (int t = 0; t < T; t++) {
+    LIMN_UNROLL (int t = 0; t < T; t++) {
       const limn_x_k *xt = (const limn_x_k *)(x + t * x_stride);
       const __m256i pairs = _mm256_maddubs_epi16(q, _mm256_loadu_si256((const __m256i *)(xt->q + 32 * i)));
       const __m256i scaled = _mm256_madd_epi16(pairs, scale);
       total[t] = i == 0 ? scaled : _mm256_add_epi32(total[t], scaled);
     }
   }
-  LIMN_UNROLL for (int t = 0; t < T; t++) {
+  LIMN_UNROLL (int t = 0; t < T; t++) {
     const limn_x_k *xt = (const limn_x_k *)(x + t * x_stride);
     low[t] = _mm256_madd_epi16(head.mins, _mm256_loadu_si256((const __m256i *)xt->sums));
     if (format.has_offset) total[t] = _mm256_sub_epi32(total[t], low[t]);
@@ -205,19 +207,19 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_four_k_avx2(
   const limn_sums_k *sums, ptrdiff_t place, limn_ahead *ahead, const int T) {
   const int lines = lines_early((size_t)count * format.bytes);
   __m256i total[LIMN_FEW_TOKENS][4], low[LIMN_FEW_TOKENS][4];
-  LIMN_UNROLL for (int i = 0; i < 4; i++) {
-    LIMN_UNROLL for (int t = 0; t < T; t++) total[t][i] = low[t][i] = _mm256_setzero_si256();
+  LIMN_UNROLL (int i = 0; i < 4; i++) {
+    LIMN_UNROLL (int t = 0; t < T; t++) total[t][i] = low[t][i] = _mm256_setzero_si256();
     if (i >= count) continue;
     fetch_lines(ahead, (i + 1) * lines / count - i * lines / count);
     __m256i its_total[LIMN_FEW_TOKENS], its_low[LIMN_FEW_TOKENS];
     sums->d[place + i] = (int32_t)multiply_block_k_avx2(
       format, blocks + (size_t)i * format.bytes, x + (size_t)i * sizeof(limn_x_k), x_stride, its_total, its_low, T);
-    LIMN_UNROLL for (int t = 0; t < T; t++) {
+    LIMN_UNROLL (int t = 0; t < T; t++) {
       total[t][i] = its_total[t];
       low[t][i] = its_low[t];
     }
   }
-  LIMN_UNROLL for (int t = 0; t < T; t++) {
+  LIMN_UNROLL (int t = 0; t < T; t++) {
     const limn_sums_k its = sums_of_k(sums, t);
     const __m128i totals = sum_four_avx2(total[t]), lows = sum_four_avx2(low[t]);
     memcpy(its.total + place, &totals, (size_t)count * sizeof(int32_t));
@@ -228,22 +230,22 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_four_k_avx2(
 /// Lane j of vector i becomes lane i of vector j.
 LIMN_TARGET_AVX2 LIMN_INLINE void transpose_avx2(__m256i v[8]) {
   __m256i a[8], b[8];
-  LIMN_UNROLL for (int i = 0; i < 8; i += 2) {
+  LIMN_UNROLL (int i = 0; i < 8; i += 2) {
     a[i] = _mm256_unpacklo_epi32(v[i], v[i + 1]);
     a[i + 1] = _mm256_unpackhi_epi32(v[i], v[i + 1]);
   }
-  LIMN_UNROLL for (int i = 0; i < 8; i++) {
+  LIMN_UNROLL (int i = 0; i < 8; i++) {
     const __m256i x = a[i / 4 * 4 + i % 4 / 2], y = a[i / 4 * 4 + i % 4 / 2 + 2];
     b[i] = i % 2 ? _mm256_unpackhi_epi64(x, y) : _mm256_unpacklo_epi64(x, y);
   }
-  LIMN_UNROLL for (int i = 0; i < 4; i++) {
+  LIMN_UNROLL (int i = 0; i < 4; i++) {
     v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
     v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
   }
 }
 
 LIMN_TARGET_AVX2 LIMN_INLINE void load_columns_avx2(const int32_t *rows, ptrdiff_t wide, __m256i columns[8]) {
-  LIMN_UNROLL for (int r = 0; r < 8; r++) columns[r] = _mm256_loadu_si256((const __m256i *)(rows + r * wide));
+  LIMN_UNROLL (int r = 0; r < 8; r++) columns[r] = _mm256_loadu_si256((const __m256i *)(rows + r * wide));
   transpose_avx2(columns);
 }
 
@@ -306,33 +308,39 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_k_avx2(const limn_few_job *j, con
     for (ptrdiff_t place = 0; place < count * sums.wide; place += sums.wide, row += row_bytes) {
       for (ptrdiff_t b = 0; b < fours; b += 4)
         multiply_four_k_avx2(
-          format, row + (size_t)b * format.bytes, x + (size_t)b * sizeof(limn_x_k), x_stride, 4, &sums, place + b, &ahead,
-          T);
+          format, row + (size_t)b * format.bytes, x + (size_t)b * sizeof(limn_x_k), x_stride, 4, &sums, place + b,
+          &ahead, T);
       for (ptrdiff_t b = fours; b < blocks; b++)
         multiply_four_k_avx2(
-          format, row + (size_t)b * format.bytes, x + (size_t)b * sizeof(limn_x_k), x_stride, 1, &sums, place + b, &ahead,
-          T);
+          format, row + (size_t)b * format.bytes, x + (size_t)b * sizeof(limn_x_k), x_stride, 1, &sums, place + b,
+          &ahead, T);
     }
     ahead = finish_few_k_avx2(j, sums, first, count, !format.has_offset, ahead);
   }
 }
 
 /// A function `name` that is `multiply` with what follows and the number of tokens, up to `most`.
-#define LIMN_FEW_AVX2(name, most, multiply, ...)                                    \
-  enum { name##_tokens = most };                                                    \
-  _Static_assert(most <= LIMN_FEW_TOKENS, "memory for so many");                    \
-  LIMN_TARGET_AVX2 static void name(const limn_few_job *j) {                        \
-    if (j->tokens == 1) multiply(j, __VA_ARGS__, 1);                                \
-    else if (most >= 2 && j->tokens == 2) multiply(j, __VA_ARGS__, 2);              \
-    else if (most >= 3 && j->tokens == 3) multiply(j, __VA_ARGS__, 3);              \
-    else if (most >= 4 && j->tokens == 4) multiply(j, __VA_ARGS__, 4);              \
-    else if (most >= 5 && j->tokens == 5) multiply(j, __VA_ARGS__, 5);              \
-    else if (most >= 6 && j->tokens == 6) multiply(j, __VA_ARGS__, 6);              \
-    else __builtin_trap();                                                          \
+#define LIMN_FEW_AVX2(name, most, multiply, ...)                 \
+  enum { name##_tokens = most };                                 \
+  _Static_assert(most <= LIMN_FEW_TOKENS, "memory for so many"); \
+  LIMN_TARGET_AVX2 static void name(const limn_few_job *j) {     \
+    if (j->tokens == 1)                                          \
+      multiply(j, __VA_ARGS__, 1);                               \
+    else if (most >= 2 && j->tokens == 2)                        \
+      multiply(j, __VA_ARGS__, 2);                               \
+    else if (most >= 3 && j->tokens == 3)                        \
+      multiply(j, __VA_ARGS__, 3);                               \
+    else if (most >= 4 && j->tokens == 4)                        \
+      multiply(j, __VA_ARGS__, 4);                               \
+    else if (most >= 5 && j->tokens == 5)                        \
+      multiply(j, __VA_ARGS__, 5);                               \
+    else if (most >= 6 && j->tokens == 6)                        \
+      multiply(j, __VA_ARGS__, 6);                               \
+    else                                                         \
+      __builtin_trap();                                          \
   }
 #define LIMN_TAKE_FEW(recipe, isa, name, vnni) limn_take_few(recipe, isa, name, name##_tokens, vnni)
 
 /// Of a format: up to how many tokens, and the fields of limn_format_k.
-#define LIMN_FEW_K_AVX2(name, most, ...) \
-  LIMN_FEW_AVX2(name, most, multiply_few_k_avx2, ((limn_format_k){__VA_ARGS__}))
+#define LIMN_FEW_K_AVX2(name, most, ...) LIMN_FEW_AVX2(name, most, multiply_few_k_avx2, ((limn_format_k){__VA_ARGS__}))
 #endif

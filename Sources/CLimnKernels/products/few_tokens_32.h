@@ -6,7 +6,7 @@
 /// What the word kept of a group's scale is.
 typedef enum {
   LIMN_SCALE_FLOAT,
-  LIMN_SCALE_HALF,          // in the lower half of the word
+  LIMN_SCALE_HALF,         // in the lower half of the word
   LIMN_SCALE_AND_MINIMUM,  // and the minimum, a float16, too, in the upper half
 } limn_scale_kind;
 
@@ -39,8 +39,8 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i two_nibbles(const uint8_t *first, const uin
 
 /// y[r] = Σ over groups, in ascending order, of d · dx · sum. Scales are multiplied by `step` first, as unpacking does.
 LIMN_INLINE void finish_32(
-  const limn_sums_32 *sums, const limn_x_32 *x, ptrdiff_t groups, const limn_scale_kind kind, const float step, int rows,
-  float *y, limn_ahead *ahead) {
+  const limn_sums_32 *sums, const limn_x_32 *x, ptrdiff_t groups, const limn_scale_kind kind, const float step,
+  int rows, float *y, limn_ahead *ahead) {
   v16f total = v_splat(0);
   for (ptrdiff_t start = 0; start < groups; start += 16) {
     v16i sum[16], d[16];
@@ -60,14 +60,13 @@ LIMN_INLINE void finish_32(
 /// Lanes 0–7 of each of 8 vectors, and lanes 8–15, added up: lane 2i and lane 2i + 1 of the result.
 LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_halves(const __m512i v[8]) {
   __m512i a[4], b[2];
-  LIMN_UNROLL for (int i = 0; i < 4; i++)
+  LIMN_UNROLL (int i = 0; i < 4; i++)
     a[i] = _mm512_add_epi32(
       _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
-  LIMN_UNROLL for (int i = 0; i < 2; i++)
+  LIMN_UNROLL (int i = 0; i < 2; i++)
     b[i] = _mm512_add_epi32(
       _mm512_unpacklo_epi64(a[2 * i], a[2 * i + 1]), _mm512_unpackhi_epi64(a[2 * i], a[2 * i + 1]));
-  const __m512i c =
-    _mm512_add_epi32(_mm512_shuffle_i32x4(b[0], b[1], 0x88), _mm512_shuffle_i32x4(b[0], b[1], 0xdd));
+  const __m512i c = _mm512_add_epi32(_mm512_shuffle_i32x4(b[0], b[1], 0x88), _mm512_shuffle_i32x4(b[0], b[1], 0xdd));
   return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15), c);
 }
 
@@ -95,13 +94,13 @@ LIMN_TARGET_VNNI LIMN_INLINE void multiply_one_32(
         __m512i sum[8];
         if (part == 8) {  // without a loop, so that the sums stay in registers
           fetch_lines(&ahead, lines_early(8 * (size_t)pair_bytes));
-          LIMN_UNROLL for (int i = 0; i < 8; i++)
+          LIMN_UNROLL (int i = 0; i < 8; i++)
             sum[i] = _mm512_dpbusd_epi32(
               _mm512_setzero_si512(), load(at + i * pair_bytes, table, sums.d + place + 2 * i),
               _mm512_loadu_si512(xs[i / 4].q + i % 4 * 64));
           at += 8 * pair_bytes;
         } else {
-          LIMN_UNROLL for (int i = 0; i < 8; i++) sum[i] = _mm512_setzero_si512();
+          LIMN_UNROLL (int i = 0; i < 8; i++) sum[i] = _mm512_setzero_si512();
           for (int i = 0; i < part; i++, at += pair_bytes)
             sum[i] = _mm512_dpbusd_epi32(
               _mm512_setzero_si512(), load(at, table, sums.d + place + 2 * i),
@@ -152,8 +151,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i nibbles_avx2(const uint8_t *q) {
 /// 16 in byte i where bit i is set.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i fifth_bits_avx2(uint32_t bits) {
   const __m256i bytes = _mm256_shuffle_epi8(
-    _mm256_set1_epi32((int)bits),
-    _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+    _mm256_set1_epi32((int)bits), _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
   const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
   return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit), _mm256_set1_epi8(16));
 }
@@ -168,10 +166,10 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i table_avx2(const int8_t values[16]) {
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_pairs_avx2(const __m256i pairs[8], const int largest_q) {
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i a[8], b[4], c[2];
-  LIMN_UNROLL for (int i = 0; i < 8; i++) a[i] = _mm256_madd_epi16(pairs[i], ones);
+  LIMN_UNROLL (int i = 0; i < 8; i++) a[i] = _mm256_madd_epi16(pairs[i], ones);
   if (8 * 127 * largest_q > INT16_MAX) return sum_lanes_avx2(a);
-  LIMN_UNROLL for (int i = 0; i < 4; i++) b[i] = _mm256_madd_epi16(_mm256_packs_epi32(a[2 * i], a[2 * i + 1]), ones);
-  LIMN_UNROLL for (int i = 0; i < 2; i++) c[i] = _mm256_madd_epi16(_mm256_packs_epi32(b[2 * i], b[2 * i + 1]), ones);
+  LIMN_UNROLL (int i = 0; i < 4; i++) b[i] = _mm256_madd_epi16(_mm256_packs_epi32(a[2 * i], a[2 * i + 1]), ones);
+  LIMN_UNROLL (int i = 0; i < 2; i++) c[i] = _mm256_madd_epi16(_mm256_packs_epi32(b[2 * i], b[2 * i + 1]), ones);
   return _mm256_add_epi32(_mm256_permute2x128_si256(c[0], c[1], 0x20), _mm256_permute2x128_si256(c[0], c[1], 0x31));
 }
 
@@ -180,18 +178,18 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_eight_32_avx2(
   const limn_format_32 format, __m256i table, const uint8_t *at, const char *x, size_t x_stride, const int groups,
   const limn_sums_32 *sums, ptrdiff_t place, const int T) {
   __m256i pairs[LIMN_FEW_TOKENS][8];
-  LIMN_UNROLL for (int g = 0; g < 8; g++) {
+  LIMN_UNROLL (int g = 0; g < 8; g++) {
     const __m256i q = g < groups ? format.part(at, g, table) : _mm256_setzero_si256();
-    LIMN_UNROLL for (int t = 0; t < T; t++) {
+    LIMN_UNROLL (int t = 0; t < T; t++) {
       const limn_x_32 *xt = (const limn_x_32 *)(x + t * x_stride);
       pairs[t][g] = pairs_avx2(q, xt->q + 32 * g, format.is_signed);
     }
   }
   format.scales(at, groups, sums->d + place);
-  LIMN_UNROLL for (int t = 0; t < T; t++) {
+  LIMN_UNROLL (int t = 0; t < T; t++) {
     const limn_x_32 *xt = (const limn_x_32 *)(x + t * x_stride);
-    const __m256i low =
-      _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)xt->sums), _mm256_set1_epi32(format.offset));
+    const __m256i low = _mm256_mullo_epi32(
+      _mm256_loadu_si256((const __m256i *)xt->sums), _mm256_set1_epi32(format.offset));
     _mm256_storeu_si256(
       (__m256i *)(sums->sum + t * 16 * sums->wide + place),
       _mm256_sub_epi32(sum_pairs_avx2(pairs[t], format.largest_q), low));
@@ -200,24 +198,23 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_eight_32_avx2(
 
 /// finish_32 of 8 rows. Sixteen at a time, as there, AVX2 does not have the registers for.
 LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_32_avx2(
-  const limn_format_32 format, const limn_sums_32 *sums, ptrdiff_t row, const limn_x_32 *x, ptrdiff_t groups, float y[8],
-  limn_ahead *ahead) {
+  const limn_format_32 format, const limn_sums_32 *sums, ptrdiff_t row, const limn_x_32 *x, ptrdiff_t groups,
+  float y[8], limn_ahead *ahead) {
   __m256 total = _mm256_setzero_ps();
   for (ptrdiff_t first = 0; first < groups; first += 8, x++) {
     fetch_late(ahead, format.bytes / 128 + 1);
     __m256i sum[8], d[8];
     __m256 scale[8], minimum[8];
     load_columns_avx2(sums->d + row * sums->wide + first, sums->wide, d);
-    LIMN_UNROLL for (int i = 0; i < 8; i++) {
+    LIMN_UNROLL (int i = 0; i < 8; i++) {
       const __m256i halves = halves_avx2(d[i]);
-      scale[i] = format.kind == LIMN_SCALE_FLOAT
-        ? _mm256_mul_ps(_mm256_castsi256_ps(d[i]), _mm256_set1_ps(format.step))
-        : _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+      scale[i] = format.kind == LIMN_SCALE_FLOAT ? _mm256_mul_ps(_mm256_castsi256_ps(d[i]), _mm256_set1_ps(format.step))
+                                                 : _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
       scale[i] = _mm256_mul_ps(scale[i], _mm256_broadcast_ss(x->d + i));
       if (format.kind == LIMN_SCALE_AND_MINIMUM) minimum[i] = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
     }
     load_columns_avx2(sums->sum + row * sums->wide + first, sums->wide, sum);
-    LIMN_UNROLL for (int i = 0; i < 8; i++) {
+    LIMN_UNROLL (int i = 0; i < 8; i++) {
       if (first + i >= groups) break;
       total = _mm256_fmadd_ps(scale[i], _mm256_cvtepi32_ps(sum[i]), total);
       if (format.kind == LIMN_SCALE_AND_MINIMUM)
@@ -261,7 +258,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_32_avx2(
       const char *xb = x;
       ptrdiff_t place = r * sums.wide, b = 0;
       for (; b + 4 <= eights; b += 4)
-        LIMN_UNROLL for (int i = 0; i < 4; i++, at += format.bytes, xb += sizeof(limn_x_32), place += 8) {
+        LIMN_UNROLL (int i = 0; i < 4; i++, at += format.bytes, xb += sizeof(limn_x_32), place += 8) {
           fetch_lines(&ahead, (i + 1) * lines / 4 - i * lines / 4);
           multiply_eight_32_avx2(format, table, at, xb, x_stride, 8, &sums, place, T);
         }
@@ -284,9 +281,9 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_32_avx2(
   LIMN_FEW_AVX2(name, most, multiply_few_32_avx2, ((limn_format_32){__VA_ARGS__}), table, name##_finish)
 
 /// Its `scales` where each group is a block with its `d` in front, taken by `load`.
-#define LIMN_SCALES_OF_BLOCKS(load)                                               \
-  LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {         \
-    LIMN_UNROLL for (int g = 0; g < 8; g++)                                       \
-      if (g < groups) d[g] = (int32_t)load(((const block *)at)[g].d);             \
+#define LIMN_SCALES_OF_BLOCKS(load)                                       \
+  LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) { \
+    LIMN_UNROLL (int g = 0; g < 8; g++)                                   \
+      if (g < groups) d[g] = (int32_t)load(((const block *)at)[g].d);     \
   }
 #endif

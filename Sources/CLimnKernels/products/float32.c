@@ -35,30 +35,30 @@ static void transpose_scalar(const float (*rows)[LIMN_BLOCK], int columns, float
 LIMN_INLINE void tile(
   const char *panel, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   v16f total[LIMN_TILE_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = v_load(acc + c * acc_stride);
+  LIMN_UNROLL (int c = 0; c < C; c++) total[c] = v_load(acc + c * acc_stride);
   for (int start = 0; start < columns; start += CHAIN) {
     const int end = start + CHAIN < columns ? start + CHAIN : columns;
     v16f sum[LIMN_TILE_TOKENS];
-    LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = v_splat(0);
+    LIMN_UNROLL (int c = 0; c < C; c++) sum[c] = v_splat(0);
     for (int k = start; k < end; k++) {
       const v16f w = v_load((const float *)panel + k * LIMN_PANEL_ROWS);
-      LIMN_UNROLL for (int c = 0; c < C; c++)
+      LIMN_UNROLL (int c = 0; c < C; c++)
         sum[c] = v_fma(w, v_splat(*(const float *)(x + c * x_stride + k * sizeof(float))), sum[c]);
     }
-    LIMN_UNROLL for (int c = 0; c < C; c++) total[c] += sum[c];
+    LIMN_UNROLL (int c = 0; c < C; c++) total[c] += sum[c];
   }
-  LIMN_UNROLL for (int c = 0; c < C; c++) v_store(acc + c * acc_stride, total[c]);
+  LIMN_UNROLL (int c = 0; c < C; c++) v_store(acc + c * acc_stride, total[c]);
 }
 
 /// One token and a whole block: the four chains side by side, since each step of a chain waits for the one before.
 LIMN_INLINE void tile_of_one(const float *panel, const float *x, float *acc) {
   v16f sum[LIMN_BLOCK / CHAIN] = {0}, total = v_load(acc);
   for (int k = 0; k < CHAIN; k++)
-    LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) {
+    LIMN_UNROLL (int i = 0; i < LIMN_BLOCK / CHAIN; i++) {
       const int at = i * CHAIN + k;
       sum[i] = v_fma(v_load(panel + at * LIMN_PANEL_ROWS), v_splat(x[at]), sum[i]);
     }
-  LIMN_UNROLL for (int i = 0; i < LIMN_BLOCK / CHAIN; i++) total += sum[i];
+  LIMN_UNROLL (int i = 0; i < LIMN_BLOCK / CHAIN; i++) total += sum[i];
   v_store(acc, total);
 }
 
@@ -79,8 +79,7 @@ LIMN_INLINE void multiply_body(
   LIMN_TILES(1, tile, columns)
 }
 LIMN_INSTANCES(
-  multiply,
-  (const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns),
+  multiply, (const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns),
   (panel, x, x_stride, tokens, acc, acc_stride, columns))
 
 #if defined(__x86_64__)
@@ -98,16 +97,15 @@ LIMN_INLINE void transpose_body(const float (*rows)[LIMN_BLOCK], int columns, fl
   int k = 0;
   for (; k + 16 <= columns; k += 16) {
     v16i r[16];
-    LIMN_UNROLL for (int i = 0; i < 16; i++) r[i] = v_load_bytes(rows[i] + k);
+    LIMN_UNROLL (int i = 0; i < 16; i++) r[i] = v_load_bytes(rows[i] + k);
     v_transpose(r);
-    LIMN_UNROLL for (int i = 0; i < 16; i++) v_store_bytes(panel[k + i], r[i]);
+    LIMN_UNROLL (int i = 0; i < 16; i++) v_store_bytes(panel[k + i], r[i]);
   }
   for (; k < columns; k++)
     for (int r = 0; r < LIMN_PANEL_ROWS; r++) panel[k][r] = rows[r][k];
 }
 LIMN_INSTANCES(
-  transpose, (const float (*rows)[LIMN_BLOCK], int columns, float (*panel)[LIMN_PANEL_ROWS]),
-  (rows, columns, panel))
+  transpose, (const float (*rows)[LIMN_BLOCK], int columns, float (*panel)[LIMN_PANEL_ROWS]), (rows, columns, panel))
 
 // MARK: The recipe
 

@@ -96,7 +96,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE float round_avx2(const float *x, int columns, int m
   const __m256i magnitude = _mm256_set1_epi32(INT32_MAX);
   __m256i largest[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
   for (int k = 0; k < columns; k += 16)
-    LIMN_UNROLL for (int i = 0; i < 2; i++) {
+    LIMN_UNROLL (int i = 0; i < 2; i++) {
       const __m256i bits = _mm256_loadu_si256((const __m256i *)(x + k + 8 * i));
       largest[i] = _mm256_max_epi32(largest[i], _mm256_and_si256(bits, magnitude));
     }
@@ -148,15 +148,14 @@ LIMN_TARGET_AVX2 static void unpack_avx2(
     row[r] = (const uint8_t *)words[r];
   }
   for (int k = 0; k < whole; k += 16)
-    LIMN_UNROLL for (int r = 0; r < LIMN_PANEL_ROWS; r += 8) {
+    LIMN_UNROLL (int r = 0; r < LIMN_PANEL_ROWS; r += 8) {
       __m256i pairs[8];
       limn_words_avx2(row + r, (size_t)k * sizeof(int16_t), pairs);
-      LIMN_UNROLL for (int i = 0; i < 8; i++) limn_store_avx2(w->q[k / 2 + i][r], pairs[i]);
+      LIMN_UNROLL (int i = 0; i < 8; i++) limn_store_avx2(w->q[k / 2 + i][r], pairs[i]);
     }
 }
 
-LIMN_TARGET_AVX2 static void round_panel_avx2(
-  const limn_panel_32 *from, int largest_q, int columns, limn_panel_16 *w) {
+LIMN_TARGET_AVX2 static void round_panel_avx2(const limn_panel_32 *from, int largest_q, int columns, limn_panel_16 *w) {
   const int shift = spare_bits(largest_q), groups = columns / 32;
   const __m256i magnitude = _mm256_set1_epi32(INT32_MAX), offset = _mm256_set1_epi8((char)from->offset);
   // Of four columns of a row, the first two or the last two become the upper bytes of words.
@@ -164,14 +163,12 @@ LIMN_TARGET_AVX2 static void round_panel_avx2(
     _mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
   const __m256i last = _mm256_broadcastsi128_si256(
     _mm_setr_epi8(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15));
-  const __m256i twice = _mm256_broadcastsi128_si256(
-    _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13));
+  const __m256i twice = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13));
   const __m128i left = _mm_cvtsi32_si128(shift - 8);
   for (int r = 0; r < LIMN_PANEL_ROWS; r += 8) {
     __m256i bits = _mm256_setzero_si256();
     for (int g = 0; g < groups; g++)
-      bits = _mm256_max_epi32(
-        bits, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(from->d[g] + r)), magnitude));
+      bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(from->d[g] + r)), magnitude));
     const __m256 largest = _mm256_castsi256_ps(bits), wrong = _mm256_mul_ps(largest, _mm256_setzero_ps());
     const __m256 any = _mm256_and_ps(
       _mm256_cmp_ps(wrong, _mm256_setzero_ps(), _CMP_EQ_OQ),
@@ -183,7 +180,7 @@ LIMN_TARGET_AVX2 static void round_panel_avx2(
       // What is no number becomes 2³¹, whose lower half is zero.
       const __m256i scale = _mm256_shuffle_epi8(
         _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from->d[g] + r), inverse)), twice);
-      LIMN_UNROLL for (int k = 0; k < 8; k++) {
+      LIMN_UNROLL (int k = 0; k < 8; k++) {
         const __m256i q = _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)from->q[g * 8 + k][r]), offset);
         const __m256i a = _mm256_sll_epi16(_mm256_shuffle_epi8(q, first), left);
         const __m256i b = _mm256_sll_epi16(_mm256_shuffle_epi8(q, last), left);
@@ -208,12 +205,12 @@ LIMN_TARGET_AVX2 static void unpack_32_avx2(
   target LIMN_INLINE void tile_##name(                                                                                 \
     const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) { \
     __m256i sums[2][LIMN_AVX2_TOKENS];                                                                                 \
-    LIMN_UNROLL for (int c = 0; c < C; c++) sums[0][c] = sums[1][c] = _mm256_setzero_si256();                          \
+    LIMN_UNROLL (int c = 0; c < C; c++) sums[0][c] = sums[1][c] = _mm256_setzero_si256();                              \
     _Pragma("clang loop unroll(disable)") LIMN_ALIGNED_LOOP for (int k = 0; k < (columns + 1) / 2; k++) {              \
       const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);                                               \
-      LIMN_UNROLL for (int c = 0; c < C; c++) {                                                                        \
+      LIMN_UNROLL (int c = 0; c < C; c++) {                                                                            \
         const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);                                                       \
-        LIMN_UNROLL for (int v = 0; v < 2; v++) {                                                                      \
+        LIMN_UNROLL (int v = 0; v < 2; v++) {                                                                          \
           const __m256i sum = sums[v][c], q = _mm256_loadu_si256((const __m256i *)w->q[k] + v);                        \
           sums[v][c] = add;                                                                                            \
         }                                                                                                              \
@@ -237,17 +234,17 @@ LIMN_MULTIPLY(avx_vnni, LIMN_TARGET_AVX_VNNI, _mm256_dpwssd_avx_epi32(sum, q, xq
 LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
   const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   __m512i sum[LIMN_TILE_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_setzero_si512();
+  LIMN_UNROLL (int c = 0; c < C; c++) sum[c] = _mm512_setzero_si512();
   for (int k = 0; k < (columns + 1) / 2; k++) {
     const __m512i q = _mm512_loadu_si512(w->q[k]);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       int32_t two;
       memcpy(&two, x + c * x_stride + 4 * k, sizeof two);
       sum[c] = _mm512_dpwssd_epi32(sum[c], q, _mm512_set1_epi32(two));
     }
   }
   const __m512 d = _mm512_loadu_ps(w->d);
-  LIMN_UNROLL for (int c = 0; c < C; c++) {
+  LIMN_UNROLL (int c = 0; c < C; c++) {
     const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(((const limn_x_16 *)(x + c * x_stride))->d));
     float *a = acc + c * acc_stride;
     _mm512_storeu_ps(a, _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum[c]), _mm512_loadu_ps(a)));

@@ -79,20 +79,19 @@ LIMN_INSTANCES(prepare, (const float *x, void *prepared, int columns), (x, prepa
 // MARK: AVX-512 VNNI
 
 LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
-  const limn_panel_32 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns,
-  const int C) {
+  const limn_panel_32 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   __m512 a[LIMN_TILE_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm512_loadu_ps(acc + c * acc_stride);
+  LIMN_UNROLL (int c = 0; c < C; c++) a[c] = _mm512_loadu_ps(acc + c * acc_stride);
   const __m512i offset = _mm512_set1_epi32(-w->offset);
   for (int g = 0; g < columns / 32; g++) {
     __m512i sum[LIMN_TILE_TOKENS];
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
       sum[c] = _mm512_mullo_epi32(offset, _mm512_set1_epi32(xt->sums[g]));
     }
-    LIMN_UNROLL for (int k = 0; k < 8; k++) {
+    LIMN_UNROLL (int k = 0; k < 8; k++) {
       const __m512i q = _mm512_loadu_si512(w->q[g * 8 + k]);
-      LIMN_UNROLL for (int c = 0; c < C; c++) {
+      LIMN_UNROLL (int c = 0; c < C; c++) {
         const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
         int32_t four;
         memcpy(&four, xt->q + g * 32 + k * 4, 4);
@@ -100,12 +99,12 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
       }
     }
     const __m512 d = _mm512_loadu_ps(w->d[g]);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
       a[c] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(xt->d[g])), _mm512_cvtepi32_ps(sum[c]), a[c]);
     }
   }
-  LIMN_UNROLL for (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, a[c]);
+  LIMN_UNROLL (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, a[c]);
 }
 
 LIMN_TARGET_VNNI static void multiply_vnni(
@@ -127,7 +126,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void sums_avx2(
   for (int first = 0; first < 8; first += steps) {
     __m256i part[2][LIMN_AVX2_TOKENS];
     limn_steps_of_avx2(q + 2 * first, x + 4 * first, x_stride, part, 0, steps, 1, C);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       const __m256i wide = _mm256_madd_epi16(part[0][c], ones);
       sum[c] = first == 0 ? wide : _mm256_add_epi32(sum[c], wide);
     }
@@ -138,11 +137,11 @@ LIMN_TARGET_AVX2 LIMN_INLINE void sums_avx2(
 LIMN_TARGET_AVX2 LIMN_INLINE void signed_sums_avx2(
   const __m256i *q, const char *x, size_t x_stride, __m256i sum[LIMN_AVX2_TOKENS], __m256i offset, const int C) {
   const __m256i ones = _mm256_set1_epi16(1);
-  LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
+  LIMN_UNROLL (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
   _Pragma("clang loop unroll(disable)") for (int k = 0; k < 8; k++, q += 2, x += 4) {
     const __m256i w = _mm256_sub_epi8(_mm256_loadu_si256(q), offset), magnitude = _mm256_abs_epi8(w);
     const char *x3 = limn_token_3_avx2(x, x_stride);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       const __m256i signs = _mm256_sign_epi8(limn_token_avx2(x, x3, x_stride, c), w);
       const __m256i pairs = _mm256_maddubs_epi16(magnitude, signs);
       sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
@@ -156,7 +155,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   const int C) {
   for (int row = 0; row < LIMN_PANEL_ROWS; row += 8) {
     __m256 a[LIMN_AVX2_TOKENS];
-    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
+    LIMN_UNROLL (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
     for (int g = 0; g < columns / 32; g++) {
       const __m256i *q = (const __m256i *)w->q[g * 8][row];
       __m256i sum[LIMN_AVX2_TOKENS];
@@ -165,13 +164,13 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
       else
         signed_sums_avx2(q, x + g * 32, x_stride, sum, _mm256_set1_epi8((char)w->offset), C);
       const __m256 d = _mm256_loadu_ps(w->d[g] + row);
-      LIMN_UNROLL for (int c = 0; c < C; c++) {
+      LIMN_UNROLL (int c = 0; c < C; c++) {
         const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
         if (steps) sum[c] = _mm256_sub_epi32(sum[c], _mm256_set1_epi32(w->offset * xt->sums[g]));
         a[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(xt->d[g])), _mm256_cvtepi32_ps(sum[c]), a[c]);
       }
     }
-    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + row, a[c]);
+    LIMN_UNROLL (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + row, a[c]);
   }
 }
 
@@ -194,24 +193,24 @@ LIMN_TARGET_AVX_VNNI LIMN_INLINE void tile_avx_vnni(
   const limn_panel_32 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   for (int row = 0; row < LIMN_PANEL_ROWS; row += 8) {
     __m256 a[LIMN_AVX2_TOKENS];
-    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
+    LIMN_UNROLL (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
     for (int g = 0; g < columns / 32; g++) {
       __m256i sum[LIMN_AVX2_TOKENS];
-      LIMN_UNROLL for (int c = 0; c < C; c++)
+      LIMN_UNROLL (int c = 0; c < C; c++)
         sum[c] = _mm256_set1_epi32(-w->offset * ((const limn_x_32 *)(x + c * x_stride))->sums[g]);
       const char *x0 = x + g * 32, *x3 = limn_token_3_avx2(x0, x_stride);
-      LIMN_UNROLL for (int k = 0; k < 8; k++) {
+      LIMN_UNROLL (int k = 0; k < 8; k++) {
         const __m256i q = _mm256_loadu_si256((const __m256i *)w->q[g * 8 + k][row]);
-        LIMN_UNROLL for (int c = 0; c < C; c++)
+        LIMN_UNROLL (int c = 0; c < C; c++)
           sum[c] = _mm256_dpbusd_avx_epi32(sum[c], q, limn_token_avx2(x0 + 4 * k, x3 + 4 * k, x_stride, c));
       }
       const __m256 d = _mm256_loadu_ps(w->d[g] + row);
-      LIMN_UNROLL for (int c = 0; c < C; c++) {
+      LIMN_UNROLL (int c = 0; c < C; c++) {
         const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(((const limn_x_32 *)(x + c * x_stride))->d[g]));
         a[c] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[c]), a[c]);
       }
     }
-    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + row, a[c]);
+    LIMN_UNROLL (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + row, a[c]);
   }
 }
 

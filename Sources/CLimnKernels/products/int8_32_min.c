@@ -33,16 +33,15 @@ static void multiply_scalar(
 // MARK: AVX-512 VNNI
 
 LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
-  const limn_panel_32_min *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns,
-  const int C) {
+  const limn_panel_32_min *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   __m512 a[LIMN_TILE_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm512_loadu_ps(acc + c * acc_stride);
+  LIMN_UNROLL (int c = 0; c < C; c++) a[c] = _mm512_loadu_ps(acc + c * acc_stride);
   for (int g = 0; g < columns / 32; g++) {
     __m512i sum[LIMN_TILE_TOKENS];
-    LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_setzero_si512();
-    LIMN_UNROLL for (int k = 0; k < 8; k++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) sum[c] = _mm512_setzero_si512();
+    LIMN_UNROLL (int k = 0; k < 8; k++) {
       const __m512i q = _mm512_loadu_si512(w->q[g * 8 + k]);
-      LIMN_UNROLL for (int c = 0; c < C; c++) {
+      LIMN_UNROLL (int c = 0; c < C; c++) {
         const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
         int32_t four;
         memcpy(&four, xt->q + g * 32 + k * 4, 4);
@@ -50,50 +49,56 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
       }
     }
     const __m512 d = _mm512_loadu_ps(w->d[g]), m = _mm512_loadu_ps(w->m[g]);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
       a[c] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(xt->d[g])), _mm512_cvtepi32_ps(sum[c]), a[c]);
       a[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(xt->d[g] * (float)xt->sums[g]), a[c]);
     }
   }
-  LIMN_UNROLL for (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, a[c]);
+  LIMN_UNROLL (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, a[c]);
 }
 
 LIMN_TARGET_VNNI static void multiply_vnni(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
-  LIMN_TILES(12, tile_vnni, columns) LIMN_TILES(8, tile_vnni, columns) LIMN_TILES(4, tile_vnni, columns) LIMN_TILES(2, tile_vnni, columns) LIMN_TILES(1, tile_vnni, columns)
+  LIMN_TILES(12, tile_vnni, columns)
+  LIMN_TILES(8, tile_vnni, columns)
+  LIMN_TILES(4, tile_vnni, columns)
+  LIMN_TILES(2, tile_vnni, columns)
+  LIMN_TILES(1, tile_vnni, columns)
 }
 
 // MARK: AVX2: 8 rows, up to 6 tokens; 16 bits hold 4 sums of two products, since q < 32
 
 LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
-  const limn_panel_32_min *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns,
-  const int C) {
+  const limn_panel_32_min *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   const __m256i ones = _mm256_set1_epi16(1);
   for (int row = 0; row < LIMN_PANEL_ROWS; row += 8) {
     __m256 a[LIMN_AVX2_TOKENS];
-    LIMN_UNROLL for (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
+    LIMN_UNROLL (int c = 0; c < C; c++) a[c] = _mm256_loadu_ps(acc + c * acc_stride + row);
     for (int g = 0; g < columns / 32; g++) {
       __m256i low[2][LIMN_AVX2_TOKENS], high[2][LIMN_AVX2_TOKENS];
       limn_steps_of_avx2((const __m256i *)w->q[g * 8][row], x + g * 32, x_stride, low, 0, 4, 1, C);
       limn_steps_of_avx2((const __m256i *)w->q[g * 8 + 4][row], x + g * 32 + 16, x_stride, high, 0, 4, 1, C);
       const __m256 d = _mm256_loadu_ps(w->d[g] + row), m = _mm256_loadu_ps(w->m[g] + row);
-      LIMN_UNROLL for (int c = 0; c < C; c++) {
+      LIMN_UNROLL (int c = 0; c < C; c++) {
         const limn_x_32 *xt = (const limn_x_32 *)(x + c * x_stride);
         const __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(low[0][c], ones), _mm256_madd_epi16(high[0][c], ones));
         a[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(xt->d[g])), _mm256_cvtepi32_ps(sum), a[c]);
         a[c] = _mm256_fmadd_ps(m, _mm256_set1_ps(xt->d[g] * (float)xt->sums[g]), a[c]);
       }
     }
-    LIMN_UNROLL for (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + row, a[c]);
+    LIMN_UNROLL (int c = 0; c < C; c++) _mm256_storeu_ps(acc + c * acc_stride + row, a[c]);
   }
 }
 
 LIMN_TARGET_AVX2 static void multiply_avx2(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   const char *xt = x;
-  LIMN_TILES(6, tile_avx2, columns) LIMN_TILES(4, tile_avx2, columns) LIMN_TILES(2, tile_avx2, columns) LIMN_TILES(1, tile_avx2, columns)
+  LIMN_TILES(6, tile_avx2, columns)
+  LIMN_TILES(4, tile_avx2, columns)
+  LIMN_TILES(2, tile_avx2, columns)
+  LIMN_TILES(1, tile_avx2, columns)
 }
 #endif
 

@@ -31,18 +31,18 @@ LIMN_TARGET_AVX2 static void prepare(const float *x, void *prepared, int columns
 LIMN_TARGET_AVX2 LIMN_INLINE void tile(
   const limn_panel_k *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int C) {
   __m256i total[2][LIMN_AVX2_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) total[0][c] = total[1][c] = _mm256_setzero_si256();
+  LIMN_UNROLL (int c = 0; c < C; c++) total[0][c] = total[1][c] = _mm256_setzero_si256();
   for (int g = 0; g < GROUPS; g++) {
     __m256i sum[2][LIMN_AVX2_TOKENS];
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       int32_t start;
       memcpy(&start, ((const limn_x_k *)(x + c * x_stride))->start[g], sizeof start);
       sum[0][c] = sum[1][c] = _mm256_set1_epi32(start);
     }
     limn_steps_of_avx2((const __m256i *)w->q[g * STEPS], x + g * GROUP, x_stride, sum, 1, STEPS, 2, C);
-    LIMN_UNROLL for (int v = 0; v < 2; v++) {
+    LIMN_UNROLL (int v = 0; v < 2; v++) {
       const __m256i scale = limn_scale_words_avx2(w->scale[g] + v * 8);
-      LIMN_UNROLL for (int c = 0; c < C; c++)
+      LIMN_UNROLL (int c = 0; c < C; c++)
         total[v][c] = _mm256_add_epi32(total[v][c], _mm256_madd_epi16(sum[v][c], scale));
     }
     limn_in_memory(total);

@@ -13,8 +13,7 @@ _Static_assert(sizeof(limn_x_k) == 384, "six cache lines of activations");
 // MARK: The scalar reference
 
 LIMN_INLINE void multiply_reference(
-  const limn_panel_k *w, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride,
-  const int group) {
+  const limn_panel_k *w, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, const int group) {
   for (int t = 0; t < tokens; t++) {
     const limn_x_k *xt = (const limn_x_k *)((const char *)x + t * x_stride);
     for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
@@ -110,16 +109,15 @@ LIMN_TARGET_AVX2 void limn_prepare_k_16_avx2(const float *x, limn_x_k *prepared,
 // MARK: AVX-512 VNNI: 16 rows in a register, up to 12 tokens
 
 LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
-  const limn_panel_k *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,
-  const int C) {
+  const limn_panel_k *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group, const int C) {
   __m512i total[LIMN_TILE_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) total[c] = _mm512_setzero_si512();
+  LIMN_UNROLL (int c = 0; c < C; c++) total[c] = _mm512_setzero_si512();
   for (int g = 0; g < LIMN_BLOCK / group; g++) {
     __m512i sum[LIMN_TILE_TOKENS];
-    LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_setzero_si512();
-    LIMN_UNROLL for (int k = 0; k < group / 4; k++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) sum[c] = _mm512_setzero_si512();
+    LIMN_UNROLL (int k = 0; k < group / 4; k++) {
       const __m512i q = _mm512_loadu_si512(w->q[g * group / 4 + k]);
-      LIMN_UNROLL for (int c = 0; c < C; c++) {
+      LIMN_UNROLL (int c = 0; c < C; c++) {
         const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
         int32_t four;
         memcpy(&four, xt->q + g * group + k * 4, 4);
@@ -127,14 +125,13 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
       }
     }
     const __m512i scale = _mm512_loadu_si512(w->scale[g]);
-    LIMN_UNROLL for (int c = 0; c < C; c++)
-      total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(sum[c], scale));
+    LIMN_UNROLL (int c = 0; c < C; c++) total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(sum[c], scale));
   }
   const __m512 d = _mm512_loadu_ps(w->d), dmin = _mm512_loadu_ps(w->dmin);
-  LIMN_UNROLL for (int c = 0; c < C; c++) {
+  LIMN_UNROLL (int c = 0; c < C; c++) {
     const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
     __m512i low = _mm512_setzero_si512();
-    LIMN_UNROLL for (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
+    LIMN_UNROLL (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
       int32_t pair;
       memcpy(&pair, xt->sums + 2 * g, 4);
       low = _mm512_dpwssd_epi32(low, _mm512_loadu_si512(w->min[g]), _mm512_set1_epi32(pair));
@@ -159,35 +156,35 @@ LIMN_TARGET_AVX2 LIMN_INLINE void rows_avx2(
   const limn_panel_k *w, const int row, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,
   const int steps, const int vectors, const int C) {
   __m256i total[2][LIMN_AVX2_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) total[0][c] = total[1][c] = _mm256_setzero_si256();
+  LIMN_UNROLL (int c = 0; c < C; c++) total[0][c] = total[1][c] = _mm256_setzero_si256();
   for (int g = 0; g < LIMN_BLOCK / group; g++) {
     __m256i scale[2];
-    LIMN_UNROLL for (int v = 0; v < vectors; v++) scale[v] = limn_scale_words_avx2(w->scale[g] + row + v * 8);
+    LIMN_UNROLL (int v = 0; v < vectors; v++) scale[v] = limn_scale_words_avx2(w->scale[g] + row + v * 8);
     for (int first = 0; first < group / 4; first += steps) {
       __m256i sum[2][LIMN_AVX2_TOKENS];
       const __m256i *q = (const __m256i *)w->q[g * group / 4 + first][row];
       const char *xs = x + g * group + first * 4;
       limn_steps_of_avx2(q, xs, x_stride, sum, 0, steps, vectors, C);
-      LIMN_UNROLL for (int c = 0; c < C; c++)
-        LIMN_UNROLL for (int v = 0; v < vectors; v++)
+      LIMN_UNROLL (int c = 0; c < C; c++)
+        LIMN_UNROLL (int v = 0; v < vectors; v++)
           total[v][c] = _mm256_add_epi32(total[v][c], _mm256_madd_epi16(sum[v][c], scale[v]));
       if (vectors == 2) limn_in_memory(total);
     }
   }
-  LIMN_UNROLL for (int c = 0; c < C; c++) {
+  LIMN_UNROLL (int c = 0; c < C; c++) {
     const limn_x_k *xt = (const limn_x_k *)(x + c * x_stride);
     __m256i low[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    LIMN_UNROLL for (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
+    LIMN_UNROLL (int g = 0; g < LIMN_BLOCK / group / 2; g++) {
       int32_t pair;
       memcpy(&pair, xt->sums + 2 * g, 4);
       const __m256i sums = _mm256_set1_epi32(pair);
-      LIMN_UNROLL for (int v = 0; v < vectors; v++) {
+      LIMN_UNROLL (int v = 0; v < vectors; v++) {
         const __m256i min = _mm256_loadu_si256((const __m256i *)w->min[g][row + v * 8]);
         low[v] = _mm256_add_epi32(low[v], _mm256_madd_epi16(min, sums));
       }
     }
     const __m256 dx = _mm256_set1_ps(xt->d);
-    LIMN_UNROLL for (int v = 0; v < vectors; v++) {
+    LIMN_UNROLL (int v = 0; v < vectors; v++) {
       const __m256 d = _mm256_loadu_ps(w->d + row + v * 8), dmin = _mm256_loadu_ps(w->dmin + row + v * 8);
       float *at = acc + c * acc_stride + row + v * 8;
       __m256 a = _mm256_loadu_ps(at);

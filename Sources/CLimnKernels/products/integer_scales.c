@@ -46,13 +46,12 @@ static void unpack_scalar(
 /// limn_round_to_16 of each lane.
 LIMN_INLINE v16f round_vectors(const v16f x[GROUPS], int most, v16i q[GROUPS]) {
   v16i magnitudes = {0};
-  LIMN_UNROLL for (int g = 0; g < GROUPS; g++) magnitudes = __builtin_elementwise_max(magnitudes, v_magnitude(x[g]));
+  LIMN_UNROLL (int g = 0; g < GROUPS; g++) magnitudes = __builtin_elementwise_max(magnitudes, v_magnitude(x[g]));
   const v16f largest = (v16f)magnitudes;
   const v16i any = v_is_scalable(largest);
   const v16f inverse = v_splat((float)most) / largest;
-  LIMN_UNROLL for (int g = 0; g < GROUPS; g++)
-    q[g] = __builtin_convertvector(
-      v_select(any, __builtin_elementwise_roundeven(x[g] * inverse), v_splat(0)), v16i);
+  LIMN_UNROLL (int g = 0; g < GROUPS; g++)
+    q[g] = __builtin_convertvector(v_select(any, __builtin_elementwise_roundeven(x[g] * inverse), v_splat(0)), v16i);
   return v_select(any, largest / (float)most, largest * 0);
 }
 
@@ -63,7 +62,7 @@ LIMN_INLINE void unpack_body(
   const limn_panel_32 *from = panel;
   const limn_panel_32_min *from_min = panel;
   v16f d[GROUPS], m[GROUPS];
-  LIMN_UNROLL for (int g = 0; g < GROUPS; g++) {
+  LIMN_UNROLL (int g = 0; g < GROUPS; g++) {
     const int is_there = g < columns / 32;
     d[g] = is_there ? v_load(from->d[g]) : v_splat(0);
     m[g] = is_there && recipe->has_minimum ? -v_load(from_min->m[g]) : v_splat(0);
@@ -76,10 +75,10 @@ LIMN_INLINE void unpack_body(
     v_store(w->dmin, round_vectors(m, MOST_MINIMUM, min));
   } else {
     v_store(w->dmin, own);
-    LIMN_UNROLL for (int g = 0; g < GROUPS; g++) min[g] = scale[g] * offset;
+    LIMN_UNROLL (int g = 0; g < GROUPS; g++) min[g] = scale[g] * offset;
   }
-  LIMN_UNROLL for (int g = 0; g < GROUPS; g++) v_store_bytes(w->scale[g], scale[g]);
-  LIMN_UNROLL for (int g = 0; g < GROUPS; g += 2) v_store_bytes(w->min[g / 2], (min[g] & 0xffff) | min[g + 1] << 16);
+  LIMN_UNROLL (int g = 0; g < GROUPS; g++) v_store_bytes(w->scale[g], scale[g]);
+  LIMN_UNROLL (int g = 0; g < GROUPS; g += 2) v_store_bytes(w->min[g / 2], (min[g] & 0xffff) | min[g + 1] << 16);
 }
 LIMN_INSTANCES(
   unpack, (const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel),

@@ -125,7 +125,7 @@ LIMN_INLINE void requantize_body(const limn_panel_k *k, limn_panel_r *w, int gro
     for (int i = g * group / 4; i < (g + 1) * group / 4; i++) {
       const v16i four = v_load_bytes(k->q[i]);
       v16i out = {0};
-      LIMN_UNROLL for (int byte = 0; byte < 4; byte++) {
+      LIMN_UNROLL (int byte = 0; byte < 4; byte++) {
         const v16f q = __builtin_convertvector(four >> byte * 8 & 255, v16f);
         // Adding 1.5 · 2²³ rounds to an integer, which then stands in the lowest bits.
         const v16i rounded = (v16i)(v_fma(q, a, -b) + 12582912.0f);
@@ -137,26 +137,25 @@ LIMN_INLINE void requantize_body(const limn_panel_k *k, limn_panel_r *w, int gro
   }
   v_store_bytes(w->bias, -128 * (sum - LIMN_BLOCK * (v16i)v_splat(12582912.0f)));
 }
-LIMN_INSTANCES(
-  requantize, (const limn_panel_k *k, limn_panel_r *w, int group, int largest_q), (k, w, group, largest_q))
+LIMN_INSTANCES(requantize, (const limn_panel_k *k, limn_panel_r *w, int group, int largest_q), (k, w, group, largest_q))
 
 // MARK: AVX-512 VNNI: 16 rows in a register, up to 12 tokens
 
 LIMN_TARGET_VNNI LIMN_INLINE void tile(
   const limn_panel_r *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int C) {
   __m512i sum[LIMN_TILE_TOKENS];
-  LIMN_UNROLL for (int c = 0; c < C; c++) sum[c] = _mm512_loadu_si512(w->bias);
+  LIMN_UNROLL (int c = 0; c < C; c++) sum[c] = _mm512_loadu_si512(w->bias);
   for (int k = 0; k < LIMN_BLOCK / 4; k += 4)
-    LIMN_UNROLL for (int i = k; i < k + 4; i++) {
+    LIMN_UNROLL (int i = k; i < k + 4; i++) {
       const __m512i q = _mm512_loadu_si512(w->q[i]);
-      LIMN_UNROLL for (int c = 0; c < C; c++) {
+      LIMN_UNROLL (int c = 0; c < C; c++) {
         int32_t four;
         memcpy(&four, x + c * x_stride + i * 4, 4);
         sum[c] = _mm512_dpbusd_epi32(sum[c], _mm512_set1_epi32(four), q);
       }
     }
   const __m512 d = _mm512_loadu_ps(w->d);
-  LIMN_UNROLL for (int c = 0; c < C; c++) {
+  LIMN_UNROLL (int c = 0; c < C; c++) {
     const limn_x_r *xt = (const limn_x_r *)(x + c * x_stride);
     const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(xt->d));
     float *a = acc + c * acc_stride;
@@ -183,7 +182,7 @@ LIMN_TARGET_AMX static void multiply_amx(
   const limn_panel_r *w = panel;
   _Alignas(64) int32_t sums[LIMN_MOST_TOKENS][LIMN_PANEL_ROWS];
   limn_amx_zero();
-  LIMN_UNROLL for (int k = 0; k < LIMN_BLOCK; k += 64)
+  LIMN_UNROLL (int k = 0; k < LIMN_BLOCK; k += 64)
     LIMN_AMX_STEP(_tile_dpbusd, w->q[k / 4], (const char *)x + k, x_stride, tokens);
   limn_amx_store(sums, tokens);
   const __m512 d = _mm512_loadu_ps(w->d);
@@ -201,13 +200,13 @@ LIMN_TARGET_AMX static void multiply_amx(
 LIMN_TARGET_AVX_VNNI LIMN_INLINE void tile_avx(
   const limn_panel_r *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int C) {
   __m256i sum[2][LIMN_AVX2_TOKENS];
-  LIMN_UNROLL for (int v = 0; v < 2; v++)
-    LIMN_UNROLL for (int c = 0; c < C; c++) sum[v][c] = _mm256_loadu_si256((const __m256i *)w->bias + v);
+  LIMN_UNROLL (int v = 0; v < 2; v++)
+    LIMN_UNROLL (int c = 0; c < C; c++) sum[v][c] = _mm256_loadu_si256((const __m256i *)w->bias + v);
   _Pragma("clang loop unroll(disable)") for (int k = 0; k < LIMN_BLOCK / 4; k++) {
     const __m256i *q = (const __m256i *)w->q[k];
     const __m256i w0 = _mm256_loadu_si256(q), w1 = _mm256_loadu_si256(q + 1);
     const char *x0 = x + 4 * k, *x3 = limn_token_3_avx2(x0, x_stride);
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       const __m256i xq = limn_token_avx2(x0, x3, x_stride, c);
       sum[0][c] = _mm256_dpbusd_avx_epi32(sum[0][c], xq, w0);
       sum[1][c] = _mm256_dpbusd_avx_epi32(sum[1][c], xq, w1);

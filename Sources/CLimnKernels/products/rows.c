@@ -9,7 +9,7 @@
 #include "simd.h"
 
 #if defined(__x86_64__)
-  #include <immintrin.h>
+#include <immintrin.h>
 #endif
 
 enum { LANES = 16 };
@@ -40,7 +40,8 @@ static void prepare(const float *x, void *prepared, int columns) {
 }
 
 /// Rows past the last repeat it: their results are dropped.
-static void unpack(const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+static void unpack(
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   float(*w)[LIMN_BLOCK] = panel;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     recipe->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, w[r], columns);
@@ -56,14 +57,15 @@ LIMN_INLINE void tile(
   for (int row = 0; row < LIMN_PANEL_ROWS; row += R) {
     const float(*w)[LIMN_BLOCK] = (const float(*)[LIMN_BLOCK])panel + row;
     v16f sum[LIMN_PANEL_ROWS][LIMN_TILE_TOKENS];
-    LIMN_UNROLL for (int r = 0; r < R; r++) LIMN_UNROLL for (int c = 0; c < C; c++) sum[r][c] = v_splat(0);
+    LIMN_UNROLL (int r = 0; r < R; r++)
+      LIMN_UNROLL (int c = 0; c < C; c++) sum[r][c] = v_splat(0);
     for (int k = 0; k < columns; k += LANES)
-      LIMN_UNROLL for (int c = 0; c < C; c++) {
+      LIMN_UNROLL (int c = 0; c < C; c++) {
         const v16f xs = v_load((const float *)(x + c * x_stride) + k);
-        LIMN_UNROLL for (int r = 0; r < R; r++) sum[r][c] = v_fma(v_load(w[r] + k), xs, sum[r][c]);
+        LIMN_UNROLL (int r = 0; r < R; r++) sum[r][c] = v_fma(v_load(w[r] + k), xs, sum[r][c]);
       }
-    LIMN_UNROLL for (int c = 0; c < C; c++)
-      LIMN_UNROLL for (int r = 0; r < R; r++) acc[c * acc_stride + row + r] += v_sum(sum[r][c]);
+    LIMN_UNROLL (int c = 0; c < C; c++)
+      LIMN_UNROLL (int r = 0; r < R; r++) acc[c * acc_stride + row + r] += v_sum(sum[r][c]);
   }
 }
 
@@ -81,7 +83,7 @@ LIMN_MULTIPLY_ROWS(
 /// v_sum of 4 rows, whose halves have been added.
 LIMN_TARGET_AVX2 LIMN_INLINE __m128 sum_four_rows(const __m256 sums[4]) {
   __m128 v[4];
-  LIMN_UNROLL for (int r = 0; r < 4; r++)
+  LIMN_UNROLL (int r = 0; r < 4; r++)
     v[r] = _mm_add_ps(_mm256_castps256_ps128(sums[r]), _mm256_extractf128_ps(sums[r], 1));
   const __m128 a = _mm_add_ps(_mm_movelh_ps(v[0], v[1]), _mm_movehl_ps(v[1], v[0]));
   const __m128 b = _mm_add_ps(_mm_movelh_ps(v[2], v[3]), _mm_movehl_ps(v[3], v[2]));
@@ -94,22 +96,22 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   for (int row = 0; row < LIMN_PANEL_ROWS; row += 4) {
     const float(*w)[LIMN_BLOCK] = (const float(*)[LIMN_BLOCK])panel + row;
     __m256 half[2][3][4];
-    LIMN_UNROLL for (int h = 0; h < 2; h++) {
+    LIMN_UNROLL (int h = 0; h < 2; h++) {
       __m256 sum[3][4] = {0};
       for (int k = 8 * h; k < columns; k += LANES) {
         __m256 xs[3];
-        LIMN_UNROLL for (int c = 0; c < C; c++) xs[c] = _mm256_loadu_ps((const float *)(x + c * x_stride) + k);
-        LIMN_UNROLL for (int r = 0; r < 4; r++) {
+        LIMN_UNROLL (int c = 0; c < C; c++) xs[c] = _mm256_loadu_ps((const float *)(x + c * x_stride) + k);
+        LIMN_UNROLL (int r = 0; r < 4; r++) {
           const __m256 wr = _mm256_loadu_ps(w[r] + k);
-          LIMN_UNROLL for (int c = 0; c < C; c++) sum[c][r] = _mm256_fmadd_ps(wr, xs[c], sum[c][r]);
+          LIMN_UNROLL (int c = 0; c < C; c++) sum[c][r] = _mm256_fmadd_ps(wr, xs[c], sum[c][r]);
         }
       }
       memcpy(half[h], sum, sizeof sum);
       limn_in_memory(half[h]);  // or the other half's sums would not have their registers
     }
-    LIMN_UNROLL for (int c = 0; c < C; c++) {
+    LIMN_UNROLL (int c = 0; c < C; c++) {
       __m256 sums[4];
-      LIMN_UNROLL for (int r = 0; r < 4; r++) sums[r] = _mm256_add_ps(half[0][c][r], half[1][c][r]);
+      LIMN_UNROLL (int r = 0; r < 4; r++) sums[r] = _mm256_add_ps(half[0][c][r], half[1][c][r]);
       float *a = acc + c * acc_stride + row;
       _mm_storeu_ps(a, _mm_add_ps(_mm_loadu_ps(a), sum_four_rows(sums)));
     }
@@ -140,19 +142,19 @@ LIMN_INLINE void multiply_run(
   for (ptrdiff_t start = 0; start < columns; start += LIMN_BLOCK) {
     const ptrdiff_t end = start + LIMN_BLOCK < columns ? start + LIMN_BLOCK : columns;
     v16f sum[LIMN_PANEL_ROWS];
-    LIMN_UNROLL for (int r = 0; r < R; r++) sum[r] = v_splat(0);
+    LIMN_UNROLL (int r = 0; r < R; r++) sum[r] = v_splat(0);
     for (ptrdiff_t k = start; k < end; k += LANES) {
       const v16f xs = v_load(x + k);
-      LIMN_UNROLL for (int r = 0; r < R; r++) {
+      LIMN_UNROLL (int r = 0; r < R; r++) {
         sum[r] = v_fma(load(row + (size_t)r * row_bytes + (size_t)k * size), xs, sum[r]);
         // Once for each line of 64 bytes.
         if ((size_t)r % (64 / (LANES * size)) == 0)
           __builtin_prefetch(next + (size_t)k * R * size + (size_t)r * LANES * size, 0, 2);
       }
     }
-    LIMN_UNROLL for (int r = 0; r < R; r++) total[r] += v_sum(sum[r]);
+    LIMN_UNROLL (int r = 0; r < R; r++) total[r] += v_sum(sum[r]);
   }
-  LIMN_UNROLL for (int r = 0; r < R; r++) y[r] = total[r];
+  LIMN_UNROLL (int r = 0; r < R; r++) y[r] = total[r];
 }
 
 LIMN_INLINE void multiply_one(const limn_few_job *j, const size_t size, limn_load_weights *load) {
@@ -165,9 +167,9 @@ LIMN_INLINE void multiply_one(const limn_few_job *j, const size_t size, limn_loa
 }
 
 /// The scalar reference takes a panel for one token, too.
-#define LIMN_ONE_ROWS(type, size)                                                                          \
-  LIMN_INLINE void one_##type##_body(const limn_few_job *j) { multiply_one(j, size, load_##type); }        \
-  LIMN_INSTANCES(one_##type, (const limn_few_job *j), (j))                                                 \
+#define LIMN_ONE_ROWS(type, size)                                                                   \
+  LIMN_INLINE void one_##type##_body(const limn_few_job *j) { multiply_one(j, size, load_##type); } \
+  LIMN_INSTANCES(one_##type, (const limn_few_job *j), (j))                                          \
   static limn_multiply_few *const one_##type##_scalar = NULL;
 LIMN_ONE_ROWS(f32, 4)
 LIMN_ONE_ROWS(f16, 2)

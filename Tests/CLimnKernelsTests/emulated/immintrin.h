@@ -21,7 +21,7 @@
 #define _mm512_cvtepi32_ps emulated_cvtepi32_ps
 EMULATED __m512 emulated_cvtepi32_ps(__m512i whole) {
   typedef int32_t v16i __attribute__((vector_size(64)));
-  return (__m512)__builtin_convertvector((v16i)whole, __m512);
+  return (__m512) __builtin_convertvector((v16i)whole, __m512);
 }
 
 #undef _mm512_cvtph_ps
@@ -90,13 +90,16 @@ EMULATED __m512 emulated_masked(__mmask16 mask, const void *from) {
 
 /// Two quarters of a, and two of b.
 #undef _mm512_shuffle_i64x2
-#define _mm512_shuffle_i64x2(a, b, which)                                                                   \
-  ((__m512i)__builtin_shufflevector((__m512i)(a), (__m512i)(b), 2 * ((which) & 3), 2 * ((which) & 3) + 1,   \
-    2 * ((which) >> 2 & 3), 2 * ((which) >> 2 & 3) + 1, 8 + 2 * ((which) >> 4 & 3), 9 + 2 * ((which) >> 4 & 3), \
-    8 + 2 * ((which) >> 6 & 3), 9 + 2 * ((which) >> 6 & 3)))
+#define EMULATED_QUARTER(which, n) (2 * ((which) >> (2 * n) & 3))
+#define _mm512_shuffle_i64x2(a, b, which)                                                       \
+  ((__m512i)__builtin_shufflevector(                                                            \
+    (__m512i)(a), (__m512i)(b), EMULATED_QUARTER(which, 0), EMULATED_QUARTER(which, 0) + 1,     \
+    EMULATED_QUARTER(which, 1), EMULATED_QUARTER(which, 1) + 1, 8 + EMULATED_QUARTER(which, 2), \
+    9 + EMULATED_QUARTER(which, 2), 8 + EMULATED_QUARTER(which, 3), 9 + EMULATED_QUARTER(which, 3)))
 
 #undef _mm512_zextsi256_si512
-#define _mm512_zextsi256_si512(low) ((__m512i)__builtin_shufflevector((__m256i)(low), (__m256i){0}, 0, 1, 2, 3, 4, 5, 6, 7))
+#define _mm512_zextsi256_si512(low) \
+  ((__m512i)__builtin_shufflevector((__m256i)(low), (__m256i){0}, 0, 1, 2, 3, 4, 5, 6, 7))
 
 // AMX. Tiles have their full size, as the kernels configure them; each thread has its own tiles, shared by all files of a
 // program.
