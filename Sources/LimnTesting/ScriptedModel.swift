@@ -11,6 +11,8 @@ import Synchronization
 /// cut, copied, shared or overwritten wrongly changes the answer.
 package struct ScriptedModel: LanguageModel {
   package static let vocabulary = 64
+  /// Heads are rotated in pairs of values, so two is the narrowest; the first one holds the token.
+  private static let width = 2
 
   package let config: LanguageConfig
   package let placement: Placement
@@ -36,9 +38,9 @@ package struct ScriptedModel: LanguageModel {
   ) throws(LimnError) {
     config = try ModelConfig(
       json: .object([
-        "model_type": .string("llama"), "hidden_size": .integer(1), "intermediate_size": .integer(1),
+        "model_type": .string("llama"), "hidden_size": .integer(Self.width), "intermediate_size": .integer(1),
         "num_hidden_layers": .integer(layers), "num_attention_heads": .integer(1),
-        "num_key_value_heads": .integer(1), "head_dim": .integer(1), "vocab_size": .integer(Self.vocabulary),
+        "num_key_value_heads": .integer(1), "head_dim": .integer(Self.width), "vocab_size": .integer(Self.vocabulary),
         "max_position_embeddings": .integer(1 << 16), "rms_norm_eps": .number(1e-5),
       ]), place: "the scripted model"
     ).language
@@ -68,7 +70,7 @@ package struct ScriptedModel: LanguageModel {
   }
 
   package func embed(_ ids: UnsafeBufferPointer<Int32>, into x: Activations) {
-    for (row, id) in ids.enumerated() { x.pointer[row] = Float(id) }
+    for (row, id) in ids.enumerated() { (x.pointer[Self.width * row], x.pointer[Self.width * row + 1]) = (Float(id), 0) }
   }
 
   package func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?) {
@@ -84,7 +86,7 @@ package struct ScriptedModel: LanguageModel {
       let end = segment.position + segment.rows.count
       for position in end - segment.wanted..<end {
         let keys = segment.cache.keys(layer: position % config.layers).pointer.assumingMemoryBound(to: Float.self)
-        wanted.pointer[row] = Float(next((0...position).map { Int32(keys[$0]) }))
+        wanted.pointer[Self.width * row] = Float(next((0...position).map { Int32(keys[Self.width * $0]) }))
         row += 1
       }
     }
@@ -92,7 +94,7 @@ package struct ScriptedModel: LanguageModel {
 
   package func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
     for row in 0..<hidden.rows {
-      for id in 0..<logits.width { logits.pointer[row * logits.width + id] = id == Int(hidden.pointer[row]) ? 9 : 0 }
+      for id in 0..<logits.width { logits.pointer[row * logits.width + id] = id == Int(hidden.pointer[Self.width * row]) ? 9 : 0 }
     }
   }
 }

@@ -25,6 +25,11 @@ private func tokens(_ count: Int, seed: Int32 = 1) -> [Int32] {
   (0..<Int32(count)).map { ($0 &* $0 &+ seed &* 7 &+ $0) % Int32(ScriptedModel.vocabulary) }
 }
 
+/// How many tokens a sequence said; 0 until it has ended.
+private final class Finished: Sendable {
+  let count = Atomic(0)
+}
+
 @Suite struct EngineTests {
   private let cpu = try! CPU(threads: 1, precision: .exact)
 
@@ -60,20 +65,15 @@ private func tokens(_ count: Int, seed: Int32 = 1) -> [Int32] {
   func joining() async throws {
     let model = try ScriptedModel(secondsPerRow: 0.001, on: cpu)
     let engine = engine(model)
-    let hasJoined = Atomic(false)
+    let second = Finished()
     let first = try await engine.generate([request(tokens(3), 4000)])[0]
-    let second = Atomic(0)
     let said = await first.said { said in
       if said.tokens.count == 2 {
-        Task {
-          let count = try await engine.said([request(tokens(5), 3)])[0].tokens.count
-          second.store(count, ordering: .relaxed)
-          hasJoined.store(true, ordering: .relaxed)
-        }
+        Task { second.count.store(try await engine.said([request(tokens(5), 3)])[0].tokens.count, ordering: .relaxed) }
       }
-      return !hasJoined.load(ordering: .relaxed)
+      return second.count.load(ordering: .relaxed) == 0
     }
-    #expect(second.load(ordering: .relaxed) == 3)
+    #expect(second.count.load(ordering: .relaxed) == 3)
     #expect(said.ending == .cancelled && said.tokens.count < 4000)
   }
 
@@ -182,8 +182,8 @@ private func tokens(_ count: Int, seed: Int32 = 1) -> [Int32] {
   @Test("sequences wait until there is memory for their keys and values, but one always has room")
   func memory() async throws {
     let model = try ScriptedModel(on: cpu)
-    // Four layers of keys and values of four bytes.
-    let engine = engine(model) { $0.cacheBytes = 2 * 4 * 4 * 150 }
+    // Four layers of keys and values of two floats.
+    let engine = engine(model) { $0.cacheBytes = 2 * 4 * 2 * 4 * 150 }
     let prompts = (0..<5).map { tokens(100, seed: Int32($0)) } + [tokens(1000)]
     let said = try await engine.said(prompts.map { request($0, 20) })
     #expect(said.map(\.tokens) == prompts.map { model.answer(to: $0, count: 20) })
