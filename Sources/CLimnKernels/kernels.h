@@ -1,17 +1,18 @@
-// How the files of this target find one another: each operation installs its kernels, each weight format its recipe,
-// and formats share the products below.
+// What the files of this target declare for one another: operations install their kernels, formats fill in recipes, and
+// the products below are shared by the formats.
 #pragma once
 #include "limn_kernels.h"
 
 int limn_has_avx_vnni(void);  // in the registers of AVX2
 int limn_has_vnni(void);
-int limn_has_bf16(void);  // products of bfloat16 pairs that are faster than float32's
+int limn_has_bf16(void);  // bfloat16 products that are faster than float32's
 int limn_has_amx(void);
 int limn_has_dotprod(void);
 
-/// Whether the system lets this process have AMX's registers.
+/// Asks the system for AMX's registers; returns whether this process may use them.
 int limn_amx_allowed(void);
-/// Before a thread's first product of a recipe that `uses_amx`, and behind its last: a core with tiles in use rests less deeply.
+/// To be called before a thread's first product of a recipe that `uses_amx`, and after its last: a core whose tile
+/// registers are in use cannot enter its deepest idle states.
 void limn_amx_begin(void);
 void limn_amx_end(void);
 
@@ -26,8 +27,9 @@ void limn_install_ceilings(limn_kernels *kernels);
 void limn_install_low_rank(limn_kernels *kernels);
 void limn_install_bitsandbytes(limn_kernels *kernels);
 
-// How each format is multiplied, and the size of its blocks. limn_recipe_init has filled in what follows from that and from the
-// instruction set; the functions return 0 where the instruction set has no such arithmetic for the format.
+// One function for each format, which says how it is multiplied, and the size of its blocks. limn_recipe_init fills in
+// beforehand what follows from the block size and the instruction set. The functions return 0 where the instruction set
+// lacks the arithmetic for the format.
 #define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder)                \
   int limn_recipe_##function(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic); \
   enum { LIMN_##name##_BYTES = bytes };
@@ -35,18 +37,21 @@ void limn_install_bitsandbytes(limn_kernels *kernels);
 
 // MARK: Tiles
 
-/// As many tiles of C tokens as are left; the rest of the arguments, then C, go to `tile`.
+/// Multiplies C tokens at a time while at least C are left, by tile(panel, xt, x_stride, acc, acc_stride, …, C). It
+/// stands in the body of a limn_multiply whose parameters have their usual names, and advances `xt`, `acc` and
+/// `tokens`.
 #define LIMN_TILES(C, tile, ...)                                              \
   for (; tokens >= C; tokens -= C, xt += C * x_stride, acc += C * acc_stride) \
     tile(panel, xt, x_stride, acc, acc_stride __VA_OPT__(, ) __VA_ARGS__, C);
 
-/// Scratch of `multiply_few` for each block of columns: 16 rows' scales of 8 groups and what belongs to x; and for each token
-/// the 16 rows' sums. (The K formats need less.)
+/// Scratch of `multiply_few` for each block of columns: the scales of 16 rows by 8 groups with what belongs to x, and
+/// for each token the sums of 16 rows by 8 groups. (The K formats need less.)
 enum { LIMN_FEW_SCALES = 8 * (16 + 1) * 4, LIMN_FEW_SUMS = 8 * 16 * 4 };
 
 #if defined(__x86_64__)
-/// `avx2` serves up to `tokens` tokens; with VNNI one only, or `vnni` does. (More than one take panels there, which keep up
-/// with memory; whether they would gain is not measured.)
+/// Sets multiply_few. `avx2` serves up to `tokens` tokens, but with VNNI only one, or `vnni` does if there is such a
+/// function. (With VNNI, panels keep up with memory for more than one token; whether they would gain here is not
+/// measured.)
 static inline void limn_take_few(
   limn_recipe *recipe, limn_isa isa, limn_multiply_few *avx2, int tokens, limn_multiply_few *vnni) {
   if (isa == LIMN_SCALAR) return;
@@ -56,7 +61,7 @@ static inline void limn_take_few(
 }
 #endif
 
-/// A recipe's products become AMX's.
+/// Makes AMX's product the recipe's.
 static inline void limn_take_amx(limn_recipe *recipe, limn_multiply *multiply) {
   recipe->multiply = multiply;
   recipe->tile_tokens = recipe->pass_tokens = LIMN_MOST_TOKENS;
@@ -65,12 +70,12 @@ static inline void limn_take_amx(limn_recipe *recipe, limn_multiply *multiply) {
 
 // MARK: float32: panels [column][row]
 
-/// Sets panel size, prepare and multiply, and an unpack that works for every format by way of `dequantize`.
+/// Sets panel size, `prepare` and `multiply`, and an `unpack` that works for every format by way of `dequantize`.
 void limn_products_float32(limn_recipe *recipe, limn_isa isa);
 
 // MARK: float32: panels [row][column]
 
-/// The same for answers, in the order of memory; one token of F32, F16 and BF16 needs no panel. Returns 1.
+/// The same for decoding, reading rows in memory order; a single token of F32, F16 or BF16 needs no panel. Returns 1.
 int limn_products_rows(limn_recipe *recipe, limn_isa isa, limn_type type);
 
 // MARK: bfloat16: panels [column / 2][row][2]
@@ -93,11 +98,11 @@ typedef struct {
   float unused[15];
 } limn_x_16;
 
-/// As limn_products_float32; returns 0 where the instruction set has no such product, or something as fast.
+/// Like limn_products_float32; returns 0 where the instruction set has no such product, or another that is as fast.
 int limn_products_int16(limn_recipe *recipe, limn_isa isa);
 
-/// Of a recipe whose `unpack` makes panels of limn_panel_32 with |q − offset| ≤ largest_q; returns 0 where its own products
-/// are as fast.
+/// The same for a recipe whose `unpack` writes limn_panel_32 with |q − offset| ≤ largest_q; returns 0 where the
+/// format's own product is as fast.
 int limn_products_int16_of_32(limn_recipe *recipe, limn_isa isa, int largest_q);
 
 // MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4, bitsandbytes'
@@ -110,14 +115,14 @@ typedef struct {
   int32_t unused[15];
 } limn_panel_32;
 
-/// x[k] ≈ d[k / 32] · q; sums are those of q over 32 columns.
+/// x[k] ≈ d[k / 32] · q; `sums` are Σ q over 32 columns.
 typedef struct {
   int8_t q[LIMN_BLOCK];
   float d[LIMN_BLOCK / 32];
   int32_t sums[LIMN_BLOCK / 32];
 } limn_x_32;
 
-/// q ≤ largest_q in the format's panels.
+/// Sets panel size, `prepare` and `multiply`, for panels with q ≤ largest_q.
 void limn_products_int8_32(limn_recipe *recipe, limn_isa isa, int largest_q);
 
 // MARK: int8 with a float scale and minimum for every 32 columns: Q4_1, Q5_1
@@ -131,9 +136,9 @@ typedef struct {
 
 void limn_products_int8_32_min(limn_recipe *recipe, limn_isa isa);
 
-/// Of a recipe whose `unpack` makes panels of limn_panel_32, or limn_panel_32_min where a format `has_minimum`, with
-/// q ≤ largest_q < 32: LIMN_INT8 as it is, and for prompts the products below, by way of scales that are integers. Returns 0
-/// where the instruction set has no such product.
+/// The arithmetics of Q4_0, Q4_1, Q5_0 and Q5_1, whose `unpack` writes limn_panel_32, or limn_panel_32_min if the
+/// format `has_minimum`, with q ≤ largest_q < 32. LIMN_INT8 stays as it is; for prefill, scales become integers and the
+/// products below are used. Returns 0 where the instruction set has no such product.
 int limn_products_of_32(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum);
 
 // MARK: int8 with integer scales in blocks of 256 columns: the K formats, IQ1 to IQ3, TQ
@@ -147,8 +152,8 @@ typedef struct {
   float dmin[LIMN_PANEL_ROWS];
 } limn_panel_k;
 
-/// x[k] ≈ d · q; sums are those of q over each group of G columns. `start`, for limn_products_centred_avx2 only: −32 times
-/// the sums over the first two and the last two of each four columns of a group.
+/// x[k] ≈ d · q; `sums` are Σ q over each group of G columns. `start` is for limn_products_centred_avx2 only: of each
+/// four columns of a group the first two are summed, and the last two, times −32.
 typedef struct {
   int8_t q[LIMN_BLOCK];
   int16_t sums[16];
@@ -171,24 +176,26 @@ typedef struct {
   float unused[3];
 } limn_x_r;
 
-/// Of a recipe whose `unpack` makes panels of limn_panel_k with q ≤ largest_q; returns 0 where the instruction set has no
-/// such product.
+/// Requantises the panels of a recipe whose `unpack` writes limn_panel_k with q ≤ largest_q; returns 0 where the
+/// instruction set has no such product.
 int limn_products_requantized(limn_recipe *recipe, limn_isa isa, int group, int largest_q);
 
-/// `group` is 16 or 32, q ≤ largest_q ≤ 128, so that two products fit 16 bits. The integers are exact:
-/// |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, scales of 5 and q of 7, or scales of 12 (11) and q of 4 (5).
+/// `group` is 16 or 32, and q ≤ largest_q ≤ 128, so that the sum of two products fits 16 bits. The integers are exact:
+/// |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, for scales of 5 and q of 7, or for scales of 12 (11) and q
+/// of 4 (5).
 void limn_products_int8_k(limn_recipe *recipe, limn_isa isa, int group, int largest_q);
 
 #if defined(__x86_64__)
-/// Instead of what limn_products_int8_k takes for Q6_K, whose panels have q − 32 = q − min / scale in groups of 16.
+/// Replaces the product of limn_products_int8_k for Q6_K, whose panels stand for q − 32 (min / scale = 32) in groups of
+/// 16.
 void limn_products_centred_avx2(limn_recipe *recipe);
-/// limn_products_int8_k's activations, for groups of 16.
+/// The `prepare` of limn_products_int8_k for groups of 16.
 void limn_prepare_k_16_avx2(const float *x, limn_x_k *prepared, int columns);
 #endif
 
 // MARK: Attention
 
-/// The head size, filled up to whole steps of unpacking.
+/// The head size, rounded up to whole steps of unpacking.
 static inline ptrdiff_t limn_attention_width(const limn_attention_job *job) {
   return (job->head_size + 31) & ~(ptrdiff_t)31;
 }

@@ -1,20 +1,20 @@
-// What the kernels share: vectors of 16 floats that the compiler maps to the registers of each instruction set, and
-// the macros that make one instance of a function for each.
+// What all kernels share: vectors of 16 floats, which the compiler maps to the registers of each instruction set, and
+// the macros that compile a function once for each of them.
 #pragma once
 #include "limn_kernels.h"
 
 #include <math.h>
 #include <string.h>
 
-// A product and a sum become a fused multiply-add only where the code says so: dequantised weights have to be the
-// same to the bit on every machine.
+// A product and a sum are fused only where the code says so: dequantised weights must be the same to the bit on every
+// machine.
 #pragma STDC FP_CONTRACT OFF
-// Functions that pass vectors are always inlined, so no calling convention is in play.
+// Functions with vector parameters are always inlined, so calling conventions do not matter.
 #pragma clang diagnostic ignored "-Wpsabi"
 
 #define LIMN_INLINE static inline __attribute__((always_inline))
 #define LIMN_APART __attribute__((noinline))
-/// `for (…)`, unrolled whole: LIMN_UNROLL (int i = 0; i < 4; i++) …
+/// A `for` loop that the compiler unrolls completely: LIMN_UNROLL (int i = 0; i < 4; i++) …
 #define LIMN_UNROLL(...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
 
 typedef float v16f __attribute__((vector_size(64)));
@@ -32,7 +32,7 @@ typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
 #if defined(__x86_64__)
 #define LIMN_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
 #if defined(LIMN_EMULATED)
-// `make test-x86`: the instructions are computed in C, so that a processor without them runs their kernels.
+// `make test-x86`: instructions beyond AVX2 are computed in C, so that a processor without them can run their kernels.
 #define LIMN_TARGET_AVX_VNNI LIMN_TARGET_AVX2
 #define LIMN_TARGET_AVX512 LIMN_TARGET_AVX2
 #define LIMN_TARGET_VNNI LIMN_TARGET_AVX2
@@ -43,7 +43,7 @@ typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
 #define LIMN_TARGET_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")))
 #define LIMN_TARGET_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c")))
 #endif
-// Instances of name_body for every vector instruction set of this architecture.
+// One instance of name_body for every vector instruction set of this architecture.
 #define LIMN_VALUE_INSTANCES(type, name, parameters, arguments)                         \
   LIMN_TARGET_AVX2 static type name##_avx2 parameters { return name##_body arguments; } \
   LIMN_TARGET_AVX512 static type name##_avx512 parameters { return name##_body arguments; }
@@ -61,7 +61,8 @@ typedef _Float16 v16h_unaligned __attribute__((vector_size(32), aligned(1)));
 #define LIMN_KERNEL_INSTANCES(name) \
   LIMN_INSTANCES(name, (const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch), (job, begin, end, scratch))
 
-/// The activations of a block; where a row of 32s ends within it, in `part`, with zeros behind them.
+/// A whole block of activations. Where the row ends within it (at a multiple of 32), they are copied to `part` and
+/// padded with zeros.
 LIMN_INLINE const float *limn_whole_block(const float *x, int columns, float part[LIMN_BLOCK]) {
   if (columns == LIMN_BLOCK) return x;
   memset(part, 0, LIMN_BLOCK * sizeof *part);
@@ -83,7 +84,7 @@ LIMN_INLINE v16f v_load(const float *p) { return *(const v16f_unaligned *)p; }
 LIMN_INLINE void v_store(float *p, v16f v) { *(v16f_unaligned *)p = v; }
 LIMN_INLINE v16i v_load_bytes(const void *p) { return *(const v16i_unaligned *)p; }
 LIMN_INLINE void v_store_bytes(void *p, v16i v) { *(v16i_unaligned *)p = v; }
-/// 32 bytes from one place and 32 from another.
+/// 32 bytes from `low`, then 32 bytes from `high`.
 LIMN_INLINE v16i v_join(const void *low, const void *high) {
   const v8i_unaligned a = *(const v8i_unaligned *)low, b = *(const v8i_unaligned *)high;
   return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -93,10 +94,10 @@ LIMN_INLINE v16f v_fma(v16f a, v16f b, v16f c) { return __builtin_elementwise_fm
 LIMN_INLINE v16f v_max(v16f a, v16f b) { return __builtin_elementwise_max(a, b); }
 LIMN_INLINE v16f v_min(v16f a, v16f b) { return __builtin_elementwise_min(a, b); }
 LIMN_INLINE v16f v_abs(v16f a) { return __builtin_elementwise_abs(a); }
-/// a where the mask's lane is all ones, b where it is zero.
+/// a where the lane of the mask is all ones, b where it is zero.
 LIMN_INLINE v16f v_select(v16i mask, v16f a, v16f b) { return (v16f)((mask & (v16i)a) | (~mask & (v16i)b)); }
 
-/// Halves are added to halves, always in this order.
+/// The sum of the lanes: always the upper half added to the lower one, then again, so that the order is fixed.
 LIMN_INLINE float v_sum(v16f v) {
   v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, -1, -1, -1, -1, -1, -1, -1, -1);
   v += __builtin_shufflevector(v, v, 4, 5, 6, 7, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
@@ -110,8 +111,8 @@ LIMN_INLINE float v_largest(v16f v) {
   return v[0] > v[1] ? v[0] : v[1];
 }
 
-/// Bits without their sign have the order of magnitudes, and what is no number has the largest: unlike the largest of
-/// floats, that of bits does not lose it.
+/// The bits of a float without its sign compare as magnitudes do, and those of NaN are the largest of all. So a maximum
+/// of bits keeps a NaN, which a maximum of floats may lose.
 LIMN_INLINE v16i v_magnitude(v16f v) { return (v16i)v & INT32_MAX; }
 LIMN_INLINE float v_largest_magnitude(v16i magnitudes) {
   return float_from_bits((uint32_t)__builtin_reduce_max(magnitudes));
@@ -124,11 +125,12 @@ LIMN_INLINE float largest_magnitude(const float *x, ptrdiff_t count) {
   }
   return float_from_bits(most);
 }
-/// Whether values of this largest magnitude can be divided by it: not where there are (nearly) zeros only, and where one is
-/// no number. Their scale is the magnitude times zero then.
+/// Whether values with this largest magnitude can be divided by it: not if they are all (nearly) zero, and not if one
+/// is NaN or infinite. The scale is then the magnitude times zero: 0 or NaN.
 LIMN_INLINE int is_scalable(float largest) { return largest > 1e-30f && largest <= 0x1.fffffep127f; }
-/// Rounds to nearest even by most / max|x|, and returns what one of them is. (Nearly) zeros become zeros; where a value is no
-/// number, neither is what is returned. Pairs are `step` apart; what would follow the last value is not touched.
+/// Scales values so that the largest magnitude becomes `most`, rounds them to nearest even, and returns the scale: what
+/// a unit of q stands for. (Nearly) zeros become zeros; if a value is not finite, the scale is NaN. Pairs of q are
+/// `step` apart; nothing is written beyond the last value.
 LIMN_INLINE float limn_round_to_16(const float *x, int count, int most, int16_t *q, ptrdiff_t step) {
   const float largest = largest_magnitude(x, count);
   const int any = is_scalable(largest);
@@ -148,7 +150,7 @@ LIMN_INLINE int32_t v_sum_int(v16i v) {
   return a[0];
 }
 
-/// Up to 16 floats, the missing ones zero.
+/// `count` ≤ 16 floats; the other lanes are zero.
 LIMN_INLINE v16f v_load_part(const float *p, ptrdiff_t count) {
   float a[16] = {0};
   memcpy(a, p, (size_t)count * sizeof(float));
@@ -165,7 +167,7 @@ LIMN_INLINE void v_store_part(float *p, v16f v, ptrdiff_t count) {
 #define LIMN_LOW_PAIRS(x, y) __builtin_shufflevector(x, y, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
 #define LIMN_HIGH_PAIRS(x, y) __builtin_shufflevector(x, y, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
 
-/// In each quarter, lane j of vector i becomes lane i of vector j.
+/// Within each quarter of the vectors, lane j of vector i becomes lane i of vector j.
 LIMN_INLINE void v_transpose_quarters(const v16i r[4], v16i out[4]) {
   const v16i a = LIMN_LOW_VALUES(r[0], r[1]), b = LIMN_HIGH_VALUES(r[0], r[1]);
   const v16i c = LIMN_LOW_VALUES(r[2], r[3]), d = LIMN_HIGH_VALUES(r[2], r[3]);
@@ -195,7 +197,7 @@ LIMN_INLINE void v_transpose(v16i r[16]) {
   }
 }
 
-/// eʳ for |r| ≤ ln 2 / 2, where x = n · ln 2 + r: the Taylor polynomial of degree 7 (remainder 5e-9).
+/// eʳ where x = n · ln 2 + r and |r| ≤ ln 2 / 2: the Taylor polynomial of degree 7 (remainder 5e-9).
 LIMN_INLINE v16f v_exp_rest(v16f x, v16f n) {
   v16f r = v_fma(n, v_splat(-0x1.62e4p-1f), x);
   r = v_fma(n, v_splat(-0x1.7f7d1cp-20f), r);
@@ -209,8 +211,8 @@ LIMN_INLINE v16f v_exp_rest(v16f x, v16f n) {
   return v_fma(p, r, v_splat(1.0f));
 }
 
-/// eˣ within a unit in the last place; 0 below −87.3 (so for −∞), +∞ above 88.7. 2ⁿ goes into the exponent in two
-/// steps, since n reaches 128.
+/// eˣ to within a unit in the last place; 0 below −87.3 (so for −∞), +∞ above 88.7. 2ⁿ is applied in two steps, since n
+/// reaches 128.
 LIMN_INLINE v16f v_exp(v16f x) {
   const v16f clamped = v_min(v_max(x, v_splat(-87.5f)), v_splat(89.0f));
   const v16f n = __builtin_elementwise_roundeven(clamped * 0x1.715476p+0f), p = v_exp_rest(clamped, n);
@@ -218,7 +220,7 @@ LIMN_INLINE v16f v_exp(v16f x) {
   const v16f result = p * (v16f)((half + 127) << 23) * (v16f)((whole - half + 127) << 23);
   return v_select(x < v_splat(-87.3f), v_splat(0), result);
 }
-/// The same for x ≤ 0, as softmax has it, in fewer steps; what is no number stays none.
+/// eˣ for x ≤ 0, as softmax needs it, in fewer steps. NaN stays NaN.
 LIMN_INLINE v16f v_exp_below(v16f x) {
   const v16f clamped = v_max(x, v_splat(-87.3f));
   const v16f n = __builtin_elementwise_roundeven(clamped * 0x1.715476p+0f), p = v_exp_rest(clamped, n);
@@ -226,7 +228,7 @@ LIMN_INLINE v16f v_exp_below(v16f x) {
   return v_select(x < v_splat(-87.3f), v_splat(0), v_select(x == x, result, x));
 }
 
-// Half precision without hardware: exact to float, rounded to nearest even from float.
+// Half precision in integer arithmetic: to float exactly, from float rounded to nearest even.
 
 LIMN_INLINE uint16_t load_u16(const void *p) {
   uint16_t value;
@@ -260,25 +262,25 @@ LIMN_INLINE uint16_t bfloat_from_float(float f) {
   return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-/// 16 halves, on the vector instruction sets only (they all convert in hardware).
+/// 16 halves. Only for the vector instruction sets, which all convert in hardware.
 LIMN_INLINE v16f v_load_half(const void *p) { return __builtin_convertvector(*(const v16h_unaligned *)p, v16f); }
-/// 16 numbers of 16 bits without a sign.
+/// 16 unsigned 16-bit numbers.
 LIMN_INLINE v16i v_load_shorts(const void *p) { return __builtin_convertvector(*(const v16u_unaligned *)p, v16i); }
-/// The halves in the lower 16 bits of the lanes.
+/// The halves in the lower 16 bits of each lane, as floats.
 LIMN_INLINE v16f v_float_from_half(v16i bits) {
   return __builtin_convertvector((v16h) __builtin_convertvector(bits, v16s), v16f);
 }
 LIMN_INLINE void v_store_half(void *p, v16f v) { *(v16h_unaligned *)p = __builtin_convertvector(v, v16h); }
 
-// What unpacking 16 weight rows begins with.
+// The first steps of unpacking 16 weight rows.
 
-/// Where the rows begin; rows past the last repeat it, and their results are dropped.
+/// The address of each row. Rows past the last one repeat it; their results are dropped later.
 LIMN_INLINE void v_rows(const void *weight, size_t row_bytes, int rows, const uint8_t *row[LIMN_PANEL_ROWS]) {
   for (int r = 0; r < LIMN_PANEL_ROWS; r++)
     row[r] = (const uint8_t *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes;
 }
 
-/// 16 bytes of each row as four vectors of words, a row in each lane.
+/// 16 bytes of each row as four vectors of 32-bit words, with one row per lane.
 LIMN_INLINE void v_load_words(const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset, v16i words[4]) {
   v16i r[4];
   LIMN_UNROLL (int i = 0; i < 4; i++) {
@@ -293,7 +295,7 @@ LIMN_INLINE void v_load_words(const uint8_t *const row[LIMN_PANEL_ROWS], size_t 
   v_transpose_quarters(r, words);
 }
 
-/// A half of each row, as floats.
+/// One half of each row, as floats.
 LIMN_INLINE v16f v_load_halves(const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset) {
   uint16_t halves[LIMN_PANEL_ROWS];
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) halves[r] = load_u16(row[r] + offset);

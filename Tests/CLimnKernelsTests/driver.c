@@ -1,8 +1,8 @@
 // Compares every kernel of this machine's instruction sets with the scalar reference, on random and edge-case shapes.
 //
-// It is a separate program, so that it can be built with sanitizers (`make sanitize`) and for other processors
-// (`make test-x86`, `make test-arm`). Each array is allocated separately with exactly the size of its shape, so the address
-// sanitizer sees every access beyond it. Results that the library promises to be bit-identical are compared bit for bit.
+// It is a program of its own, so that it can be built with sanitizers (`make sanitize`) and for other processors
+// (`make test-x86`, `make test-arm`). Each array is allocated separately and has exactly the size that its shape needs,
+// so the address sanitizer sees every access beyond it. What the library promises to the bit is compared to the bit.
 #define _POSIX_C_SOURCE 200809L  // posix_memalign
 #include "limn_kernels.h"
 
@@ -37,7 +37,7 @@ static float *floats(size_t count, float range) {
 
 enum { RANDOM, BROKEN, ZEROS, ONES, LARGEST, SMALLEST, KINDS };
 
-/// Offsets of a block's halves d, and m or dmin (equal to d's if it has neither).
+/// Where a block keeps its halves: d, and m or dmin (the same place if it has none).
 static const struct {
   limn_type type;
   size_t d, m;
@@ -46,8 +46,9 @@ static const struct {
   {LIMN_Q2_K, 80, 82}, {LIMN_Q3_K, 108, 108}, {LIMN_Q4_K, 0, 2}, {LIMN_Q5_K, 0, 2}, {LIMN_Q6_K, 208, 208},
 };
 
-/// Weights as bytes: random (for BROKEN, the activations are broken), all zeros, or all bits set, which makes the scales
-/// NaN. LARGEST and SMALLEST have all bits or no bits set, but finite scales. Plain floats are random numbers.
+/// Weights as bytes: random ones (RANDOM; BROKEN, which breaks activations), all zeros, or all bits set, which makes
+/// the scales NaN. LARGEST and SMALLEST are all bits set and no bit set, with ordinary numbers as scales. Plain floats
+/// are random numbers.
 static uint8_t *weights(limn_type type, size_t bytes, int kind) {
   uint8_t *p = memory(bytes);
   for (size_t i = 0; i < bytes; i++)
@@ -65,11 +66,12 @@ static uint8_t *weights(limn_type type, size_t bytes, int kind) {
   return p;
 }
 
-/// Bit-identical, or both NaN: which of the many NaN patterns results is up to the processor.
+/// Equal to the bit, or both NaN: which of the NaN patterns it is depends on the processor.
 static int same(float a, float b) { return memcmp(&a, &b, sizeof a) == 0 || (isnan(a) && isnan(b)); }
 
-/// budget: the largest difference, relative to the reference's root mean square; 0: bit-identical.
-static void compare(const char *what, limn_isa isa, const float *a, const float *reference, size_t count, double budget) {
+/// budget: the largest difference, in units of the root mean square of the reference; 0: the same to the bit.
+static void compare(
+  const char *what, limn_isa isa, const float *a, const float *reference, size_t count, double budget) {
   double square = 0;
   comparisons++;
   for (size_t i = 0; i < count; i++) square += isfinite(reference[i]) ? (double)reference[i] * reference[i] : 0;
@@ -85,7 +87,7 @@ static void compare(const char *what, limn_isa isa, const float *a, const float 
 
 // MARK: Weight formats
 
-/// Rows of floats may have any length, all others whole blocks.
+/// Rows of floats may have any length; all others consist of whole blocks.
 static int smallest_columns(limn_type type) { return limn_format_of(type)->elements; }
 
 static void run(limn_kernel *kernel, const void *job, ptrdiff_t items, size_t scratch) {
@@ -122,7 +124,7 @@ static float *linear(
     .y = memory((size_t)(tokens * rows) * sizeof(float)),
     .adding = adding};
   for (ptrdiff_t i = 0; i < tokens * rows; i++) job.y[i] = adding ? (float)i : NAN;
-  // As the library divides the work, or in any other way: the bits are the same.
+  // Divided as the library does it, or in any other way: the bits are the same.
   const ptrdiff_t items = next() % 2 ? limn_plan_linear(&job, 1 + (ptrdiff_t)(next() % 3))
                                      : (panels + job.panels - 1) / job.panels * job.token_parts;
   run(kernels->linear, &job, items, limn_linear_scratch(&job));
@@ -139,9 +141,9 @@ static void test_linear(
   const size_t row_bytes = recipe.weight_bytes * (size_t)columns / LIMN_BLOCK;
   uint8_t *weight = weights(type, row_bytes * (size_t)rows, kind);
   float *x = floats((size_t)(tokens * columns), 3), *bias = next() % 2 ? floats((size_t)rows, 1) : NULL;
-  // The largest sums: the sign changes only every 64 values, which is longer than any partial sum.
+  // The largest sums: signs change every 64 columns only.
   for (ptrdiff_t k = 0; kind > BROKEN && k < tokens * columns; k++) x[k] = kind == ZEROS ? 0 : k / 64 % 2 ? 1 : -1;
-  // A value of the first token is NaN, one of the last token is infinite: both must show in the result.
+  // A value of the first token is NaN, one of the last token is infinite: neither may pass as good.
   if (kind == BROKEN) x[tokens * columns - 1 - (ptrdiff_t)(next() % (uint64_t)columns)] = INFINITY;
   if (kind == BROKEN) x[next() % (uint64_t)columns] = NAN;
   const int adding = (int)(next() % 2);
@@ -152,8 +154,8 @@ static void test_linear(
 
   float *expected = linear(scalar, &reference, weight, row_bytes, rows, columns, x, tokens, bias, adding);
   float *found = linear(vector, &recipe, weight, row_bytes, rows, columns, x, tokens, bias, adding);
-  // The processor rounds bfloat16 products differently from the reference. Q6_K's offset is subtracted before the product
-  // with floats, not after it (1e-5 where a single sum is a small difference of large ones). That recipe is recognised by its
+  // The processor rounds bfloat16 products in its own way. Q6_K's offset may be subtracted before the product with
+  // floats instead of after it (1e-5 where a sum is a small difference of large ones); that recipe is recognised by its
   // product, which no other format shares.
   limn_recipe other;
   const int is_centred = type == LIMN_Q6_K && arithmetic == LIMN_INT8
@@ -248,8 +250,8 @@ static void test_rope(const limn_kernels *scalar, const limn_kernels *vector) {
     }
 }
 
-/// Keys and values go through a cache, which tests storing as well. `in_place`: the number of last queries to compute as in
-/// decoding; otherwise 0.
+/// Keys and values go through a cache, so that storing is tested as well. `in_place`: compute only this many of the
+/// last queries, with the kernel for decoding; 0: all, with the other one.
 static float *attention(
   const limn_kernels *kernels, limn_arithmetic arithmetic, const float *q, float *k, float *v, ptrdiff_t tokens,
   ptrdiff_t heads, ptrdiff_t kv_heads, ptrdiff_t size, limn_type type, ptrdiff_t window, int causal,
@@ -321,7 +323,7 @@ static void test_attention(const limn_kernels *scalar, const limn_kernels *vecto
         const ptrdiff_t window = shapes[i][4];
         float *q = floats((size_t)(tokens * heads * size), 2);
         float *k = floats((size_t)(tokens * kv_heads * size), 2), *v = floats((size_t)(tokens * kv_heads * size), 2);
-        // The last position's key is NaN: queries that see it must not give a finite result.
+        // The last position's key is NaN: a query that sees it must have no finite result.
         if (is_broken) k[(tokens - 1) * kv_heads * size] = NAN;
         float *b = attention(scalar, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal, 0);
         float *a = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, causal, 0);
@@ -335,8 +337,7 @@ static void test_attention(const limn_kernels *scalar, const limn_kernels *vecto
           expect_none(is_broken, vector->isa, a[(tokens - 1) * heads * size]);
           free(a);
         }
-        // As in decoding. The expected values come from the scalar reference of the other method, also for its own scalar
-        // loops.
+        // As in decoding. The reference is the scalar kernel of the other way, for the scalar loops as well.
         for (ptrdiff_t in_place = 1; causal && in_place <= 9 && in_place <= tokens; in_place += 4) {
           const size_t count = (size_t)(in_place * heads * size), before = (size_t)((tokens - in_place) * heads * size);
           a = attention(vector, LIMN_FLOAT32, q, k, v, tokens, heads, kv_heads, size, types[t], window, 1, in_place);
@@ -389,7 +390,7 @@ static void test_ceilings(const limn_kernels *kernels) {
   free(bytes);
 }
 
-/// With an argument: all shapes; without, fewer, for emulators.
+/// With an argument, tests all shapes.
 int main(int count, char **arguments) {
   (void)arguments;
   limn_kernels scalar;

@@ -1,12 +1,12 @@
-// Writing the formats with blocks of 32: Q8_0, Q4_0, Q5_0, Q5_1.
+// Encoders of the formats with blocks of 32: Q8_0, Q4_0, Q5_0, Q5_1.
 //
 //   Q8_0  d, 32 signed bytes                      weight = d · q
 //   Q4_0  d, 16 bytes of nibbles                  weight = d · (q − 8)
 //   Q5_0  d, the 32 fifth bits, nibbles           weight = d · (q − 16)
 //   Q5_1  d, m, the 32 fifth bits, nibbles        weight = d · q + m
 //
-// d and m are float16. Byte j of the nibbles holds weight j (low) and weight j + 16 (high); bit j of the fifth bits is
-// weight j's. A vector does 16 blocks at once.
+// d and m are float16. Byte j of the nibbles holds weight j (low) and weight j + 16 (high); bit j of the fifth bits
+// belongs to weight j. Vectors do 16 blocks at once.
 #include "encode.h"
 
 LIMN_INLINE void store_half(uint8_t *p, float x) {
@@ -16,7 +16,7 @@ LIMN_INLINE void store_half(uint8_t *p, float x) {
 
 // MARK: Blocks, one at a time
 
-/// Q8_0 as everybody writes it: 127 is the largest magnitude, halves are rounded away from zero.
+/// Q8_0 as other programs write it: the largest magnitude becomes 127, and halves are rounded away from zero.
 LIMN_INLINE double q8_0_block(const float *x, uint8_t *block) {
   float largest = 0;
   for (int i = 0; i < 32; i++) largest = __builtin_elementwise_max(largest, fabsf(x[i]));
@@ -32,7 +32,7 @@ LIMN_INLINE double q8_0_block(const float *x, uint8_t *block) {
   return error;
 }
 
-/// Packs 32 codes of up to 5 bits; `fifth` is NULL where there are 4.
+/// Packs 32 codes of up to 5 bits; `fifth` is NULL for codes of 4 bits.
 LIMN_INLINE void pack(const uint8_t *q, uint8_t *fifth, uint8_t *nibbles) {
   for (int j = 0; j < 16; j++) nibbles[j] = (uint8_t)((q[j] & 15) | q[j + 16] << 4);
   if (!fifth) return;
@@ -79,7 +79,7 @@ LIMN_INLINE double q5_1_block(const float *x, uint8_t *block) {
 
 LIMN_INLINE v16f v_rounded_to_half(v16f x) { return __builtin_convertvector(__builtin_convertvector(x, v16h), v16f); }
 
-/// Writes d into 16 blocks, and returns what was written.
+/// Writes d, as float16, to 16 blocks, and returns it as rounded.
 LIMN_INLINE v16f v_store_scales(v16f d, uint8_t *blocks, size_t block_bytes, int count) {
   uint16_t halves[16];
   v_store_half(halves, d);
@@ -117,7 +117,7 @@ LIMN_INLINE double v_q8_0_blocks(const float *values, uint8_t *blocks, int count
   return v_total(error, count);
 }
 
-/// Packs the codes of 16 blocks, x[i] holding code i of each.
+/// Packs the codes of 16 blocks; x[i] holds code i of each.
 LIMN_INLINE void v_pack(const v16f *x, uint8_t *blocks, size_t block_bytes, int count, int fifth, int nibbles) {
   const v16i place = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   v16i codes[2][16];

@@ -1,11 +1,11 @@
-// Writing the formats with super-blocks of 256: Q4_K, Q5_K, Q6_K (drawn in q4_k.c and q6_k.c).
+// Encoders of the formats with super-blocks of 256: Q4_K, Q5_K, Q6_K. Drawn in formats/.
 //
-// Q5_K is Q4_K with 32 bytes between scales and nibbles that hold the fifth bits: bit g of byte j belongs to weight j
-// of group g.
+// Q5_K is Q4_K with 32 bytes for the fifth bits between scales and nibbles: bit g of byte j belongs to weight j of
+// group g.
 //
-// Each group's scale (and minimum) is found by itself and rounded to the super-block's 6 or 8 bits. Six bits are few:
-// their neighbours are tried, each with the minimum that suits it. Last the super-block's own d (and dmin) are fitted to
-// the codes.
+// The scale (and minimum) of each group is fitted by itself and rounded to the 6 or 8 bits that the super-block has for
+// it. Since 6 bits are coarse, the neighbouring scales are tried as well, each with the minimum that fits it best.
+// Finally the super-block's d (and dmin) are fitted to the codes.
 #include "encode.h"
 
 typedef struct {
@@ -22,7 +22,7 @@ typedef struct {
 _Static_assert(sizeof(q4_k) == LIMN_Q4_K_BYTES && sizeof(q5_k) == LIMN_Q5_K_BYTES, "Q4_K and Q5_K blocks");
 _Static_assert(sizeof(q6_k) == LIMN_Q6_K_BYTES, "Q6_K block");
 
-enum { GROUPS = 8 };  // of 32, in a super-block of Q4_K or Q5_K
+enum { GROUPS = 8 };  // groups of 32 in a super-block of Q4_K or Q5_K
 
 LIMN_INLINE void store_half(uint8_t *p, float x) {
   const uint16_t half = half_from_float(x);
@@ -31,10 +31,10 @@ LIMN_INLINE void store_half(uint8_t *p, float x) {
 
 // MARK: Scales of Q4_K and Q5_K: weight = d · scale · q − dmin · minimum
 
-/// What a super-block says about its 8 groups.
+/// The scales and minimums of a super-block.
 typedef struct {
-  float d, dmin;                     // as float16 holds them
-  float scale[GROUPS], min[GROUPS];  // whole numbers up to 63
+  float d, dmin;                     // rounded to float16
+  float scale[GROUPS], min[GROUPS];  // integers up to 63
 } k_scales;
 
 /// Rounds scales and minimums (neither below 0) to six bits.
@@ -64,7 +64,7 @@ LIMN_INLINE float group_error(const float *x, int top, float scale, float min, f
   return error;
 }
 
-/// Moves a group's scale by up to one step, where that makes the error smaller, and the minimum with it.
+/// Moves a group's scale by up to one step, together with its minimum, if that makes the error smaller.
 LIMN_INLINE void refine_group(const float *x, int top, k_scales *k, int g) {
   const float given = k->scale[g], min = k->dmin * k->min[g];
   float best = group_error(x, top, k->d * given, min, inverse_of(k->d * given));
@@ -84,7 +84,7 @@ LIMN_INLINE void refine_group(const float *x, int top, k_scales *k, int g) {
   }
 }
 
-/// d and dmin that suit the codes: the least squares of x = d · (scale · q) − dmin · min over the super-block, from
+/// The d and dmin that fit the codes best: least squares of x = d · (scale · q) − dmin · min over the super-block, from
 /// each group's Σ q, Σ q², Σ x·q and Σ x.
 LIMN_INLINE k_scales fitted_scales(k_scales k, const float *q1, const float *qq, const float *xq, const float *sum) {
   float uu = 0, uv = 0, vv = 0, xu = 0, xv = 0;
@@ -117,7 +117,7 @@ LIMN_INLINE void store_scales(const k_scales *k, uint8_t *scales) {
 
 // MARK: Q4_K (top = 15) and Q5_K (top = 31), one super-block at a time
 
-/// The codes of a super-block; returns Σ (x − x̂)².
+/// Computes the codes of a super-block; returns Σ (x − x̂)².
 LIMN_INLINE float k_codes(const float *x, const k_scales *k, int top, uint8_t *q) {
   float error = 0;
   for (int g = 0; g < GROUPS; g++) {
@@ -177,7 +177,7 @@ LIMN_INLINE double k_block(const float *x, uint8_t *block, int top) {
 
 // MARK: Two super-blocks at once: the lanes are their 16 groups
 
-/// Each lane's own value of d · scale or dmin · min.
+/// d · scale, or dmin · min, of the group in each lane.
 LIMN_INLINE v16f v_spread(const k_scales *k, int is_min) {
   float lanes[16];
   for (int g = 0; g < 16; g++) {
@@ -309,7 +309,7 @@ typedef struct {
   float d, scale[16];
 } q6_scales;
 
-/// Rounds scales to eight bits; the largest one becomes −128.
+/// Rounds scales to 8 bits; the largest becomes −128.
 LIMN_INLINE q6_scales q6_rounded_scales(const float *scale) {
   float largest = 0;
   for (int g = 0; g < 16; g++)
@@ -319,7 +319,7 @@ LIMN_INLINE q6_scales q6_rounded_scales(const float *scale) {
   return k;
 }
 
-/// The d that suits the codes best, from each group's Σ q² and Σ x·q.
+/// The d that fits the codes best, from each group's Σ q² and Σ x·q.
 LIMN_INLINE q6_scales q6_fitted_scales(q6_scales k, const float *qq, const float *xq) {
   float uu = 0, xu = 0;
   for (int g = 0; g < 16; g++) {

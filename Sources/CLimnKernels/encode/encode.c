@@ -1,5 +1,5 @@
-// Writing weights in another type: a row is dequantised to float32, checked, and encoded. Plain numbers are here, blocks
-// in blocks_32.c and blocks_k.c.
+// Writes weights in another type: a row is dequantised to float32, checked, and encoded. The encoders of F32, F16 and
+// BF16 are here, those of blocks in blocks_32.c and blocks_k.c.
 #include "encode.h"
 
 // MARK: F32, F16, BF16
@@ -88,14 +88,14 @@ limn_encode *limn_encoder(limn_isa isa, limn_type type) {
 
 // MARK: Rows of a job
 
-/// Columns of a row with what fills the last batch.
+/// The columns of a row, rounded up to whole batches.
 static ptrdiff_t padded(ptrdiff_t columns) {
   return (columns + LIMN_ENCODE_BATCH - 1) / LIMN_ENCODE_BATCH * LIMN_ENCODE_BATCH;
 }
 
 size_t limn_encode_scratch(const limn_encode_job *job) { return (size_t)padded(job->columns) * sizeof(float); }
 
-/// Σ x², NaN where an x is NaN or infinite.
+/// Σ x²; NaN if an x is NaN or infinite.
 LIMN_INLINE double squares(const float *values, ptrdiff_t columns) {
   v16f sum = {};
   v16i special = {};

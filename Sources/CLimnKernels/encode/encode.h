@@ -1,24 +1,25 @@
-// What the quantisers share: finding the scale (and the offset) with which few codes give many values best.
+// Shared by the encoders of blocks: finding the scale (and offset) with which a few codes represent many values best.
 //
-// "Best" is the smallest sum of squared errors. Without measured activations nothing says that one weight of a row
-// matters more than another, and then that sum is what a layer's output is off by.
+// "Best" means the smallest sum of squared errors. Without measured activations, nothing says that one weight of a row
+// matters more than another, and that sum is then the expected error of a layer's output.
 //
-// Groups of values are independent, so a vector's lanes are 16 groups: every sum is vertical and its terms come in the
-// order of the scalar reference. All instruction sets give the same bytes.
+// Groups are independent, so the lanes of a vector are 16 groups: all sums are vertical, with their terms in the order
+// of the scalar reference, and every instruction set writes the same bytes.
 #pragma once
 #include "kernels.h"
 #include "simd.h"
 
 enum { LIMN_LANES = 16 };
 
-/// Below this a group counts as zeros; float16, in which scales are stored, ends far above.
+/// A group whose largest magnitude is below this counts as zeros; float16, the type of scales, has nothing as small by
+/// far.
 #define LIMN_NOTHING 1e-15f
 
-/// Candidates for a scale go by tenths of a code around the one that maps the largest value to the last code.
+/// Scales that are tried map the largest value to the last code, give or take this many tenths of a code.
 #define LIMN_TENTHS 9
-/// How far apart they are where only a scale is sought: finer steps gain less than 1 in 1000.
+/// Tenths from one candidate to the next where only a scale is fitted: finer steps gain less than 1 in 1000.
 #define LIMN_STEP 3
-/// How often the best candidate is improved: codes for the scale, the scale for the codes.
+/// The number of times that the best candidate is refined: codes for the scale, then the scale for the codes.
 #define LIMN_IMPROVEMENTS 2
 
 LIMN_INLINE float code_of(float scaled, float low, float high) {
@@ -28,11 +29,11 @@ LIMN_INLINE v16f v_code_of(v16f scaled, float low, float high) {
   return v_min(v_max(__builtin_elementwise_roundeven(scaled), v_splat(low)), v_splat(high));
 }
 
-/// 1 / x, and 0 for 0 and for what is so small that its inverse would be infinite.
+/// 1 / x; 0 if x is 0 or so small that its inverse would be infinite.
 LIMN_INLINE float inverse_of(float x) { return fabsf(x) < 3e-39f ? 0 : 1 / x; }
 LIMN_INLINE v16f v_inverse_of(v16f x) { return v_select(v_abs(x) < v_splat(3e-39f), v_splat(0), v_splat(1) / x); }
 
-/// To float16 and back.
+/// Rounded to float16.
 LIMN_INLINE float rounded_to_half(float x) { return float_from_half(half_from_float(x)); }
 
 // MARK: x ≈ scale · q, with codes −n … n − 1
@@ -51,13 +52,15 @@ LIMN_INLINE limn_fit try_scale(const float *x, int count, int n, float inverse, 
   return fit.xq * fit.xq * best.qq > best.xq * best.xq * fit.qq ? fit : best;
 }
 
-/// The scale of a group; 0 for zeros. Negative where the largest value is positive: there is one code more below 0.
+/// The scale of a group; 0 for zeros. It is negative if the largest value is positive, since there is one code more
+/// below 0 than above.
 LIMN_INLINE float fit_scale(const float *x, int count, int n) {
   float largest = 0;
   for (int i = 0; i < count; i++)
     if (fabsf(x[i]) > fabsf(largest)) largest = x[i];
   if (fabsf(largest) < LIMN_NOTHING) return 0;
-  // First the plain one: of equals the first is kept, and powers of two are scales that float16 holds.
+  // The plain scale goes first, since of equally good candidates the first is kept: float16 holds it exactly if the
+  // largest value is a power of two.
   limn_fit best = try_scale(x, count, n, -(float)n / largest, (limn_fit){0, 1});
   for (int tenth = -LIMN_TENTHS; tenth <= LIMN_TENTHS; tenth += LIMN_STEP)
     best = try_scale(x, count, n, -((float)n + 0.1f * (float)tenth) / largest, best);
@@ -187,7 +190,7 @@ LIMN_INLINE limn_v_line v_fit_line(const v16f *x, int count, int top, float most
 
 // MARK: Lanes
 
-/// 16 groups that follow one another in memory, side by side: x[i] gets value i of each. `count` is 16 or 32.
+/// Loads 16 adjacent groups side by side: x[i] gets value i of each. `count`, the size of a group, is 16 or 32.
 LIMN_INLINE void v_load_groups(const float *values, int count, v16f *x) {
   for (int part = 0; part < count; part += 16) {
     v16i r[16];
@@ -197,7 +200,7 @@ LIMN_INLINE void v_load_groups(const float *values, int count, v16f *x) {
   }
 }
 
-/// Codes of 16 groups, q[i] holding code i of each, to one group in each vector: [part of 16][group].
+/// The inverse for codes: q[i] holds code i of each group, and codes[part of 16][group] gets those of one group.
 LIMN_INLINE void v_store_groups(const v16f *q, int count, v16i codes[][16]) {
   for (int part = 0; part < count; part += 16) {
     v16i *r = codes[part / 16];
@@ -206,14 +209,14 @@ LIMN_INLINE void v_store_groups(const v16f *q, int count, v16i codes[][16]) {
   }
 }
 
-/// The lowest bytes of 16 lanes.
+/// Stores the lowest byte of each lane.
 LIMN_INLINE void v_store_low_bytes(void *p, v16i v) {
   typedef uint8_t v16u8 __attribute__((vector_size(16), aligned(1)));
   *(v16u8 *)p = __builtin_convertvector(v, v16u8);
 }
 
-// MARK: How the encoders find one another
+// MARK: The encoders
 
-/// The encoders of one row: the types of blocks_32.c and blocks_k.c for an instruction set, NULL for others.
+/// The encoder of a type for an instruction set; NULL for types that the file does not encode.
 limn_encode *limn_encoder_blocks_32(limn_isa isa, limn_type type);
 limn_encode *limn_encoder_blocks_k(limn_isa isa, limn_type type);

@@ -1,4 +1,4 @@
-// BF16 weights: the upper half of a float32.
+// BF16: the upper half of a float32.
 #include "kernels.h"
 #include "simd.h"
 

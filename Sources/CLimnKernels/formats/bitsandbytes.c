@@ -1,12 +1,12 @@
-// NF4, FP4 and LLM.int8, bitsandbytes' formats, in blocks of 64 columns. Files keep codes and scales apart; limn puts
-// them together when it opens a model (bitsandbytes_pack.c), so that a row is a sequence of blocks as in GGML's formats.
+// bitsandbytes' formats NF4, FP4 and LLM.int8, in blocks of 64 columns. Files keep codes and scales apart; limn joins
+// them when it opens a model (bitsandbytes_pack.c), so that a row is a sequence of blocks, as in ggml's formats.
 //
 //   NF4, FP4   bytes 0–3   d, float32
 //              bytes 4–35  q: byte i holds column i (low nibble) and column i + 32 (high)      weight = table[q] · d
 //   LLM.int8   bytes 0–3   d, float32, the row's largest magnitude
 //              bytes 4–67  q, 64 signed bytes                                                   weight = q · d / 127
 //
-// The type of the checkpoint belongs to a 4-bit format: values are rounded to it before they are used.
+// A 4-bit format includes the type of the checkpoint that was quantised: values are rounded to it before use.
 #include "kernels.h"
 #include "simd.h"
 #include "bitsandbytes.h"
@@ -15,7 +15,7 @@
 #include <immintrin.h>
 #endif
 
-// The quantiles of a normal distribution, and the floats of 1 + 2 + 1 bits over 12: as the library has them.
+// The library's own values: quantiles of a normal distribution (NF4), and floats of 1 + 2 + 1 bits divided by 12 (FP4).
 const float limn_4bit_tables[2][16] = {
   {-0x1p+0f, -0x1.647362p-1f, -0x1.0cd66p-1f, -0x1.94654p-2f, -0x1.23449ap-2f, -0x1.7a6a7ep-3f, -0x1.74f0e2p-4f, 0,
    0x1.45f5fep-4f, 0x1.4995c6p-3f, 0x1.f809bap-3f, 0x1.5a0674p-2f, 0x1.c3497p-2f, 0x1.200f56p-1f, 0x1.722766p-1f,
@@ -24,8 +24,8 @@ const float limn_4bit_tables[2][16] = {
    -0x1.555556p-1f, -1, -0x1.555556p-2f, -0.5f, -0x1.555556p-3f, -0.25f},
 };
 
-// The same for integer products, as bytes around 128: table · steps. 112 steps come closest to NF4's values of all
-// numbers up to 127; 120 meet all of FP4's but the smallest.
+// The tables for integer products: bytes around 128, table · steps rounded. Of all steps up to 127, 112 come closest to
+// NF4's values; 120 give all of FP4's exactly but the smallest.
 static const float steps[2] = {112, 120};
 static const uint8_t bytes[2][16] = {
   {16, 50, 69, 84, 96, 107, 118, 128, 137, 146, 156, 166, 177, 191, 209, 240},
@@ -34,7 +34,7 @@ static const uint8_t bytes[2][16] = {
 
 // MARK: float32
 
-/// A 4-bit block has 16 different values: they are computed and rounded once, then looked up.
+/// A 4-bit block has only 16 different values: compute and round each once, then look them up.
 LIMN_INLINE void dequantize_4bit(const void *blocks, float *values, int columns, const int code, const limn_type as) {
   const limn_block_4bit *b = blocks;
   for (int k = 0; k < columns; k += 64, b++) {
@@ -55,8 +55,8 @@ static void dequantize_int8(const void *blocks, float *values, int columns) {
 
 // MARK: int8: the scalar reference
 
-/// Both groups of 32 of a block have its scale; rounding to the checkpoint's 16-bit type is left out, being smaller
-/// than that of the bytes.
+/// Both groups of 32 of a block get its scale. Values are not rounded to the checkpoint's 16-bit type: that rounding is
+/// smaller than the one to bytes.
 LIMN_INLINE void unpack_4bit(
   const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, const int code) {
   w->offset = 128;
@@ -120,8 +120,8 @@ LIMN_INSTANCES(
   (recipe, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-/// Half a block of every row at a time: 4 words, whose low nibbles are columns of the first group of 32. The panel gets
-/// nibbles, which the look-up then replaces.
+/// Half a block of every row at a time: 4 words, whose low nibbles are columns of the first group of 32. It leaves
+/// nibbles in the panel, which look_up_avx2 replaces.
 LIMN_INLINE void unpack_nibbles_body(
   const void *weight, size_t row_bytes, int rows, int columns, limn_panel_32 *w, float step) {
   w->offset = 128;
@@ -153,7 +153,7 @@ LIMN_TARGET_AVX2 static void look_up_avx2(limn_panel_32 *w, int columns, const u
   for (int i = 0; i < columns / 2; i++) _mm256_storeu_si256(q + i, _mm256_shuffle_epi8(all, _mm256_loadu_si256(q + i)));
 }
 
-/// Half a block of every row, looked up on the way: the transposition of `v_load_words` in the wide set's instructions.
+/// Half a block of every row, with the look-up included; transposes as `v_load_words` does.
 LIMN_TARGET_AVX512 LIMN_INLINE void unpack_half_avx512(
   const uint8_t *const row[LIMN_PANEL_ROWS], size_t offset, __m512i table, uint8_t (*low)[LIMN_PANEL_ROWS][4],
   uint8_t (*high)[LIMN_PANEL_ROWS][4]) {
@@ -259,7 +259,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_int8(const uint8_t *at, int g, __m256i
   return _mm256_loadu_si256((const __m256i *)(((const limn_block_int8 *)at)[g / 2].q + g % 2 * 32));
 }
 
-/// The table's bytes without their offset.
+/// The table's bytes minus their offset of 128.
 #define LIMN_SIGNED_TABLE(code) \
   _mm256_broadcastsi128_si256(_mm_xor_si128(_mm_loadu_si128((const __m128i *)bytes[code]), _mm_set1_epi8((char)0x80)))
 LIMN_FEW_32_AVX2(

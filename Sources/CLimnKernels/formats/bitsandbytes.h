@@ -1,4 +1,4 @@
-// What the two files on bitsandbytes' formats share.
+// Shared by the two files on bitsandbytes' formats.
 #pragma once
 #include "kernels.h"
 #include "simd.h"
@@ -15,12 +15,12 @@ typedef struct {
 } limn_block_int8;
 _Static_assert(sizeof(limn_block_int8) == LIMN_LLM_INT8_BYTES, "LLM.int8 block");
 
-/// x as the type has it: F32, F16 or BF16.
+/// x rounded to a type: F32, F16 or BF16.
 LIMN_INLINE float limn_rounded(float x, const limn_type as) {
   if (as == LIMN_F16) return float_from_half(half_from_float(x));
   if (as == LIMN_BF16) return float_from_bfloat(bfloat_from_float(x));
   return x;
 }
 
-/// In the library's order of products.
+/// Multiplies in the library's order, for the same bits.
 LIMN_INLINE float limn_int8_value(int8_t q, float d) { return (float)q * d * 7.874015718698502e-3f; }

@@ -1,5 +1,5 @@
-// bitsandbytes' numbers on their way into memory: from codes and scales as files keep them, or from a checkpoint's
-// floats by the library's own quantisation, to the blocks of bitsandbytes.c. Work of opening a model, once per weight.
+// Converts weights to the blocks of bitsandbytes.c: from codes and scales as files keep them, or from a checkpoint's
+// floats by the library's own quantisation. Done once per weight, when a model is opened.
 #include "bitsandbytes.h"
 #include "kernels.h"
 
@@ -60,7 +60,7 @@ static void expand_int8(const void *job, ptrdiff_t begin, ptrdiff_t end, void *s
 
 // MARK: 4 bits from floats
 
-// Between these midpoints lie the values of a code, ascending; `order` says which codes.
+// The values of a code lie between two of these midpoints, in ascending order; `order` says which code that is.
 static const float midpoints[2][15] = {
   {-0x1.b239bp-1f, -0x1.38a4ep-1f, -0x1.d709p-2f, -0x1.5bd4ecp-2f, -0x1.e079d8p-3f, -0x1.1a7178p-3f, -0x1.74f0e2p-5f,
    0x1.45f5fep-5f, 0x1.ec90c4p-4f, 0x1.a0cfcp-3f, 0x1.2b05a8p-2f, 0x1.8ea7f2p-2f, 0x1.00da08p-1f, 0x1.491b5ep-1f,
@@ -81,7 +81,7 @@ static float load(const void *values, limn_type type, ptrdiff_t i) {
   return value;
 }
 
-/// As the library does it: whole blocks are multiplied by the rounded reciprocal, a part at the end is divided.
+/// As the library does it: whole blocks are multiplied by the rounded reciprocal, an incomplete last block is divided.
 LIMN_INLINE void quantize_4bit_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   (void)scratch;
   const limn_quantize_job *j = job;
@@ -114,7 +114,7 @@ LIMN_KERNEL_INSTANCES(quantize_4bit)
 
 // MARK: Double quantisation
 
-// The positive values of the 8-bit dynamic map but for the last, which is 1; the map also has their negatives and 0.
+// The positive values of the 8-bit dynamic map, except the last one, 1. The map also has their negatives, and 0.
 static const float positive[127] = {
   0x1.27476ep-21f, 0x1.b43528p-19f, 0x1.040bfep-17f, 0x1.64840cp-16f, 0x1.6f0068p-15f, 0x1.15df66p-14f, 0x1.743e96p-14f,
   0x1.47ae16p-13f, 0x1.19ce0ap-12f, 0x1.8fc506p-12f, 0x1.02de02p-11f, 0x1.3dd982p-11f, 0x1.78d5p-11f,   0x1.b3d07cp-11f,
@@ -145,7 +145,7 @@ static void dynamic_map(float map[256]) {
   map[255] = 1;
 }
 
-/// The midpoint below code i + 1.
+/// The nearest code, by the midpoints between neighbouring values.
 static uint8_t nearest(const float map[256], float x) {
   int low = 0, high = 255;
   while (low < high) {
@@ -187,7 +187,7 @@ void limn_unnest_absmax(
 
 // MARK: LLM.int8 from floats
 
-/// The library quantises float16; a row of zeros stays one.
+/// The library quantises float16, so values are rounded to it first. A row of zeros keeps a scale of zero.
 static void quantize_int8(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   (void)scratch;
   const limn_quantize_job *j = job;
@@ -199,7 +199,7 @@ static void quantize_int8(const void *job, ptrdiff_t begin, ptrdiff_t end, void 
       largest = size > largest ? size : largest;
     }
     j->absmax[r] = largest;
-    const float inverse = largest > 0 ? 127 * (1 / largest) : 0;  // in the order of the library
+    const float inverse = largest > 0 ? 127 * (1 / largest) : 0;  // in the library's order
     for (ptrdiff_t k = 0; k < j->count; k++) {
       const float value = limn_rounded(load(j->values, j->type, first + k), LIMN_F16);
       ((int8_t *)j->codes)[first + k] = (int8_t)(int32_t)rintf(value * inverse);

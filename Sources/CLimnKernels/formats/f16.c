@@ -1,4 +1,4 @@
-// F16 weights: sign, 5 bits of exponent, 10 of fraction.
+// F16: a sign, 5 bits of exponent, 10 of fraction.
 #include "kernels.h"
 #include "simd.h"
 

@@ -1,4 +1,4 @@
-// F32 weights: rows of plain numbers.
+// F32: rows of float32, as they are.
 #include "kernels.h"
 #include "simd.h"
 

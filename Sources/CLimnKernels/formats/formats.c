@@ -1,4 +1,4 @@
-// The table of weight formats, and how each of them is multiplied: both from formats.def.
+// Generated from formats.def: the table of weight formats, and the choice of the function that fills in a recipe.
 #include "kernels.h"
 
 const limn_format *limn_format_of(limn_type type) {
@@ -12,14 +12,14 @@ const limn_format *limn_format_of(limn_type type) {
 
 int limn_recipe_init(limn_recipe *recipe, limn_isa isa, limn_type type, limn_arithmetic arithmetic) {
   if (!limn_isa_supported(isa)) return 0;
-  // Without the dot product, float32 vectors are faster than the scalar reference.
+  // Without the dot product, float32 vectors are faster than scalar integer code.
   if (isa == LIMN_NEON && arithmetic == LIMN_INT8 && !limn_has_dotprod()) return 0;
   const limn_format *format = limn_format_of(type);
   *recipe = (limn_recipe){
     .isa = isa,
     .weight_bytes = (size_t)(LIMN_BLOCK / format->elements * format->bytes),
     .tile_tokens = LIMN_TILE_TOKENS,
-    // AVX2 has 16 registers for two of rows and as many for each token.
+    // AVX2 has 16 registers; 16 rows take two for the weights and two for each token's sums.
     .pass_tokens = isa == LIMN_AVX2 ? 6 : LIMN_TILE_TOKENS,
   };
   static int (*const choose[LIMN_TYPES])(limn_recipe *, limn_isa, limn_arithmetic) = {

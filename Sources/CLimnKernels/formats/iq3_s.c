@@ -1,4 +1,4 @@
-// IQ3_S: super-blocks of 256 weights in 8 groups of 32; points are runs of 4.
+// IQ3_S: super-blocks of 256 weights in 8 groups of 32; a point is a run of 4.
 //
 //   bytes    0–1    d, float16
 //   bytes    2–65   low 8 bits of the points, a byte a run of 4
@@ -29,7 +29,7 @@ LIMN_INLINE iq_run run_of(const block *b, int i) {
   return (iq_run){code_of(b, 2 * i) | code_of(b, 2 * i + 1) << 16, b->signs[i]};
 }
 
-/// The digits stand for the odd numbers up to 15.
+/// The digits stand for the odd numbers 1 to 15.
 LIMN_INLINE int value_of(iq_run run, int i) { return iq_signed(2 * (int)(run.code >> 4 * i & 15) + 1, run.signs, i); }
 LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) {
   return v_signed((v_digits_4(codes) << 1) + bytes_of(1), signs, OFFSET);

@@ -1,4 +1,4 @@
-// IQ3_XXS: super-blocks of 256 weights in 8 groups of 32; points are runs of 4.
+// IQ3_XXS: super-blocks of 256 weights in 8 groups of 32; a point is a run of 4.
 //
 //   bytes   0–1   d, float16
 //   bytes   2–65  points, a byte a run of 4
@@ -23,13 +23,13 @@ LIMN_INLINE iq_run run_of(const block *b, int i) {
   return (iq_run){low | high << 16, load_u32(b->signs[i / 4]) >> i % 4 * 7 & 127};
 }
 
-/// The digits stand for 4, 12, 20, … 52 and, the last, 62.
+/// The digits 0 to 7 stand for 4, 12, 20, … 52, and 62.
 LIMN_INLINE int value_of(iq_run run, int i) {
   const int digit = run.code >> 4 * i & 15;
   return iq_signed(digit == 7 ? 62 : 4 + 8 * digit, run.signs | eighth_sign(run.signs), i);
 }
 LIMN_INLINE v8u v_values_of(v8u codes, v8u signs) {
-  const v8u digits = v_digits_4(codes), seven = (digits + bytes_of(1)) >> 2 & bytes_of(2);  // 2 where 7 + 1 carries
+  const v8u digits = v_digits_4(codes), seven = (digits + bytes_of(1)) >> 2 & bytes_of(2);  // 2 where the digit is 7
   return v_signed(bytes_of(4) + (digits << 3) + seven, signs | v_eighth_sign(signs), OFFSET);
 }
 

@@ -1,4 +1,4 @@
-// IQ4_NL: blocks of 32 weights, each one of 16 values that are denser around zero.
+// IQ4_NL: blocks of 32 weights, each one of 16 values, which are denser around zero.
 //
 //   bytes  0–1   d, float16
 //   bytes  2–17  numbers: byte i holds that of weight i (low nibble) and of weight i + 16 (high)

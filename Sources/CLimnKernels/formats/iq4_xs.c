@@ -1,4 +1,4 @@
-// IQ4_XS: super-blocks of 256 weights in 8 groups of 32, each group with a 6-bit scale; weights as in IQ4_NL.
+// IQ4_XS: super-blocks of 256 weights in 8 groups of 32 with 6-bit scales; the values of weights are those of IQ4_NL.
 //
 //   bytes   0–1    d, float16
 //   bytes   2–3    bits 4–5 of the scales, group 0 lowest
@@ -61,7 +61,7 @@ LIMN_INLINE void unpack_body(
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
 
-  v16i head[4];  // d and the scales' high bits, their low bits, and two words of q
+  v16i head[4];  // four words: d and the scales' high bits; their low bits; two of q
   v_load_words(row, 0, head);
   const v16f d = v_float_from_half(head[0] & 0xffff);
   LIMN_UNROLL (int g = 0; g < 8; g++) {
@@ -69,7 +69,7 @@ LIMN_INLINE void unpack_body(
     v_store(w->d[g], d * __builtin_convertvector(scale - 32, v16f));
   }
   for (int part = 0; part < 2; part++) {
-    v16i words[16];  // four groups, of 4 words each
+    v16i words[16];  // four groups of 4 words
     LIMN_UNROLL (int r = 0; r < 16; r++) words[r] = v_load_bytes(row[r] + offsetof(block, q) + part * 64);
     v_transpose(words);
     LIMN_UNROLL (int g = 0; g < 4; g++)
@@ -84,9 +84,9 @@ LIMN_LOOKUP_INSTANCES
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
   return _mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)->q[g]));
 }
-/// scale_of all groups.
+/// scale_of for all eight groups.
 LIMN_TARGET_AVX2 LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) {
-  (void)groups;  // blocks are whole
+  (void)groups;  // always 8: a row is whole blocks
   const block *b = (const block *)at;
   const __m256i fours = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28), twos = _mm256_srli_epi32(fours, 1);
   const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32((int)load_u32(b->scales_low)), fours);

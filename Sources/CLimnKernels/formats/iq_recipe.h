@@ -1,13 +1,13 @@
-// What a file of an IQ format ends with: its reference, its unpacking and its recipe, which are the same for all. The
-// format has defined `block` and
+// Included at the end of every IQ format's file: reference, unpacking and recipe are the same for all of them. Before
+// that, the file defines `block` and
 //
 //   d_of(b), run_of(b, i), scale_of(b, g)     d · unit, the i-th run of 8, the scale of the g-th group
 //   value_of(run, i)                          the value of weight i of a run
 //   v_values_of(codes, signs)                 eight runs: the values plus OFFSET, a byte each
 //   GROUP, OFFSET                             weights that share a scale; the largest magnitude of a value
 //
-// Panels are those of the K formats: scale · value = scale · (value + OFFSET) − OFFSET · scale. On AVX2 two products
-// fit 16 bits, since value + OFFSET ≤ 2 · 62 and 2 · 124 · 127 < 2¹⁵.
+// They use the panels of the K formats: scale · value = scale · (value + OFFSET) − OFFSET · scale. On AVX2 the sum of
+// two products fits 16 bits, since value + OFFSET ≤ 2 · 62 and 2 · 124 · 127 < 2¹⁵.
 
 static void dequantize_scalar(const void *blocks, float *values, int columns) {
   const block *b = blocks;
@@ -44,7 +44,7 @@ static void unpack_scalar(
   }
 }
 
-/// 64 weights of a row fill a vector; then lanes become rows.
+/// A vector holds 64 weights of one row; transposing then turns lanes into rows.
 LIMN_INLINE void unpack_body(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   (void)recipe, (void)columns;

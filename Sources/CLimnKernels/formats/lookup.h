@@ -1,5 +1,4 @@
-// Formats whose 4-bit numbers stand for the values of a table: 16 signed bytes, kept as value + 128 in panels of int8
-// with a float scale for every 32 columns.
+// For formats whose 4-bit numbers are places in a table of 16 signed bytes. Panels are limn_panel_32 with value + 128.
 #pragma once
 #include "kernels.h"
 #include "simd.h"
@@ -11,10 +10,10 @@
 
 enum { LOOKUP_OFFSET = 128 };
 
-/// Of IQ4_NL and IQ4_XS.
+/// The table of IQ4_NL and IQ4_XS.
 extern const int8_t limn_table_iq4[16];
 
-/// The table's bytes, plus 128, in place of numbers below 16.
+/// Replaces each byte, a number below 16, by table[number] + 128.
 typedef v16i v_lookup(v16i numbers, const int8_t table[16]);
 
 #if defined(__x86_64__)
@@ -42,7 +41,7 @@ LIMN_INLINE v16i v_lookup_neon(v16i numbers, const int8_t table[16]) {
 }
 #endif
 
-/// One group of 32: 16 bytes of which byte i holds number i (low nibble) and number i + 16 (high).
+/// Writes a group of 32, of which byte i holds number i (low nibble) and number i + 16 (high).
 LIMN_INLINE void v_store_lookups(
   const v16i words[4], const int8_t table[16], v_lookup *lookup, uint8_t (*q)[LIMN_PANEL_ROWS][4]) {
   LIMN_UNROLL (int k = 0; k < 8; k++) v_store_bytes(q[k], lookup(words[k % 4] >> k / 4 * 4 & 0x0f0f0f0f, table));

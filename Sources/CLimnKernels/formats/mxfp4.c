@@ -1,4 +1,4 @@
-// MXFP4: blocks of 32 weights of 4 bits (sign, 2 bits of exponent, 1 of fraction) and a power of two.
+// MXFP4: blocks of 32 weights of 4 bits (a sign, 2 bits of exponent, 1 of fraction) with a power of two as scale.
 //
 //   byte   0     e
 //   bytes  1–16  numbers: byte i holds that of weight i (low nibble) and of weight i + 16 (high)
@@ -16,7 +16,7 @@ _Static_assert(sizeof(block) == LIMN_MXFP4_BYTES, "MXFP4 block");
 enum { LARGEST = 12 };
 static const int8_t table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// 2^(e − 128); the two smallest are denormal.
+/// 2^(e − 128). The two smallest are denormal.
 LIMN_INLINE float scale_of(const block *b) {
   return float_from_bits(b->e < 2 ? 0x00200000u << b->e : (uint32_t)(b->e - 1) << 23);
 }
@@ -69,7 +69,7 @@ LIMN_LOOKUP_INSTANCES
 #if defined(__x86_64__)
 // MARK: Few tokens
 
-/// The table's values without their sign: plus LARGEST, they are numbers below 25.
+/// Without signs: the table plus LARGEST holds numbers from 0 to 24.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const uint8_t *at, int g, __m256i table) {
   return _mm256_shuffle_epi8(table, nibbles_avx2(((const block *)at)[g].q));
 }

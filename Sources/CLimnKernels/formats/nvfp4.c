@@ -1,5 +1,5 @@
-// NVFP4: blocks of 64 weights of 4 bits (sign, 2 bits of exponent, 1 of fraction) in 4 groups of 16, each group with
-// a scale of 8 bits (4 bits of exponent, 3 of fraction, no sign).
+// NVFP4: blocks of 64 weights of 4 bits (a sign, 2 bits of exponent, 1 of fraction) in 4 groups of 16, each with an
+// unsigned 8-bit scale (4 bits of exponent, 3 of fraction).
 //
 //   bytes  0–3   scales
 //   bytes  4–35  8 bytes a group: byte i holds the number of weight i (low nibble) and of weight i + 8 (high)
@@ -16,7 +16,7 @@ _Static_assert(sizeof(block) == LIMN_NVFP4_BYTES, "NVFP4 block");
 
 static const int8_t table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// Half of the scale; 127, not a number, counts as zero.
+/// Half of the scale. 127, the pattern of NaN, counts as zero, as in the reference.
 LIMN_INLINE float half_scale(uint8_t bits) {
   const int exponent = bits >> 3 & 15, fraction = bits & 7;
   if (bits == 127) return 0;

@@ -7,13 +7,13 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 //
-//   Group g = 0–15. Each half of q, h = 0 or 1, holds 128 weights; k = 0–31:
+//   Group g = 0–15; q is two runs of 128 weights, i = 0–1; k = 0–31:
 //
 //                  bit  7   6   5   4   3   2   1   0
 //                     ┌───────────────┬───────────────┐
 //   byte g            │   minimum g   │    scale g    │
 //                     ├───────┬───────┼───────┬───────┤
-//   byte 16 + 32h + k │ k + 96│ k + 64│ k + 32│   k   │  weight
+//   byte 16 + 32i + k │ k + 96│ k + 64│ k + 32│   k   │  weight of the run
 //                     └───────┴───────┴───────┴───────┘
 #include "kernels.h"
 #include "products/few_tokens.h"

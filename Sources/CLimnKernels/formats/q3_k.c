@@ -7,20 +7,20 @@
 //
 //   weight = (d · (scale − 32)) · (q − 4)
 //
-//   The high bits of all weights share 32 bytes. Each half of the low bits, h = 0 or 1, holds 128 weights; k = 0–31:
+//   The high bits of all weights share 32 bytes; the low bits are two runs of 128 weights, i = 0–1; k = 0–31:
 //
 //                  bit  7   6   5   4   3   2   1   0
 //                     ┌───┬───┬───┬───┬───┬───┬───┬───┐
 //   byte k            │224│192│160│128│ 96│ 64│ 32│ 0 │  + k: the weight
 //                     ├───┴───┼───┴───┼───┴───┼───┴───┤
-//   byte 32 + 32h + k │ k + 96│ k + 64│ k + 32│   k   │  weight of the half
+//   byte 32 + 32i + k │ k + 96│ k + 64│ k + 32│   k   │  weight of the run
 //                     └───────┴───────┴───────┴───────┘
 //
-//   The 12 bytes of scales hold the 6 bits of 16 scales s; small digits are the bits of a number, i = 0–7, j = 0–3:
+//   The 12 bytes of scales hold 16 scales s of 6 bits; the digits 5 to 0 are their bits, g = 0–7, j = 0–3:
 //
 //                  bit  7   6   5   4   3   2   1   0
 //                     ┌───────────────┬───────────────┐
-//   byte  96 + i      │     s i+8     │      s i      │
+//   byte  96 + g      │     s g+8     │      s g      │
 //                     │ 3   2   1   0 │ 3   2   1   0 │
 //                     ├───────┬───────┼───────┬───────┤
 //   byte 104 + j      │ s j+12│ s j+8 │ s j+4 │  s j  │
@@ -62,7 +62,7 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 }
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
-/// The offset of 4 becomes a minimum: scale · (q − 4) = scale · q − 4 · scale.
+/// The offset of 4 is written as a minimum: scale · (q − 4) = scale · q − 4 · scale.
 static void unpack_scalar(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   (void)recipe, (void)columns;
@@ -85,7 +85,8 @@ LIMN_INLINE void unpack_body(
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
 
-  // The block's last 16 bytes: the end of `low`, the scales, d. A read from the scales on would leave the block.
+  // Reads the block's last 16 bytes: the end of `low`, the scales, and d. Reading 16 bytes from the scales on would
+  // leave the block.
   v16i tail[4], words[3];
   v_load_words(row, sizeof(block) - 16, tail);
   LIMN_UNROLL (int i = 0; i < 3; i++) words[i] = (tail[i] >> 16 & 0xffff) | tail[i + 1] << 16;
@@ -137,7 +138,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
   const block *b = at;
   const __m256i low = _mm256_loadu_si256((const __m256i *)(b->low + i / 4 * 32));
   const __m256i high = _mm256_loadu_si256((const __m256i *)b->high);
-  // Bit i of a byte becomes its third.
+  // Moves bit i of each byte to bit 2.
   const __m256i bit = i < 2 ? _mm256_slli_epi16(high, i < 2 ? 2 - i : 0) : _mm256_srli_epi16(high, i < 2 ? 0 : i - 2);
   return _mm256_or_si256(
     _mm256_and_si256(_mm256_srli_epi16(low, i % 4 * 2), _mm256_set1_epi8(3)),

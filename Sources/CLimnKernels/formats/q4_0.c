@@ -45,7 +45,7 @@ static void unpack_scalar(
   }
 }
 
-/// Four groups at a time: 4 words of each fill a vector, whose low nibbles are the first half of a group.
+/// One group of every row at a time: 4 words, whose low nibbles are the first half of the group.
 LIMN_INLINE void unpack_body(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   (void)recipe;

@@ -7,7 +7,7 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 //
-//   The 12 bytes of scales hold the 6 bits of 8 scales s and 8 minimums m; small digits are the bits of a number, j = 0–3:
+//   The 12 bytes of scales hold 8 scales s and 8 minimums m of 6 bits; the digits 5 to 0 are their bits, j = 0–3:
 //
 //                  bit  7   6   5   4   3   2   1   0
 //                     ┌───────┬───────────────────────┐
@@ -21,7 +21,7 @@
 //                     │ 3   2   1   0 │ 3   2   1   0 │
 //                     └───────────────┴───────────────┘
 //
-//   q is 4 runs of 32 bytes, a run for two groups: i = 0–3, weight k = 0–31 of each group:
+//   q is 4 runs of 32 bytes, i = 0–3, each for two groups; k = 0–31 is the weight in its group:
 //
 //                  bit  7   6   5   4   3   2   1   0
 //                     ┌───────────────┬───────────────┐
@@ -76,14 +76,14 @@ static void unpack_scalar(
 }
 
 LIMN_INLINE void unpack_scales(const uint8_t *const row[LIMN_PANEL_ROWS], limn_panel_k *w) {
-  v16i head[4];  // d and dmin, then the three words of scales
+  v16i head[4];  // the word of d and dmin, then the three words of scales
   v_load_words(row, 0, head);
   v_store(w->d, v_float_from_half(head[0] & 0xffff));
   v_store(w->dmin, v_float_from_half(head[0] >> 16 & 0xffff));
   v_store_scales(head + 1, w);
 }
 
-/// Every step works on 16 rows: four bytes of each are a vector after a transposition.
+/// All 16 rows at a time: after transposing, a vector holds the same four bytes of every row.
 LIMN_INLINE void unpack_body(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   (void)recipe, (void)columns;
@@ -107,7 +107,7 @@ LIMN_INSTANCES(
   (recipe, weight, row_bytes, rows, columns, panel))
 
 #if defined(__x86_64__)
-/// Eight rows at a time.
+/// The same, eight rows at a time.
 LIMN_TARGET_AVX2 static void unpack_eights_avx2(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   (void)recipe, (void)columns;
@@ -129,9 +129,9 @@ LIMN_TARGET_AVX2 static void unpack_eights_avx2(
 
 // MARK: One token, AVX-512 VNNI
 //
-// A load of 64 bytes holds groups 4i and 4i + 2 in its low nibbles, 4i + 1 and 4i + 3 in its high ones; the
-// activations are laid out to match. A lane's sum of four products, q · x of at most 7,620, fits into 16 bits, so that
-// multiplying with the scale and adding up is one instruction.
+// A load of 64 bytes holds groups 4i and 4i + 2 in its low nibbles, 4i + 1 and 4i + 3 in its high ones; the activations
+// are rearranged to match. A lane sums four products q · x, at most 7,620, which fits 16 bits, so one instruction
+// multiplies by the scale and accumulates.
 
 LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
   const limn_x_k *x = j->x;
@@ -145,7 +145,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
       xq[b * 4 + half * 2 + 1] = _mm512_shuffle_i64x2(even, odd, 0xee);
     }
   const limn_sums_k sums = sums_k(xq + blocks * 4, j->columns);
-  // Spreads 8 bytes of scales: byte i to the low byte of the lanes of group i, the others zero.
+  // Shuffles that move scale i to the low byte of the lanes of group i, and zero the other bytes.
   __m512i spread[4];
   LIMN_UNROLL (int i = 0; i < 4; i++) {
     const int group = i / 2 * 4 + i % 2;

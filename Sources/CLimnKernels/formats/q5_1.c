@@ -19,7 +19,7 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == LIMN_Q5_1_BYTES, "Q5_1 block");
 
-/// Number k, from its byte of low bits and all the high bits.
+/// The number of weight k, from its byte of low bits and the word of high bits.
 LIMN_INLINE int q_of(uint8_t low, uint32_t high, int k) { return (low >> k / 16 * 4 & 15) | (int)(high >> k & 1) << 4; }
 
 static void dequantize_scalar(const void *blocks, float *values, int columns) {

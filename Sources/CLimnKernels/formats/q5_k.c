@@ -8,7 +8,7 @@
 //
 //   weight = (d · scale) · q − (dmin · minimum)
 //
-//   The 12 bytes of scales hold the 6 bits of 8 scales s and 8 minimums m; small digits are the bits of a number, j = 0–3:
+//   The 12 bytes of scales hold 8 scales s and 8 minimums m of 6 bits; the digits 5 to 0 are their bits, j = 0–3:
 //
 //                  bit  7   6   5   4   3   2   1   0
 //                     ┌───────┬───────────────────────┐
@@ -22,8 +22,8 @@
 //                     │ 3   2   1   0 │ 3   2   1   0 │
 //                     └───────────────┴───────────────┘
 //
-//   Weight k = 0–31 of each group: bit g of byte 16 + k is the high bit of group g; the low bits are 4 runs of 32 bytes, a run
-//   for two groups, i = 0–3:
+//   Bit g of byte 16 + k is the high bit of weight k = 0–31 of group g. The low bits are 4 runs of 32 bytes, i = 0–3,
+//   each for two groups:
 //
 //                  bit  7   6   5   4   3   2   1   0
 //                     ┌───┬───┬───┬───┬───┬───┬───┬───┐
@@ -89,7 +89,7 @@ LIMN_INLINE void unpack_body(
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
 
-  v16i head[4];  // d and dmin, then the three words of scales
+  v16i head[4];  // the word of d and dmin, then the three words of scales
   v_load_words(row, 0, head);
   v_store(w->d, v_float_from_half(head[0] & 0xffff));
   v_store(w->dmin, v_float_from_half(head[0] >> 16 & 0xffff));
@@ -99,7 +99,7 @@ LIMN_INLINE void unpack_body(
   v_load_words(row, offsetof(block, high), high);
   v_load_words(row, offsetof(block, high) + 16, high + 4);
   LIMN_UNROLL (int part = 0; part < 2; part++) {
-    v16i low[16];  // two runs, of 8 words each
+    v16i low[16];  // two runs of 8 words
     LIMN_UNROLL (int r = 0; r < 16; r++) low[r] = v_load_bytes(row[r] + offsetof(block, low) + part * 64);
     v_transpose(low);
     LIMN_UNROLL (int i = 0; i < 16; i++) {
@@ -121,7 +121,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
   const block *b = at;
   const __m256i low = _mm256_loadu_si256((const __m256i *)(b->low + i / 2 * 32));
   const __m256i high = _mm256_loadu_si256((const __m256i *)b->high);
-  // Bit i of a byte becomes its fifth; what is shifted in from the neighbour is masked away.
+  // Moves bit i of each byte to bit 4; what is shifted in from a neighbouring byte is masked away.
   const __m256i bit = i < 4 ? _mm256_slli_epi16(high, i < 4 ? 4 - i : 0) : _mm256_srli_epi16(high, i < 4 ? 0 : i - 4);
   return _mm256_or_si256(
     _mm256_and_si256(i % 2 ? _mm256_srli_epi16(low, 4) : low, _mm256_set1_epi8(15)),

@@ -7,15 +7,15 @@
 //
 //   weight = (d · scale) · (q − 32)
 //
-//   Each half of the block, h = 0 or 1, holds 128 weights; k = 0–31:
+//   The weights are two runs of 128, i = 0–1; k = 0–31:
 //
 //                        bit  7   6   5   4   3   2   1   0
 //                           ┌───────────────┬───────────────┐
-//   byte       64h + k      │ weight k + 64 │   weight k    │  low bits
+//   byte       64i + k      │ weight k + 64 │   weight k    │  low bits
 //                           ├───────────────┼───────────────┤
-//   byte       64h + 32 + k │ weight k + 96 │ weight k + 32 │
+//   byte       64i + 32 + k │ weight k + 96 │ weight k + 32 │
 //                           ├───────┬───────┼───────┬───────┤
-//   byte 128 + 32h + k      │ k + 96│ k + 64│ k + 32│   k   │  high bits
+//   byte 128 + 32i + k      │ k + 96│ k + 64│ k + 32│   k   │  high bits
 //                           └───────┴───────┴───────┴───────┘
 #include "kernels.h"
 #include "products/few_tokens.h"
@@ -52,7 +52,7 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 }
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
-/// The offset of 32 becomes a minimum: scale · (q − 32) = scale · q − 32 · scale.
+/// The offset of 32 is written as a minimum: scale · (q − 32) = scale · q − 32 · scale.
 static void unpack_scalar(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   (void)recipe, (void)columns;
@@ -91,7 +91,7 @@ LIMN_INLINE void unpack_body(
   v_rows(weight, row_bytes, rows, row);
   unpack_scales(row, w);
 
-  // Bits 4 and 5 of all 256 weights: words 0–7 are the first run of 128, words 8–15 the second.
+  // The high bits of all 256 weights, moved to bits 4 and 5: words 0–7 are the first run, words 8–15 the second.
   v16i high[16];
   LIMN_UNROLL (int r = 0; r < 16; r++) high[r] = v_load_bytes(row[r] + offsetof(block, high));
   v_transpose(high);
@@ -127,7 +127,8 @@ LIMN_TARGET_AVX2 static void unpack_eights_avx2(
     for (int run = 0; run < 2; run++) {
       __m256i top[8];
       limn_words_avx2(row + r, offsetof(block, high) + (size_t)run * 32, top);
-      // Bits 4 and 5 move up by 4 and 0 places for the first half, by 2 and down by 2 for the second.
+      // Shifts that bring the high bits to bits 4 and 5: up by 4 and 0 for the first half, up by 2 and down by 2 for
+      // the second.
       for (int half = 0; half < 2; half++) {
         __m256i low[8];
         uint8_t(*q)[LIMN_PANEL_ROWS][4] = w->q + run * 32 + half * 8;
@@ -144,15 +145,15 @@ LIMN_TARGET_AVX2 static void unpack_eights_avx2(
 
 // MARK: One token, AVX-512 VNNI
 //
-// A load of 64 bytes of `low` holds weights 128i to 128i + 63 in its low nibbles and the next 64 in its high ones: the
-// order of the activations. A lane's sum of four products, at most 32,004, fits into 16 bits.
+// A load of 64 bytes of `low` holds weights 128i to 128i + 63 in its low nibbles and the next 64 in its high ones,
+// which is the order of the activations. A lane sums four products, at most 32,004, which fits 16 bits.
 
 LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
   const limn_x_k *x = j->x;
   const size_t row_bytes = j->row_bytes;
   const ptrdiff_t blocks = j->columns / LIMN_BLOCK;
   const limn_sums_k sums = sums_k(j->scratch, j->columns);
-  // Four scales of 16 bits to the lower halves of four lanes each.
+  // Permutations that move four 16-bit scales to the lower halves of four lanes each.
   __m512i spread[4];
   LIMN_UNROLL (int i = 0; i < 4; i++)
     spread[i] = _mm512_add_epi16(
@@ -160,7 +161,7 @@ LIMN_TARGET_VNNI static void multiply_one_vnni(const limn_few_job *j) {
       _mm512_inserti64x4(
         _mm512_castsi256_si512(_mm256_setr_epi64x(0, 0, 0x0001000100010001, 0x0001000100010001)),
         _mm256_setr_epi64x(0x0002000200020002, 0x0002000200020002, 0x0003000300030003, 0x0003000300030003), 1));
-  // How far the high bits of a weight's quarter of the run move to stand above its nibble.
+  // How far the high bits of each quarter of a run are shifted, to stand above the weight's nibble.
   const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
   const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
   const __m512i nibble = _mm512_set1_epi8(15), top = _mm512_set1_epi8(0x30), zero = _mm512_setzero_si512();
@@ -218,7 +219,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i part_avx2(const void *at, const int i) {
   const block *b = at;
   const __m256i low = _mm256_loadu_si256((const __m256i *)(b->low + i / 4 * 64 + i % 2 * 32));
   const __m256i high = _mm256_loadu_si256((const __m256i *)(b->high + i / 4 * 32));
-  // A byte's bits 2n and 2n + 1, n = i % 4, become its fifth and sixth.
+  // Moves bits 2n and 2n + 1 of each byte, n = i % 4, to bits 4 and 5.
   const int up = i % 4 < 2 ? 4 - i % 4 * 2 : 0, down = i % 4 == 3 ? 2 : 0;
   const __m256i two = _mm256_srli_epi16(_mm256_slli_epi16(high, up), down);
   return _mm256_or_si256(

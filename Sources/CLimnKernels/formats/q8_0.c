@@ -25,7 +25,7 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 }
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
-/// The panel's bytes are unsigned: q + 128.
+/// A panel's bytes are unsigned: q + 128.
 static void unpack_scalar(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   (void)recipe;
@@ -49,7 +49,7 @@ LIMN_INLINE void unpack_body(
   const uint8_t *row[LIMN_PANEL_ROWS];
   v_rows(weight, row_bytes, rows, row);
   for (int g = 0; g < columns / 32; g += 2) {
-    // The last group of an odd number comes twice, and its twin goes where no product reads.
+    // The last group of an odd number is read twice; its copy goes where no product reads.
     const size_t first = g * sizeof(block), second = (g + 1 < columns / 32 ? g + 1 : g) * sizeof(block);
     v_store(w->d[g], v_load_halves(row, first + offsetof(block, d)));
     v_store(w->d[g + 1], v_load_halves(row, second + offsetof(block, d)));

@@ -1,4 +1,4 @@
-// The 12 bytes in which Q4_K and Q5_K keep 8 scales and 8 minimums of 6 bits: drawn in q4_k.c.
+// The 12 bytes in which Q4_K and Q5_K keep 8 scales and 8 minimums of 6 bits. Drawn in q4_k.c.
 #pragma once
 #include "products/few_tokens.h"
 #include "simd.h"
@@ -10,7 +10,7 @@ LIMN_INLINE int min_of(const uint8_t scales[12], int group) {
   return group < 4 ? scales[group + 4] & 63 : scales[group + 4] >> 4 | (scales[group] >> 6) << 4;
 }
 
-/// All of them, a byte each.
+/// All scales and minimums, one per byte.
 typedef struct {
   uint64_t scales, mins;
 } limn_scales_k;
@@ -22,7 +22,7 @@ LIMN_INLINE limn_scales_k load_scales(const uint8_t scales[12]) {
   return all;
 }
 
-/// The same of 16 rows, from the three words of scales: into a panel's scales and minimums.
+/// The same for 16 rows: writes the scales and minimums of a panel, from the three 32-bit words that hold them.
 LIMN_INLINE void v_store_scales(const v16i words[3], limn_panel_k *panel) {
   const v16i scales[2] = {words[0] & 0x3f3f3f3f, (words[2] & 0x0f0f0f0f) | (words[0] >> 2 & 0x30303030)};
   const v16i mins[2] = {words[1] & 0x3f3f3f3f, (words[2] >> 4 & 0x0f0f0f0f) | (words[1] >> 2 & 0x30303030)};
@@ -34,7 +34,7 @@ LIMN_INLINE void v_store_scales(const v16i words[3], limn_panel_k *panel) {
 }
 
 #if defined(__x86_64__)
-/// Of a block that begins with d, dmin and them.
+/// The head of a block that begins with d, dmin and the 12 bytes.
 LIMN_TARGET_AVX2 LIMN_INLINE limn_head_k head_of_scales_avx2(const void *block) {
   const limn_scales_k s = load_scales((const uint8_t *)block + 4);
   const __m128i scales = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)s.scales));

@@ -1,11 +1,12 @@
-// TQ1_0: super-blocks of 256 weights −1, 0 or 1; five of them share a byte.
+// TQ1_0: super-blocks of 256 weights of −1, 0 or 1; five of them share a byte.
 //
 //   bytes   0–31  byte i: weights i, i+32, i+64, i+96, i+128
 //   bytes  32–47  byte 32 + i: weights 160 + i, 176 + i, … 224 + i
 //   bytes  48–51  byte 48 + i: weights 240 + i, 244 + i, 248 + i, 252 + i
 //   bytes  52–53  d, float16
 //
-// A byte is a fraction of 256 in base 3: its first digit is byte · 3 / 256, and the rest is the next fraction.
+// byte / 256 is a fraction in base 3: the integer part of byte · 3 / 256 is its first digit, and what remains is the
+// next fraction.
 //
 //   weight = d · (digit − 1)
 #include "kernels.h"
@@ -17,7 +18,7 @@ typedef struct {
 } block;
 _Static_assert(sizeof(block) == LIMN_TQ1_0_BYTES, "TQ1_0 block");
 
-/// Where weight k is: its byte, and the place of its digit.
+/// The digit of weight k: its byte, and its place in the byte.
 LIMN_INLINE int q_of(const block *b, int k) {
   const int i = k < 160 ? k % 32 : k < 240 ? 32 + k % 16 : 48 + k % 4;
   const int place = k < 160 ? k / 32 : k < 240 ? (k - 160) / 16 : (k - 240) / 4;
@@ -38,7 +39,7 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 }
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
-/// The offset of 1 becomes a minimum, as in Q6_K; all scales are 1.
+/// The offset of 1 is written as a minimum, as in Q6_K. All scales are 1.
 static void unpack_scalar(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   (void)recipe, (void)columns;
@@ -51,10 +52,11 @@ static void unpack_scalar(
   }
 }
 
-/// The first digits of 16 rows' words of `count` bytes side by side, then the second ones, and so on.
+/// Writes the first digits of `count` words of 16 rows, then their second digits, and so on.
 LIMN_INLINE void v_store_digits(const v16i *words, int count, int digits, uint8_t (*q)[LIMN_PANEL_ROWS][4]) {
   LIMN_UNROLL (int i = 0; i < count; i++) {
-    v16i even = words[i] & 0xff00ff, odd = words[i] >> 8 & 0xff00ff;  // with room for three times a byte
+    v16i even = words[i] & 0xff00ff,
+         odd = words[i] >> 8 & 0xff00ff;  // 16 bits for each byte: room for three times its value
     LIMN_UNROLL (int n = 0; n < digits; n++) {
       even *= 3;
       odd *= 3;
@@ -77,14 +79,14 @@ LIMN_INLINE void unpack_body(
   LIMN_UNROLL (int g = 0; g < 8; g++) v_store_bytes(w->scale[g], (v16i){0} + 1);
   LIMN_UNROLL (int g = 0; g < 4; g++) v_store_bytes(w->min[g], (v16i){0} + 0x10001);
 
-  // 32 bytes, 16 bytes, and the last word.
+  // The 32 bytes, the 16 bytes, and the last word.
   v16i words[8];
   v_load_words(row, 0, words);
   v_load_words(row, 16, words + 4);
   v_store_digits(words, 8, 5, w->q);
   v_load_words(row, 32, words);
   v_store_digits(words, 4, 5, w->q + 40);
-  v_load_words(row, sizeof(block) - 16, words);  // ends with the word and d
+  v_load_words(row, sizeof(block) - 16, words);  // whose last 6 bytes are the word and d
   words[0] = (words[2] >> 16 & 0xffff) | words[3] << 16;
   v_store_digits(words, 1, 4, w->q + 60);
 }

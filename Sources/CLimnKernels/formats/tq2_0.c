@@ -31,7 +31,7 @@ LIMN_INLINE void dequantize_body(const void *blocks, float *values, int columns)
 }
 LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (blocks, values, columns))
 
-/// The offset of 1 becomes a minimum, as in Q6_K; all scales are 1.
+/// The offset of 1 is written as a minimum, as in Q6_K. All scales are 1.
 static void unpack_scalar(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   (void)recipe, (void)columns;

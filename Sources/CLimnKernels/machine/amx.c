@@ -1,14 +1,14 @@
-// Asking for AMX's registers, and setting them up.
-#define _GNU_SOURCE  // syscall
+// Getting AMX's registers from the operating system, and setting them up.
+#define _GNU_SOURCE  // for syscall
 #include "amx.h"
 
 #if defined(__x86_64__) && defined(__linux__) && !defined(LIMN_EMULATED)
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/// Tiles are 8 KB for the system to save, so that a process has to ask for them, once and for all its threads.
+/// Tiles add 8 KB to what the system saves of a thread, so a process must ask for them, once for all its threads.
 int limn_amx_allowed(void) {
-  enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };  // of arch_prctl
+  enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };  // for arch_prctl
   return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 #else
@@ -16,7 +16,7 @@ int limn_amx_allowed(void) { return 0; }
 #endif
 
 #if defined(__x86_64__)
-/// All eight tiles are whole: 16 rows of 64 bytes.
+/// Configures all eight tiles as 16 rows of 64 bytes.
 LIMN_TARGET_AMX void limn_amx_begin(void) {
   static const struct {
     uint8_t palette, start_row, unused[14];

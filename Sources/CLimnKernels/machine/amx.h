@@ -1,6 +1,6 @@
-// AMX: products of whole tiles, registers of 16 rows by 64 bytes, which Intel's servers and workstations have since
-// Sapphire Rapids. One instruction multiplies 16 tokens by 16 weight rows and adds the 256 sums to a tile: 64 columns of
-// 8-bit integers, or 32 of bfloat16. Panels are what it reads: 64 bytes of each of 16 rows are a tile already.
+// AMX (Intel's servers and workstations since Sapphire Rapids) multiplies tiles: registers of 16 rows by 64 bytes. One
+// instruction multiplies 16 tokens by 16 weight rows, over 64 columns of 8-bit integers or 32 of bfloat16, and adds the
+// 256 sums to a tile. It reads panels as they are, since 64 bytes of each of their 16 rows are a tile.
 #pragma once
 #include "kernels.h"
 #include "simd.h"
@@ -16,15 +16,15 @@
     target("amx-tile,amx-int8,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma,f16c")))
 #endif
 
-// Tiles 0 and 1 hold the sums of up to 32 tokens, 2 and 3 the tokens, 4 weights. More tokens would share the loading of
-// weights, and two panels that of tokens, but then less of it is in the nearest cache: both were slower.
+// Tiles 0 and 1 hold the sums of up to 32 tokens, 2 and 3 the tokens, 4 the weights. With more tokens weights would be
+// loaded less often, and with two panels tokens would, but less of it would fit L1: both were slower.
 
 LIMN_TARGET_AMX LIMN_INLINE void limn_amx_zero(void) {
   _tile_zero(0);
   _tile_zero(1);
 }
 
-/// 64 bytes along the columns, by `product`.
+/// One step of 64 bytes along the columns; `product` is the instruction.
 #define LIMN_AMX_STEP(product, weights, x, x_stride, tokens) \
   do {                                                       \
     _tile_loadd(4, weights, 64);                             \

@@ -1,4 +1,4 @@
-// What this machine can do at most: how fast it reads memory and multiplies, to set measured speeds against.
+// The most that this machine can do: how fast it reads memory and multiplies, to compare measured speeds with.
 #include "amx.h"
 #include "kernels.h"
 #include "simd.h"
@@ -6,7 +6,7 @@
 #include <immintrin.h>
 #endif
 #if defined(LIMN_EMULATED)
-#define IN_REGISTER "+m"  // there are no such registers
+#define IN_REGISTER "+m"  // emulated registers are memory
 #else
 #define IN_REGISTER "+v"
 #endif
@@ -35,7 +35,7 @@ LIMN_KERNEL_INSTANCES(read)
 
 // MARK: Products of 16-bit floats or integers, or of float32 where there are none: an item is STEPS steps of all chains
 
-// The factors come from memory or pass through an empty assembler statement, so that the compiler can neither skip nor
+// The factors come from memory, or pass through an empty assembler statement, so that the compiler can neither skip nor
 // merge steps.
 
 static void multiply_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
@@ -45,7 +45,7 @@ static void multiply_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, voi
     for (int c = 0; c < 4; c++) sum[c] = sum[c] * one + one;
   memcpy(scratch, sum, sizeof sum);
 }
-/// Half the chains, since AVX2 needs two registers for each.
+/// Half as many chains, since AVX2 needs two registers for each.
 LIMN_INLINE void multiply_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {
   const v16f one = v_splat(*(const float *)job);
   v16f sum[CHAINS / 2];
@@ -57,7 +57,8 @@ LIMN_INLINE void multiply_body(const void *job, ptrdiff_t begin, ptrdiff_t end, 
 LIMN_KERNEL_INSTANCES(multiply)
 
 #if defined(__x86_64__)
-/// All chains add up products of one number, which is of unknown origin in every step: ordinary as bytes, words and bfloat16.
+/// All chains accumulate products of one number, made opaque to the compiler in every step. Its bits are an ordinary
+/// number as bytes, words and bfloat16.
 #define LIMN_CHAINS(name, target, vector, place, add)                                       \
   target static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
     (void)job;                                                                              \
@@ -77,10 +78,10 @@ LIMN_CHAINS(multiply_int16_vnni, LIMN_TARGET_VNNI, __m512i, IN_REGISTER, _mm512_
 LIMN_CHAINS(multiply_int8_vnni, LIMN_TARGET_VNNI, __m512i, IN_REGISTER, _mm512_dpbusd_epi32(sum, same, same))
 LIMN_CHAINS(multiply_int16_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi32(sum, _mm256_madd_epi16(same, same)))
 LIMN_CHAINS(multiply_int8_avx_vnni, LIMN_TARGET_AVX_VNNI, __m256i, "+x", _mm256_dpbusd_avx_epi32(sum, same, same))
-// What the products of 4-bit weights do: sums of 16 bits.
+// 16-bit sums, as in the products of 4-bit weights.
 LIMN_CHAINS(
   multiply_int8_avx2, LIMN_TARGET_AVX2, __m256i, "+x", _mm256_add_epi16(sum, _mm256_maddubs_epi16(same, same)))
-/// Four sums of tiles take turns.
+/// Four tiles of sums take turns.
 #define LIMN_TILE_CHAINS(name, product)                                                              \
   LIMN_TARGET_AMX static void name(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) { \
     (void)job, (void)scratch;                                                                        \
@@ -106,7 +107,7 @@ void limn_install_ceilings(limn_kernels *kernels) {
   kernels->multiply_16 = kernels->multiply_8 = LIMN_PICK(isa, multiply);
   kernels->operations_16 = kernels->operations_8 = 2.0 * STEPS * (isa == LIMN_SCALAR ? 4 : CHAINS / 2 * 16);
 #if defined(__x86_64__)
-  const double two = 2.0 * STEPS * CHAINS;  // a product and a sum
+  const double two = 2.0 * STEPS * CHAINS;  // a multiplication and an addition
   if (isa == LIMN_AVX512 && (limn_has_bf16() || limn_has_vnni())) {
     kernels->multiply_16 = limn_has_bf16() ? multiply_bf16 : multiply_int16_vnni;
     kernels->operations_16 = two * 32;

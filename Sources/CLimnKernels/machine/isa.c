@@ -1,4 +1,4 @@
-// Which instruction sets this machine has, and the table of kernels for one of them.
+// Which instruction sets this machine has, and the kernels of one of them.
 #include "kernels.h"
 
 #if defined(__aarch64__) && defined(__linux__)
@@ -10,7 +10,7 @@ enum { KNOWN = 1, AVX2 = 2, AVX_VNNI = 4, AVX512 = 8, VNNI = 16, BF16 = 32, AMX 
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/// The register-state bits that the operating system saves and restores.
+/// The bits of the register state that the operating system saves and restores.
 static uint64_t saved_state(void) {
   uint32_t low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -18,8 +18,8 @@ static uint64_t saved_state(void) {
 }
 
 #if !defined(LIMN_EMULATED)
-/// Intel's products of bfloat16 pairs are slow outside of AMX: on two cores of an Emerald Rapids 160 GFLOP/s, those of
-/// float32 140 to 240, of 16-bit integers 280 to 310.
+/// Intel's bfloat16 products are slow without AMX: on two cores of an Emerald Rapids they reach 160 GFLOP/s, float32
+/// 140 to 240, 16-bit integers 280 to 310.
 static int is_intel(void) {
   uint32_t a, b, c, d;
   return __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx && c == signature_INTEL_ecx
@@ -37,7 +37,7 @@ static int detect(void) {
   if (!__get_cpuid_count(7, 0, &leaves, &b7, &c7, &d7)) return 0;
   if (leaves >= 1 && !__get_cpuid_count(7, 1, &a71, &b, &c, &d)) a71 = 0;
   if ((state & 0x6) != 0x6 || !fma || !f16c || !(b7 >> 5 & 1)) return 0;
-#if defined(LIMN_EMULATED)  // 1: without VNNI and BF16, 2: with VNNI, 3: with both, 4: with AMX, too
+#if defined(LIMN_EMULATED)  // 1: no VNNI, no BF16; 2: VNNI; 3: VNNI and BF16; 4: AMX as well
   return AVX2 | AVX512 | (LIMN_EMULATED > 1 ? VNNI | AVX_VNNI : 0) | (LIMN_EMULATED > 2 ? BF16 : 0)
     | (LIMN_EMULATED > 3 ? AMX : 0);
 #else
@@ -45,7 +45,7 @@ static int detect(void) {
   const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
   if ((state & 0xe6) != 0xe6 || (b7 & wanted) != wanted) return found;
   const int vnni = c7 >> 11 & 1, bf16 = a71 >> 5 & 1;
-  const uint32_t tiles = 1u << 22 | 1u << 24 | 1u << 25;  // of bfloat16, at all, of 8-bit integers
+  const uint32_t tiles = 1u << 22 | 1u << 24 | 1u << 25;  // AMX-BF16, AMX-TILE, AMX-INT8
   const int amx = vnni && bf16 && (d7 & tiles) == tiles && (state & 0x60000) == 0x60000 && limn_amx_allowed();
   return found | AVX512 | (vnni ? VNNI : 0) | (bf16 && (amx || !is_intel()) ? BF16 : 0) | (amx ? AMX : 0);
 #endif
@@ -54,7 +54,7 @@ static int detect(void) {
 static int detect(void) { return 0; }
 #endif
 
-/// Asked of the processor once: in a virtual machine each question is an interruption.
+/// The processor is asked once: in a virtual machine every CPUID is a trap.
 static int has(int feature) {
   static _Atomic int known;
   int found = known;
@@ -84,7 +84,7 @@ int limn_has_dotprod(void) {
 #if defined(__aarch64__) && defined(__linux__)
   return getauxval(AT_HWCAP) >> 20 & 1;  // HWCAP_ASIMDDP
 #elif defined(__aarch64__) && defined(__APPLE__)
-  return 1;  // every Mac with a processor of this kind has it
+  return 1;  // all ARM Macs have it
 #else
   return 0;
 #endif

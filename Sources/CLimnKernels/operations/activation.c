@@ -1,4 +1,4 @@
-// Functions of single values, and sums of rows.
+// Element-wise functions: GELU, SiLU times a gate, sums.
 #include "kernels.h"
 #include "simd.h"
 
@@ -33,11 +33,11 @@ static void add_scalar(const void *job, ptrdiff_t begin, ptrdiff_t end, void *sc
 
 // MARK: Vectors
 
-/// x · Φ(x), where Φ(x) = erfc(−x / √2) / 2 is the normal distribution.
+/// GELU: x · Φ(x), where Φ(x) = erfc(−x / √2) / 2 is the normal distribution.
 ///
 /// Φ(−a) = exp(−a²/2) · p(t) with t = 1 / (1 + 0.3 a) for a ≥ 0; p is a polynomial of degree 8, fitted over 0 ≤ a ≤ 14
-/// to a relative error of 6e-8 (the erf form would lose all digits for x < −5). The rounding error of a² is put back. Beyond
-/// 20 there is nothing left of Φ(−a), and squares would become infinite.
+/// to a relative error of 6e-8. (By way of erf, all digits would be lost for x < −5.) The rounding error of a² is
+/// compensated. Beyond 20, Φ(−a) is zero in float32, so a is limited there before its square becomes infinite.
 LIMN_INLINE v16f gelu_erf(v16f x, v16f other) {
   (void)other;
   const v16f a = v_abs(x), t = 1.0f / (1.0f + 0.3f * a);
@@ -55,7 +55,7 @@ LIMN_INLINE v16f gelu_erf(v16f x, v16f other) {
   return v_select(x < 0.0f, below, x - below);
 }
 
-/// x/2 · (1 + tanh u) = x · σ(2u): no cancellation where tanh nears −1.
+/// GELU's tanh approximation: x/2 · (1 + tanh u) = x · σ(2u), without cancellation where tanh nears −1.
 LIMN_INLINE v16f gelu_tanh(v16f x, v16f other) {
   (void)other;
   return x / (1.0f + v_exp(-1.5957691216f * (x + 0.044715f * x * x * x)));
@@ -67,7 +67,7 @@ LIMN_INLINE v16f gelu_quick(v16f x, v16f other) {
 LIMN_INLINE v16f silu_multiply(v16f x, v16f other) { return x / (1.0f + v_exp(-x)) * other; }
 LIMN_INLINE v16f add(v16f x, v16f other) { return x + other; }
 
-/// An element's bits do not depend on where a range begins or ends: the last vector is padded.
+/// The last vector of a range is padded, so that the bits of an element do not depend on where ranges begin and end.
 #define LIMN_ELEMENTS(name)                                                                                   \
   LIMN_INLINE void name##_body(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratch) {              \
     (void)scratch;                                                                                            \

@@ -1,13 +1,14 @@
-// Attention in tiles of 64 positions with a running maximum (online softmax): no [tokens, tokens] matrix.
+// Attention in tiles of 64 positions with a running maximum (online softmax), without a [tokens, tokens] matrix.
 //
 //   for each tile:  s = scale · q·k;  m' = max(m, s);  p = exp(s − m');  f = exp(m − m')
 //                   l = l · f + Σ p;  y = y · f + Σ p · v                                 at the end:  y / l
 //
-// Tiles begin at multiples of 64 from position 0 on. For a query that sees nothing of a tile, the tile changes nothing
-// (f = 1, p = 0, exactly), so a query's bits do not depend on the other queries of its block, or of its call.
-// The query heads that share a key/value head are further rows of the block: a tile is unpacked once for all.
+// Tiles begin at multiples of 64 positions, counted from position 0. A tile of which a query sees nothing changes
+// nothing for it (exactly: f = 1, p = 0), so the bits of a query do not depend on the other queries of its block or
+// call. Query heads that share a key/value head are additional rows of the block, so that a tile is unpacked once for
+// all of them.
 //
-// In bfloat16, q, k, p and v are rounded before they are multiplied; sums and softmax stay in float32.
+// With bfloat16, q, k, p and v are rounded before they are multiplied; sums and softmax stay in float32.
 #include "kernels.h"
 #include "simd.h"
 #include "softmax.h"
@@ -16,11 +17,11 @@
 
 enum { TILE = LIMN_ATTENTION_TILE, PANELS = TILE / LIMN_PANEL_ROWS };
 
-/// The parts of a thread's scratch memory. Panels, q and p have elements of `size` bytes: float32 or bfloat16.
+/// The layout of a thread's scratch. Elements of panels, q and p have `size` bytes: float32 or bfloat16.
 typedef struct {
   ptrdiff_t rows, width, size;
-  char *keys, *values;  // as limn_unpack_tile says
-  char *q;              // [rows] q_bytes apart, an odd number of cache lines most of the time
+  char *keys, *values;  // in the layouts of limn_unpack_tile
+  char *q;              // [rows], q_bytes apart: usually an odd number of cache lines
   size_t q_bytes;
   float (*s)[TILE];  // [tile_tokens][TILE]
   char *p;           // [tile_tokens][TILE]
@@ -28,14 +29,14 @@ typedef struct {
   float *m, *l;      // [rows]
 } parts;
 
-/// The next `bytes` of the scratch memory, where there is any.
+/// The next `bytes` of scratch; NULL if only sizes are added up.
 static void *part(char *scratch, size_t *used, ptrdiff_t bytes) {
   char *place = scratch ? scratch + *used : NULL;
   *used += (size_t)bytes;
   return place;
 }
 
-/// Returns how many bytes it takes; `scratch` is NULL where that is all that is asked for.
+/// Returns the size of the scratch in bytes; `scratch` may be NULL to ask for just that.
 static size_t lay_out(const limn_attention_job *j, char *scratch, parts *p) {
   const ptrdiff_t rows = j->block_tokens * (j->heads / j->kv_heads), width = limn_attention_width(j);
   const ptrdiff_t size = (ptrdiff_t)j->recipe->x_bytes / LIMN_BLOCK, padded_rows = (rows + 15) & ~(ptrdiff_t)15;
@@ -58,8 +59,8 @@ size_t limn_attention_scratch(const limn_attention_job *job) {
   return lay_out(job, NULL, &p);
 }
 
-/// One item: the queries of some tokens and of the heads that share a key/value head. Row r of them is token
-/// r / group, head r % group.
+/// One item: the queries of some tokens, for the heads that share a key/value head. Row r of the block is token r /
+/// group, head r % group.
 LIMN_INLINE void attend(
   const limn_attention_job *j, const parts *p, ptrdiff_t kv_head, ptrdiff_t first_token, ptrdiff_t tokens,
   limn_soften *soften) {
@@ -83,7 +84,7 @@ LIMN_INLINE void attend(
     j->unpack(j, kv_head, start, end - start < TILE ? end - start : TILE, p->keys, p->values);
     for (ptrdiff_t row = 0; row < rows; row += most) {
       const int n = rows - row < most ? (int)(rows - row) : most;
-      // Rows that see nothing of the tile: those before it, and those whose window is past it.
+      // Skip rows that see nothing of the tile: those before it, and those whose window begins after it.
       const ptrdiff_t first = first_position + row / group, last = first_position + (row + n - 1) / group;
       if (j->causal && (last < start || (j->window && first - j->window + 1 >= start + TILE))) continue;
       memset(p->s, 0, (size_t)n * sizeof p->s[0]);
@@ -113,7 +114,7 @@ LIMN_INLINE void attend(
 
   for (ptrdiff_t r = 0; r < rows; r++) {
     float *y = j->y + ((first_token + r / group) * j->heads + kv_head * group + r % group) * j->head_size;
-    // A tile that changes nothing may turn −0 into 0, so that all become 0.
+    // A tile that changes nothing may still turn −0 into 0; + 0.0f makes all zeros positive.
     for (ptrdiff_t i = 0; i < j->head_size; i += 16) {
       const v16f result = v_load(p->y + (i / 16 * p->rows + r) * 16) / p->l[r] + 0.0f;
       if (i + 16 <= j->head_size)

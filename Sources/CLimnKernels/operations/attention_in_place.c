@@ -1,21 +1,22 @@
-// Causal attention of an answer's tokens: few queries, so that keys and values are read where they lie. Unpacking them
-// into panels, as for a prompt, would take longer than what is computed from them.
+// Causal attention for decoding: with few queries, keys and values are read where they lie. Unpacking them into panels,
+// as in prefill, would take longer than the computation.
 //
-// Tiles of positions and the running maximum are those of attention.c. A score is the sum of 16 chains, of columns
-// l, l + 16, …, which are added up in the order of `sum_lanes`; a value is added to y in the order of positions. So a
-// query's bits do not depend on the queries beside it, nor on the instruction set but for the softmax's.
+// Tiles and running maximum are those of attention.c. A score is the sum of 16 chains, of columns l, l + 16, …, added
+// up in the order of `sum_lanes`; values are added to y in the order of positions. So the bits of a query depend
+// neither on the queries beside it nor, apart from the softmax's, on the instruction set.
 #include "kv.h"
 #include "softmax.h"
 
 #include <float.h>
 
-enum { TILE = LIMN_ATTENTION_TILE, SUMS = 4 };  // as many sums of 16 lanes as AVX2 has registers for
+enum { TILE = LIMN_ATTENTION_TILE, SUMS = 4 };  // sums of 16 lanes: as many as AVX2 has registers for
 
 typedef struct {
-  ptrdiff_t rows, width;  // rows: query tokens times the heads that share a key/value head; width: whole vectors
-  float *q, *y;           // [rows, width]
-  float *m, *l;           // [rows]
-  float (*s)[TILE];       // [SUMS][TILE]
+  ptrdiff_t rows;    // query tokens times the heads that share a key/value head
+  ptrdiff_t width;   // the head size in whole vectors
+  float *q, *y;      // [rows, width]
+  float *m, *l;      // [rows]
+  float (*s)[TILE];  // [SUMS][TILE]
 } parts;
 
 static size_t lay_out(const limn_attention_job *j, float *scratch, parts *p) {
@@ -37,7 +38,7 @@ size_t limn_attention_in_place_scratch(const limn_attention_job *job) {
   return lay_out(job, NULL, &p);
 }
 
-/// Scores of `rows` queries, `width` floats apart, with `count` positions from `keys` on.
+/// Scores of `rows` queries, `width` floats apart, for `count` positions from `keys` on.
 typedef void score_rows(
   const limn_attention_job *j, const char *keys, ptrdiff_t count, const float *q, ptrdiff_t width, float (*s)[TILE],
   int rows);
@@ -90,13 +91,13 @@ static void add_scalar(const limn_attention_job *j, const addition *a, int rows)
 typedef float v8f __attribute__((vector_size(32)));
 typedef float v4f __attribute__((vector_size(16)));
 
-/// Each vector's lanes added up, as sum_lanes_scalar does.
+/// Adds up the lanes of each vector in the order of sum_lanes_scalar.
 LIMN_INLINE v4f sum_lanes(const v16f v[SUMS]) {
   v8f half[4], pair[2];
   LIMN_UNROLL (int i = 0; i < 4; i++)
     half[i] = __builtin_shufflevector(v[i], v[i], 0, 1, 2, 3, 4, 5, 6, 7)
       + __builtin_shufflevector(v[i], v[i], 8, 9, 10, 11, 12, 13, 14, 15);
-  // Neighbours, within each half of a vector: [a, b], from both vectors in turn.
+  // Adds neighbours within each half of a vector; results alternate between the two vectors.
   LIMN_UNROLL (int i = 0; i < 2; i++)
     pair[i] = __builtin_shufflevector(half[2 * i], half[2 * i + 1], 0, 2, 8, 10, 4, 6, 12, 14)
       + __builtin_shufflevector(half[2 * i], half[2 * i + 1], 1, 3, 9, 11, 5, 7, 13, 15);
@@ -105,7 +106,7 @@ LIMN_INLINE v4f sum_lanes(const v16f v[SUMS]) {
   return __builtin_shufflevector(four, four, 0, 1, 2, 3) + __builtin_shufflevector(four, four, 4, 5, 6, 7);
 }
 
-/// `rows` is 1, 2 or 4: so many queries times so many positions as make SUMS sums.
+/// `rows` is 1, 2 or 4. SUMS / rows positions are done at once, so that there are SUMS sums.
 LIMN_INLINE void score(
   const limn_attention_job *j, const limn_type type, const char *keys, ptrdiff_t count, const float *q, ptrdiff_t width,
   float (*s)[TILE], const int rows) {
@@ -130,13 +131,13 @@ LIMN_INLINE void score(
           sum[r * positions + p] = v_fma(key, v_load(q + r * width + whole), sum[r * positions + p]);
       }
     const v4f four = sum_lanes(sum);
-    // A tile has room for whole fours.
+    // May write up to three scores past `count`: a tile has room for whole fours.
     LIMN_UNROLL (int r = 0; r < rows; r++)
       LIMN_UNROLL (int p = 0; p < positions; p++) s[r][i + p] = four[r * positions + p];
   }
 }
 
-/// `strips` of 16 columns from column k on, the last one with `left` columns.
+/// `strips` strips of 16 columns from column k on; the last one has `left` columns.
 LIMN_INLINE void add_strips(
   const limn_attention_job *j, const limn_type type, const addition a, ptrdiff_t k, ptrdiff_t left, const int strips,
   const int rows) {
@@ -162,7 +163,7 @@ LIMN_INLINE void add(const limn_attention_job *j, const limn_type type, const ad
   if (k < j->head_size) add_strips(j, type, a, k, j->head_size - k, 1, rows);
 }
 
-/// A loop of its own for every type and number of rows.
+/// A separate loop for every type and number of rows.
 #define LIMN_FOR_ROWS(function, type, ...) \
   if (rows == 4)                           \
     function(j, type, __VA_ARGS__, 4);     \
@@ -191,7 +192,7 @@ LIMN_INSTANCES(
   (j, keys, count, q, width, s, rows))
 LIMN_INSTANCES(add, (const limn_attention_job *j, const addition *a, int rows), (j, a, rows))
 
-// MARK: All of it
+// MARK: One item, and all of them
 
 /// Row r is token r / group, head r % group.
 LIMN_INLINE void attend(
@@ -244,7 +245,7 @@ LIMN_INLINE void attend(
 
   for (ptrdiff_t r = 0; r < p->rows; r++) {
     float *y = j->y + (r / group * j->heads + kv_head * group + r % group) * j->head_size;
-    // As in attention.c: no −0.
+    // Positive zeros only, as in attention.c.
     for (ptrdiff_t k = 0; k < j->head_size; k++) y[k] = p->y[r * p->width + k] / p->l[r] + 0.0f;
   }
 }

@@ -1,7 +1,7 @@
-// Keys and values: how they are stored in a cache, and how they become panels.
+// Keys and values: writing them to a cache, and unpacking them into panels.
 //
-// A tile of positions is unpacked into the panels that `limn_multiply` reads: keys as [panel of positions][column][16],
-// values as [strip of 16 columns][position][16]; in bfloat16 two columns, or two positions, lie beside each other.
+// A tile of positions becomes panels that `limn_multiply` reads: keys as [panel of positions][column][16], values as
+// [strip of 16 columns][position][16]. In bfloat16, pairs of columns (keys) or positions (values) are adjacent.
 #include "kv.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -41,13 +41,13 @@ static void unpack_tile_bfloat16_scalar(
   unpack_tile_with_scalars(j, kv_head, first, count, keys, values, 1);
 }
 
-/// A block of values that cannot be divided by their largest.
+/// A block of zeros, for values that cannot be divided by their largest magnitude.
 LIMN_INLINE void store_q8_zeros(float largest, char *block) {
   const uint16_t d = half_from_float(largest * 0);
   memcpy(block, &d, 2);
   memset(block + 2, 0, LIMN_Q8_VALUES);
 }
-/// The largest value becomes ±127. Where a value is no number, neither is the scale.
+/// Scales the largest magnitude to 127. If a value is not finite, the scale is NaN.
 static void store_q8_scalar(const float *x, ptrdiff_t count, char *block) {
   const float largest = largest_magnitude(x, count);
   if (!is_scalable(largest)) {
@@ -74,10 +74,10 @@ static void store_head_scalar(const float *x, ptrdiff_t count, limn_type type, c
 
 // MARK: Vectors
 
-/// Rounds two vectors to bfloat16; 0 where panels are float32.
+/// Rounds two vectors to bfloat16 and joins them; NULL where panels are float32.
 typedef v16i pair_of(v16f low, v16f high);
 
-/// 16 positions of keys from `head` on, `left` of them there.
+/// Unpacks the keys of 16 positions, from `head` on; only `left` of them exist.
 LIMN_INLINE void unpack_keys(
   const limn_attention_job *j, const limn_type type, const char *head, ptrdiff_t left, v16i *out, pair_of *pair) {
   const ptrdiff_t step = pair ? 32 : 16;
@@ -105,7 +105,7 @@ LIMN_INLINE void unpack_keys(
   }
 }
 
-/// A tile of positions' values, `left` positions of them there.
+/// Unpacks the values of a tile, of which `left` positions exist.
 LIMN_INLINE void unpack_values(
   const limn_attention_job *j, const limn_type type, const char *head, ptrdiff_t left, v16i *out, pair_of *pair) {
   const ptrdiff_t step = pair ? 2 : 1, strip = TILE / step, size = j->head_size;
@@ -132,7 +132,7 @@ LIMN_INLINE void unpack_tile_of(
       (v16i *)keys + i / PANEL * panel, halves);
   unpack_values(j, type, (const char *)j->values + place, count, values, lanes);
 }
-/// A loop of its own for every type.
+/// A separate loop for every type.
 LIMN_INLINE void unpack_tile_any(
   const limn_attention_job *j, ptrdiff_t kv_head, ptrdiff_t first, ptrdiff_t count, void *keys, void *values,
   pair_of *halves, pair_of *lanes) {
@@ -192,7 +192,7 @@ LIMN_INLINE void store_head(const float *x, ptrdiff_t count, limn_type type, cha
 LIMN_TARGET_BF16 LIMN_INLINE v16i pair_halves(v16f low, v16f high) {
   return (v16i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
 }
-/// The low value of each lane beside the high one.
+/// The low value of each lane, with the high one beside it.
 LIMN_TARGET_BF16 LIMN_INLINE v16i pair_lanes(v16f low, v16f high) {
   const v16i halves = pair_halves(low, high);
   v16i place;

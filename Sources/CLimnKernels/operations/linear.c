@@ -1,4 +1,5 @@
-// The loops around the products, the same for every weight format. Written naively, this file is
+// Matrix products: the loops around the products of panels, the same for every weight format. Written naively, this
+// file is
 //
 //   for (t = 0; t < tokens; t++)
 //     for (r = 0; r < rows; r++) {
@@ -8,15 +9,15 @@
 //       y[t][r] = adding ? y[t][r] + sum : sum;
 //     }
 //
-// `prepare` turns the tokens into what the recipe multiplies. Then rows are cut into panels of 16, columns into blocks
-// of 256, tokens into tiles of up to 12 (32 with AMX), and the order of the loops depends on how many tokens there are:
+// `prepare` converts the tokens to what the recipe multiplies. Rows are cut into panels of 16, columns into blocks of
+// 256, tokens into tiles of up to 12 (32 with AMX), and the number of tokens decides the order of the loops:
 //
-//   few tokens   multiply_few_tokens   for row, for block:                         no panels: rows as they lie in memory
-//   one tile     multiply_one_tile     for panel, for block: unpack, multiply      a panel never leaves the nearest cache
-//   many tiles   multiply_many_tiles   for panel, for block: unpack;               panels are unpacked once for all tokens
+//   few tokens   multiply_few_tokens   for row, for block: multiply             no panels: rows in memory order
+//   one tile     multiply_one_tile     for panel, for block: unpack, multiply   a panel never leaves L1
+//   many tiles   multiply_many_tiles   for panel, for block: unpack;            a panel is unpacked once for all tokens
 //                                      for tile, for panel, for block: multiply
 //
-// `limn_plan_linear` at the end chooses how much of that is one item of work.
+// `limn_plan_linear`, at the end, chooses how much of that is one item of work.
 #include "kernels.h"
 #include "simd.h"
 
@@ -39,7 +40,7 @@ static void gather(const void *job, ptrdiff_t begin, ptrdiff_t end, void *scratc
       (const char *)j->table + (size_t)j->ids[i] * j->row_bytes, j->y + i * j->columns, (int)j->columns);
 }
 
-/// Rows are taken 64 columns at a time then.
+/// multiply_few takes 64 columns at a time.
 static int takes_few(const limn_linear_job *j) { return j->tokens <= j->recipe->few_tokens && j->columns % 64 == 0; }
 
 static size_t few_scratch(const limn_linear_job *j) {
@@ -56,10 +57,10 @@ static ptrdiff_t tiles_of(const limn_linear_job *j) {
 /// Sums of a tile of tokens and the rows of a panel.
 static size_t tile_sums(const limn_linear_job *j) { return (size_t)j->recipe->tile_tokens * LIMN_PANEL_ROWS; }
 
-/// How many tiles' sums wait for the next part of the columns.
+/// The number of tiles whose sums wait for the next part of the columns.
 static size_t kept_tiles(const limn_linear_job *j) { return j->column_parts > 1 ? (size_t)tiles_of(j) : 1; }
 
-/// Blocks of the longest part of the columns.
+/// The number of blocks in the longest part of the columns.
 static size_t part_blocks(const limn_linear_job *j) {
   return (size_t)((blocks_of(j) + j->column_parts - 1) / j->column_parts);
 }
@@ -85,16 +86,16 @@ static void unpack(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t block, voi
   j->recipe->unpack(j->recipe, weight, j->row_bytes, rows_of_panel(j, row), columns_of_block(j, block), panel);
 }
 
-/// Fetches one of `pieces` equal pieces of the panel that comes next. Its rows follow one another in memory: read in
-/// that order they arrive at full speed, which the sixteen places that unpacking reads from would not. Pieces are
-/// small, since a core waits where more than some twenty lines are on their way.
+/// Prefetches one of `pieces` equal pieces of the next panel. Its rows follow one another in memory: read in that order
+/// they arrive at full speed, whereas unpacking reads from sixteen places at once. Pieces are small because a core
+/// stalls once some twenty cache lines are in flight.
 static void prefetch(const limn_linear_job *j, ptrdiff_t row, ptrdiff_t piece, ptrdiff_t pieces) {
   const char *panel = (const char *)j->weight + (size_t)row * j->row_bytes;
   const size_t bytes = LIMN_PANEL_ROWS * j->row_bytes, end = bytes * (size_t)(piece + 1) / (size_t)pieces;
   for (size_t at = bytes * (size_t)piece / (size_t)pieces; at < end; at += 64) __builtin_prefetch(panel + at, 0, 2);
 }
 
-/// Sums of `tokens` tokens and `rows` rows, `stride` floats apart, go to their places in y.
+/// Writes the sums of `tokens` tokens and `rows` rows, `stride` floats from token to token, to y.
 LIMN_INLINE void finish(
   const limn_linear_job *j, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t token, int tokens, const float *sums,
   ptrdiff_t stride) {
@@ -114,10 +115,10 @@ LIMN_INLINE void finish(
   }
 }
 
-/// The panels of some rows, for some blocks of the columns.
+/// Unpacked panels of some rows, for some blocks of the columns.
 typedef struct {
   ptrdiff_t first_row, last_row;      // the last one excluded
-  ptrdiff_t first_block, last_block;  // likewise
+  ptrdiff_t first_block, last_block;  // the last one excluded
   char *panels;
 } unpacked;
 
@@ -125,7 +126,7 @@ static ptrdiff_t panels_of(const unpacked *u) {
   return (u->last_row - u->first_row + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
 }
 
-/// Unpacks them in the order in which multiply_tile takes them: by panel, with AMX by block.
+/// Unpacks the panels in the order in which multiply_tile reads them: by panel, or with AMX by block.
 LIMN_INLINE void unpack_panels(const limn_linear_job *j, const unpacked *u) {
   const ptrdiff_t blocks = u->last_block - u->first_block, high = panels_of(u);
   for (ptrdiff_t p = 0; p < high; p++)
@@ -136,11 +137,10 @@ LIMN_INLINE void unpack_panels(const limn_linear_job *j, const unpacked *u) {
     }
 }
 
-/// One tile of tokens and all that is unpacked. `sums`, a tile for each panel, carries what the blocks before it came
-/// to.
+/// Multiplies one tile of tokens by all unpacked panels. `sums` has a tile of sums for each panel, to which this adds.
 ///
-/// A panel meets all its blocks before the next one does. AMX goes the other way: its products are so fast that it
-/// waits for everything that is not in the nearest cache, where a block's activations and the sums are then.
+/// All blocks of a panel are done before the next panel. With AMX it is the other way round: its products are so fast
+/// that everything outside L1 is waited for, and in this order a block's activations and the sums stay there.
 LIMN_INLINE void multiply_tile(const limn_linear_job *j, const unpacked *u, ptrdiff_t token, int tokens, float *sums) {
   const limn_recipe *recipe = j->recipe;
   const ptrdiff_t blocks = u->last_block - u->first_block, high = panels_of(u);
@@ -155,7 +155,7 @@ LIMN_INLINE void multiply_tile(const limn_linear_job *j, const unpacked *u, ptrd
     for (ptrdiff_t i = 0; i < inner; i++, panel += recipe->panel_bytes) {
       const ptrdiff_t p = by_block ? i : o, b = by_block ? o : i, row = u->first_row + p * LIMN_PANEL_ROWS;
       float *tile = sums + (size_t)p * tile_sums(j);
-      // Where the sums go: a line of each token, far apart, which would otherwise be waited for.
+      // Prefetches where the sums will go: one line for each token, far apart.
       if (is_last && b == 0)
         for (int t = 0; t < tokens; t++) __builtin_prefetch(j->y + (token + t) * j->rows + row, 1, 2);
       recipe->multiply(
@@ -166,8 +166,8 @@ LIMN_INLINE void multiply_tile(const limn_linear_job *j, const unpacked *u, ptrd
   }
 }
 
-/// The tiles from `first` to before `last`. Where the columns are in parts, all tiles meet a part before it makes room
-/// for the next one, and their sums wait.
+/// Multiplies tiles `first` to before `last`. If the columns are in parts, all tiles are multiplied by one part before
+/// the next part replaces it, and their sums are kept meanwhile.
 LIMN_INLINE void multiply_many_tiles(
   const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t first, ptrdiff_t last, void *scratch) {
   const ptrdiff_t blocks = blocks_of(j), tile_tokens = j->recipe->tile_tokens;
@@ -190,8 +190,8 @@ LIMN_INLINE void multiply_many_tiles(
   }
 }
 
-/// Panels are unpacked in `panel`, one after another. A piece of the next one is fetched before unpacking and before
-/// each pass of the product.
+/// Multiplies the only tile. Panels are unpacked into `panel`, block by block. A piece of the next panel is prefetched
+/// before each unpacking and each pass of the product.
 LIMN_INLINE void multiply_one_tile(const limn_linear_job *j, ptrdiff_t first_row, ptrdiff_t last_row, char *panel) {
   const limn_recipe *recipe = j->recipe;
   const int tokens = (int)j->tokens, pass = recipe->pass_tokens;
@@ -263,18 +263,18 @@ LIMN_KERNEL_INSTANCES(linear)
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
-/// How many panels of one item are worth while; for many tiles, also how many parts the columns are cut into.
+/// Chooses how many panels one item has at most; for many tiles, also the number of parts of the columns.
 ///
-/// *Many tiles.* As many panels as fill half of a second-level cache: each tile of tokens is fetched once for all of
-/// them, so the more panels there are, the seldomer tokens are fetched. Long quantised rows are cut into parts of 1,024
-/// columns, or few of their panels would have room. (With AVX-512, where caches are twice as large, parts are not
-/// measured yet; of F16 they are slower. Processors with AMX have second-level caches of 2 MB.)
+/// *Many tiles:* as many panels as fill half of an L2 cache. Each tile of tokens is read once for all of them, so more
+/// panels mean less reading. Long quantised rows are cut into parts of 1,024 columns, because only few of their panels
+/// would fit otherwise. (Not with AVX-512, whose caches are twice as large: not measured yet. Not for F16 and F32,
+/// which parts make slower. Processors with AMX have 2 MB of L2.)
 ///
-/// *One tile.* 64 panels, although each is used once and then forgotten: the next panel is fetched ahead of time only
-/// within an item, so long items wait for memory less often.
+/// *One tile:* 64 panels. Each is used once and then forgotten, so caches do not limit their number; but the next panel
+/// is prefetched within an item only, so long items wait for memory less often.
 ///
-/// *Few tokens.* 128 KB of weights: memory delivers them in some microseconds, which is long enough to read at full
-/// speed, and short enough for threads to finish together.
+/// *Few tokens:* 128 KB of weights, which memory delivers in some microseconds: long enough to read at full speed,
+/// short enough for all threads to finish together.
 static ptrdiff_t plan_panels(limn_linear_job *job) {
   const limn_recipe *recipe = job->recipe;
   const ptrdiff_t blocks = blocks_of(job);
@@ -293,8 +293,8 @@ static ptrdiff_t plan_panels(limn_linear_job *job) {
 
 ptrdiff_t limn_plan_linear(limn_linear_job *job, ptrdiff_t threads) {
   const ptrdiff_t panels = (job->rows + LIMN_PANEL_ROWS - 1) / LIMN_PANEL_ROWS;
-  // Several items for each thread, so that all finish together. Where there are too few panels for that, tokens are cut
-  // into parts, each of which unpacks the panels again: of no use to a single thread.
+  // Several items for each thread, so that all threads finish together. If there are too few panels for that, the
+  // tokens are cut into parts, each of which unpacks the panels again; this is of no use to a single thread.
   const ptrdiff_t enough = 4 * threads;
   job->panels = most(1, least(plan_panels(job), panels / enough));
   const ptrdiff_t groups = (panels + job->panels - 1) / job->panels;

@@ -1,8 +1,8 @@
-// What an adapter (LoRA) changes in a weight: merged[r, c] = weight[r, c] + scale · Σₖ left[r, k] · right[k, c], in
-// float32, rounded once to what the merged weight is stored in.
+// Merges an adapter (LoRA) into a weight: merged[r, c] = weight[r, c] + scale · Σₖ left[r, k] · right[k, c], in
+// float32, rounded once to the type of the merged weight.
 //
-// An item is a group of columns. Its part of `right` is gathered first, [k][column], whatever the strides; four rows
-// are then summed at a time, in registers.
+// An item is a group of columns. Its part of `right` is first copied to [k][column], whatever the strides; then four
+// rows at a time are summed in registers.
 #include "kernels.h"
 #include "simd.h"
 

@@ -1,8 +1,8 @@
-// Rotary position embeddings: pairs of values turn by an angle that grows with the position.
+// Rotary position embeddings: pairs of values are rotated by an angle that grows with the position.
 //
 //   (a, b) → (a · cos − b · sin, b · cos + a · sin)
 //
-// The products and sums are rounded one by one, as PyTorch does it, so every instance gives the same bits.
+// Products and sums are rounded one by one, as in PyTorch, so every instruction set computes the same bits.
 #include "kernels.h"
 #include "simd.h"
 

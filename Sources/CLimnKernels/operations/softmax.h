@@ -4,8 +4,9 @@
 
 enum { LIMN_SOFTEN_VECTORS = LIMN_ATTENTION_TILE / 16 };
 
-/// Turns a row's scores into weights, in place, of which positions low...high (counted in the tile) are seen; returns
-/// the factor that what was summed so far has to be multiplied with.
+/// Replaces a row's scores by softmax weights relative to the running maximum `m`; positions outside low...high,
+/// counted in the tile, are not seen. Updates the running sum `l`, and returns the factor by which everything summed so
+/// far must be multiplied.
 typedef float limn_soften(float *s, float scale, ptrdiff_t low, ptrdiff_t high, float *m, float *l);
 
 LIMN_INLINE float limn_soften_scalar(float *s, float scale, ptrdiff_t low, ptrdiff_t high, float *m, float *l) {

@@ -1,15 +1,16 @@
-// What unpacking for AVX2, and its integer products, share.
+// Shared by unpacking and integer products on AVX2.
 //
-// u8 · s8 pairs are 16-bit sums of at most 2 · 127 · largest q. As many of them as 16 bits hold are added up before they
-// are widened: 8 for numbers of 4 bits, 4 for 5 bits, 1 for q up to 128.
+// AVX2 multiplies unsigned by signed bytes and adds neighbouring products to 16-bit sums, of at most 2 · 127 ·
+// largest_q. As many of these as fit 16 bits are added before they are widened to 32 bits: 8 for q of 4 bits, 4 for 5
+// bits, 2 for 6 bits, 1 for q up to 128.
 #pragma once
 #include "simd.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/// 32 bytes of each of 8 rows as 8 vectors of words, a row in each lane. The generic 16 rows of 64 bytes need twice the
-/// registers that there are.
+/// 32 bytes of each of 8 rows as 8 vectors of 32-bit words, one row per lane. (The generic transposition, 16 rows of 64
+/// bytes, needs twice as many registers as AVX2 has.)
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_words_avx2(const uint8_t *const row[8], size_t offset, __m256i words[8]) {
   __m256i a[8], b[8];
   LIMN_UNROLL (int i = 0; i < 8; i++) a[i] = _mm256_loadu_si256((const __m256i *)(row[i] + offset));
@@ -30,16 +31,17 @@ LIMN_TARGET_AVX2 LIMN_INLINE void limn_words_avx2(const uint8_t *const row[8], s
 
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_store_avx2(void *to, __m256i v) { _mm256_storeu_si256((__m256i *)to, v); }
 
-/// A short loop whose speed depends on where the linker puts it (3%) begins at a line.
+/// Aligns a short loop to a cache line: where the linker happens to put it is worth 3%.
 #define LIMN_ALIGNED_LOOP [[clang::code_align(64)]]
 
-enum { LIMN_AVX2_TOKENS = 6 };  // as many as 16 registers have room for
+enum { LIMN_AVX2_TOKENS = 6 };  // the most for which 16 registers have room
 
-/// How many of them, for q ≤ largest_q.
+/// The number of 16-bit sums that may be added before widening, for q ≤ largest_q.
 LIMN_INLINE int limn_steps_avx2(int largest_q) { return INT16_MAX / (2 * 127 * largest_q); }
 
-/// Four bytes of token c in every lane. `x3` is token 3's place, which the compiler must not know to be that: six addresses
-/// of two registers take no instructions, and it would add up one after another.
+/// Four bytes of token c in every lane. `x3` is the address of token 3, hidden from the compiler by limn_token_3_avx2:
+/// six tokens are then reached from two registers by addressing modes alone, where the compiler would compute one
+/// address after another.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i limn_token_avx2(const char *x, const char *x3, size_t x_stride, const int c) {
   int32_t four;
   memcpy(&four, c < 3 ? x + c * x_stride : x3 + (c - 3) * x_stride, 4);
@@ -51,28 +53,28 @@ LIMN_TARGET_AVX2 LIMN_INLINE const char *limn_token_3_avx2(const char *x, size_t
   return x3;
 }
 
-// What keeps a compiler from ordering and adding up as it likes, which costs it more registers than there are.
+// These keep the compiler from reordering and reassociating, which would cost more registers than there are.
 
-/// `v`, in a register from here on and of unknown origin.
+/// `v`, in a register from here on, and opaque to the compiler.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i limn_kept_avx2(__m256i v) {
   __asm__ volatile("" : "+x"(v));
   return v;
 }
 
-/// Loads stay before or behind this.
+/// Loads are not moved across this.
 LIMN_INLINE void limn_in_order(void) { __asm__ volatile("" ::: "memory"); }
 
-/// Vectors whose address it is are in memory, and leave the registers to others.
+/// Forces the vectors at this address into memory, which frees their registers.
 LIMN_INLINE void limn_in_memory(void *vectors) { __asm__ volatile("" ::"r"(vectors) : "memory"); }
 
-/// Scales of 8 rows, to multiply both sums of a row with.
+/// The scales of 8 rows, each in both halves of its lane, to multiply both 16-bit sums of the row.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i limn_scale_words_avx2(const int32_t *scales) {
   const __m256i wide = _mm256_loadu_si256((const __m256i *)scales);
   return _mm256_blend_epi16(wide, _mm256_slli_epi32(wide, 16), 0xaa);
 }
 
-/// A new sum, or what is added to one: `steps` steps of four columns each, one after another, of 8 rows, or 16 in two
-/// vectors (`q` of the first step, panels of 16 rows), and C tokens.
+/// Computes 16-bit sums for C tokens and 8 or 16 rows (1 or 2 vectors): `steps` steps of four columns each. They are
+/// added to `sum` if `adding`, else replace it. `q` points to the first step in a panel of 16 rows.
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_steps_of_avx2(
   const __m256i *q, const char *x, size_t x_stride, __m256i sum[2][LIMN_AVX2_TOKENS], const int adding, const int steps,
   const int vectors, const int C) {
@@ -91,7 +93,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void limn_steps_of_avx2(
   }
 }
 
-/// acc += d · dx · sum for 16 rows and C tokens; `dx` is the first token's.
+/// acc += d · dx · sum for 16 rows and C tokens; `dx` points to the first token's scale.
 LIMN_TARGET_AVX2 LIMN_INLINE void limn_add_scaled_avx2(
   const __m256i sum[2][LIMN_AVX2_TOKENS], const float *d, const float *dx, size_t x_stride, float *acc,
   size_t acc_stride, const int C) {

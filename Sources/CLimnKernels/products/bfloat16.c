@@ -1,7 +1,7 @@
-// Products of bfloat16 panels [column / 2][row][2], in float32 sums: chains of 64 columns, as for float32.
+// Products of bfloat16 panels [column / 2][row][2] with float32 sums, in chains of 64 columns as for float32.
 //
-// The vector instruction rounds as the processor likes (products exact, sums with denormals flushed), so it agrees
-// with the reference within rounding; for a given row and token its bits are always the same.
+// The vector instruction has its own rounding (exact products, denormal sums flushed to zero), so results agree with
+// the reference within rounding only. For a given row and token, a machine always computes the same bits.
 #include "machine/amx.h"
 #include "kernels.h"
 #include "simd.h"
@@ -29,7 +29,7 @@ static void multiply_scalar(
   }
 }
 
-/// An odd last column gets a zero beside it.
+/// An odd last column is paired with a zero.
 static void prepare_scalar(const float *x, void *prepared, int columns) {
   uint16_t *out = prepared;
   for (int k = 0; k < columns; k++) out[k] = bfloat_from_float(x[k]);
@@ -75,7 +75,8 @@ LIMN_TARGET_BF16 LIMN_INLINE void tile(
   LIMN_UNROLL (int c = 0; c < C; c++) _mm512_storeu_ps(acc + c * acc_stride, total[c]);
 }
 
-/// One token and a whole block: the four chains side by side, since each step of a chain waits for the one before.
+/// One token and a whole block: the four chains run side by side, since each step of a chain waits for the previous
+/// one.
 LIMN_TARGET_BF16 LIMN_INLINE void tile_of_one(const char *panel, const char *x, float *acc) {
   __m512 sum[LIMN_BLOCK / CHAIN], total = _mm512_loadu_ps(acc);
   LIMN_UNROLL (int i = 0; i < LIMN_BLOCK / CHAIN; i++) sum[i] = _mm512_setzero_ps();
@@ -89,7 +90,7 @@ LIMN_TARGET_BF16 LIMN_INLINE void tile_of_one(const char *panel, const char *x, 
   _mm512_storeu_ps(acc, total);
 }
 
-/// 32 columns of a row as 16 pairs.
+/// 32 columns of a row, as 16 pairs.
 typedef __m512i load_pairs(const void *values);
 
 LIMN_TARGET_BF16 LIMN_INLINE __m512i pairs_of(__m512 low, __m512 high) {
@@ -104,8 +105,8 @@ LIMN_TARGET_BF16 LIMN_INLINE __m512i load_f16(const void *p) {
 }
 LIMN_TARGET_BF16 LIMN_INLINE __m512i load_bf16(const void *p) { return _mm512_loadu_si512(p); }
 
-/// Steps of 32 columns; what is left of a row goes through a buffer that is filled up with zeros. The same place of the
-/// next panel is fetched into the second-level cache: rows of a few kilobytes end before the processor looks ahead.
+/// Takes 32 columns at a time; the end of a row goes through a buffer padded with zeros. The same place of the next
+/// panel is prefetched into L2: rows of a few kilobytes end before the hardware prefetcher starts.
 LIMN_TARGET_BF16 LIMN_INLINE void unpack_with(
   const void *weight, size_t row_bytes, int rows, int columns, uint16_t (*panel)[LIMN_PANEL_ROWS][2], const size_t size,
   load_pairs *load) {
@@ -185,7 +186,7 @@ LIMN_TARGET_AMX static void multiply_amx(
       _mm512_storeu_ps(a, _mm512_add_ps(_mm512_loadu_ps(a), _mm512_load_ps(sums[t])));
     }
   }
-  // What lies beside the last columns may be anything.
+  // The columns that are left go another way: beyond the last one, panel and tokens may hold anything.
   if (whole < columns)
     multiply_bf16(
       (const char *)panel + whole * 32, (const char *)x + whole * 2, x_stride, tokens, acc, acc_stride,

@@ -1,6 +1,6 @@
-// Few tokens times weight rows, for decoding: rows are read one after another, as they lie in memory, and nothing is
-// transposed but the sums. What comes out has the bits of the panels' products: integers are exact in any order, and
-// the floats of a row are added block by block in ascending order there and here.
+// Decoding: few tokens times weight rows. Rows are read one after another in memory order, and only the sums are
+// transposed. The results have the bits of the panels' products: integers are exact in any order, and the floats of a
+// row are added block by block in ascending order in both.
 #pragma once
 #include "kernels.h"
 #include "avx2.h"
@@ -10,11 +10,11 @@
 #include <immintrin.h>
 
 enum {
-  LIMN_FETCH_AHEAD = 4096,  // bytes between what is computed and what is fetched
-  LIMN_FEW_TOKENS = 6,      // at most
+  LIMN_FETCH_AHEAD = 4096,  // bytes between what is computed with and what is prefetched
+  LIMN_FEW_TOKENS = 6,      // the most tokens of any format
 };
 
-/// The lanes of each of 16 vectors, added up.
+/// Adds up the lanes of each of 16 vectors.
 LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_lanes(const __m512i v[16]) {
   __m512i a[8], b[4], c[2];
   LIMN_UNROLL (int i = 0; i < 8; i++)
@@ -29,7 +29,7 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_lanes(const __m512i v[16]) {
   return _mm512_add_epi32(_mm512_shuffle_i32x4(c[0], c[1], 0x88), _mm512_shuffle_i32x4(c[0], c[1], 0xdd));
 }
 
-/// The lanes of each quarter of 4 vectors, added up: quarter q of vector i goes to lane 4i + q.
+/// Adds up the lanes of each quarter of 4 vectors; quarter q of vector i goes to lane 4i + q.
 LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_quarters(const __m512i v[4]) {
   const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
   const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
@@ -37,10 +37,10 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_quarters(const __m512i v[4]) {
   return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), c);
 }
 
-/// The next line to fetch, and where fetching stops for now.
+/// The next cache line to prefetch, and where prefetching stops for now.
 ///
-/// A core has some twenty lines on their way at most, so that memory answers at full speed only while new ones are asked
-/// for all the time. A sixteenth of them is therefore left for the end of 16 rows, when their floats are added up.
+/// A core can have some twenty lines in flight, so memory runs at full speed only if requests never pause. One
+/// sixteenth of the lines of 16 rows is therefore left for the time at their end when floats are added up.
 typedef struct {
   const char *next, *end;
 } limn_ahead;
@@ -49,13 +49,14 @@ LIMN_INLINE limn_ahead ahead_of(const void *weight) {
   return (limn_ahead){(const char *)weight + LIMN_FETCH_AHEAD, NULL};
 }
 
-/// Before the first of some rows, the last of which ends at `end`: what was left of those before them is let go.
+/// Called before the first of some rows, the last of which ends at `end`. Lines of the rows before them that were not
+/// requested are skipped.
 LIMN_INLINE void ahead_until(limn_ahead *ahead, const void *end) {
   if (ahead->end) ahead->next = ahead->end;
   ahead->end = (const char *)end + LIMN_FETCH_AHEAD;
 }
 
-/// Lines to fetch while `bytes` are computed with.
+/// The number of lines to request while `bytes` of weights are computed with.
 LIMN_INLINE int lines_early(size_t bytes) { return (int)((bytes * 15 / 16 + 32) / 64); }
 
 LIMN_INLINE void fetch_lines(limn_ahead *ahead, const int lines) {
@@ -63,27 +64,29 @@ LIMN_INLINE void fetch_lines(limn_ahead *ahead, const int lines) {
   ahead->next += 64 * lines;
 }
 
-/// As long as some of them are left.
+/// Requests lines if some are left.
 LIMN_INLINE void fetch_late(limn_ahead *ahead, const int lines) {
   if (ahead->next < ahead->end) fetch_lines(ahead, lines);
 }
 
-/// What 16 rows' blocks come to before floats are added, for the K formats: [row][block], `wide` blocks apart.
+/// The integer sums of 16 rows of a K format, before they are multiplied by floats: [row][block], with `wide` blocks
+/// from row to row.
 typedef struct {
   ptrdiff_t wide;
-  int32_t *d;      // the halves d, and dmin above it
+  int32_t *d;      // a word: the half d, with the half dmin above it
   int32_t *total;  // Σ scale · Σ q · x
   int32_t *low;    // Σ min · Σ x
 } limn_sums_k;
 
-/// Takes 64 bytes for each block, their number rounded up to whole 16s, and 128 for each token.
+/// Uses 64 bytes of scratch for each block, and 128 more for each token; the number of blocks is rounded up to a
+/// multiple of 16.
 LIMN_INLINE limn_sums_k sums_k(void *scratch, ptrdiff_t columns) {
   const ptrdiff_t wide = (columns / LIMN_BLOCK + 15) & ~15;
   int32_t *all = scratch;
   return (limn_sums_k){wide, all, all + 16 * wide, all + 32 * wide};
 }
 
-/// The same of token t, whose totals and lows are behind those of the tokens before it.
+/// The sums of token t, which follow those of the tokens before it.
 LIMN_INLINE limn_sums_k sums_of_k(const limn_sums_k *sums, ptrdiff_t t) {
   const ptrdiff_t place = t * 32 * sums->wide;
   return (limn_sums_k){sums->wide, sums->d, sums->total + place, sums->low + place};
@@ -117,7 +120,7 @@ LIMN_INLINE void finish_k(
 
 // MARK: AVX2
 
-/// The lanes of each of 8 vectors, added up.
+/// Adds up the lanes of each of 8 vectors.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_lanes_avx2(const __m256i v[8]) {
   __m256i a[4], b[2];
   LIMN_UNROLL (int i = 0; i < 4; i++) a[i] = _mm256_hadd_epi32(v[2 * i], v[2 * i + 1]);
@@ -125,25 +128,25 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_lanes_avx2(const __m256i v[8]) {
   return _mm256_add_epi32(_mm256_permute2x128_si256(b[0], b[1], 0x20), _mm256_permute2x128_si256(b[0], b[1], 0x31));
 }
 
-/// 16 signed bytes as words: those of even places in the lower half, of odd ones in the upper.
+/// 16 signed bytes as 16-bit words: those at even places in the lower half, those at odd places in the upper half.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i even_odd_avx2(__m128i numbers) {
   return _mm256_cvtepi8_epi16(
     _mm_shuffle_epi8(numbers, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)));
 }
 
-/// Eight words of each half, each twice: words 0 to 3, and 4 to 7.
+/// The eight words of each half, each twice: words 0 to 3 in `low`, 4 to 7 in `high`.
 typedef struct {
   __m256i low, high;
 } limn_twice;
 LIMN_TARGET_AVX2 LIMN_INLINE limn_twice twice_avx2(__m256i words) {
-  // The compiler must not know where they come from: it would take a shift and a broadcast for each of them.
+  // Hidden from the compiler, which would otherwise use a shift and a broadcast for each word.
   limn_twice twice;
   twice.low = limn_kept_avx2(_mm256_unpacklo_epi16(words, words));
   twice.high = limn_kept_avx2(_mm256_unpackhi_epi16(words, words));
   return twice;
 }
 
-/// In each half, word g in all places: one instruction, for which nothing is loaded.
+/// In each half, word g in all places: a single instruction, without a load.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i spread_avx2(limn_twice words, const int g) {
   const __m256i four = g < 4 ? words.low : words.high;
   switch (g % 4) {
@@ -154,32 +157,32 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i spread_avx2(limn_twice words, const int g) 
   }
 }
 
-/// What a block of 256 columns of a row has beside its numbers.
+/// What a block of 256 columns of a row holds besides its numbers.
 typedef struct {
-  limn_twice scales;  // of every 32 columns: the first sixteen's in the lower half, the others' in the upper
-  __m256i mins;       // a word for each of x's sums
+  limn_twice scales;  // for every 32 columns: of the first 16 in the lower half, of the others in the upper half
+  __m256i mins;       // one word for each of x's sums
   uint32_t d;         // as in limn_sums_k
 } limn_head_k;
 typedef limn_head_k limn_head_of_k(const void *block);
 
-/// The numbers of a block's columns from 32 · i on.
+/// The numbers of the 32 columns of a block that begin at 32 · i.
 typedef __m256i limn_part_of_k(const void *block, int i);
 
-/// What is one for a format.
+/// What differs between formats.
 typedef struct {
   size_t bytes;    // of a block
-  int has_offset;  // mins are taken from the totals, as the panels' products do (Q6_K), and there are no lows
+  int has_offset;  // `mins` are subtracted from the totals, as in the panels' product (Q6_K), and there are no lows
   limn_head_of_k *head;
   limn_part_of_k *part;
 } limn_format_k;
 
-/// The lanes of each of 4 vectors, added up.
+/// Adds up the lanes of each of 4 vectors.
 LIMN_TARGET_AVX2 LIMN_INLINE __m128i sum_four_avx2(const __m256i v[4]) {
   const __m256i sum = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
   return _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
 }
 
-/// Lanes that add up to what a block comes to, of T tokens.
+/// Vectors whose lanes add up to the sums of a block, for T tokens.
 LIMN_TARGET_AVX2 LIMN_INLINE uint32_t multiply_block_k_avx2(
   const limn_format_k format, const char *block, const char *x, size_t x_stride, __m256i total[LIMN_FEW_TOKENS],
   __m256i low[LIMN_FEW_TOKENS], const int T) {
@@ -201,7 +204,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE uint32_t multiply_block_k_avx2(
   return head.d;
 }
 
-/// The first `count` of four blocks of a row, which go to `place`. Without lows their memory stays untouched.
+/// Computes the first `count` of four blocks of a row and stores their sums at `place`. A format without lows leaves
+/// their memory untouched.
 LIMN_TARGET_AVX2 LIMN_INLINE void multiply_four_k_avx2(
   const limn_format_k format, const char *blocks, const char *x, size_t x_stride, const int count,
   const limn_sums_k *sums, ptrdiff_t place, limn_ahead *ahead, const int T) {
@@ -249,13 +253,13 @@ LIMN_TARGET_AVX2 LIMN_INLINE void load_columns_avx2(const int32_t *rows, ptrdiff
   transpose_avx2(columns);
 }
 
-/// The lower words of 8 lanes, and the upper ones behind them.
+/// The lower words of 8 lanes, followed by their upper words.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i halves_avx2(__m256i lanes) {
   const __m128i apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
   return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(lanes, _mm256_broadcastsi128_si256(apart)), 0xd8);
 }
 
-/// finish_k of 8 rows. Sixteen at a time, as there, AVX2 does not have the registers for.
+/// finish_k for 8 rows: AVX2 lacks the registers for 16.
 LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_k_avx2(
   const limn_sums_k *sums, ptrdiff_t row, const limn_x_k *x, ptrdiff_t blocks, const int has_low, float y[8],
   limn_ahead *ahead) {
@@ -281,7 +285,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_k_avx2(
   _mm256_storeu_ps(y, sum);
 }
 
-/// The rows from `first` on of all tokens. Apart from its callers, of which there is one for each number of tokens.
+/// Finishes rows of all tokens, from row `first` on. Not inlined: it has a caller for each number of tokens.
 LIMN_TARGET_AVX2 LIMN_APART static limn_ahead finish_few_k_avx2(
   const limn_few_job *j, const limn_sums_k sums, ptrdiff_t first, int rows, int has_low, limn_ahead ahead) {
   for (ptrdiff_t t = 0; t < j->tokens; t++) {
@@ -319,28 +323,29 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_k_avx2(const limn_few_job *j, con
   }
 }
 
-/// A function `name` that is `multiply` with what follows and the number of tokens, up to `most`.
-#define LIMN_FEW_AVX2(name, most, multiply, ...)                 \
-  enum { name##_tokens = most };                                 \
-  _Static_assert(most <= LIMN_FEW_TOKENS, "memory for so many"); \
-  LIMN_TARGET_AVX2 static void name(const limn_few_job *j) {     \
-    if (j->tokens == 1)                                          \
-      multiply(j, __VA_ARGS__, 1);                               \
-    else if (most >= 2 && j->tokens == 2)                        \
-      multiply(j, __VA_ARGS__, 2);                               \
-    else if (most >= 3 && j->tokens == 3)                        \
-      multiply(j, __VA_ARGS__, 3);                               \
-    else if (most >= 4 && j->tokens == 4)                        \
-      multiply(j, __VA_ARGS__, 4);                               \
-    else if (most >= 5 && j->tokens == 5)                        \
-      multiply(j, __VA_ARGS__, 5);                               \
-    else if (most >= 6 && j->tokens == 6)                        \
-      multiply(j, __VA_ARGS__, 6);                               \
-    else                                                         \
-      __builtin_trap();                                          \
+/// Defines `name`, which calls multiply(job, …, number of tokens) with the number as a constant, for up to `most`
+/// tokens.
+#define LIMN_FEW_AVX2(name, most, multiply, ...)                        \
+  enum { name##_tokens = most };                                        \
+  _Static_assert(most <= LIMN_FEW_TOKENS, "sums for this many tokens"); \
+  LIMN_TARGET_AVX2 static void name(const limn_few_job *j) {            \
+    if (j->tokens == 1)                                                 \
+      multiply(j, __VA_ARGS__, 1);                                      \
+    else if (most >= 2 && j->tokens == 2)                               \
+      multiply(j, __VA_ARGS__, 2);                                      \
+    else if (most >= 3 && j->tokens == 3)                               \
+      multiply(j, __VA_ARGS__, 3);                                      \
+    else if (most >= 4 && j->tokens == 4)                               \
+      multiply(j, __VA_ARGS__, 4);                                      \
+    else if (most >= 5 && j->tokens == 5)                               \
+      multiply(j, __VA_ARGS__, 5);                                      \
+    else if (most >= 6 && j->tokens == 6)                               \
+      multiply(j, __VA_ARGS__, 6);                                      \
+    else                                                                \
+      __builtin_trap();                                                 \
   }
 #define LIMN_TAKE_FEW(recipe, isa, name, vnni) limn_take_few(recipe, isa, name, name##_tokens, vnni)
 
-/// Of a format: up to how many tokens, and the fields of limn_format_k.
+/// Defines the function of a format: the most tokens, and the fields of limn_format_k.
 #define LIMN_FEW_K_AVX2(name, most, ...) LIMN_FEW_AVX2(name, most, multiply_few_k_avx2, ((limn_format_k){__VA_ARGS__}))
 #endif

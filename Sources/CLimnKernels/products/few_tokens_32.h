@@ -1,23 +1,24 @@
-// Few tokens times weight rows with a float scale for every 32 columns: the other half of few_tokens.h.
+// Decoding for formats with a float scale for every 32 columns: the other half of few_tokens.h.
 #pragma once
 #include "few_tokens.h"
 
 #if defined(__x86_64__)
-/// What the word kept of a group's scale is.
+/// What is kept of a group's scale, in one 32-bit word.
 typedef enum {
   LIMN_SCALE_FLOAT,
-  LIMN_SCALE_HALF,         // in the lower half of the word
-  LIMN_SCALE_AND_MINIMUM,  // and the minimum, a float16, too, in the upper half
+  LIMN_SCALE_HALF,         // a float16, in the lower half of the word
+  LIMN_SCALE_AND_MINIMUM,  // the scale as before, and the minimum, a float16, in the upper half
 } limn_scale_kind;
 
-/// What 16 rows' groups come to before floats are added: [row][group], `wide` groups apart.
+/// The integer sums of 16 rows, before they are multiplied by floats: [row][group], with `wide` groups from row to row.
 typedef struct {
   ptrdiff_t wide;
-  int32_t *d;    // a limn_scale_kind
-  int32_t *sum;  // Σ q · x; another token's are behind them
+  int32_t *d;    // as limn_scale_kind says
+  int32_t *sum;  // Σ q · x; further tokens follow
 } limn_sums_32;
 
-/// Takes 64 bytes for each group, their number rounded up to whole 16s, and 64 for each token.
+/// Uses 64 bytes of scratch for each group, and 64 more for each token; the number of groups is rounded up to a
+/// multiple of 16.
 LIMN_INLINE limn_sums_32 sums_32(void *scratch, ptrdiff_t columns) {
   const ptrdiff_t wide = (columns / 32 + 15) & ~(ptrdiff_t)15;
   int32_t *all = scratch;
@@ -26,10 +27,10 @@ LIMN_INLINE limn_sums_32 sums_32(void *scratch, ptrdiff_t columns) {
 
 // MARK: AVX-512 VNNI
 
-/// Takes 64 columns of a row: bytes q, and what is kept of the scales of the two groups.
+/// Loads 64 columns of a row as bytes q, and what is kept of the scales of their two groups.
 typedef __m512i limn_load_pair(const uint8_t *at, __m512i table, int32_t d[2]);
 
-/// For each of two groups: 16 bytes' low nibbles, and their high ones behind them.
+/// For each of two groups, 16 bytes: their low nibbles, followed by their high ones.
 LIMN_TARGET_VNNI LIMN_INLINE __m512i two_nibbles(const uint8_t *first, const uint8_t *second) {
   const __m512i both = _mm512_mask_broadcast_i32x4(
     _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)first)), 0xff00, _mm_loadu_si128((const __m128i *)second));
@@ -37,7 +38,7 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i two_nibbles(const uint8_t *first, const uin
   return _mm512_and_si512(_mm512_srlv_epi64(both, shift), _mm512_set1_epi8(15));
 }
 
-/// y[r] = Σ over groups, in ascending order, of d · dx · sum. Scales are multiplied by `step` first, as unpacking does.
+/// y[r] = Σ over groups, in ascending order, of d · dx · sum. Scales are multiplied by `step` first, as in unpacking.
 LIMN_INLINE void finish_32(
   const limn_sums_32 *sums, const limn_x_32 *x, ptrdiff_t groups, const limn_scale_kind kind, const float step,
   int rows, float *y, limn_ahead *ahead) {
@@ -57,7 +58,7 @@ LIMN_INLINE void finish_32(
   v_store_part(y, total, rows);
 }
 
-/// Lanes 0–7 of each of 8 vectors, and lanes 8–15, added up: lane 2i and lane 2i + 1 of the result.
+/// Adds up lanes 0–7 of each of 8 vectors, and lanes 8–15, to lanes 2i and 2i + 1 of the result.
 LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_halves(const __m512i v[8]) {
   __m512i a[4], b[2];
   LIMN_UNROLL (int i = 0; i < 4; i++)
@@ -70,7 +71,7 @@ LIMN_TARGET_VNNI LIMN_INLINE __m512i sum_halves(const __m512i v[8]) {
   return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15), c);
 }
 
-/// `pair_bytes` are those of 64 columns, whose weights are d · (q − offset).
+/// `pair_bytes` is the size of 64 columns; weights are d · (q − offset).
 LIMN_TARGET_VNNI LIMN_INLINE void multiply_one_32(
   const limn_few_job *j, const int pair_bytes, const int offset, __m512i table, const limn_scale_kind kind,
   const float step, limn_load_pair *load) {
@@ -92,7 +93,7 @@ LIMN_TARGET_VNNI LIMN_INLINE void multiply_one_32(
         const limn_x_32 *xs = x + start / 4;
         const ptrdiff_t place = r * sums.wide + 2 * start;
         __m512i sum[8];
-        if (part == 8) {  // without a loop, so that the sums stay in registers
+        if (part == 8) {  // unrolled, so that the sums stay in registers
           fetch_lines(&ahead, lines_early(8 * (size_t)pair_bytes));
           LIMN_UNROLL (int i = 0; i < 8; i++)
             sum[i] = _mm512_dpbusd_epi32(
@@ -116,25 +117,26 @@ LIMN_TARGET_VNNI LIMN_INLINE void multiply_one_32(
 
 // MARK: AVX2
 
-/// The numbers of a group of a row, 32 columns. `at` is where the first of eight groups begins, `g` which of them it is.
+/// The numbers of one group of 32 columns of a row: group `g` of the eight that begin at `at`.
 typedef __m256i limn_part_of_32(const uint8_t *at, int g, __m256i table);
 
 /// What is kept of the scales of the first `groups` of eight groups.
 typedef void limn_scales_32(const uint8_t *at, int groups, int32_t *d);
 
-/// What is one for a format.
+/// What differs between formats.
 typedef struct {
   int bytes;      // of 256 columns
   int offset;     // weights are d · (q − offset)
-  int largest_q;  // in magnitude
-  int is_signed;  // as bytes
+  int largest_q;  // the largest magnitude
+  int is_signed;  // whether q are signed bytes
   limn_scale_kind kind;
-  float step;  // floats are multiplied by it first, as unpacking does
+  float step;  // float scales are multiplied by it first, as in unpacking
   limn_part_of_32 *part;
   limn_scales_32 *scales;
 } limn_format_32;
 
-/// The sums of pairs of q · x. Of signed bytes: |q| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32,512).
+/// Sums of pairs of products q · x. Signed bytes are multiplied as |q| · ±x, so that pairs stay within 16 bits (128 ·
+/// 127 · 2 = 32,512).
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(__m256i q, const int8_t *x, const int is_signed) {
   const __m256i xq = _mm256_loadu_si256((const __m256i *)x);
   if (!is_signed) return _mm256_maddubs_epi16(q, xq);
@@ -142,13 +144,13 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i pairs_avx2(__m256i q, const int8_t *x, cons
   return _mm256_maddubs_epi16(_mm256_abs_epi8(q), signs);
 }
 
-/// 16 bytes' low nibbles, and their high ones behind them.
+/// The low nibbles of 16 bytes, followed by their high ones.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i nibbles_avx2(const uint8_t *q) {
   const __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)q));
   return _mm256_and_si256(_mm256_srlv_epi64(both, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
 }
 
-/// 16 in byte i where bit i is set.
+/// 16 in byte i if bit i is set, else 0.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i fifth_bits_avx2(uint32_t bits) {
   const __m256i bytes = _mm256_shuffle_epi8(
     _mm256_set1_epi32((int)bits), _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
@@ -156,13 +158,13 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i fifth_bits_avx2(uint32_t bits) {
   return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit), _mm256_set1_epi8(16));
 }
 
-/// Of 16 bytes, to look up nibbles in.
+/// A table of 16 bytes, for looking up nibbles.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i table_avx2(const int8_t values[16]) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)values));
 }
 
-/// The words of each of 8 vectors, added up. Sums of 8 products of numbers up to 31 fit into 16 bits still, so that half as
-/// many vectors are left after each step.
+/// Adds up the words of each of 8 vectors. As long as sums fit 16 bits (8 products of numbers up to 31), they are
+/// packed after each step, so that half as many vectors are left.
 LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_pairs_avx2(const __m256i pairs[8], const int largest_q) {
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i a[8], b[4], c[2];
@@ -173,7 +175,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i sum_pairs_avx2(const __m256i pairs[8], cons
   return _mm256_add_epi32(_mm256_permute2x128_si256(c[0], c[1], 0x20), _mm256_permute2x128_si256(c[0], c[1], 0x31));
 }
 
-/// The first `groups` of eight, which go to `place`, times T tokens.
+/// Multiplies the first `groups` of eight groups by T tokens, and stores the sums at `place`.
 LIMN_TARGET_AVX2 LIMN_INLINE void multiply_eight_32_avx2(
   const limn_format_32 format, __m256i table, const uint8_t *at, const char *x, size_t x_stride, const int groups,
   const limn_sums_32 *sums, ptrdiff_t place, const int T) {
@@ -196,7 +198,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_eight_32_avx2(
   }
 }
 
-/// finish_32 of 8 rows. Sixteen at a time, as there, AVX2 does not have the registers for.
+/// finish_32 for 8 rows: AVX2 lacks the registers for 16.
 LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_32_avx2(
   const limn_format_32 format, const limn_sums_32 *sums, ptrdiff_t row, const limn_x_32 *x, ptrdiff_t groups,
   float y[8], limn_ahead *ahead) {
@@ -224,7 +226,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void finish_eight_32_avx2(
   _mm256_storeu_ps(y, total);
 }
 
-/// As finish_few_k_avx2.
+/// Like finish_few_k_avx2.
 LIMN_TARGET_AVX2 LIMN_INLINE limn_ahead finish_few_32_avx2(
   const limn_few_job *j, const limn_format_32 format, const limn_sums_32 sums, ptrdiff_t first, int rows,
   limn_ahead ahead) {
@@ -246,7 +248,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_32_avx2(
   const char *x = j->x;
   const size_t row_bytes = j->row_bytes, x_stride = j->x_stride;
   const ptrdiff_t eights = j->columns / LIMN_BLOCK, groups = j->columns / 32;
-  const int lines = lines_early(4 * (size_t)format.bytes);  // of four times eight groups
+  const int lines = lines_early(4 * (size_t)format.bytes);  // for four times eight groups
   const limn_sums_32 sums = sums_32(j->scratch, j->columns);
   limn_ahead ahead = ahead_of(j->weight);
   for (ptrdiff_t first = 0; first < j->rows; first += 16) {
@@ -272,7 +274,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_32_avx2(
   }
 }
 
-/// Of a format: up to how many tokens, the table to look up in, and the fields of limn_format_32.
+/// Defines the function of a format: the most tokens, the table for looking up numbers, and the fields of
+/// limn_format_32.
 #define LIMN_FEW_32_AVX2(name, most, table, ...)                                                   \
   LIMN_TARGET_AVX2 LIMN_APART static limn_ahead name##_finish(                                     \
     const limn_few_job *j, const limn_sums_32 sums, ptrdiff_t first, int rows, limn_ahead ahead) { \
@@ -280,7 +283,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void multiply_few_32_avx2(
   }                                                                                                \
   LIMN_FEW_AVX2(name, most, multiply_few_32_avx2, ((limn_format_32){__VA_ARGS__}), table, name##_finish)
 
-/// Its `scales` where each group is a block with its `d` in front, taken by `load`.
+/// The `scales` of a format whose groups are blocks that begin with `d`; `load` reads it.
 #define LIMN_SCALES_OF_BLOCKS(load)                                       \
   LIMN_INLINE void scales_of(const uint8_t *at, int groups, int32_t *d) { \
     LIMN_UNROLL (int g = 0; g < 8; g++)                                   \

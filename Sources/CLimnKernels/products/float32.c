@@ -1,7 +1,8 @@
 // Products of float32 panels [column][row].
 //
-// An output is the sum of chains of 64 columns, each chain being fused products in ascending order: the same bits on
-// every instruction set, since a vector's lanes are rows. Chains let one token's sum go on four at a time.
+// An output is a sum of chains of 64 columns; a chain is a series of fused multiply-adds in ascending order. A lane is
+// a row, so every instruction set computes the same bits. With several chains, the sums of a single token can be
+// computed four at a time.
 #include "kernels.h"
 #include "simd.h"
 
@@ -31,7 +32,7 @@ static void transpose_scalar(const float (*rows)[LIMN_BLOCK], int columns, float
 
 // MARK: Vectors
 
-/// C is a constant at every place that this is inlined, so that the sums stay in registers.
+/// C is a constant wherever this is inlined, so that the sums stay in registers.
 LIMN_INLINE void tile(
   const char *panel, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   v16f total[LIMN_TILE_TOKENS];
@@ -50,7 +51,8 @@ LIMN_INLINE void tile(
   LIMN_UNROLL (int c = 0; c < C; c++) v_store(acc + c * acc_stride, total[c]);
 }
 
-/// One token and a whole block: the four chains side by side, since each step of a chain waits for the one before.
+/// One token and a whole block: the four chains run side by side, since each step of a chain waits for the previous
+/// one.
 LIMN_INLINE void tile_of_one(const float *panel, const float *x, float *acc) {
   v16f sum[LIMN_BLOCK / CHAIN] = {0}, total = v_load(acc);
   for (int k = 0; k < CHAIN; k++)
@@ -62,7 +64,7 @@ LIMN_INLINE void tile_of_one(const float *panel, const float *x, float *acc) {
   v_store(acc, total);
 }
 
-/// As many tokens at a time as 16 registers of 8 floats (AVX2), or 32 of 4 (NEON), have room for.
+/// The number of tokens at a time is what 16 registers of 8 floats (AVX2), or 32 of 4 (NEON), have room for.
 LIMN_INLINE void multiply_body(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   if (tokens == 1 && columns == LIMN_BLOCK) {
@@ -113,7 +115,7 @@ static void prepare(const float *x, void *prepared, int columns) {
   memcpy(prepared, x, (size_t)columns * sizeof(float));
 }
 
-/// Rows past the last repeat it: their results are dropped.
+/// Rows past the last one repeat it; their results are dropped.
 LIMN_INLINE void dequantize_rows(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, float (*values)[LIMN_BLOCK]) {
   for (int r = 0; r < LIMN_PANEL_ROWS; r++)

@@ -1,12 +1,12 @@
-// Products for prompts of 16-bit integers: weights and activations become integers of 12 and 13 bits with one scale for each
-// row, or token, and block. They are for floats where there is no instruction for pairs of bfloat16, on AVX2 and with VNNI;
-// and on AVX2 for numbers of 8 bits with a scale for every 32 columns, whose own products are slower.
+// Prefill with 16-bit integers: weights and activations become integers of 12 and 13 bits, with one scale for each row
+// (or token) and block. Used for floats where bfloat16 products are missing or slow (AVX2, and VNNI without BF16), and
+// on AVX2 for 8-bit formats with a scale for every 32 columns, whose own products are slower.
 //
 //   weight ≈ d · q,  |q| ≤ 2047;    x ≈ dx · xq,  |xq| ≤ 4095;      Σₖ weight · x ≈ d · dx · Σ q · xq
 //
-// A block's sum is exact: 256 · 2047 · 4095 < 2³¹, so the bits are those of the scalar reference. AVX2 multiplies 16-bit
-// integers 1.5 times as fast as float32, VNNI twice as fast. The rounding is finer than bfloat16's for all but the smallest
-// values of a block; activations have the more bits since they have outliers.
+// The sum of a block is exact: 256 · 2047 · 4095 < 2³¹, so the bits are those of the scalar reference. AVX2 multiplies
+// 16-bit integers 1.5 times as fast as float32, VNNI twice as fast. The rounding is finer than bfloat16's for all but
+// the smallest values of a block; activations get more bits because they have outliers.
 #include "kernels.h"
 #include "avx2.h"
 #include "simd.h"
@@ -32,7 +32,7 @@ static void multiply_scalar(
   }
 }
 
-/// An odd last column gets a zero beside it.
+/// An odd last column is paired with a zero.
 static void prepare_scalar(const float *x, void *prepared, int columns) {
   limn_x_16 *out = prepared;
   out->d = limn_round_to_16(x, columns, MOST_X, out->q, 2);
@@ -50,11 +50,12 @@ static void unpack_scalar(
   }
 }
 
-// From panels of 8-bit integers: the scales of groups, s, relative to the largest, become integers, too.
+// The same from panels of 8-bit integers: the scales s of the groups, relative to the largest one, become integers as
+// well.
 //
 //   weight = d[g] · q ≈ d · (q · 2ˢʰⁱᶠᵗ · s[g] / 2¹⁵, rounded),    |s[g]| ≤ 2047
 
-/// As many bits as q ≤ largest_q leaves of 16.
+/// The number of bits that q ≤ largest_q leaves free of 16.
 static int spare_bits(int largest_q) {
   int bits = 0;
   while (largest_q << (bits + 1) <= -INT16_MIN) bits++;
@@ -90,9 +91,9 @@ static void unpack_32_scalar(
 #if defined(__x86_64__)
 // MARK: Preparing and unpacking in vectors, for AVX-512, too
 
-/// As round_scalar. `columns` is a multiple of 16; what is missing is zeros.
+/// Like limn_round_to_16 for adjacent values. `columns` is a multiple of 16, padded with zeros.
 LIMN_TARGET_AVX2 LIMN_INLINE float round_avx2(const float *x, int columns, int most, int16_t *q) {
-  // Magnitudes have the order of their bits, and what is no number has the largest.
+  // Magnitudes compare as their bits do, and those of NaN are the largest.
   const __m256i magnitude = _mm256_set1_epi32(INT32_MAX);
   __m256i largest[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
   for (int k = 0; k < columns; k += 16)
@@ -129,7 +130,7 @@ LIMN_TARGET_AVX2 static void prepare_avx2(const float *x, void *prepared, int co
   out->d = round_avx2(x, whole, MOST_X, out->q);
 }
 
-/// Rows one after another, then 16 columns of eight of them.
+/// Rounds row after row, then transposes 16 columns of eight rows at a time.
 LIMN_TARGET_AVX2 static void unpack_avx2(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   limn_panel_16 *w = panel;
@@ -139,7 +140,7 @@ LIMN_TARGET_AVX2 static void unpack_avx2(
   const int whole = (columns + 15) & ~15;
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     const char *from = (const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes;
-    // The same place of the next panel: rows of a few kilobytes end before the processor looks ahead.
+    // Prefetches the same place of the next panel: rows of a few kilobytes end before the hardware prefetcher starts.
     for (size_t at = 0; at < recipe->weight_bytes; at += 64)
       __builtin_prefetch(from + LIMN_PANEL_ROWS * row_bytes + at, 0, 2);
     if (whole != columns) memset(values + (whole - 16), 0, 16 * sizeof(float));
@@ -158,7 +159,7 @@ LIMN_TARGET_AVX2 static void unpack_avx2(
 LIMN_TARGET_AVX2 static void round_panel_avx2(const limn_panel_32 *from, int largest_q, int columns, limn_panel_16 *w) {
   const int shift = spare_bits(largest_q), groups = columns / 32;
   const __m256i magnitude = _mm256_set1_epi32(INT32_MAX), offset = _mm256_set1_epi8((char)from->offset);
-  // Of four columns of a row, the first two or the last two become the upper bytes of words.
+  // Moves the first two, or the last two, of four columns of a row to the upper bytes of 16-bit words.
   const __m256i first = _mm256_broadcastsi128_si256(
     _mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
   const __m256i last = _mm256_broadcastsi128_si256(
@@ -177,7 +178,7 @@ LIMN_TARGET_AVX2 static void round_panel_avx2(const limn_panel_32 *from, int lar
     const __m256 d = _mm256_mul_ps(largest, _mm256_set1_ps((float)(1 << (15 - shift)) / MOST_W));
     _mm256_storeu_ps(w->d + r, _mm256_blendv_ps(wrong, d, any));
     for (int g = 0; g < groups; g++) {
-      // What is no number becomes 2³¹, whose lower half is zero.
+      // NaN is converted to 2³¹, whose lower half is zero.
       const __m256i scale = _mm256_shuffle_epi8(
         _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from->d[g] + r), inverse)), twice);
       LIMN_UNROLL (int k = 0; k < 8; k++) {
@@ -200,7 +201,7 @@ LIMN_TARGET_AVX2 static void unpack_32_avx2(
 
 // MARK: AVX2 and AVX-VNNI: 16 rows in two registers, up to 6 tokens
 
-/// `add` makes a new sum of `sum`, the weights `q` and the activations `xq`.
+/// `add` is an expression for the new sum, of `sum`, the weights `q` and the activations `xq`.
 #define LIMN_MULTIPLY(name, target, add)                                                                               \
   target LIMN_INLINE void tile_##name(                                                                                 \
     const limn_panel_16 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) { \

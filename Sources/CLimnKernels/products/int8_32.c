@@ -2,7 +2,8 @@
 //
 //   Σₖ weight · x ≈ Σ_g d[g] · dx[g] · (Σ_{k in g} q · xq − offset · Σ_{k in g} xq)
 //
-// The bracket is exact in int32, and the groups are added in ascending order: the same bits everywhere.
+// The bracket is exact in int32, and groups are added in ascending order, so every instruction set computes the same
+// bits.
 #include "kernels.h"
 #include "avx2.h"
 #include "simd.h"
@@ -28,15 +29,15 @@ static void multiply_scalar(
   }
 }
 
-/// Zeros for a group whose values cannot be divided by their largest.
+/// A group of zeros, where values cannot be divided by their largest magnitude.
 LIMN_INLINE void prepare_zeros(float largest, limn_x_32 *out, int g) {
   memset(out->q + g * 32, 0, 32);
   out->d[g] = largest * 0;
   out->sums[g] = 0;
 }
 
-/// Rounds to nearest even by 127 / max|x|; a group of (nearly) zeros becomes zeros. Where a value is no number, neither is
-/// the scale.
+/// Scales the largest magnitude of a group to 127 and rounds to nearest even. A group of (nearly) zeros becomes zeros;
+/// if a value is not finite, the scale is NaN.
 static void prepare_scalar(const float *x, void *prepared, int columns) {
   limn_x_32 *out = prepared;
   for (int g = 0; g < columns / 32; g++) {
@@ -119,7 +120,7 @@ LIMN_TARGET_VNNI static void multiply_vnni(
 
 // MARK: AVX2: 8 rows, up to 6 tokens
 
-/// Σ q · xq of a group, for q that lets 16 bits hold `steps` sums of two products.
+/// Σ q · xq of a group, for q so small that 16 bits hold `steps` sums of two products.
 LIMN_TARGET_AVX2 LIMN_INLINE void sums_avx2(
   const __m256i *q, const char *x, size_t x_stride, __m256i sum[LIMN_AVX2_TOKENS], const int steps, const int C) {
   const __m256i ones = _mm256_set1_epi16(1);
@@ -133,7 +134,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void sums_avx2(
   }
 }
 
-/// Σ (q − offset) · xq of a group: |w| · ±x, whose pairs stay within 16 bits (128 · 127 · 2 = 32,512).
+/// Σ (q − offset) · xq of a group, multiplied as |w| · ±x, so that pairs stay within 16 bits (128 · 127 · 2 = 32,512).
 LIMN_TARGET_AVX2 LIMN_INLINE void signed_sums_avx2(
   const __m256i *q, const char *x, size_t x_stride, __m256i sum[LIMN_AVX2_TOKENS], __m256i offset, const int C) {
   const __m256i ones = _mm256_set1_epi16(1);
@@ -149,7 +150,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void signed_sums_avx2(
   }
 }
 
-/// `steps` is 0 where q has all 8 bits.
+/// `steps` is 0 if q has all 8 bits.
 LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   const limn_panel_32 *w, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int steps,
   const int C) {

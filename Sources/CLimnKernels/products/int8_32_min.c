@@ -2,8 +2,8 @@
 //
 //   Σₖ weight · x ≈ Σ_g d[g] · dx[g] · (Σ_{k in g} q · xq) + m[g] · (dx[g] · Σ_{k in g} xq)
 //
-// Both sums over g are exact in int32, and the groups are added in ascending order: the same bits everywhere.
-// Activations are those of int8_32.c.
+// Both sums over g are exact in int32, and groups are added in ascending order, so every instruction set computes the
+// same bits. Activations are those of int8_32.c.
 #include "kernels.h"
 #include "avx2.h"
 #include "simd.h"

@@ -1,22 +1,22 @@
-// Products on AVX2 for weights of 6 bits around 32 in groups of 16 columns (Q6_K).
+// AVX2 products for 6-bit weights centred at 32, in groups of 16 columns (Q6_K).
 //
 //   Σₖ weight · x ≈ d · dx · Σ_g scale[g] · Σ_{k in g} (q − 32) · xq
 //
-// A lane of 16 bits adds up 8 columns of a group. The sum itself fits, since 8 · 32 · 127 < 2¹⁵; without the 32 it would
-// not, but sums that leave 16 bits and come back are right. So a lane begins with −32 times its activations, and one sum a
-// group is widened instead of two sums and a minimum.
+// A 16-bit lane sums 8 columns of a group. Σ (q − 32) · xq fits, since 8 · 32 · 127 < 2¹⁵; Σ q · xq may overflow on the
+// way, but modular arithmetic ends at the right value if the lane starts at −32 · Σ xq. So each group needs one
+// widening instead of two, and no minimum.
 #include "kernels.h"
 #include "avx2.h"
 
 #if defined(__x86_64__)
 enum { GROUP = 16, GROUPS = LIMN_BLOCK / GROUP, STEPS = GROUP / 4, CENTRE = 32 };
 
-/// What a lane begins with, from the integers that are prepared already.
+/// Computes the starting values of the lanes, from integers that are prepared already.
 LIMN_TARGET_AVX2 static void prepare(const float *x, void *prepared, int columns) {
   limn_x_k *out = prepared;
   limn_prepare_k_16_avx2(x, out, columns);
   for (int g = 0; g < GROUPS; g += 2) {
-    // Two groups of four words each; a word's lanes are the pairs of four columns.
+    // Two groups of four 32-bit words each; the 16-bit lanes of a word are the pairs of its four columns.
     const __m256i q = _mm256_loadu_si256((const __m256i *)(out->q + g * GROUP));
     __m256i sums = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
     sums = _mm256_add_epi16(sums, _mm256_shuffle_epi32(sums, 0x4e));

@@ -1,8 +1,9 @@
-// Products of int8 panels with integer scales, in blocks of 256 columns (the K formats, IQ1 to IQ3, TQ):
+// Products of int8 panels with integer scales, in blocks of 256 columns (limn_panel_k: the K formats, IQ1 to IQ3, TQ):
 //
 //   Σₖ weight · x ≈ d · dx · Σ_g scale[g] · (Σ_{k in g} q · xq)  −  dmin · dx · Σ_g min[g] · (Σ_{k in g} xq)
 //
-// Both sums over g are exact in int32, and only the two products with floats round: the same bits everywhere.
+// Both sums over g are exact in int32, and only the two products with floats round, so every instruction set computes
+// the same bits.
 #include "kernels.h"
 #include "avx2.h"
 #include "simd.h"
@@ -42,8 +43,8 @@ static void multiply_32_scalar(
   multiply_reference(panel, x, x_stride, tokens, acc, acc_stride, 32);
 }
 
-/// Rounds to nearest even by 127 / max|x|; a block of (nearly) zeros becomes zeros. Where a value is no number, neither is
-/// the scale.
+/// Scales the largest magnitude of a block to 127 and rounds to nearest even. A block of (nearly) zeros becomes zeros;
+/// if a value is not finite, the scale is NaN.
 LIMN_INLINE void prepare_reference(const float *x, limn_x_k *out, const int group) {
   const float largest = largest_magnitude(x, LIMN_BLOCK);
   if (!is_scalable(largest)) {
@@ -146,12 +147,12 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
 
 // MARK: AVX2: 8 or 16 rows in one or two registers, up to 6 tokens
 //
-// The sums of 16 bits are widened by the scale that is multiplied in. Where few steps make such a sum, what it is added
-// to has to stay in registers, too, which leaves room for 8 rows only.
+// Multiplying 16-bit sums by their scale also widens them. Where a sum consists of few steps, the totals are touched
+// often and must stay in registers, too, which leaves room for 8 rows only.
 
 enum { WIDE_STEPS = 4 };
 
-/// Rows from `row` on, 8 for each vector.
+/// Rows from `row` on, 8 for each of `vectors`.
 LIMN_TARGET_AVX2 LIMN_INLINE void rows_avx2(
   const limn_panel_k *w, const int row, const char *x, size_t x_stride, float *acc, size_t acc_stride, const int group,
   const int steps, const int vectors, const int C) {

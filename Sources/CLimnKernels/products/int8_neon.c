@@ -1,8 +1,8 @@
-// The int8 products with ARM's dot product (ARMv8.2 and later): four products of signed bytes go into each lane.
+// The int8 products with ARM's dot product (ARMv8.2 and later): each lane adds four products of signed bytes.
 //
-// The instruction that takes unsigned weights (USDOT) came later than the one that takes both signed, and limn does
-// without: the K formats' q is below 64, and for the others the offset is taken away first, after which it fits, too.
-// The integers are those of the reference, and the same floats are added in the same order: the bits are the same.
+// USDOT, for unsigned weights, is a later addition that limn does without: q of the K formats is below 64, and for the
+// other formats the offset is subtracted first, after which q fits a signed byte. Integers and the order of floats are
+// those of the reference, and so are the bits.
 #include "kernels.h"
 #include "simd.h"
 
@@ -13,7 +13,7 @@
 
 enum { HALF = LIMN_PANEL_ROWS / 2, QUARTER = LIMN_PANEL_ROWS / 4 };
 
-/// Sixteen columns of eight rows with C tokens: sum[c] += Σ q · x.
+/// sum[c] += Σ q · x for sixteen columns of eight rows and C tokens.
 LIMN_TARGET_DOTPROD LIMN_INLINE void multiply_sixteen(
   const int8x16_t q[4][2], const int8_t *x, size_t x_stride, int32x4_t sum[][2], const int C) {
   LIMN_UNROLL (int c = 0; c < C; c++) {
@@ -27,7 +27,7 @@ LIMN_TARGET_DOTPROD LIMN_INLINE void multiply_sixteen(
   }
 }
 
-/// Eight rows, from `row` on, of sixteen columns, less an offset.
+/// Sixteen columns of eight rows, from `row` on, with the offset subtracted.
 LIMN_INLINE void load_sixteen(
   const uint8_t (*panel)[LIMN_PANEL_ROWS][4], int row, uint8x16_t offset, int8x16_t q[4][2]) {
   LIMN_UNROLL (int k = 0; k < 4; k++)

@@ -1,13 +1,14 @@
-// Prompts of Q4_0, Q4_1, Q5_0 and Q5_1: the float scales of a row's groups of 32 columns become integers, and their panels
-// those of the K formats, whose products need floats once for 256 columns and not for every 32.
+// Prefill of Q4_0, Q4_1, Q5_0 and Q5_1: the float scales of a row's groups of 32 columns become integers, which makes
+// panels of the K formats. Their products multiply by floats once in 256 columns instead of 32.
 //
 //   d[g] ≈ d · s[g],  |s[g]| ≤ 4095 or 2047;      −m[g] ≈ dmin · min[g],  |min[g]| ≤ 32767
 //
-// A float16 has 11 bits, so that little is lost. Activations have one scale for 256 columns, as with the K formats.
+// A float16 has 11 significant bits, so little is lost. Activations have one scale for 256 columns, as for the K
+// formats.
 #include "kernels.h"
 #include "simd.h"
 
-/// With the numbers of a format, |Σ_g s[g] · Σ q · x| < 2³¹ over a block, and an offset times s[g] fits 16 bits.
+/// The largest scale for which |Σ_g s[g] · Σ q · x| < 2³¹ over a block, and offset · s[g] fits 16 bits.
 static int most_scale(int largest_q) { return (1 << 16) / (largest_q + 1) - 1; }
 
 enum { MOST_MINIMUM = 32767, GROUPS = LIMN_BLOCK / 32 };
@@ -16,7 +17,8 @@ enum { MOST_MINIMUM = 32767, GROUPS = LIMN_BLOCK / 32 };
 
 static void unpack_scalar(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  // The numbers are where they belong; what stands behind them is read before it is written over.
+  // The numbers q lie in the same place in both kinds of panels. The floats after them are read before they are
+  // overwritten.
   recipe->unpack_32(recipe, weight, row_bytes, rows, columns, panel);
   limn_panel_k *w = panel;
   float d[GROUPS][LIMN_PANEL_ROWS] = {0}, m[GROUPS][LIMN_PANEL_ROWS] = {0};
@@ -43,7 +45,7 @@ static void unpack_scalar(
 #if defined(__x86_64__)
 // MARK: Vectors: a lane is a row
 
-/// limn_round_to_16 of each lane.
+/// limn_round_to_16 for each lane.
 LIMN_INLINE v16f round_vectors(const v16f x[GROUPS], int most, v16i q[GROUPS]) {
   v16i magnitudes = {0};
   LIMN_UNROLL (int g = 0; g < GROUPS; g++) magnitudes = __builtin_elementwise_max(magnitudes, v_magnitude(x[g]));

@@ -1,11 +1,12 @@
-// Products for prompts: the weights of a panel become 8-bit integers with one scale for each row and block.
+// Prefill: the weights of a panel are requantised to 8-bit integers with one scale for each row and block.
 //
 //   weight ≈ d · q,  x ≈ dx · xq      Σₖ weight · x ≈ d · dx · (Σ q · (xq + 128) − 128 · Σ q)
 //
-// A K format's own product (int8_k.c) multiplies every group's sum with the group's scale: a fifth of its time
-// when many tokens share a panel. Here the scales are multiplied into the weights once per panel, and a block is
-// nothing but integer products. The price is a rounding of the weights to 1/127 of a block's largest, as fine as that
-// of the activations. Decoding keeps the exact integers: to requantise for one token would cost more than it saves.
+// A K format's own product (int8_k.c) multiplies the sum of every group by the group's scale, a fifth of its time when
+// many tokens share a panel. Here the scales are multiplied into the weights once per panel, and a block consists of
+// integer products only. The price is rounding the weights to 1/127 of a block's largest, which is as fine as the
+// rounding of the activations. Decoding keeps the exact integers: requantising for a single token would cost more than
+// it saves.
 #include "machine/amx.h"
 #include "kernels.h"
 #include "avx2.h"
@@ -31,14 +32,14 @@ static void multiply_scalar(
   }
 }
 
-/// Zeros, where values cannot be divided by their largest.
+/// Zeros, where values cannot be divided by their largest magnitude.
 LIMN_INLINE void prepare_zeros(float largest, limn_x_r *out) {
   memset(out->q, 128, sizeof out->q);
   out->d = largest * 0;
 }
 
-/// Rounds to nearest even by 127 / max|x|; a block of (nearly) zeros becomes zeros. Where a value is no number, neither is
-/// the scale.
+/// Scales the largest magnitude of a block to 127 and rounds to nearest even. A block of (nearly) zeros becomes zeros;
+/// if a value is not finite, the scale is NaN.
 static void prepare_scalar(const float *x, void *prepared, int columns) {
   float part[LIMN_BLOCK];
   x = limn_whole_block(x, columns, part);
@@ -53,8 +54,8 @@ static void prepare_scalar(const float *x, void *prepared, int columns) {
   for (int k = 0; k < LIMN_BLOCK; k++) out->q[k] = (uint8_t)(128 + (int32_t)rintf(x[k] * inverse));
 }
 
-/// By the largest weight that a row's scales allow, so that no weight exceeds ±127. Where a scale is no number, neither
-/// is the result.
+/// Divides by the largest magnitude that a row's scales allow, so that no weight exceeds ±127. If a scale is not
+/// finite, the row's d is NaN.
 static void requantize_scalar(const limn_panel_k *k, limn_panel_r *w, int group, int largest_q) {
   for (int r = 0; r < LIMN_PANEL_ROWS; r++) {
     float largest = 0, check = 0;
@@ -127,7 +128,7 @@ LIMN_INLINE void requantize_body(const limn_panel_k *k, limn_panel_r *w, int gro
       v16i out = {0};
       LIMN_UNROLL (int byte = 0; byte < 4; byte++) {
         const v16f q = __builtin_convertvector(four >> byte * 8 & 255, v16f);
-        // Adding 1.5 · 2²³ rounds to an integer, which then stands in the lowest bits.
+        // Adding 1.5 · 2²³ rounds to an integer, which is then in the lowest bits.
         const v16i rounded = (v16i)(v_fma(q, a, -b) + 12582912.0f);
         sum += rounded;
         out |= (rounded & 255) << byte * 8;
@@ -175,7 +176,7 @@ LIMN_TARGET_VNNI static void multiply_vnni(
 
 // MARK: AMX: 16 rows, up to 32 tokens
 
-/// The bits of `tile`: the same integers, the same floats.
+/// The same integers and floats as `tile`, so the same bits.
 LIMN_TARGET_AMX static void multiply_amx(
   const void *panel, const void *x, size_t x_stride, int tokens, float *acc, size_t acc_stride, int columns) {
   (void)columns;
@@ -228,7 +229,7 @@ LIMN_TARGET_AVX_VNNI static void multiply_avx_vnni(
 
 // MARK: The recipe
 
-/// The format's own panel first, which stays in the nearest cache.
+/// Unpacks the format's own panel first, which stays in L1.
 #define LIMN_UNPACK(isa)                                                                                   \
   static void unpack_##isa(                                                                                \
     const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) { \

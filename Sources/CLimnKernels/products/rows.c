@@ -1,9 +1,10 @@
-// Products of float32 rows, for answers: rows are read as the file has them, one token's without any panel.
+// Decoding in float32: rows are read in memory order, and a single token needs no panel.
 //
 //   panel: [row][column];  a block's sum = 16 chains, one for each column mod 16, of fused products in ascending order;
 //   halves of the chains are added to halves, and blocks one after another
 //
-// Nothing is transposed, which is most of the work where there are few tokens; the bits are the same on every instruction set.
+// Nothing is transposed, which would be most of the work for few tokens. The bits are the same on every instruction
+// set.
 #include "kernels.h"
 #include "avx2.h"
 #include "simd.h"
@@ -33,13 +34,13 @@ static void multiply_scalar(
   }
 }
 
-/// Missing columns are zeros.
+/// Pads to whole vectors with zeros.
 static void prepare(const float *x, void *prepared, int columns) {
   memcpy(prepared, x, (size_t)columns * sizeof(float));
   memset((float *)prepared + columns, 0, (size_t)(whole_lanes(columns) - columns) * sizeof(float));
 }
 
-/// Rows past the last repeat it: their results are dropped.
+/// Rows past the last one repeat it; their results are dropped.
 static void unpack(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   float(*w)[LIMN_BLOCK] = panel;
@@ -80,7 +81,7 @@ LIMN_MULTIPLY_ROWS(
   avx512, LIMN_TARGET_AVX512,
   LIMN_TILES(6, tile, columns, 4) LIMN_TILES(3, tile, columns, 4) LIMN_TILES(1, tile, columns, 8))
 
-/// v_sum of 4 rows, whose halves have been added.
+/// v_sum for 4 rows whose upper and lower halves have been added already.
 LIMN_TARGET_AVX2 LIMN_INLINE __m128 sum_four_rows(const __m256 sums[4]) {
   __m128 v[4];
   LIMN_UNROLL (int r = 0; r < 4; r++)
@@ -90,7 +91,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m128 sum_four_rows(const __m256 sums[4]) {
   return _mm_add_ps(_mm_shuffle_ps(a, b, 0x88), _mm_shuffle_ps(a, b, 0xdd));
 }
 
-/// The same for AVX2, which has registers for the lower half of 4 rows' and 3 tokens' sums, and then for the upper one.
+/// The same for AVX2, whose registers hold half a vector of the sums of 4 rows and 3 tokens: first the lower halves,
+/// then the upper ones.
 LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
   const void *panel, const char *x, size_t x_stride, float *acc, size_t acc_stride, int columns, const int C) {
   for (int row = 0; row < LIMN_PANEL_ROWS; row += 4) {
@@ -107,7 +109,7 @@ LIMN_TARGET_AVX2 LIMN_INLINE void tile_avx2(
         }
       }
       memcpy(half[h], sum, sizeof sum);
-      limn_in_memory(half[h]);  // or the other half's sums would not have their registers
+      limn_in_memory(half[h]);  // to free the registers for the other half
     }
     LIMN_UNROLL (int c = 0; c < C; c++) {
       __m256 sums[4];
@@ -126,14 +128,13 @@ LIMN_MULTIPLY_ROWS(neon, , LIMN_TILES(2, tile, columns, 2) LIMN_TILES(1, tile, c
 
 // MARK: One token
 
-/// 16 weights of a row.
+/// 16 weights of a row, as floats.
 typedef v16f limn_load_weights(const void *at);
 LIMN_INLINE v16f load_f32(const void *at) { return v_load(at); }
 LIMN_INLINE v16f load_f16(const void *at) { return v_load_half(at); }
 LIMN_INLINE v16f load_bf16(const void *at) { return (v16f)(v_load_shorts(at) << 16); }
 
-/// `R` rows of weights of `size` bytes. As many bytes behind the last of them are fetched meanwhile, in the order in which
-/// they lie in memory: what comes next.
+/// One token times `R` rows. Meanwhile the rows that follow them in memory are prefetched, in the same order.
 LIMN_INLINE void multiply_run(
   const char *row, size_t row_bytes, ptrdiff_t columns, const float *x, float *y, const size_t size,
   limn_load_weights *load, const int R) {
@@ -147,7 +148,7 @@ LIMN_INLINE void multiply_run(
       const v16f xs = v_load(x + k);
       LIMN_UNROLL (int r = 0; r < R; r++) {
         sum[r] = v_fma(load(row + (size_t)r * row_bytes + (size_t)k * size), xs, sum[r]);
-        // Once for each line of 64 bytes.
+        // Once per cache line.
         if ((size_t)r % (64 / (LANES * size)) == 0)
           __builtin_prefetch(next + (size_t)k * R * size + (size_t)r * LANES * size, 0, 2);
       }
@@ -166,7 +167,8 @@ LIMN_INLINE void multiply_one(const limn_few_job *j, const size_t size, limn_loa
     multiply_run(w + (size_t)r * j->row_bytes, j->row_bytes, j->columns, j->x, j->y + r, size, load, 1);
 }
 
-/// The scalar reference takes a panel for one token, too.
+/// Defines one_type for every instruction set. For the scalar one it is NULL, which LIMN_PICK needs to name: the
+/// reference uses panels even for one token.
 #define LIMN_ONE_ROWS(type, size)                                                                   \
   LIMN_INLINE void one_##type##_body(const limn_few_job *j) { multiply_one(j, size, load_##type); } \
   LIMN_INSTANCES(one_##type, (const limn_few_job *j), (j))                                          \

@@ -1,6 +1,6 @@
-// The instructions beyond AVX2 that the kernels use, emulated by SIMDe (https://github.com/simd-everywhere/simde) on a
-// processor with only AVX2: `make test-x86` puts this in place of the compiler's header. Instructions that SIMDe lacks are
-// defined here.
+// The instructions beyond AVX2 that the kernels use, computed by SIMDe (https://github.com/simd-everywhere/simde) for a
+// processor that has AVX2 only: `make test-x86` puts this in the place of the compiler's header. What that library does
+// not have is here.
 #pragma once
 #pragma clang diagnostic ignored "-Wpsabi"
 #pragma clang diagnostic ignored "-Wgnu-include-next"
@@ -34,7 +34,7 @@ EMULATED __m512 emulated_cvtph_ps(__m256i halves) {
   return out;
 }
 
-/// Rounds to nearest even; values below the smallest normal float become zero, and NaN stays NaN.
+/// Rounded to nearest even; numbers too small for a normal float become zero, NaN stays NaN.
 EMULATED uint16_t emulated_bfloat16(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
