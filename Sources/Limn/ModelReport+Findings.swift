@@ -137,9 +137,9 @@ extension ReportParts {
 
   private func shape(_ name: String) -> [Int]? {
     let full = "multi_modal_projector." + name
-    let tensor = checkpoint?.tensors[full] ?? survey.tensors.first { $0.modelName == full }?.tensor
+    if let weight = checkpoint?.weights[full] { return weight.shape.count == 2 ? weight.shape : nil }
+    let tensor = survey.tensors.first { $0.modelName == full }?.tensor
     // Codes of bitsandbytes lie in another shape than the matrix.
-    if let quantized = checkpoint?.quantized[full] { return quantized.shape }
     return tensor?.shape.count == 2 && tensor?.type != .u8 ? tensor?.shape : nil
   }
 
@@ -201,12 +201,8 @@ extension ReportParts {
             + "that name: \(list(names))",
           remedy: "see them with `limn debug tensors --model \(reference)`"))
     }
-    // The tower's blocks behind the last one that is read, and what a tied or quantised weight has beside it, are
-    // never asked for.
-    let unread = (model?.unread ?? []).filter {
-      !$0.hasPrefix("vision_tower.") && !$0.hasPrefix("lm_head.") && !$0.contains(".weight.")
-        && !$0.hasSuffix(".SCB") && !$0.hasSuffix(".weight_format")
-    }
+    // The tower's blocks after the last one that is read, and the head of tied embeddings, are never asked for.
+    let unread = (model?.unread ?? []).filter { !$0.hasPrefix("vision_tower.") && !$0.hasPrefix("lm_head.") }
     if !unread.isEmpty {
       findings.append(
         Finding(

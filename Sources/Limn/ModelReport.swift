@@ -77,7 +77,7 @@ struct ReportParts {
     }
     let survey = try CheckpointSurvey(reference, mmproj: options.projectorFile)
     let checkpoint = attempt { () throws(LimnError) -> Checkpoint in
-      try Checkpoint.open(reference, mmproj: options.projectorFile, base: options.base, merges: false)
+      try Checkpoint.open(reference, mmproj: options.projectorFile, base: options.base)
     }
     let config = checkpoint?.config ?? survey.config
     let tokenizer = attempt { () throws(LimnError) -> Tokenizer in
@@ -237,14 +237,15 @@ extension ReportParts {
   /// "4.14 billion: language model 3.82 billion, vision tower 304 million, projector 22 million"
   private var parameters: String? {
     var counts: [String: Int] = [:]
-    let named: [(String?, Tensor)] =
-      checkpoint.map { $0.tensors.map { ($0.key, $0.value) } } ?? survey.tensors.map { ($0.modelName, $0.tensor) }
-    for case (let name?, let tensor) in named {
+    let named: [(String?, Int)] =
+      checkpoint.map { $0.weights.map { ($0.key, $0.value.count) } }
+      ?? survey.tensors.map { ($0.modelName, $0.tensor.count) }
+    for case (let name?, let count) in named {
       // What bitsandbytes keeps beside a weight is none of its own.
       guard !name.contains(".weight."), !name.hasSuffix("SCB"), !name.hasSuffix("weight_format") else { continue }
       let part = name.hasPrefix("vision_tower.") ? "vision tower"
         : name.hasPrefix("multi_modal_projector.") || name == "image_newline" ? "projector" : "language model"
-      counts[part, default: 0] += checkpoint?.quantized[name]?.shape.reduce(1, *) ?? tensor.count
+      counts[part, default: 0] += count
     }
     guard !counts.isEmpty else { return nil }
     let parts = ["language model", "vision tower", "projector"].compactMap { part in
@@ -257,12 +258,11 @@ extension ReportParts {
   private var types: String? {
     var sizes: [String: (tensors: Int, bytes: Int)] = [:]
     let tensors =
-      checkpoint.map { checkpoint in
-        checkpoint.tensors.map { (checkpoint.quantized[$0]?.name ?? $1.type.rawValue, $1) }
-      } ?? survey.tensors.map { ($0.tensor.type.rawValue, $0.tensor) }
-    for (type, tensor) in tensors {
+      checkpoint?.weights.values.map { ($0.typeName, $0.byteCount) }
+      ?? survey.tensors.map { ($0.tensor.type.rawValue, $0.tensor.range.count) }
+    for (type, bytes) in tensors {
       sizes[type, default: (0, 0)].tensors += 1
-      sizes[type, default: (0, 0)].bytes += tensor.range.count
+      sizes[type, default: (0, 0)].bytes += bytes
     }
     return sizes.sorted { ($0.value.bytes, $0.key) > ($1.value.bytes, $1.key) }.map { type, size in
       "\(type): \(size.tensors) tensor\(size.tensors == 1 ? "" : "s"), \(byteCount(size.bytes))"

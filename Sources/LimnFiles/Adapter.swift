@@ -61,12 +61,13 @@ struct Adapter {
 
   /// Notes what the adapter adds to the tensors of its base, and replaces those that it has whole.
   /// - Parameter place: where a tensor of the base model belongs.
-  func apply(to names: inout CanonicalTensors, _ place: (String) -> TensorPlace) throws(LimnError) {
+  func apply(to names: inout CanonicalWeights, _ place: (String) -> TensorPlace) throws(LimnError) {
     var pairs: [String: Pair] = [:]
+    var whole: [NamedTensor] = []
     for entry in weights {
       let part = AdapterPart(entry.name)
       guard let half = part.half else {
-        names.replace(entry.tensor, named: part.module, place)
+        whole.append(NamedTensor(name: part.module, tensor: entry.tensor))
         continue
       }
       guard half != .unknown, case .named(let target) = place(part.module + ".weight") else {
@@ -74,17 +75,13 @@ struct Adapter {
       }
       pairs[target, default: Pair(module: part.module)].set(half, entry.tensor)
     }
+    try names.replace(with: whole, place, path)
     for (target, pair) in pairs.sorted(by: { $0.key < $1.key }) {
       let update = try update(pair)
-      guard let weight = names.tensors[target] else {
+      guard let weight = names.weights[target] else {
         throw LimnError.badData(
           "the adapter changes \(target), which the base model does not have", in: path,
           remedy: "name the right base model with --base")
-      }
-      guard CPU.mergeable.contains(weight.type) else {
-        throw LimnError.badData(
-          "the adapter cannot be merged into \(target)", in: path, expected: "F32, F16 or BF16",
-          found: weight.type.rawValue, remedy: "name the base model as it was before quantisation, with --base")
       }
       let expected = update.isTransposed ? [pair.inputs, pair.outputs] : [pair.outputs, pair.inputs]
       guard weight.shape == expected else {
@@ -96,7 +93,7 @@ struct Adapter {
     }
   }
 
-  private func update(_ pair: Pair) throws(LimnError) -> AdapterUpdate {
+  private func update(_ pair: Pair) throws(LimnError) -> LowRankUpdate {
     guard let a = pair.a, let b = pair.b, a.shape.count == 2, b.shape.count == 2, a.shape[0] == b.shape[1]
     else {
       throw LimnError.badData(
@@ -117,9 +114,8 @@ struct Adapter {
     guard alpha.isFinite else { throw config.wrong("lora_alpha", expected: "a number") }
     let isRankStabilised = try config.bool("use_rslora") ?? false
     let isFanInFanOut = try config.bool("fan_in_fan_out") ?? false
-    return AdapterUpdate(
-      a: a, b: b, rank: rank,
-      scale: Float(alpha / (isRankStabilised ? Double(rank).squareRoot() : Double(rank))),
+    return LowRankUpdate(
+      a: a, b: b, scale: Float(alpha / (isRankStabilised ? Double(rank).squareRoot() : Double(rank))),
       isTransposed: pair.isEmbedding || isFanInFanOut)
   }
 

@@ -18,33 +18,30 @@ enum Bitsandbytes {
   private static let again =
     "fetch all files of the model again, or save it again with transformers' save_pretrained"
 
-  /// Takes the quantised weights out of `tensors`, where each leaves its codes under its name; what lies beside them
-  /// goes.
+  /// The weights that tensors make, each with what lies beside it.
   /// - Parameter place: for messages.
-  static func gather(
-    _ tensors: inout [String: Tensor], place: String
-  ) throws(LimnError) -> [String: QuantizedWeight] {
-    var result: [String: QuantizedWeight] = [:]
-    var companions: [String] = []
-    for name in tensors.keys.sorted() {
-      if let weight = weightName(beside: name) {
-        companions.append(name)
-        if result[weight] == nil { result[weight] = try read(weight, tensors, place) }
-      } else if name.hasSuffix(".weight"), let type = tensors[name]?.type, type == .u8 || type == .i8 {
-        // With companions this has its turn again, to the same end.
-        result[name] = try read(name, tensors, place)
-      }
-    }
-    for name in companions { tensors[name] = nil }
-    return result
+  static func weights(
+    _ tensors: [String: Tensor], place: String
+  ) throws(LimnError) -> [String: Weight] {
+    var quantized = Set(tensors.keys.compactMap(weightName(beside:)))
+    // Codes whose companions are missing are none to compute with.
+    quantized.formUnion(tensors.filter { $0.hasSuffix(".weight") && ($1.type == .u8 || $1.type == .i8) }.keys)
+    var weights = tensors.filter { weightName(beside: $0.key) == nil }.mapValues { Weight($0) }
+    for name in quantized.sorted() { weights[name] = Weight(.quantized(try read(name, tensors, place))) }
+    return weights
   }
 
   /// One weight among tensors by whatever name; nil where it is not quantised.
   static func weight(
     _ name: String, among tensors: [String: Tensor], place: String
-  ) throws(LimnError) -> QuantizedWeight? {
+  ) throws(LimnError) -> Weight? {
     guard tensors.keys.contains(where: { weightName(beside: $0) == name }) else { return nil }
-    return try read(name, tensors, place)
+    return Weight(.quantized(try read(name, tensors, place)))
+  }
+
+  /// Whether a module's leaf, such as "weight.absmax", is something that lies beside a quantised weight.
+  static func isCompanion(_ leaf: some StringProtocol) -> Bool {
+    weightName(beside: "." + leaf) == ".weight"
   }
 
   private static func weightName(beside name: String) -> String? {

@@ -6,7 +6,7 @@ import LimnTensor
 struct ModelAssembly {
   var layout: Checkpoint.Layout
   var config: ModelConfig
-  var names: CanonicalTensors
+  var names: CanonicalWeights
   /// Where the tokenizer is.
   var tokenizer: Folder
   /// Where preprocessor_config.json may be; the first one counts.
@@ -60,7 +60,7 @@ struct ModelAssembly {
     let fields = FieldReader(json: json, place: folder.path("config.json"))
     layout = .huggingFace
     config = try ModelConfig(json: json, place: fields.place)
-    names = CanonicalTensors()
+    names = CanonicalWeights()
     tokenizer = folder
     processors = [folder]
     endOfGenerationIDs = try Self.endIDs(folder, fields)
@@ -106,7 +106,7 @@ struct ModelAssembly {
   private mutating func finishOriginal(_ folder: Folder) throws(LimnError) {
     try OriginalParts.requireProjector(names, folder)
     // Training scripts add tokens without noting it.
-    if let rows = names.tensors["language_model.embed_tokens.weight"]?.shape.first {
+    if let rows = names.weights["language_model.embed_tokens.weight"]?.shape.first {
       config.language.vocabulary = rows
     }
   }
@@ -114,9 +114,8 @@ struct ModelAssembly {
   /// Tensors that were trained whole, which take the place of the base's; the file need not be there.
   private mutating func take(_ file: String, _ folder: Folder) throws(LimnError) {
     guard folder.has(file) else { return }
-    for entry in try RawWeights.file(folder.path(file)) {
-      names.replace(entry.tensor, named: entry.name, TensorNames.place)
-    }
+    let path = folder.path(file)
+    try names.replace(with: try RawWeights.file(path), TensorNames.place, path)
   }
 
   /// preprocessor_config.json, or what takes its place. As in transformers 5, which nests it in

@@ -8,7 +8,7 @@ enum OriginalParts {
   /// is never replaced: it may have been fine-tuned.
   /// - Returns: the tower's folder, which may hold its preprocessor_config.json; nil where it was not found.
   static func complete(
-    _ config: inout ModelConfig, _ names: inout CanonicalTensors, _ folder: Folder, _ fields: FieldReader
+    _ config: inout ModelConfig, _ names: inout CanonicalWeights, _ folder: Folder, _ fields: FieldReader
   ) throws(LimnError) -> Folder? {
     if !names.has("multi_modal_projector."), folder.has("mm_projector.bin") {
       let path = folder.path("mm_projector.bin")
@@ -21,7 +21,7 @@ enum OriginalParts {
       guard isInside else {
         throw towerMissing(tower, folder, namedBy: folder.path("config.json"))
       }
-      config.vision = try VisionConfig(towerTensors: names.tensors, place: folder.path)
+      config.vision = try VisionConfig(towerWeights: names.weights, place: folder.path)
       return nil
     }
     config.vision = try visionConfig(towerFolder)
@@ -49,7 +49,7 @@ enum OriginalParts {
   }
 
   /// Without a projector the language model cannot read the tower's features.
-  static func requireProjector(_ names: CanonicalTensors, _ folder: Folder) throws(LimnError) {
+  static func requireProjector(_ names: CanonicalWeights, _ folder: Folder) throws(LimnError) {
     if names.has("multi_modal_projector.") { return }
     throw LimnError(
       .notFound, "the projector is missing", in: folder.path,
@@ -61,9 +61,9 @@ enum OriginalParts {
 extension VisionConfig {
   /// From the shapes of a tower whose config is not there: heads have 64 values, but 72 in SigLIP's so400m,
   /// and patches cover the picture, but for a strip in so400m-patch14-384.
-  init(towerTensors tensors: [String: Tensor], place: String) throws(LimnError) {
+  init(towerWeights weights: [String: Weight], place: String) throws(LimnError) {
     func shape(_ name: String, axes: Int) throws(LimnError) -> [Int] {
-      guard let shape = tensors["vision_tower.\(name)"]?.shape, shape.count == axes else {
+      guard let shape = weights["vision_tower.\(name)"]?.shape, shape.count == axes else {
         throw LimnError.badData("the checkpoint's vision tower lacks \(name)", in: place)
       }
       return shape
@@ -75,10 +75,10 @@ extension VisionConfig {
       throw LimnError.badData("the checkpoint's vision tower has impossible shapes", in: place)
     }
     let family =
-      tensors["vision_tower.embeddings.class_embedding"] == nil ? VisionConfig.Family.siglip : .clip
+      weights["vision_tower.embeddings.class_embedding"] == nil ? VisionConfig.Family.siglip : .clip
     let base = family == .siglip ? VisionConfig.siglipDefault : .clipDefault
     let side = Int(Double(positions[0] - (base.hasClassToken ? 1 : 0)).squareRoot())
-    let layers = tensors.keys.filter {
+    let layers = weights.keys.filter {
       $0.hasPrefix("vision_tower.encoder.layers.") && $0.hasSuffix(".mlp.fc1.weight")
     }.count
     let isSo400m = family == .siglip && patches[0] == 1152

@@ -144,10 +144,6 @@ package enum TensorNames {
 
   /// A weight, a bias, or what bitsandbytes keeps beside a weight that it quantised.
   private static func weightOrBias(_ leaf: some StringProtocol) -> Bool {
-    let beside = [
-      "weight.absmax", "weight.quant_map", "weight.nested_absmax", "weight.nested_quant_map",
-      "weight.quant_state.bitsandbytes__nf4", "weight.quant_state.bitsandbytes__fp4", "SCB", "weight_format",
-    ]
-    return leaf == "weight" || leaf == "bias" || beside.contains { leaf == $0 }
+    leaf == "weight" || leaf == "bias" || Bitsandbytes.isCompanion(leaf)
   }
 }

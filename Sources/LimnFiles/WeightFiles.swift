@@ -67,12 +67,11 @@ package struct RawWeights: Sendable {
     return RawWeights(tensors: tensors)
   }
 
-  /// A tensor's values in float32 and their shape: of a weight that bitsandbytes quantised, the matrix.
-  package func values(of entry: Entry) throws(LimnError) -> (values: [Float], shape: [Int]) {
+  /// A tensor with what lies beside it: of codes that bitsandbytes made, the matrix.
+  package func weight(of entry: Entry) throws(LimnError) -> Weight {
     let byName = Dictionary(tensors.map { ($0.name, $0.tensor) }) { first, _ in first }
-    let weight = try Bitsandbytes.weight(entry.name, among: byName, place: entry.tensor.memory.path ?? entry.name)
-    let tensor = if let weight { try weight.packed(on: CPU(precision: .exact)) } else { entry.tensor }
-    return (try dequantized(tensor), tensor.shape)
+    let place = entry.tensor.memory.path ?? entry.name
+    return try Bitsandbytes.weight(entry.name, among: byName, place: place) ?? Weight(entry.tensor)
   }
 
   static func notFound(_ reference: String) -> LimnError {

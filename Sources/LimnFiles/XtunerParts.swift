@@ -39,7 +39,7 @@ enum XtunerParts {
     guard let tower = own.has("config.json") ? own : folder.related(name) else {
       throw OriginalParts.towerMissing(name, folder, namedBy: folder.path)
     }
-    var names = CanonicalTensors()
+    var names = CanonicalWeights()
     try names.add(try RawWeights.folder(tower).tensors, TensorNames.clip, tower.path)
     try adapter?.apply(to: &names, TensorNames.clip)
     try model.names.add(names, tower.path)

@@ -108,24 +108,24 @@ import Testing
       #expect(checkpoint.unused.isEmpty, "\(name)")
       let config = checkpoint.config
       let vision = try #require(config.vision)
-      let positions = try checkpoint.tensor(named: "vision_tower.embeddings.position_embedding.weight")
+      let positions = try checkpoint.weight(named: "vision_tower.embeddings.position_embedding.weight")
       let side = vision.imageSize / vision.patchSize
       #expect(positions.shape == [side * side + 1, vision.hidden], "\(name)")
-      let embeddings = try checkpoint.tensor(named: "language_model.embed_tokens.weight")
+      let embeddings = try checkpoint.weight(named: "language_model.embed_tokens.weight")
       #expect(embeddings.shape == [config.language.vocabulary, config.language.hidden], "\(name)")
       #expect(
-        !checkpoint.tensors.keys.contains { $0.contains("layers.\(config.language.layers).self_attn.o_proj") }
+        !checkpoint.weights.keys.contains { $0.contains("layers.\(config.language.layers).self_attn.o_proj") }
       )
-      _ = try checkpoint.tensor(
+      _ = try checkpoint.weight(
         named: "language_model.layers.\(config.language.layers - 1).self_attn.o_proj.weight")
-      _ = try checkpoint.tensor(named: "vision_tower.encoder.layers.\(vision.layers - 1).mlp.fc1.weight")
-      let projected = try checkpoint.tensor(named: "multi_modal_projector.linear_2.weight")
+      _ = try checkpoint.weight(named: "vision_tower.encoder.layers.\(vision.layers - 1).mlp.fc1.weight")
+      let projected = try checkpoint.weight(named: "multi_modal_projector.linear_2.weight")
       #expect(projected.shape == [config.language.hidden, config.language.hidden], "\(name)")
       #expect(checkpoint.processorConfig != nil, "\(name)")
       #expect(!checkpoint.endOfGenerationIDs.isEmpty, "\(name)")
-      #expect((config.family == .llavaNext) == (checkpoint.tensors["image_newline"] != nil), "\(name)")
+      #expect((config.family == .llavaNext) == (checkpoint.weights["image_newline"] != nil), "\(name)")
       let error = #expect(throws: LimnError.self) {
-        try checkpoint.tensor(named: "language_model.layers.99.x")
+        try checkpoint.weight(named: "language_model.layers.99.x")
       }
       #expect(error?.description.contains(folder) == true)
     }
@@ -145,9 +145,9 @@ import Testing
       #expect(config.language.ropeAdjacent && config.language.headSize == 64 && config.language.kvHeads == 2)
       #expect(
         config.vision?.layers == 2 && config.featureLayers == [-1] && config.vision?.activation == .quick)
-      #expect(try checkpoint.tensor(named: "vision_tower.encoder.layers.0.mlp.fc1.weight").shape == [56, 32])
+      #expect(try checkpoint.weight(named: "vision_tower.encoder.layers.0.mlp.fc1.weight").shape == [56, 32])
       #expect(
-        try checkpoint.tensor(named: "vision_tower.embeddings.patch_embedding.weight").shape == [32, 3, 8, 8])
+        try checkpoint.weight(named: "vision_tower.embeddings.patch_embedding.weight").shape == [32, 3, 8, 8])
       #expect(checkpoint.unused.isEmpty && checkpoint.layout == .gguf)
       #expect(checkpoint.processorConfig?["image_mean"]?.array?.first == .number(0.48145467))
     }

@@ -33,6 +33,12 @@ import Testing
     try (Data(SafetensorsWriter.layout(headers).header) + data).write(to: file)
   }
 
+  /// A weight's bytes as it is computed with.
+  private func data(_ weight: Weight, _ cpu: CPU) throws -> Data {
+    let tensor = try weight.resolved(on: cpu)
+    return withExtendedLifetime(tensor.memory) { Data(tensor.bytes) }
+  }
+
   private func refusal(_ folder: URL, base: URL? = nil) throws -> LimnError {
     let error = #expect(throws: LimnError.self) { try Checkpoint.open(folder.path(), base: base?.path()) }
     #expect(error?.description.contains { $0.isNewline } == false)
@@ -41,39 +47,29 @@ import Testing
 
   // MARK: Adapters
 
-  @Test("an adapter copies only the weights of its base that it changes; the rest stays mapped")
+  @Test("an adapter stands on its base: opening copies nothing, and only what it changes gets memory of its own")
   func mapped() throws {
+    let cpu = try CPU(threads: 1)
     let checkpoint = try Checkpoint.open(checkpoints.appending(path: "lora-original").path())
-    let copied = checkpoint.tensors.filter { $0.value.memory.path == nil }.keys.sorted()
+    let changed = checkpoint.weights.filter { !$0.value.updates.isEmpty }.keys.sorted()
     let expected = (0..<2).flatMap { layer in
       ["mlp.down_proj", "self_attn.o_proj", "self_attn.q_proj", "self_attn.v_proj"].map {
         "language_model.layers.\(layer).\($0).weight"
       }
     }
-    #expect(copied == expected)
+    #expect(changed == expected)
+    for (name, weight) in checkpoint.weights {
+      guard case .tensor(let stored) = weight.stored else { throw LimnError.badData("\(name) is no tensor") }
+      let tensor = try weight.resolved(on: cpu)
+      #expect(stored.memory.path != nil && (tensor.memory === stored.memory) == weight.updates.isEmpty, "\(name)")
+      #expect(tensor.type == .f16 && weight.type == .f16, "merged weights keep the base's type")
+    }
     #expect(checkpoint.layout == .original && checkpoint.unused.isEmpty)
     #expect(checkpoint.parts.map { $0.split(separator: "/").last } == ["layout-base", "layout-clip"])
-    #expect(checkpoint.tensors.values.allSatisfy { $0.type == .f16 }, "merged weights keep the base's type")
-  }
-
-  @Test("without merging nothing is copied, and merging each weight later gives the same result")
-  func mergedLater() throws {
-    let cpu = try CPU(threads: 1, precision: .exact)
-    for name in ["lora-original", "lora-whole", "xtuner-lora"] {
-      let path = checkpoints.appending(path: name).path()
-      let merged = try Checkpoint.open(path).tensors, later = try Checkpoint.open(path, merges: false)
-      #expect(!later.updates.isEmpty && later.updates.keys.allSatisfy { later.tensors[$0]?.memory.path != nil })
-      #expect(later.tensors.keys == merged.keys)
-      for (name, tensor) in merged {
-        var weight = try #require(later.tensors[name])
-        for update in later.updates[name] ?? [] { weight = try update.merged(into: weight, on: cpu) }
-        #expect(Data(weight.bytes) == Data(tensor.bytes), "\(name)")
-      }
-    }
   }
 
   @Test(
-    "an adapter follows projections stacked head by head, whether merged at once or later",
+    "what an adapter adds to projections stacked head by head follows their rows",
     arguments: ["llava_phi", "mipha_phi"])
   func fusedHeads(type: String) throws {
     try withCopies("llava-phi-fused") { root in
@@ -90,17 +86,16 @@ import Testing
           try TensorHeader(name: module + ".lora_A.weight", type: .f32, shape: [1, 40]),
           try TensorHeader(name: module + ".lora_B.weight", type: .f32, shape: [120, 1]),
         ], (a + b).withUnsafeBytes { Data($0) }, to: adapter.appending(path: "adapter_model.safetensors"))
+      let cpu = try CPU(threads: 1)
       func rows(_ checkpoint: Checkpoint) throws -> [Data] {
-        let weight = try checkpoint.tensor(named: "language_model.layers.0.self_attn.qkv_proj.weight")
-        let bytes = Data(weight.bytes)
+        let weight = try checkpoint.weight(named: "language_model.layers.0.self_attn.qkv_proj.weight")
+        let bytes = try data(weight, cpu)
         let size = bytes.count / 120
         return (0..<120).map { bytes.subdata(in: $0 * size..<($0 + 1) * size) }
       }
       let before = try rows(try Checkpoint.open(base.path()))
-      for merges in [true, false] {
-        let after = try rows(try Checkpoint.open(adapter.path(), base: base.path(), merges: merges))
-        #expect((0..<120).filter { before[$0] != after[$0] } == Array(20..<40), "merges: \(merges)")
-      }
+      let after = try rows(try Checkpoint.open(adapter.path(), base: base.path()))
+      #expect((0..<120).filter { before[$0] != after[$0] } == Array(20..<40))
     }
   }
 
@@ -108,13 +103,16 @@ import Testing
   func base() throws {
     try withCopies("lora-original", "layout-base", "layout-clip") { root in
       let (adapter, base) = (root.appending(path: "lora-original"), root.appending(path: "layout-base"))
-      let found = try Checkpoint.open(adapter.path()).tensors.mapValues { Data($0.bytes) }
+      let cpu = try CPU(threads: 1)
+      func bytes(_ checkpoint: Checkpoint) throws -> [String: Data] {
+        try checkpoint.weights.mapValues { try data($0, cpu) }
+      }
+      let found = try bytes(try Checkpoint.open(adapter.path()))
       let elsewhere = root.appending(path: "elsewhere")
       try FileManager.default.moveItem(at: base, to: elsewhere)
       var error = try refusal(adapter)
       #expect(error.kind == .notFound && error.description.contains("layout-base") && error.description.contains("--base"))
-      let named = try Checkpoint.open(adapter.path(), base: elsewhere.path()).tensors
-      #expect(named.mapValues { Data($0.bytes) } == found)
+      #expect(try bytes(try Checkpoint.open(adapter.path(), base: elsewhere.path())) == found)
       error = try refusal(adapter, base: root.appending(path: "nowhere"))
       #expect(error.kind == .notFound && error.description.contains("nowhere"))
       error = try refusal(elsewhere, base: adapter)
@@ -141,15 +139,30 @@ import Testing
     #expect(error.kind == .badData && error.description.contains("shape"))
   }
 
-  @Test("a quantised base is refused")
+  @Test("a base that bitsandbytes quantised keeps its codes, and what the adapter adds beside them")
   func quantisedBase() throws {
-    try withCopies("lora-original", "layout-base", "layout-clip") { root in
-      let file = root.appending(path: "layout-base/model.safetensors")
-      var bytes = try Data(contentsOf: file)
-      while let place = bytes.range(of: Data("F16".utf8)) { bytes.replaceSubrange(place, with: Data("I16".utf8)) }
-      try bytes.write(to: file)
-      let error = try refusal(root.appending(path: "lora-original"))
-      #expect(error.kind == .badData && error.description.contains("quantisation"))
+    try withCopies("bnb-nf4", "bnb-int8") { root in
+      for name in ["bnb-nf4", "bnb-int8"] {
+        let before = try Checkpoint.open(root.appending(path: name).path()).weights
+        let (target, weight) = try #require(
+          before.filter { $0.key.hasSuffix("q_proj.weight") && $0.value.isQuantizedByBitsandbytes }
+            .min { $0.key < $1.key })
+        let adapter = root.appending(path: "adapter-of-\(name)")
+        try FileManager.default.createDirectory(at: adapter, withIntermediateDirectories: true)
+        try Data(#"{"r": 1, "lora_alpha": 2}"#.utf8).write(to: adapter.appending(path: "adapter_config.json"))
+        let module = "base_model.model." + target.dropLast(".weight".count)
+        let headers = [
+          try TensorHeader(name: module + ".lora_A.weight", type: .f32, shape: [1, weight.shape[1]]),
+          try TensorHeader(name: module + ".lora_B.weight", type: .f32, shape: [weight.shape[0], 1]),
+        ]
+        let data = Data(count: headers.reduce(0) { $0 + $1.byteCount })
+        try write(headers, data, to: adapter.appending(path: "adapter_model.safetensors"))
+        let after = try Checkpoint.open(adapter.path(), base: root.appending(path: name).path()).weights
+        #expect(after.keys == before.keys)
+        let changed = try #require(after[target])
+        #expect(changed.updates.count == 1 && changed.updates[0].scale == 2 && changed.updates[0].rank == 1)
+        #expect(changed.isQuantizedByBitsandbytes && changed.shape == weight.shape && !changed.canMerge)
+      }
     }
   }
 
@@ -272,7 +285,7 @@ import Testing
   func llavaPhi() throws {
     let checkpoint = try Checkpoint.open(checkpoints.appending(path: "llava-phi-fused").path())
     #expect(checkpoint.layout == .llavaPhi && checkpoint.unused.isEmpty)
-    #expect(try checkpoint.tensor(named: "language_model.layers.1.self_attn.qkv_proj.bias").shape == [120])
+    #expect(try checkpoint.weight(named: "language_model.layers.1.self_attn.qkv_proj.bias").shape == [120])
     try withCopies("llava-phi-fused") { root in
       let folder = root.appending(path: "llava-phi-fused")
       try edit(

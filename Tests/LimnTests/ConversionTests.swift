@@ -217,7 +217,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     let config = try JSON.parse(file: out + "/config.json")
     #expect(config["image_token_index"]?.int == 344 && config["text_config"]?["vocab_size"]?.int == 345)
     #expect(config["text_config"]?["hidden_size"]?.int == 24)
-    let table = try Checkpoint.open(out).tensor(named: "language_model.embed_tokens.weight")
+    let table = try Checkpoint.open(out).weight(named: "language_model.embed_tokens.weight")
     #expect(table.shape == [345, 24])
     // Only what fits its config can be converted.
     #expect(throws: Never.self) { try Conversion.huggingFace(out, type: .f32, output: folder.path + "/again") }

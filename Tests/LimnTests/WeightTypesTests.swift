@@ -1,47 +1,81 @@
 import Foundation
 import Limn
 import LimnCore
+import LimnFiles
 import LimnTensor
 import Testing
 
 @Suite struct WeightTypesTests {
-  /// The quantised pair, with another type of the same size for one tensor, and another name for the last.
+  private let checkpoints = ModelCase.root + "/checkpoints/"
+
+  /// The quantised pair, with another type of the same size for one tensor, and perhaps a tensor more.
   private func model(
-    _ tensor: String, as type: UInt8, outputNamed name: String = "output.weight"
+    _ tensor: String, as type: TensorType, adding name: String? = nil
   ) async throws -> VisionLanguageModel {
-    let pair = ModelCase.root + "/checkpoints/gguf/pair/"
-    var data = try Data(contentsOf: URL(filePath: pair + "tiny-mixed.gguf"))
-    // A name, then the number of axes, two axes of 8 bytes, the type.
-    let entry = try #require(data.range(of: Data(tensor.utf8)))
-    data[entry.upperBound + 4 + 16] = type
-    let output = try #require(
-      data.range(of: Data("output.weight".utf8), in: entry.upperBound..<data.endIndex))
-    data.replaceSubrange(output, with: Data(name.utf8))
+    let pair = checkpoints + "gguf/pair/"
+    let source = try GGUF(path: pair + "tiny-mixed.gguf")
+    var headers: [TensorHeader] = []
+    var data: [Data] = []
+    for entry in source.tensors {
+      let type = entry.name == tensor ? type : entry.tensor.type
+      headers.append(try TensorHeader(name: entry.name, type: type, shape: entry.tensor.shape))
+      try #require(headers.last!.byteCount == entry.tensor.range.count)
+      data.append(Data(entry.tensor.bytes))
+    }
+    if let name {
+      headers.append(try TensorHeader(name: name, type: .f32, shape: [1]))
+      data.append(Data(count: 4))
+    }
+    let layout = try GGUFWriter.layout(source.metadata.map { ($0.key, .copy($0.value)) }, headers)
     let file = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID()).gguf")
-    try data.write(to: file)
+    let padded = zip(data, layout.padding).map { $0 + Data(count: $1) }
+    try (Data(layout.header) + padded.joined()).write(to: file)
     defer { try? FileManager.default.removeItem(at: file) }
     var options = LoadOptions()
     options.projectorFile = pair + "mmproj-tiny-f16.gguf"
     return try await VisionLanguageModel.load(file.path, options: options)
   }
 
-  @Test("NVFP4 weights are taken, but not where their scales lie in tensors that nobody reads")
-  func scalesApart() async throws {
-    let (tensor, nvfp4) = ("blk.0.attn_output.weight", UInt8(40))
-    _ = try await model(tensor, as: nvfp4)
+  private func expect(_ words: String..., of open: () async throws -> VisionLanguageModel) async {
     await #expect {
-      _ = try await model(tensor, as: nvfp4, outputNamed: "output1.scale")
+      _ = try await open()
     } throws: { error in
-      (error as? LimnError)?.kind == .badData && "\(error)".contains("NVFP4")
+      (error as? LimnError)?.kind == .badData && words.allSatisfy { "\(error)".contains($0) }
+    }
+  }
+
+  @Test("NVFP4 weights are taken, but not one whose scale lies in a tensor of its own")
+  func scalesApart() async throws {
+    let tensor = "blk.0.attn_output"
+    _ = try await model(tensor + ".weight", as: .nvfp4)
+    // A scale that belongs to no weight says nothing about this one.
+    _ = try await model(tensor + ".weight", as: .nvfp4, adding: "strange.scale")
+    await expect("NVFP4", tensor + ".scale", "o_proj") {
+      try await model(tensor + ".weight", as: .nvfp4, adding: tensor + ".scale")
     }
   }
 
   @Test("a type that the kernels do not have is refused by name")
   func unknownType() async throws {
-    await #expect {
-      _ = try await model("blk.0.attn_k.weight", as: 25)  // F16 becomes I16
-    } throws: { error in
-      (error as? LimnError)?.kind == .badData && "\(error)".contains("I16")
+    await expect("I16") { try await model("blk.0.attn_k.weight", as: .i16) }
+  }
+
+  @Test("an adapter on a quantised base is refused by the weight, and says which base would do")
+  func quantisedBase() async throws {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID())")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Data(#"{"r": 1, "lora_alpha": 1}"#.utf8).write(to: folder.appending(path: "adapter_config.json"))
+    let module = "base_model.model.language_model.model.layers.0.self_attn.q_proj"
+    let layout = SafetensorsWriter.layout([
+      try TensorHeader(name: module + ".lora_A.weight", type: .f32, shape: [1, 64]),
+      try TensorHeader(name: module + ".lora_B.weight", type: .f32, shape: [64, 1]),
+    ])
+    try (Data(layout.header) + Data(count: 512)).write(to: folder.appending(path: "adapter_model.safetensors"))
+    var options = LoadOptions()
+    options.base = checkpoints + "bnb-nf4"
+    await expect("q_proj", "NF4", "before quantisation", "adapter_model.safetensors") {
+      try await VisionLanguageModel.load(folder.path, options: options)
     }
   }
 }

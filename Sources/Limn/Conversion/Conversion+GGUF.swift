@@ -24,13 +24,13 @@ extension Conversion {
     var conversion = Conversion()
     try conversion.addLanguage(checkpoint, format, paths)
     if let tower = checkpoint.config.vision { try conversion.addProjector(checkpoint, tower, vision, paths) }
-    if !checkpoint.quantized.isEmpty, format.isQuantized { conversion.notes.append(quantizedTwice) }
+    if checkpoint.weights.values.contains(where: \.isQuantizedByBitsandbytes), format.isQuantized { conversion.notes.append(quantizedTwice) }
     return conversion
   }
 
   /// The model to convert: all of its tensors are there and fit its config.
   static func source(_ reference: String, _ mmproj: String?, _ base: String?) throws(LimnError) -> Checkpoint {
-    let checkpoint = try Checkpoint.open(reference, mmproj: mmproj, base: base, merges: false)
+    let checkpoint = try Checkpoint.open(reference, mmproj: mmproj, base: base)
     let cpu = try CPU(threads: 1, precision: .exact)
     _ = try Llava(checkpoint, context: 1, quantization: nil, cpu: cpu, checksOnly: true)
     return checkpoint
@@ -46,7 +46,7 @@ extension Conversion {
   ) throws(LimnError) {
     let language = checkpoint.config.language
     let names = GGUFNames(writing: language)
-    let rows = try checkpoint.tensor(named: "language_model.embed_tokens.weight").shape[0]
+    let rows = try checkpoint.weight(named: "language_model.embed_tokens.weight").shape[0]
     let tokenizer = try TokenizerExport(
       try Tokenizer(checkpoint.tokenizer), rows: rows, place: checkpoint.reference)
     var metadata = general(language.ggufArchitecture, tokenizer.ggufName(paths.name), format)
@@ -66,7 +66,7 @@ extension Conversion {
 
     var tensors = try Self.ropeTensors(language)
     let permutes = language.architecture == .llama || language.architecture == .mistral
-    for (canonical, source) in checkpoint.sources where !Self.isVision(canonical) {
+    for (canonical, source) in checkpoint.weights where !Self.isVision(canonical) {
       if canonical.hasPrefix("lm_head."), language.tiedEmbeddings { continue }
       guard let name = names.fileName(of: canonical) else { throw Self.noPlace(canonical, checkpoint) }
       let type = format.type(
@@ -108,7 +108,7 @@ extension Conversion {
     }
     let used = checkpoint.config.usedVisionLayers
     var tensors: [OutputTensor] = []
-    for (canonical, source) in checkpoint.sources where Self.isVision(canonical) {
+    for (canonical, source) in checkpoint.weights where Self.isVision(canonical) {
       // Nothing reads the blocks behind the features, nor the last norm.
       if canonical.hasPrefix("vision_tower.post_layernorm") { continue }
       if let layer = Self.layer(of: canonical), layer >= used { continue }
@@ -167,7 +167,7 @@ extension Conversion {
     metadata += Self.fileType(format)
     var tensors: [OutputTensor] = []
     for entry in file.tensors {
-      tensors.append(try OutputTensor(entry.name, .tensor(entry.tensor), as: type(entry.name, entry.tensor)))
+      tensors.append(try OutputTensor(entry.name, Weight(entry.tensor), as: type(entry.name, entry.tensor)))
     }
     try addFile(path, metadata, tensors, sorts: false)
   }

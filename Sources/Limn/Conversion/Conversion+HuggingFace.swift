@@ -25,7 +25,7 @@ extension Conversion {
     var conversion = Conversion()
     let tokenizer = try Tokenizer(checkpoint.tokenizer)
     let image = try imageToken(checkpoint, tokenizer)
-    if checkpoint.tensors["lm_head.bias"] != nil {
+    if checkpoint.weights["lm_head.bias"] != nil {
       conversion.notes.append("transformers' LLaVA classes ignore the bias of this model's output head")
     }
     try conversion.addShards(try tensors(checkpoint, type, rows: image.rows, filler: image.filler), output)
@@ -44,7 +44,7 @@ extension Conversion {
   private static func imageToken(
     _ checkpoint: Checkpoint, _ tokenizer: Tokenizer
   ) throws(LimnError) -> (token: Int, rows: Int, filler: Int) {
-    let rows = try checkpoint.tensor(named: "language_model.embed_tokens.weight").shape[0]
+    let rows = try checkpoint.weight(named: "language_model.embed_tokens.weight").shape[0]
     let known = checkpoint.config.imageTokenID ?? tokenizer.id(of: TokenizerExport.imageToken)
     let token = known ?? min(tokenizer.vocabularySize, rows)
     guard token < rows + maxNewRows else {
@@ -67,7 +67,7 @@ extension Conversion {
   ) throws(LimnError) -> [OutputTensor] {
     let language = checkpoint.config.language
     var tensors: [OutputTensor] = []
-    for (canonical, source) in checkpoint.sources {
+    for (canonical, source) in checkpoint.weights {
       if canonical.hasPrefix("lm_head."), language.tiedEmbeddings { continue }
       if canonical.contains("self_attn.qkv_proj"), language.architecture != .phi3 {
         tensors += try split(canonical, source, language, type)
@@ -86,7 +86,7 @@ extension Conversion {
 
   /// Fused q, k and v, one by one.
   private static func split(
-    _ canonical: String, _ source: WeightSource, _ language: LanguageConfig, _ type: TensorType
+    _ canonical: String, _ source: Weight, _ language: LanguageConfig, _ type: TensorType
   ) throws(LimnError) -> [OutputTensor] {
     let (queries, keys) = (language.heads * language.headSize, language.kvHeads * language.headSize)
     guard source.shape.first == queries + 2 * keys else {
@@ -107,7 +107,7 @@ extension Conversion {
 
   /// The tower's last norm, which nothing reads: transformers misses it where converters left it out.
   private static func lastNorm(_ checkpoint: Checkpoint, _ type: TensorType) throws(LimnError) -> [OutputTensor] {
-    guard checkpoint.tensors["vision_tower.post_layernorm.weight"] == nil, let vision = checkpoint.config.vision
+    guard checkpoint.weights["vision_tower.post_layernorm.weight"] == nil, let vision = checkpoint.config.vision
     else { return [] }
     let name = "vision_tower.vision_model.post_layernorm"
     return [
@@ -259,7 +259,7 @@ extension Conversion {
         "pad_token_id": (padding ?? end).map(JSON.integer) ?? .null,
       ]), folder)
     func hasBias(_ module: String) -> Bool {
-      checkpoint.tensors["language_model.layers.0.\(module).bias"] != nil
+      checkpoint.weights["language_model.layers.0.\(module).bias"] != nil
     }
     add(
       "config.json",

@@ -6,14 +6,14 @@ import LimnTensor
 struct OutputTensor: Sendable {
   let header: TensorHeader
   /// [rows, …]
-  let source: WeightSource
+  let source: Weight
   /// Which row of the source each row is; nil: as they come.
   let order: [Int32]?
 
   /// - Parameters:
   ///   - order: rows that are left out, repeated or in another order; along a single axis: values.
   init(
-    _ name: String, _ source: WeightSource, as type: TensorType, order: [Int32]? = nil
+    _ name: String, _ source: Weight, as type: TensorType, order: [Int32]? = nil
   ) throws(LimnError) {
     var shape = source.shape
     if let order { shape[0] = order.count }
@@ -24,70 +24,15 @@ struct OutputTensor: Sendable {
 
   /// A tensor of values that no file holds.
   init(_ name: String, values: [Float], as type: TensorType) throws(LimnError) {
-    try self.init(name, .tensor(try Tensor(floats: values)), as: type)
+    try self.init(name, Weight(try Tensor(floats: values)), as: type)
   }
 
   /// The values, in an arrangement that `WeightEncoder` takes.
   func values(_ encoder: WeightEncoder) throws(LimnError) -> Tensor {
-    let tensor = try source.values(encoder.cpu)
+    let tensor = try source.resolved(on: encoder.cpu)
     guard order != nil, tensor.shape.count == 1 else { return tensor }
     // Values that change places are rows of one column.
     return Tensor(type: tensor.type, shape: [tensor.count, 1], memory: tensor.memory, range: tensor.range)
-  }
-}
-
-/// Where a tensor's values come from.
-enum WeightSource: Sendable {
-  case tensor(Tensor)
-  /// bitsandbytes' codes and scales, put together when they are written: one weight at a time lies in memory.
-  case quantized(QuantizedWeight)
-  /// What adapters add is put in when it is written.
-  case updated(Tensor, [AdapterUpdate])
-
-  func values(_ cpu: CPU) throws(LimnError) -> Tensor {
-    switch self {
-    case .tensor(let tensor): return tensor
-    case .quantized(let weight): return try weight.packed(on: cpu)
-    case .updated(var tensor, let updates):
-      for update in updates { tensor = try update.merged(into: tensor, on: cpu) }
-      return tensor
-    }
-  }
-
-  var shape: [Int] {
-    switch self {
-    case .tensor(let tensor), .updated(let tensor, _): tensor.shape
-    case .quantized(let weight): weight.shape
-    }
-  }
-
-  /// For people.
-  var typeName: String {
-    switch self {
-    case .tensor(let tensor), .updated(let tensor, _): tensor.type.rawValue
-    case .quantized(let weight): weight.name
-    }
-  }
-
-  /// Nobody reads the files' bytes again.
-  func release() {
-    switch self {
-    case .tensor(let tensor): tensor.memory.release(tensor.range)
-    case .quantized(let weight): weight.release()
-    case .updated(let tensor, let updates):
-      tensor.memory.release(tensor.range)
-      for update in updates { update.release() }
-    }
-  }
-}
-
-extension Checkpoint {
-  /// All tensors by canonical name.
-  var sources: [String: WeightSource] {
-    var sources = tensors.mapValues(WeightSource.tensor)
-    for (name, weight) in quantized { sources[name] = .quantized(weight) }
-    for (name, updates) in updates { sources[name] = tensors[name].map { .updated($0, updates) } }
-    return sources
   }
 }
 

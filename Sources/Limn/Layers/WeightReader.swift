@@ -25,36 +25,40 @@ package struct WeightReader {
   }
 
   /// What nobody asked for, by canonical name.
-  var unread: [String] { checkpoint.tensors.keys.filter { !taken.contains($0) }.sorted() }
+  var unread: [String] { checkpoint.weights.keys.filter { !taken.contains($0) }.sorted() }
 
-  func has(_ name: String) -> Bool { checkpoint.tensors[name] != nil }
+  func has(_ name: String) -> Bool { checkpoint.weights[name] != nil }
 
   /// A tensor of just this shape.
   mutating func tensor(_ name: String, shape: [Int]) throws(LimnError) -> Tensor {
-    var tensor = try checkpoint.tensor(named: name)
-    let quantized = checkpoint.quantized[name]
-    let found = quantized?.shape ?? tensor.shape
-    guard found == shape else {
+    let weight = try checkpoint.weight(named: name)
+    guard weight.shape == shape else {
       throw .badData(
-        "tensor \(name) has another shape", in: checkpoint.reference, expected: "\(shape)", found: "\(found)",
+        "tensor \(name) has another shape", in: checkpoint.reference, expected: "\(shape)", found: "\(weight.shape)",
         remedy: "the config and the weights are of different models; fetch both again")
     }
-    if let quantized {
-      tensor = checksOnly ? try Tensor(emptyWithShape: shape) : try quantized.packed(on: cpu)
-    }
-    guard tensor.type.isComputable else {
+    try refuse(weight, name)
+    taken.insert(name)
+    return checksOnly ? try Tensor(emptyOf: weight.type, shape: shape) : try weight.resolved(on: cpu)
+  }
+
+  /// Refuses a weight that limn cannot compute with.
+  private func refuse(_ weight: Weight, _ name: String) throws(LimnError) {
+    guard weight.type.isComputable else {
       throw .badData(
-        "tensor \(name) is of type \(tensor.type.rawValue), which limn cannot compute with",
-        in: checkpoint.reference)
+        "tensor \(name) is of type \(weight.typeName), which limn cannot compute with", in: checkpoint.reference)
     }
-    // NVFP4's blocks are relative to a scale of the whole tensor, where the file has one.
-    if tensor.type == .nvfp4, let scale = checkpoint.unused.first(where: { $0.hasSuffix(".scale") }) {
+    if let scale = weight.scaleName {
       throw .badData(
-        "tensor \(name) is of type NVFP4 with scales apart, which limn cannot compute with",
+        "tensor \(name) is of type \(weight.typeName) with scales apart, which limn cannot compute with",
         in: checkpoint.reference, found: scale, remedy: "take another quantisation of the model")
     }
-    taken.insert(name)
-    return tensor
+    guard weight.canMerge else {
+      throw .badData(
+        "the adapter cannot be merged into \(name)", in: weight.updates[0].a.memory.path,
+        expected: "F32, F16 or BF16", found: weight.typeName,
+        remedy: "name the base model as it was before quantisation, with --base")
+    }
   }
 
   /// A weight matrix [rows, columns].
@@ -74,9 +78,15 @@ package struct WeightReader {
     return try backend.place(tensor)
   }
 
+  /// A tensor's values in float32; zeros where weights are only checked.
+  mutating func values(_ name: String, shape: [Int]) throws(LimnError) -> Vector {
+    let tensor = try tensor(name, shape: shape)
+    return backend.place(checksOnly ? [Float](repeating: 0, count: tensor.count) : try dequantized(tensor))
+  }
+
   /// A norm, bias or the like, in float32.
   mutating func vector(_ name: String, count: Int) throws(LimnError) -> Vector {
-    backend.place(try dequantized(try tensor(name, shape: [count])))
+    try values(name, shape: [count])
   }
 
   /// `prefix.weight` [outputs, inputs] and, where there is one, `prefix.bias` [outputs].
@@ -108,9 +118,9 @@ package struct WeightReader {
 }
 
 extension Tensor {
-  /// What stands for a weight that nobody computes with: of its shape, without values.
-  fileprivate init(emptyWithShape shape: [Int]) throws(LimnError) {
+  /// What stands for a weight that nobody computes with: of its type and shape, without values.
+  fileprivate init(emptyOf type: TensorType, shape: [Int]) throws(LimnError) {
     let memory = try Memory(count: 0) { _ in }
-    self.init(type: .f32, shape: shape, memory: memory, range: 0..<0)
+    self.init(type: type, shape: shape, memory: memory, range: 0..<0)
   }
 }

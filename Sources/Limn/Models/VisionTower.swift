@@ -125,10 +125,9 @@ extension VisionTower {
       weight: try weights.backend.place(convolution), bias: weights.has(bias) ? try weights.vector(bias, count: hidden) : nil)
     classEmbedding =
       config.hasClassToken ? try weights.vector(embeddings + "class_embedding", count: hidden) : nil
-    let positions = try weights.tensor(
+    positions = try weights.values(
       embeddings + "position_embedding.weight",
       shape: [side * side + (config.hasClassToken ? 1 : 0), hidden])
-    self.positions = weights.backend.place(try dequantized(positions))
     preNorm =
       config.hasPreNorm
       ? try weights.layerNorm("vision_tower.pre_layrnorm", width: hidden, epsilon: config.epsilon) : nil

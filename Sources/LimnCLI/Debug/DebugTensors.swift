@@ -53,8 +53,9 @@ struct DebugTensors: ParsableCommand {
         .usage, "there is no tensor \(name)", in: try model.reference,
         remedy: "`limn debug tensors` lists them")
     }
-    let (values, shape) = try weights.values(of: entry)
-    var file = try NumpyWriter.begin(output, shape: shape)
+    let tensor = try weights.weight(of: entry).resolved(on: CPU(precision: .exact))
+    let values = try dequantized(tensor)
+    var file = try NumpyWriter.begin(output, shape: tensor.shape)
     try values.withUnsafeBufferPointer { try file.append($0) }
   }
 }

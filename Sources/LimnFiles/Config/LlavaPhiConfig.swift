@@ -56,44 +56,30 @@ extension ModelConfig {
   }
 }
 
-extension CanonicalTensors {
-  /// Whether adapters add to projections that `regroupFusedHeads` puts into another order.
-  var updatesFusedHeads: Bool { updates.keys.contains { $0.contains(".query_key_value.") } }
-
+extension CanonicalWeights {
   /// Phi before transformers 4.37 stacked its projections head by head: `query_key_value` rows are
-  /// [head][q, k, v][headSize]. They become `qkv_proj`, [q, k, v][head][headSize], in memory of their own.
-  /// What adapters add to them has to be merged before.
+  /// [head][q, k, v][headSize]. As `qkv_proj` they are [q, k, v][head][headSize].
+  /// - Throws: bad data for a projection that is quantised, or does not fit the config's heads.
   mutating func regroupFusedHeads(_ config: LanguageConfig, _ source: String) throws(LimnError) {
-    for name in tensors.keys where name.contains(".query_key_value.") {
-      guard let fused = tensors[name] else { continue }
-      guard fused.type != .u8, fused.type != .i8 else {
+    for (name, fused) in weights where name.contains(".query_key_value.") {
+      guard fused.type.layout.elements == 1, !fused.isQuantizedByBitsandbytes else {
         throw LimnError.badData(
           "tensor \(name) stacks q, k and v head by head, and is quantised", in: source,
-          expected: "F32, F16 or BF16", found: fused.type.rawValue,
+          expected: "F32, F16 or BF16", found: fused.typeName,
           remedy: "open the unquantised original, with --quantize")
       }
-      guard config.kvHeads == config.heads, fused.shape.first == 3 * config.heads * config.headSize,
-        fused.type.layout.elements == 1
-      else {
+      guard config.kvHeads == config.heads, fused.shape.first == 3 * config.heads * config.headSize else {
         throw LimnError.badData(
           "tensor \(name) has another shape", in: source,
           expected: "\(3 * config.heads * config.headSize) rows", found: "\(fused.shape)",
           remedy: "the config and the weights are of different models; fetch both again")
       }
-      // One head's part of q, of k or of v.
-      let bytes = fused.range.count / (3 * config.heads)
-      let memory = try Memory(count: fused.range.count) { target in
-        for head in 0..<config.heads {
-          for part in 0..<3 {
-            (target.baseAddress! + (part * config.heads + head) * bytes).copyMemory(
-              from: fused.bytes.baseAddress! + (3 * head + part) * bytes, byteCount: bytes)
-          }
+      let rows = (0..<3).flatMap { part in
+        (0..<config.heads).flatMap { head in
+          (0..<config.headSize).map { Int32((3 * head + part) * config.headSize + $0) }
         }
       }
-      let regrouped = Tensor(
-        type: fused.type, shape: fused.shape, memory: memory, range: 0..<memory.bytes.count)
-      remove(name)
-      set(name.replacing(".query_key_value.", with: ".qkv_proj."), regrouped)
+      rename(name, to: name.replacing(".query_key_value.", with: ".qkv_proj."), rows: rows)
     }
   }
 }

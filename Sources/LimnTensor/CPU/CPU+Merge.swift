@@ -1,25 +1,25 @@
 internal import CLimnKernels
 package import LimnCore
 
-/// What an adapter adds to a weight: scale · B · A, or its transpose.
+/// What an adapter adds to a weight, as its file holds it: scale · B · A, or its transpose.
 package struct LowRankUpdate: Sendable {
   /// [rank, inputs]
-  package let a: [Float]
+  package let a: Tensor
   /// [outputs, rank]
-  package let b: [Float]
-  package let rank: Int
+  package let b: Tensor
   package let scale: Float
   /// Whether the weight is [inputs, outputs]: an embedding table, or a layer with `fan_in_fan_out`.
   package let isTransposed: Bool
 
-  package init(a: [Float], b: [Float], rank: Int, scale: Float, isTransposed: Bool) {
-    precondition(rank > 0 && a.count % rank == 0 && b.count % rank == 0)
+  package init(a: Tensor, b: Tensor, scale: Float, isTransposed: Bool) {
+    precondition(a.shape.count == 2 && b.shape.count == 2 && a.shape[0] == b.shape[1] && a.shape[0] > 0)
     self.a = a
     self.b = b
-    self.rank = rank
     self.scale = scale
     self.isTransposed = isTransposed
   }
+
+  package var rank: Int { a.shape[0] }
 }
 
 extension CPU {
@@ -30,9 +30,10 @@ extension CPU {
   /// - Precondition: the shapes fit, and the weight's type is one of `mergeable`.
   package func merged(_ weight: Tensor, _ update: LowRankUpdate) throws(LimnError) -> Tensor {
     let (rows, columns, rank) = (weight.shape[0], weight.shape[1], update.rank)
+    let (a, b) = (try dequantized(update.a), try dequantized(update.b))
     precondition(weight.shape.count == 2)
-    precondition((update.isTransposed ? update.a : update.b).count == rows * rank)
-    precondition((update.isTransposed ? update.b : update.a).count == columns * rank)
+    precondition((update.isTransposed ? a : b).count == rows * rank)
+    precondition((update.isTransposed ? b : a).count == columns * rank)
     precondition(Self.mergeable.contains(weight.type))
     let type = weight.type.kernelType!
     var recipe = limn_recipe()
@@ -40,8 +41,8 @@ extension CPU {
     let memory = try Memory(count: weight.range.count) { target in
       if target.count == 0 { return }
       withExtendedLifetime(weight.memory) {
-        update.a.withUnsafeBufferPointer { a in
-          update.b.withUnsafeBufferPointer { b in
+        a.withUnsafeBufferPointer { a in
+          b.withUnsafeBufferPointer { b in
             withUnsafePointer(to: &recipe) { recipe in
               let (left, right) = update.isTransposed ? (a, b) : (b, a)
               var job = limn_low_rank_job(

@@ -23,6 +23,21 @@ package enum QuantizedWeight: Sendable {
     }
   }
 
+  /// The type of what `packed` gives.
+  package var packedType: TensorType {
+    switch self {
+    case .fourBit(let weight): weight.packedType
+    case .int8(let weight): weight.packedType
+    }
+  }
+
+  package var codes: Tensor {
+    switch self {
+    case .fourBit(let weight): weight.codes
+    case .int8(let weight): weight.codes
+    }
+  }
+
   /// Nobody reads the bytes of the files again: see `Memory.release`.
   package func release() {
     let parts =
@@ -147,8 +162,7 @@ package struct FourBitWeight: Sendable {
   /// In blocks of 64 where rows are made of whole ones; else, exactly as well, in the checkpoint's type.
   func packed(on cpu: CPU) throws(LimnError) -> Tensor {
     let count = shape.reduce(1, *), absmax = try absmax
-    let fills = shape.count == 2 && shape[1] % 64 == 0 && blockSize % 64 == 0 && map == code.map
-    let type = fills ? packedType : type
+    let (type, fills) = (packedType, fillsBlocks)
     let memory = try Memory(count: type.byteCount(elements: count)!) { (buffer) throws(LimnError) in
       withExtendedLifetime(codes.memory) {
         absmax.withUnsafeBufferPointer { absmax in
@@ -166,8 +180,14 @@ package struct FourBitWeight: Sendable {
     return Tensor(type: type, shape: shape, memory: memory, range: 0..<memory.bytes.count)
   }
 
-  private var packedType: TensorType {
-    switch (code, type) {
+  /// Whether rows are made of whole blocks of 64, with the code's own values.
+  private var fillsBlocks: Bool {
+    shape.count == 2 && shape[1] % 64 == 0 && blockSize % 64 == 0 && map == code.map
+  }
+
+  var packedType: TensorType {
+    guard fillsBlocks else { return type }
+    return switch (code, type) {
     case (.nf4, .f16): .nf4_F16
     case (.nf4, .bf16): .nf4_BF16
     case (.nf4, _): .nf4
@@ -210,10 +230,13 @@ package struct Int8Weight: Sendable {
     self.init(shape: tensor.shape, codes: codes, absmax: absmax)
   }
 
+  private var fillsBlocks: Bool { shape[1] % 64 == 0 }
+
+  var packedType: TensorType { fillsBlocks ? .llmInt8 : .f32 }
+
   /// In blocks of 64 where rows are made of whole ones, else in float32.
   func packed(on cpu: CPU) throws(LimnError) -> Tensor {
-    let fills = shape[1] % 64 == 0
-    let type: TensorType = fills ? .llmInt8 : .f32
+    let (type, fills) = (packedType, fillsBlocks)
     let memory = try Memory(count: type.byteCount(elements: shape[0] * shape[1])!) {
       (buffer) throws(LimnError) in
       withExtendedLifetime(codes.memory) {
