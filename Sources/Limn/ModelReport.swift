@@ -75,20 +75,19 @@ struct ReportParts {
         return nil
       }
     }
-    let survey = try CheckpointSurvey(reference, mmproj: options.projectorFile)
-    let checkpoint = attempt { () throws(LimnError) -> Checkpoint in
-      try Checkpoint.open(reference, mmproj: options.projectorFile, base: options.base)
-    }
+    let location = options.location(of: reference)
+    let survey = try CheckpointSurvey(location)
+    let checkpoint = attempt { () throws(LimnError) -> Checkpoint in try Checkpoint.open(location) }
     let config = checkpoint?.config ?? survey.config
     let tokenizer = attempt { () throws(LimnError) -> Tokenizer in
       if let checkpoint { return try Tokenizer(checkpoint.tokenizer) }
-      return try Tokenizer(TokenizerSource.open(reference))
+      return try Tokenizer(TokenizerSource.open(location))
     }
     conversation = tokenizer.flatMap { tokenizer in
       attempt { () throws(LimnError) -> ConversationFormat in
         let name = reference.split(separator: "/").last.map(String.init) ?? reference
         let source =
-          if let checkpoint { checkpoint.tokenizer } else { try TokenizerSource.open(reference) }
+          if let checkpoint { checkpoint.tokenizer } else { try TokenizerSource.open(location) }
         return try ConversationFormat(
           source, tokenizer, architecture: config?.language.architecture.rawValue,
           name: checkpoint?.name ?? name, template: options.template)

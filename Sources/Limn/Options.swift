@@ -1,3 +1,4 @@
+package import LimnFiles
 public import LimnImage
 public import LimnTensor
 
@@ -33,6 +34,11 @@ public struct LoadOptions: Sendable {
   public var quantization: Quantization?
 
   public init() {}
+
+  /// Where a model lies, with the parts that these options name.
+  package func location(of model: String) -> ModelLocation {
+    ModelLocation(model, projector: projectorFile, base: base)
+  }
 }
 
 /// What happens when a prompt, with its pictures, is longer than the context.

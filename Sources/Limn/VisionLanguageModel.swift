@@ -35,7 +35,7 @@ public final class VisionLanguageModel: Sendable {
   }
 
   private init(_ reference: String, _ options: LoadOptions) throws(LimnError) {
-    checkpoint = try Checkpoint.open(reference, mmproj: options.projectorFile, base: options.base)
+    checkpoint = try Checkpoint.open(options.location(of: reference))
     name = checkpoint.name
     context = options.context ?? checkpoint.config.language.usualContext
     let longest = min(max(checkpoint.config.language.maxPositions, 1 << 17), 1 << 20)

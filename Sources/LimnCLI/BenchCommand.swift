@@ -50,7 +50,7 @@ struct Bench: AsyncParsableCommand {
     let startUp = Process.millisecondsSinceStart
     // Apart from the repetitions, whose times are not to hold it; what an adapter adds changes no config.
     let reference = try model.reference
-    let config = try Checkpoint.open(reference, mmproj: model.mmproj, base: model.base).config
+    let config = try Checkpoint.open(model.location).config
     guard image == nil || config.vision != nil else {
       throw LimnError(
         .usage, "--image goes with a model that looks at pictures", in: reference, found: "no vision tower",

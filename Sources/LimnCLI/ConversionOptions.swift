@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Limn
+import LimnFiles
 import LimnTensor
 
 /// What `quantize` and `convert` share.
@@ -23,6 +24,8 @@ struct ConversionOptions: ParsableArguments {
       throw ValidationError("--threads must be between 1 and \(CPU.maxThreads).")
     }
   }
+
+  func location(of model: String) -> ModelLocation { ModelLocation(model, projector: mmproj, base: base) }
 
   /// Writes the files, with progress on a terminal; Ctrl-C removes what is half done.
   func run(_ conversion: Conversion) async throws -> [Conversion.Report] {

@@ -40,11 +40,8 @@ struct Convert: AsyncParsableCommand {
     let conversion =
       switch to {
       case .gguf:
-        try Conversion.gguf(
-          reference, mmproj: options.mmproj, base: options.base, format: format, vision: format, output: output)
-      case .hf:
-        try Conversion.huggingFace(
-          reference, mmproj: options.mmproj, base: options.base, type: format.base, output: output)
+        try Conversion.gguf(options.location(of: reference), format: format, vision: format, output: output)
+      case .hf: try Conversion.huggingFace(options.location(of: reference), type: format.base, output: output)
       }
     _ = try await options.run(conversion)
   }

@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Foundation
 public import Limn
+import LimnFiles
 public import LimnImage
 public import LimnTensor
 
@@ -59,6 +60,10 @@ struct ModelReference: ParsableArguments {
 
   var reference: String {
     get throws { try chosen ?? DemoModel.path() }
+  }
+
+  var location: ModelLocation {
+    get throws { ModelLocation(try reference, projector: mmproj, base: base) }
   }
 
   /// Says once that the demo model answers because no other was named.

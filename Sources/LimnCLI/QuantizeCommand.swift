@@ -50,14 +50,15 @@ struct Quantize: AsyncParsableCommand {
 
   func run() async throws {
     let questions = try scenes.map(SceneQuestions.init)
-    let conversion = try Conversion.gguf(
-      reference, mmproj: options.mmproj, base: options.base, format: to, vision: vision, output: output)
+    let location = options.location(of: reference)
+    let conversion = try Conversion.gguf(location, format: to, vision: vision, output: output)
     let reports = try await options.run(conversion)
     guard report else { return }
     QuantizationReport.print(reports)
     guard let questions else { return }
-    let before = try await questions.right(reference, mmproj: options.mmproj, base: options.base)
-    let after = try await questions.right(conversion.paths[0], mmproj: conversion.paths.dropFirst().first)
+    let before = try await questions.right(location)
+    let after = try await questions.right(
+      ModelLocation(conversion.paths[0], projector: conversion.paths.dropFirst().first))
     func share(_ count: Int) -> String {
       String(format: "%.1f %%", 100 * Double(count) / Double(max(1, questions.count)))
     }
@@ -109,11 +110,11 @@ struct SceneQuestions {
   }
 
   /// How many answers of a model are the expected ones.
-  func right(_ reference: String, mmproj: String?, base: String? = nil) async throws -> Int {
+  func right(_ location: ModelLocation) async throws -> Int {
     var options = LoadOptions()
-    options.projectorFile = mmproj
-    options.base = base
-    let model = try await VisionLanguageModel.load(reference, options: options)
+    options.projectorFile = location.projector
+    options.base = location.base
+    let model = try await VisionLanguageModel.load(location.model, options: options)
     defer { Terminal.endProgress() }
     var right = 0
     for (index, row) in rows.enumerated() {

@@ -27,24 +27,21 @@ package struct Checkpoint: Sendable {
   package let endOfGenerationIDs: Set<Int>
 
   /// Opens a model.
-  /// - Parameters:
-  ///   - reference: a folder in any of the layouts of docs/formats.md, or a .gguf file.
-  ///   - mmproj: the projector's file of a .gguf model; nil: the one beside it.
-  ///   - base: the folder of the model that an adapter or a projector belongs to; nil: the one that its files name.
-  package static func open(
-    _ reference: String, mmproj: String? = nil, base: String? = nil
-  ) throws(LimnError) -> Checkpoint {
-    guard Folder.exists(reference) else { throw RawWeights.notFound(reference) }
-    guard Folder.isDirectory(reference) else {
-      guard base == nil else {
-        throw LimnError(.usage, "--base goes with the folder of an adapter or a projector", in: reference)
+  /// - Throws: `notFound` for what is not there; wrong usage for a projector or a base that the model has no use for;
+  ///   bad data.
+  package static func open(_ location: ModelLocation) throws(LimnError) -> Checkpoint {
+    let model = location.model
+    guard Folder.exists(model) else { throw RawWeights.notFound(model) }
+    guard Folder.isDirectory(model) else {
+      guard location.base == nil else {
+        throw LimnError(.usage, "--base goes with the folder of an adapter or a projector", in: model)
       }
-      return try Checkpoint(reference, try GGUFPair(reference, mmproj: mmproj))
+      return try Checkpoint(model, try GGUFPair(location))
     }
-    guard mmproj == nil else {
-      throw LimnError(.usage, "--mmproj goes with a .gguf model, not with a folder", in: reference)
+    guard location.projector == nil else {
+      throw LimnError(.usage, "--mmproj goes with a .gguf model, not with a folder", in: model)
     }
-    return try Checkpoint(Folder(path: reference), base: base)
+    return try Checkpoint(Folder(path: model), base: location.base)
   }
 
   /// A weight by its canonical name.

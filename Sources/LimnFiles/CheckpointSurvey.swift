@@ -21,15 +21,15 @@ package struct CheckpointSurvey: Sendable {
   package private(set) var tunesTower = false
 
   /// - Throws: `notFound` where there is nothing at all.
-  package init(_ reference: String, mmproj: String? = nil) throws(LimnError) {
-    guard Folder.exists(reference) else { throw RawWeights.notFound(reference) }
-    guard Folder.isDirectory(reference) else {
+  package init(_ location: ModelLocation) throws(LimnError) {
+    guard Folder.exists(location.model) else { throw RawWeights.notFound(location.model) }
+    guard Folder.isDirectory(location.model) else {
       endOfGenerationPlace = "tokenizer.ggml.eos_token_id"
-      read(try? GGUFPair(reference, mmproj: mmproj))
+      read(try? GGUFPair(location))
       return
     }
     endOfGenerationPlace = "eos_token_id in generation_config.json"
-    read(Folder(path: reference))
+    read(Folder(path: location.model))
   }
 
   private mutating func read(_ pair: GGUFPair?) {

@@ -6,14 +6,14 @@ package enum TokenizerSource: Sendable {
   case folder(path: String)
   case gguf(GGUF)
 
-  /// The tokenizer of a model reference: a folder, or a .gguf file, which may hold nothing but a vocabulary.
-  /// - Parameter base: the folder of the model that an adapter belongs to, whose tokenizer it may share.
-  package static func open(_ reference: String, base: String? = nil) throws(LimnError) -> TokenizerSource {
+  /// The tokenizer of a model, whose file may hold nothing but a vocabulary; an adapter may share its base's.
+  package static func open(_ location: ModelLocation) throws(LimnError) -> TokenizerSource {
+    let reference = location.model
     guard Folder.exists(reference) else { throw RawWeights.notFound(reference) }
     if Folder.isDirectory(reference) {
       var folder = Folder(path: reference), depth = 0
       while !folder.holdsTokenizer, case let kind = FolderKind(folder), kind != .model {
-        folder = try kind.base(of: folder, named: depth == 0 ? base : nil, depth: depth)
+        folder = try kind.base(of: folder, named: depth == 0 ? location.base : nil, depth: depth)
         depth += 1
       }
       return .folder(path: folder.path)

@@ -16,14 +16,13 @@ package struct RawWeights: Sendable {
   package let tensors: [Entry]
 
   /// The tensors of a folder (safetensors or PyTorch files), or of a GGUF file and the projector file beside it.
-  /// - Parameters:
-  ///   - reference: a folder, or a file of one of the three formats.
-  ///   - mmproj: the projector's GGUF file; nil: the one in the same folder, if there is one.
-  package static func open(_ reference: String, mmproj: String? = nil) throws(LimnError) -> RawWeights {
-    guard Folder.exists(reference) else { throw notFound(reference) }
-    if Folder.isDirectory(reference) { return try parts(Folder(path: reference)) }
-    guard reference.hasSuffix(".gguf") else { return RawWeights(try file(reference), TensorNames.place) }
-    let pair = try GGUFPair(reference, mmproj: mmproj)
+  /// - Parameter location: whose model may be a file of any of the three formats.
+  package static func open(_ location: ModelLocation) throws(LimnError) -> RawWeights {
+    let model = location.model
+    guard Folder.exists(model) else { throw notFound(model) }
+    if Folder.isDirectory(model) { return try parts(Folder(path: model)) }
+    guard model.hasSuffix(".gguf") else { return RawWeights(try file(model), TensorNames.place) }
+    let pair = try GGUFPair(location)
     return RawWeights(
       tensors: [pair.language, pair.projector].compactMap(\.self).flatMap { file in
         RawWeights(file.tensors, GGUFNames(file).place).tensors
@@ -189,16 +188,16 @@ package struct GGUFPair {
   package private(set) var language: GGUF
   package private(set) var projector: GGUF?
 
-  /// Opens both. Given in the wrong order, they are put right: a projector says that it is one.
-  /// - Parameter mmproj: nil: a file beside `path` whose name says "mmproj" is taken.
-  package init(_ path: String, mmproj: String?) throws(LimnError) {
-    language = try GGUF(path: path)
-    if let mmproj {
-      let other = try GGUF(path: mmproj)
+  /// Opens both. Given in the wrong order, they are put right: a projector says that it is one. Where none is named, a
+  /// file beside the model whose name says "mmproj" is taken.
+  package init(_ location: ModelLocation) throws(LimnError) {
+    language = try GGUF(path: location.model)
+    if let path = location.projector {
+      let other = try GGUF(path: path)
       projector = other
       if language.isProjector, !other.isProjector { (language, projector) = (other, language) }
     } else if !language.isProjector {
-      projector = try Self.beside(path).map { path throws(LimnError) in try GGUF(path: path) }
+      projector = try Self.beside(location.model).map { path throws(LimnError) in try GGUF(path: path) }
     }
   }
 

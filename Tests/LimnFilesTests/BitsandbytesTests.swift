@@ -11,7 +11,7 @@ private enum Arrays {
     .appendingPathComponent("Fixtures/Bitsandbytes/model.safetensors").path
 
   static func tensors() throws -> [String: Tensor] {
-    Dictionary(try RawWeights.open(file).tensors.map { ($0.name, $0.tensor) }) { $1 }
+    Dictionary(try RawWeights.open(ModelLocation(file)).tensors.map { ($0.name, $0.tensor) }) { $1 }
   }
 
   static let matrices = ["aligned", "ragged", "plain"]
@@ -42,7 +42,7 @@ private enum Arrays {
 
   static func refusal(of name: String, in bytes: [UInt8]) throws -> LimnError? {
     try Fixtures.with(bytes, as: "model.safetensors") { path in
-      let weights = try RawWeights.open(path)
+      let weights = try RawWeights.open(ModelLocation(path))
       let entry = try #require(weights.tensors.first { $0.name == name })
       return #expect(throws: LimnError.self) { try weights.weight(of: entry) }
     }
@@ -53,7 +53,7 @@ private enum Arrays {
   @Test("stored weights of every type have the package's values, bit for bit")
   func values() throws {
     let cpu = try CPU(threads: 2)
-    let weights = try RawWeights.open(Arrays.file)
+    let weights = try RawWeights.open(ModelLocation(Arrays.file))
     let tensors = try Arrays.tensors()
     let names = tensors.keys.filter { $0.hasPrefix("values.") }
     #expect(names.count == 15)

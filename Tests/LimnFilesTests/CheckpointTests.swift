@@ -9,23 +9,23 @@ import Testing
     "shards are joined by their index, and a missing, incomplete or outside shard is refused")
   func shards() throws {
     let folder = Fixtures.path("sharded")
-    #expect(try RawWeights.open(folder).tensors.map(\.name).sorted() == ["empty", "f32", "i64", "scalar"])
+    #expect(try RawWeights.open(ModelLocation(folder)).tensors.map(\.name).sorted() == ["empty", "f32", "i64", "scalar"])
     for (file, says) in [
       ("gone.safetensors", "missing"), ("../types.safetensors", "outside"), ("/etc/passwd", "outside"),
     ] {
       let index = #"{"weight_map": {"a": "\#(file)"}}"#
       try Fixtures.withFolder(["model.safetensors.index.json": index]) { folder in
-        let error = #expect(throws: LimnError.self) { try RawWeights.open(folder) }
+        let error = #expect(throws: LimnError.self) { try RawWeights.open(ModelLocation(folder)) }
         #expect(error?.kind == .badData && error?.description.contains(says) == true)
       }
     }
     let index = #"{"weight_map": {"absent": "model.safetensors"}}"#
     try Fixtures.with(try Fixtures.bytes("types.safetensors"), as: "x.safetensors") { path in
       let folder = String(path.dropLast("/x.safetensors".count))
-      #expect(try RawWeights.open(folder).tensors.count == 20)
+      #expect(try RawWeights.open(ModelLocation(folder)).tensors.count == 20)
       try Data(index.replacing("model.safetensors", with: "x.safetensors").utf8)
         .write(to: URL(filePath: folder + "/model.safetensors.index.json"))
-      let error = #expect(throws: LimnError.self) { try RawWeights.open(folder) }
+      let error = #expect(throws: LimnError.self) { try RawWeights.open(ModelLocation(folder)) }
       #expect(error?.description.contains("absent") == true)
     }
   }
@@ -35,7 +35,7 @@ import Testing
     let files = (0..<200_000).map { #""tensor\#($0)": "part-\#($0)-of-200000.safetensors""# }
     let index = #"{"weight_map": {"# + files.joined(separator: ",") + "}}"
     try Fixtures.withFolder(["model.safetensors.index.json": index]) { folder in
-      let error = #expect(throws: LimnError.self) { try RawWeights.open(folder) }
+      let error = #expect(throws: LimnError.self) { try RawWeights.open(ModelLocation(folder)) }
       #expect(error?.kind == .badData && error?.description.contains("part-0-of-200000") == true)
     }
   }
@@ -45,7 +45,7 @@ import Testing
     try Fixtures.withFolder([:]) { folder in
       for name in ["config.json", "model.gguf"] { #expect(mkfifo(folder + "/" + name, 0o600) == 0) }
       for reference in [folder, folder + "/model.gguf"] {
-        let error = #expect(throws: LimnError.self) { try Checkpoint.open(reference) }
+        let error = #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(reference)) }
         #expect(error?.kind == .badData && error?.description.contains("not a file") == true)
       }
     }
@@ -53,16 +53,16 @@ import Testing
 
   @Test("a missing or empty reference gives an error that says so")
   func absent() throws {
-    let error = #expect(throws: LimnError.self) { try Checkpoint.open("/nowhere/model") }
+    let error = #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation("/nowhere/model")) }
     #expect(error?.kind == .notFound)
-    #expect(throws: LimnError.self) { try RawWeights.open("/nowhere/model.gguf") }
-    #expect(throws: LimnError.self) { try TokenizerSource.open("/nowhere") }
+    #expect(throws: LimnError.self) { try RawWeights.open(ModelLocation("/nowhere/model.gguf")) }
+    #expect(throws: LimnError.self) { try TokenizerSource.open(ModelLocation("/nowhere")) }
     try Fixtures.withFolder(["config.json": #"{"text_config": {}}"#]) { folder in
-      let error = #expect(throws: LimnError.self) { try Checkpoint.open(folder) }
+      let error = #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(folder)) }
       #expect(error?.kind == .notFound && error?.description.contains("no weights") == true)
     }
     try Fixtures.withFolder(["adapter_model.bin": "", "config.json": #"{"text_config": {}}"#]) { folder in
-      let error = #expect(throws: LimnError.self) { try Checkpoint.open(folder) }
+      let error = #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(folder)) }
       #expect(error?.kind == .notFound && error?.description.contains("adapter_config.json") == true)
     }
   }
@@ -70,11 +70,11 @@ import Testing
   @Test("a tokenizer is found without weights")
   func tokenizerOnly() throws {
     try Fixtures.withFolder(["tokenizer.json": "{}", "config.json": "{}"]) { folder in
-      guard case .folder(folder) = try TokenizerSource.open(folder) else {
+      guard case .folder(folder) = try TokenizerSource.open(ModelLocation(folder)) else {
         throw LimnError.badData("no folder")
       }
     }
-    guard case .gguf(let file) = try TokenizerSource.open(Fixtures.path("v3.gguf")) else {
+    guard case .gguf(let file) = try TokenizerSource.open(ModelLocation(Fixtures.path("v3.gguf"))) else {
       throw LimnError.badData("no GGUF")
     }
     #expect(file["strings"]?.strings?.count == 5)
@@ -89,7 +89,7 @@ import Testing
     try Fixtures.with(try Fixtures.bytes("types.safetensors"), as: "model.safetensors") { path in
       let folder = String(path.dropLast("/model.safetensors".count))
       try Data(config.utf8).write(to: URL(filePath: folder + "/config.json"))
-      let error = #expect(throws: LimnError.self) { try Checkpoint.open(folder) }
+      let error = #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(folder)) }
       #expect(error?.kind == .notFound && error?.description.contains("fetch openai/none-such") == true)
     }
   }
@@ -104,7 +104,7 @@ import Testing
     for name in try FileManager.default.contentsOfDirectory(atPath: cases).sorted() {
       let folder = "\(cases)/\(name)/model"
       guard FileManager.default.fileExists(atPath: folder) else { continue }
-      let checkpoint = try Checkpoint.open(folder)
+      let checkpoint = try Checkpoint.open(ModelLocation(folder))
       #expect(checkpoint.unused.isEmpty, "\(name)")
       let config = checkpoint.config
       let vision = try #require(config.vision)
@@ -138,8 +138,8 @@ import Testing
     let folder = Fixtures.acceptance + "/gguf/pair"
     let (language, projector) = (folder + "/tiny-q.gguf", folder + "/mmproj-tiny-f16.gguf")
     for checkpoint in [
-      try Checkpoint.open(language), try Checkpoint.open(language, mmproj: projector),
-      try Checkpoint.open(projector, mmproj: language),
+      try Checkpoint.open(ModelLocation(language)), try Checkpoint.open(ModelLocation(language, projector: projector)),
+      try Checkpoint.open(ModelLocation(projector, projector: language)),
     ] {
       let config = checkpoint.config
       #expect(config.language.ropeAdjacent && config.language.headSize == 64 && config.language.kvHeads == 2)
@@ -151,10 +151,10 @@ import Testing
       #expect(checkpoint.unused.isEmpty && checkpoint.layout == .gguf)
       #expect(checkpoint.processorConfig?["image_mean"]?.array?.first == .number(0.48145467))
     }
-    let error = #expect(throws: LimnError.self) { try Checkpoint.open(projector) }
+    let error = #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(projector)) }
     #expect(error?.description.contains("--mmproj") == true)
-    #expect(throws: LimnError.self) { try TokenizerSource.open(projector) }
-    #expect(throws: LimnError.self) { try Checkpoint.open(language, mmproj: language) }
+    #expect(throws: LimnError.self) { try TokenizerSource.open(ModelLocation(projector)) }
+    #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(language, projector: language)) }
   }
 
   @Test(
@@ -165,9 +165,9 @@ import Testing
     for item in try #require(try JSON.parse(file: folder + "/cases.json").array) {
       let path = folder + "/" + (item["path"]?.string ?? "")
       if item["ok"]?.bool == true {
-        #expect(try RawWeights.open(path).tensors.count == item["tensors"]?.int, "\(path)")
+        #expect(try RawWeights.open(ModelLocation(path)).tensors.count == item["tensors"]?.int, "\(path)")
       } else {
-        let error = #expect(throws: LimnError.self, "\(path)") { try RawWeights.open(path) }
+        let error = #expect(throws: LimnError.self, "\(path)") { try RawWeights.open(ModelLocation(path)) }
         #expect(error?.kind == .badData, "\(path)")
       }
     }

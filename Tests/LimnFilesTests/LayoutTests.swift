@@ -40,7 +40,7 @@ import Testing
   }
 
   private func refusal(_ folder: URL, base: URL? = nil) throws -> LimnError {
-    let error = #expect(throws: LimnError.self) { try Checkpoint.open(folder.path(), base: base?.path()) }
+    let error = #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(folder.path(), base: base?.path())) }
     #expect(error?.description.contains { $0.isNewline } == false)
     return try #require(error)
   }
@@ -50,7 +50,7 @@ import Testing
   @Test("an adapter stands on its base: opening copies nothing, and only what it changes gets memory of its own")
   func mapped() throws {
     let cpu = try CPU(threads: 1)
-    let checkpoint = try Checkpoint.open(checkpoints.appending(path: "lora-original").path())
+    let checkpoint = try Checkpoint.open(ModelLocation(checkpoints.appending(path: "lora-original").path()))
     let changed = checkpoint.weights.filter { !$0.value.updates.isEmpty }.keys.sorted()
     let expected = (0..<2).flatMap { layer in
       ["mlp.down_proj", "self_attn.o_proj", "self_attn.q_proj", "self_attn.v_proj"].map {
@@ -93,8 +93,8 @@ import Testing
         let size = bytes.count / 120
         return (0..<120).map { bytes.subdata(in: $0 * size..<($0 + 1) * size) }
       }
-      let before = try rows(try Checkpoint.open(base.path()))
-      let after = try rows(try Checkpoint.open(adapter.path(), base: base.path()))
+      let before = try rows(try Checkpoint.open(ModelLocation(base.path())))
+      let after = try rows(try Checkpoint.open(ModelLocation(adapter.path(), base: base.path())))
       #expect((0..<120).filter { before[$0] != after[$0] } == Array(20..<40))
     }
   }
@@ -107,12 +107,12 @@ import Testing
       func bytes(_ checkpoint: Checkpoint) throws -> [String: Data] {
         try checkpoint.weights.mapValues { try data($0, cpu) }
       }
-      let found = try bytes(try Checkpoint.open(adapter.path()))
+      let found = try bytes(try Checkpoint.open(ModelLocation(adapter.path())))
       let elsewhere = root.appending(path: "elsewhere")
       try FileManager.default.moveItem(at: base, to: elsewhere)
       var error = try refusal(adapter)
       #expect(error.kind == .notFound && error.description.contains("layout-base") && error.description.contains("--base"))
-      #expect(try bytes(try Checkpoint.open(adapter.path(), base: elsewhere.path())) == found)
+      #expect(try bytes(try Checkpoint.open(ModelLocation(adapter.path(), base: elsewhere.path()))) == found)
       error = try refusal(adapter, base: root.appending(path: "nowhere"))
       #expect(error.kind == .notFound && error.description.contains("nowhere"))
       error = try refusal(elsewhere, base: adapter)
@@ -126,10 +126,10 @@ import Testing
   @Test("an adapter without a tokenizer uses the base's")
   func tokenizer() throws {
     let folder = checkpoints.appending(path: "lora-original").path()
-    guard case .folder(let path) = try TokenizerSource.open(folder) else { throw LimnError.badData("no folder") }
+    guard case .folder(let path) = try TokenizerSource.open(ModelLocation(folder)) else { throw LimnError.badData("no folder") }
     #expect(path.hasSuffix("layout-base"))
     let base = checkpoints.appending(path: "xtuner-whole").path()
-    guard case .folder(base) = try TokenizerSource.open(folder, base: base) else { throw LimnError.badData("other") }
+    guard case .folder(base) = try TokenizerSource.open(ModelLocation(folder, base: base)) else { throw LimnError.badData("other") }
   }
 
   @Test("a base with other shapes is refused")
@@ -143,7 +143,7 @@ import Testing
   func quantisedBase() throws {
     try withCopies("bnb-nf4", "bnb-int8") { root in
       for name in ["bnb-nf4", "bnb-int8"] {
-        let before = try Checkpoint.open(root.appending(path: name).path()).weights
+        let before = try Checkpoint.open(ModelLocation(root.appending(path: name).path())).weights
         let (target, weight) = try #require(
           before.filter { $0.key.hasSuffix("q_proj.weight") && $0.value.isQuantizedByBitsandbytes }
             .min { $0.key < $1.key })
@@ -157,7 +157,7 @@ import Testing
         ]
         let data = Data(count: headers.reduce(0) { $0 + $1.byteCount })
         try write(headers, data, to: adapter.appending(path: "adapter_model.safetensors"))
-        let after = try Checkpoint.open(adapter.path(), base: root.appending(path: name).path()).weights
+        let after = try Checkpoint.open(ModelLocation(adapter.path(), base: root.appending(path: name).path())).weights
         #expect(after.keys == before.keys)
         let changed = try #require(after[target])
         #expect(changed.updates.count == 1 && changed.updates[0].scale == 2 && changed.updates[0].rank == 1)
@@ -234,16 +234,16 @@ import Testing
       try edit(one.appending(path: "adapter_config.json"), "some-user/llama-mha", "other")
       try edit(other.appending(path: "adapter_config.json"), "some-user/llama-mha", "lora-whole")
       #expect(try refusal(one).description.contains("without end"))
-      #expect(throws: LimnError.self) { try TokenizerSource.open(one.path()) }
+      #expect(throws: LimnError.self) { try TokenizerSource.open(ModelLocation(one.path())) }
     }
   }
 
   @Test("the tensors of an adapter's folder are listed unchanged")
   func listing() throws {
-    let whole = try RawWeights.open(checkpoints.appending(path: "lora-whole").path()).tensors
+    let whole = try RawWeights.open(ModelLocation(checkpoints.appending(path: "lora-whole").path())).tensors
     #expect(whole.contains { $0.name.hasSuffix("k_proj.lora_A.weight") && $0.modelName == nil })
     #expect(whole.contains { $0.modelName == "multi_modal_projector.linear_1.weight" })
-    let xtuner = try RawWeights.open(checkpoints.appending(path: "xtuner-whole").path()).tensors
+    let xtuner = try RawWeights.open(ModelLocation(checkpoints.appending(path: "xtuner-whole").path())).tensors
     for name in ["language_model.norm.weight", "multi_modal_projector.linear_2.bias"] {
       #expect(xtuner.contains { $0.modelName == name })
     }
@@ -283,7 +283,7 @@ import Testing
 
   @Test("LLaVA-Phi's fused projections must match the number of heads in its config")
   func llavaPhi() throws {
-    let checkpoint = try Checkpoint.open(checkpoints.appending(path: "llava-phi-fused").path())
+    let checkpoint = try Checkpoint.open(ModelLocation(checkpoints.appending(path: "llava-phi-fused").path()))
     #expect(checkpoint.layout == .llavaPhi && checkpoint.unused.isEmpty)
     #expect(try checkpoint.weight(named: "language_model.layers.1.self_attn.qkv_proj.bias").shape == [120])
     try withCopies("llava-phi-fused") { root in
@@ -316,7 +316,7 @@ import Testing
     try Fixtures.withFolder(["config.json": config]) { folder in
       let bytes = headers.reduce(0) { $0 + $1.byteCount }
       try write(headers, Data(count: bytes), to: URL(filePath: folder).appending(path: "model.safetensors"))
-      let vision = try #require(try Checkpoint.open(folder).config.vision)
+      let vision = try #require(try Checkpoint.open(ModelLocation(folder)).config.vision)
       #expect(vision.family == .siglip && vision.heads == 16 && vision.patchSize == 14)
       #expect(vision.imageSize == side && vision.patchesPerSide * vision.patchesPerSide == positions)
     }
@@ -334,8 +334,8 @@ import Testing
       try Data(#"{"image_processor": \#(nested)}"#.utf8)
         .write(to: folder.appending(path: "processor_config.json"))
       let expected = nested == "null" ? older : .object(["do_resize": .bool(false)])
-      #expect(try Checkpoint.open(folder.path()).processorConfig == expected)
-      #expect(try CheckpointSurvey(folder.path()).processorPlace == place)
+      #expect(try Checkpoint.open(ModelLocation(folder.path())).processorConfig == expected)
+      #expect(try CheckpointSurvey(ModelLocation(folder.path())).processorPlace == place)
     }
   }
 

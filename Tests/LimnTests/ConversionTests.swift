@@ -49,14 +49,14 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     let folder = TemporaryFolder()
     let expected = testCase.greedyText.trimmingCharacters(in: .whitespacesAndNewlines)
     let name = Self.checkpoint(testCase)
-    let config = try Checkpoint.open(testCase.model, mmproj: testCase.projectorFile).config
+    let config = try Checkpoint.open(ModelLocation(testCase.model, projector: testCase.projectorFile)).config
     func gguf() throws -> Conversion {
       try Conversion.gguf(
-        testCase.model, mmproj: testCase.projectorFile, format: .f32, vision: .f32, output: folder.path + "/m.gguf")
+        ModelLocation(testCase.model, projector: testCase.projectorFile), format: .f32, vision: .f32, output: folder.path + "/m.gguf")
     }
     func huggingFace() throws -> Conversion {
       try Conversion.huggingFace(
-        testCase.model, mmproj: testCase.projectorFile, type: .f32, output: folder.path + "/hf")
+        ModelLocation(testCase.model, projector: testCase.projectorFile), type: .f32, output: folder.path + "/hf")
     }
     try run(try gguf())
     let pair = folder.path + "/m.gguf"
@@ -64,7 +64,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
       #expect(try await greedyText(testCase, pair) == expected, "gguf")
     }
     if folder.names.count == 2, !Self.beyondHuggingFace.contains(testCase.name) {
-      try run(try Conversion.huggingFace(pair, type: .f32, output: folder.path + "/again"))
+      try run(try Conversion.huggingFace(ModelLocation(pair), type: .f32, output: folder.path + "/again"))
       // The processor that is written prepares pictures as the model was trained: it pads where the case crops.
       let crops = testCase.preprocess == .hf && config.family == .llava && config.vision?.family == .clip
       if !Self.windowed.contains(name) {
@@ -85,7 +85,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
   func demo() async throws {
     let folder = TemporaryFolder()
     try run(
-      try Conversion.gguf(try DemoModel.path(), mmproj: nil, format: .f16, vision: .f16, output: folder.path))
+      try Conversion.gguf(ModelLocation(try DemoModel.path()), format: .f16, vision: .f16, output: folder.path))
     #expect(folder.names == ["limn-demo-f16.gguf", "limn-demo-mmproj-f16.gguf"])
     var options = LoadOptions()
     options.precision = .exact
@@ -126,11 +126,11 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     let folder = TemporaryFolder()
     let demo = try DemoModel.path()
     try run(
-      try Conversion.gguf(demo, mmproj: nil, format: .q4_K_M, vision: .q8_0, output: folder.path + "/a.gguf"))
-    try run(try Conversion.gguf(demo, mmproj: nil, format: .f32, vision: .f32, output: folder.path + "/f.gguf"))
+      try Conversion.gguf(ModelLocation(demo), format: .q4_K_M, vision: .q8_0, output: folder.path + "/a.gguf"))
+    try run(try Conversion.gguf(ModelLocation(demo), format: .f32, vision: .f32, output: folder.path + "/f.gguf"))
     try run(
       try Conversion.gguf(
-        folder.path + "/f.gguf", mmproj: folder.path + "/f-mmproj-f32.gguf", format: .q4_K_M, vision: .q8_0,
+        ModelLocation(folder.path + "/f.gguf", projector: folder.path + "/f-mmproj-f32.gguf"), format: .q4_K_M, vision: .q8_0,
         output: folder.path + "/b.gguf"))
     for (one, two) in [("a.gguf", "b.gguf"), ("a-mmproj-Q8_0.gguf", "b-mmproj-Q8_0.gguf")] {
       let first = try GGUF(path: folder.path + "/" + one)
@@ -146,7 +146,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
   func nothingBehind() async throws {
     let folder = TemporaryFolder()
     let conversion = try Conversion.gguf(
-      try DemoModel.path(), mmproj: nil, format: .q4_K_M, vision: .f16, output: folder.path + "/deep/er")
+      ModelLocation(try DemoModel.path()), format: .q4_K_M, vision: .f16, output: folder.path + "/deep/er")
     let task = Task {
       _ = try conversion.run(try WeightEncoder(threads: 1), replaces: false) { share, _ in
         if share > 0.5 { withUnsafeCurrentTask { $0?.cancel() } }
@@ -171,9 +171,9 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     let out = folder.path + "/out"
     let errors = [
       #expect(throws: LimnError.self) {
-        try Conversion.gguf(source, format: .q8_0, vision: .f16, output: out)
+        try Conversion.gguf(ModelLocation(source), format: .q8_0, vision: .f16, output: out)
       },
-      #expect(throws: LimnError.self) { try Conversion.huggingFace(source, type: .f16, output: out) },
+      #expect(throws: LimnError.self) { try Conversion.huggingFace(ModelLocation(source), type: .f16, output: out) },
     ]
     for error in errors {
       #expect(error?.kind == .badData && error?.description.contains("another shape") == true)
@@ -183,7 +183,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
   @Test("tokenizers gives every added token its id: the vocabulary holds them all, in spite of ids that are missing")
   func addedTokens() throws {
     let folder = TemporaryFolder()
-    try run(try Conversion.huggingFace(ModelCase.root + "/checkpoints/mipha", type: .f16, output: folder.path))
+    try run(try Conversion.huggingFace(ModelLocation(ModelCase.root + "/checkpoints/mipha"), type: .f16, output: folder.path))
     let json = try JSON.parse(file: folder.path + "/tokenizer.json")
     let added = try #require(json["added_tokens"]?.array)
     let ids = added.compactMap { $0["id"]?.int }
@@ -213,14 +213,14 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
   func newRow() throws {
     let folder = TemporaryFolder()
     let out = folder.path + "/out"
-    try run(try Conversion.huggingFace(try source(folder, imageToken: 344), type: .f32, output: out))
+    try run(try Conversion.huggingFace(ModelLocation(try source(folder, imageToken: 344)), type: .f32, output: out))
     let config = try JSON.parse(file: out + "/config.json")
     #expect(config["image_token_index"]?.int == 344 && config["text_config"]?["vocab_size"]?.int == 345)
     #expect(config["text_config"]?["hidden_size"]?.int == 24)
-    let table = try Checkpoint.open(out).weight(named: "language_model.embed_tokens.weight")
+    let table = try Checkpoint.open(ModelLocation(out)).weight(named: "language_model.embed_tokens.weight")
     #expect(table.shape == [345, 24])
     // Only what fits its config can be converted.
-    #expect(throws: Never.self) { try Conversion.huggingFace(out, type: .f32, output: folder.path + "/again") }
+    #expect(throws: Never.self) { try Conversion.huggingFace(ModelLocation(out), type: .f32, output: folder.path + "/again") }
   }
 
   @Test("an image token far beyond the vocabulary is refused, not filled up to")
@@ -228,7 +228,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     let folder = TemporaryFolder()
     let source = try source(folder, imageToken: 4_000_000)
     let error = #expect(throws: LimnError.self) {
-      try Conversion.huggingFace(source, type: .f32, output: folder.path + "/out")
+      try Conversion.huggingFace(ModelLocation(source), type: .f32, output: folder.path + "/out")
     }
     #expect(error?.kind == .badData && error?.found == "4000000")
     #expect(error?.remedy?.contains("image_token_index") == true)
@@ -238,7 +238,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
   func replacing() throws {
     let folder = TemporaryFolder()
     let conversion = try Conversion.huggingFace(
-      try DemoModel.path(), mmproj: nil, type: .bf16, output: folder.path)
+      ModelLocation(try DemoModel.path()), type: .bf16, output: folder.path)
     try run(conversion)
     let error = #expect(throws: LimnError.self) { try run(conversion) }
     #expect(error?.kind == .usage && error?.remedy?.contains("--force") == true)
@@ -254,7 +254,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
     try Data("{}".utf8).write(to: URL(fileURLWithPath: folder.path + "/" + index))
     let conversion = try Conversion.huggingFace(
-      try DemoModel.path(), mmproj: nil, type: .bf16, output: folder.path)
+      ModelLocation(try DemoModel.path()), type: .bf16, output: folder.path)
     let error = #expect(throws: LimnError.self) { try run(conversion) }
     #expect(error?.kind == .usage && error?.place == folder.path + "/" + index)
     #expect(error?.remedy?.contains("--force") == true)

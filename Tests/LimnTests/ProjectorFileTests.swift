@@ -17,7 +17,7 @@ private let checkpoints = ModelCase.root + "/checkpoints"
 
   private func convert(_ name: String) throws -> GGUF {
     let conversion = try Conversion.gguf(
-      "\(checkpoints)/\(name)", format: .f16, vision: .f16, output: folder + "/m.gguf")
+      ModelLocation("\(checkpoints)/\(name)"), format: .f16, vision: .f16, output: folder + "/m.gguf")
     try run(conversion)
     return try GGUF(path: conversion.paths[1])
   }
@@ -62,7 +62,7 @@ private let checkpoints = ModelCase.root + "/checkpoints"
   func aspect(_ name: String) throws {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     func policy(_ reference: String) throws -> PreprocessPolicy {
-      try ModelImageProcessor(try Checkpoint.open(reference), policy: .trained).policy
+      try ModelImageProcessor(try Checkpoint.open(ModelLocation(reference)), policy: .trained).policy
     }
     _ = try convert(name)
     let before = try policy("\(checkpoints)/\(name)")
@@ -74,9 +74,9 @@ private let checkpoints = ModelCase.root + "/checkpoints"
   func bitsandbytes(_ name: String) throws {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let cpu = try CPU(threads: 2)
-    let source = try RawWeights.open("\(checkpoints)/\(name)")
-    try run(try Conversion.huggingFace("\(checkpoints)/\(name)", type: .f32, output: folder))
-    let written = try Checkpoint.open(folder)
+    let source = try RawWeights.open(ModelLocation("\(checkpoints)/\(name)"))
+    try run(try Conversion.huggingFace(ModelLocation("\(checkpoints)/\(name)"), type: .f32, output: folder))
+    let written = try Checkpoint.open(ModelLocation(folder))
     #expect(!written.weights.values.contains(where: \.isQuantizedByBitsandbytes) && written.unused.isEmpty)
     var count = 0
     for entry in source.tensors {
@@ -85,7 +85,7 @@ private let checkpoints = ModelCase.root + "/checkpoints"
       #expect(try before.shape == after.shape && dequantized(before) == dequantized(after), "\(canonical)")
       if entry.tensor.type == .u8 || entry.tensor.type == .i8 { count += 1 }
     }
-    let weights = try Checkpoint.open("\(checkpoints)/\(name)").weights.values
+    let weights = try Checkpoint.open(ModelLocation("\(checkpoints)/\(name)")).weights.values
     #expect(count == weights.count(where: \.isQuantizedByBitsandbytes) && count > 10)
     let config = try JSON.parse(file: folder + "/config.json")
     #expect(config["quantization_config"] == nil)

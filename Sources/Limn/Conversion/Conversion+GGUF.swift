@@ -1,5 +1,5 @@
 import Foundation
-import LimnFiles
+package import LimnFiles
 import LimnImage
 package import LimnCore
 import LimnTensor
@@ -8,18 +8,16 @@ import LimnText
 extension Conversion {
   /// A GGUF pair: the language model, and the projector file with the vision tower where there is one.
   /// - Parameters:
-  ///   - mmproj, base: as for `Checkpoint.open`.
   ///   - output: a folder, or the language model's file, which ends in .gguf.
   ///   - vision: the type of the projector's file.
   /// - Throws: bad data for what GGUF cannot say.
   package static func gguf(
-    _ reference: String, mmproj: String? = nil, base: String? = nil, format: WeightFormat, vision: WeightFormat,
-    output: String
+    _ location: ModelLocation, format: WeightFormat, vision: WeightFormat, output: String
   ) throws(LimnError) -> Conversion {
-    let checkpoint = try source(reference, mmproj, base)
+    let checkpoint = try source(location)
     let paths = GGUFPaths(checkpoint.name, format, vision, output)
     if checkpoint.layout == .gguf {
-      return try gguf(try GGUFPair(reference, mmproj: mmproj), format, vision, paths)
+      return try gguf(try GGUFPair(location), format, vision, paths)
     }
     var conversion = Conversion()
     try conversion.addLanguage(checkpoint, format, paths)
@@ -29,8 +27,8 @@ extension Conversion {
   }
 
   /// The model to convert: all of its tensors are there and fit its config.
-  static func source(_ reference: String, _ mmproj: String?, _ base: String?) throws(LimnError) -> Checkpoint {
-    let checkpoint = try Checkpoint.open(reference, mmproj: mmproj, base: base)
+  static func source(_ location: ModelLocation) throws(LimnError) -> Checkpoint {
+    let checkpoint = try Checkpoint.open(location)
     let cpu = try CPU(threads: 1, precision: .exact)
     _ = try Llava(checkpoint, context: 1, quantization: nil, cpu: cpu, checksOnly: true)
     return checkpoint

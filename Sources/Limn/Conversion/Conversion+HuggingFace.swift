@@ -1,5 +1,5 @@
 import Foundation
-import LimnFiles
+package import LimnFiles
 import LimnImage
 package import LimnCore
 package import LimnTensor
@@ -8,18 +8,17 @@ import LimnText
 extension Conversion {
   /// A folder that transformers opens with `LlavaForConditionalGeneration.from_pretrained` (or LlavaNext…).
   /// - Parameters:
-  ///   - mmproj, base: as for `Checkpoint.open`.
   ///   - type: F32, F16 or BF16.
   ///   - output: the folder.
   /// - Throws: bad data for a model without a vision tower, a tokenizer that cannot be written, or an image token
   ///   far beyond the vocabulary.
   package static func huggingFace(
-    _ reference: String, mmproj: String? = nil, base: String? = nil, type: TensorType, output: String
+    _ location: ModelLocation, type: TensorType, output: String
   ) throws(LimnError) -> Conversion {
-    let checkpoint = try source(reference, mmproj, base)
+    let checkpoint = try source(location)
     guard checkpoint.config.vision != nil else {
       throw LimnError.badData(
-        "the model has no vision tower", in: reference,
+        "the model has no vision tower", in: location.model,
         remedy: "name its projector file with --mmproj, or convert to gguf")
     }
     var conversion = Conversion()
@@ -33,7 +32,7 @@ extension Conversion {
     if checkpoint.layout == .huggingFace, checkpoint.parts.isEmpty {
       try conversion.copyFiles(from: checkpoint, type, rows: image.rows, output)
     } else {
-      try checkpoint.config.requireHuggingFaceClass(reference)
+      try checkpoint.config.requireHuggingFaceClass(location.model)
       try conversion.makeFiles(for: checkpoint, tokenizer, image.token, image.rows, type, output)
     }
     return conversion

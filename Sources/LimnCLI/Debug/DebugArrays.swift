@@ -44,7 +44,7 @@ struct DebugPreprocess: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Where the array is written.", valueName: "x.npy")) var output: String
 
   func run() async throws {
-    let checkpoint = try Checkpoint.open(model.reference, mmproj: model.mmproj, base: model.base)
+    let checkpoint = try Checkpoint.open(model.location)
     let processor = try ModelImageProcessor(checkpoint, policy: preprocess.preprocess)
     let picture = try processor.process(try await ImageReference(image).source().image())
     var file = try NumpyWriter.begin(output, shape: [picture.tiles, 3, picture.height, picture.width])

@@ -27,7 +27,7 @@ struct DebugTensors: ParsableCommand {
   }
 
   func run() throws {
-    let weights = try RawWeights.open(model.reference, mmproj: model.mmproj)
+    let weights = try RawWeights.open(model.location)
     let tensors = weights.tensors
     if let tensor, let output { return try write(tensor, of: weights, to: output) }
     if json {

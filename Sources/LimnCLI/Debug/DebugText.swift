@@ -17,7 +17,7 @@ struct DebugTokenize: ParsableCommand {
   var text: String
 
   func run() throws {
-    let tokenizer = try Tokenizer(TokenizerSource.open(model.reference, base: model.base))
+    let tokenizer = try Tokenizer(TokenizerSource.open(model.location))
     let ids = tokenizer.encode(text, addSpecial: !noSpecial)
     Terminal.print(JSON.array(ids.map(JSON.integer)).serialised())
   }
@@ -33,7 +33,7 @@ struct DebugDetokenize: ParsableCommand {
   var ids: String
 
   func run() throws {
-    let tokenizer = try Tokenizer(TokenizerSource.open(model.reference, base: model.base))
+    let tokenizer = try Tokenizer(TokenizerSource.open(model.location))
     let ids = try tokenIDs(ids)
     for id in ids where !(0..<tokenizer.vocabularySize).contains(id) {
       throw LimnError(
@@ -54,7 +54,7 @@ struct DebugTemplate: ParsableCommand {
   var messages: String
 
   func run() throws {
-    let source = try TokenizerSource.open(model.reference, base: model.base)
+    let source = try TokenizerSource.open(model.location)
     guard let template = try ChatTemplate.find(in: source) else {
       throw LimnError.badData(
         "the model carries no chat template", in: try model.reference,

@@ -18,7 +18,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     }
     attempt { () throws(LimnError) in _ = try Tokenizer(.gguf(file)).encode("What is <image> this?") }
     attempt { () throws(LimnError) in _ = try ChatTemplate.find(in: .gguf(file)) }
-    attempt { () throws(LimnError) in _ = try Checkpoint.open(path) }
+    attempt { () throws(LimnError) in _ = try Checkpoint.open(ModelLocation(path)) }
   }
   return 0
 }
