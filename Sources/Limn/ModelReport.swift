@@ -41,79 +41,43 @@ public struct ModelReport: Sendable {
   /// Why the model does not open for answering; nil: it does.
   public let problem: LimnError?
 
-  /// - Throws: `notFound` where there is nothing to report about.
-  public init(_ reference: String, options: LoadOptions = LoadOptions()) throws(LimnError) {
-    let parts = try ReportParts(reference, options)
-    facts = parts.facts
-    findings = parts.findings
-    problem = parts.problem
+  /// - Parameter progress: is told what is done, and how far; not on the caller's thread.
+  /// - Throws: `notFound` where there is nothing to report about; `interrupted` where the task is cancelled.
+  public init(
+    _ reference: String, options: LoadOptions = LoadOptions(),
+    progress: @escaping @Sendable (OpeningProgress) -> Void = { _ in }
+  ) async throws(LimnError) {
+    self = try await OpeningWatch.run(report: progress) { watch throws(LimnError) in
+      let parts = try ModelParts(found: options.location(of: reference), options, watch: watch)
+      let report = ReportParts(parts, parts.survey!)
+      return ModelReport(facts: report.facts, findings: report.findings, problem: parts.problem)
+    }
+  }
+
+  private init(facts: [Fact], findings: [Finding], problem: LimnError?) {
+    self.facts = facts
+    self.findings = findings
+    self.problem = problem
   }
 }
 
 /// The parts of a model, as many of them as can be had.
 struct ReportParts {
-  let reference: String
+  let parts: ModelParts
   let survey: CheckpointSurvey
-  let checkpoint: Checkpoint?
-  /// The checkpoint's, or what its config alone says.
-  let config: ModelConfig?
-  let tokenizer: Tokenizer?
-  let conversation: ConversationFormat?
-  let processor: ModelImageProcessor?
-  let model: Llava?
-  /// The first reason why the model does not open.
-  let problem: LimnError?
+  var reference: String { parts.location.model }
 
-  /// In the order in which `VisionLanguageModel` opens them, so that the problem is the one that it meets.
-  init(_ reference: String, _ options: LoadOptions) throws(LimnError) {
-    var problem: LimnError?
-    func attempt<Part>(_ make: () throws(LimnError) -> Part) -> Part? {
-      do {
-        return try make()
-      } catch {
-        if problem == nil { problem = error }
-        return nil
-      }
-    }
-    let location = options.location(of: reference)
-    let survey = try CheckpointSurvey(location)
-    let checkpoint = attempt { () throws(LimnError) -> Checkpoint in try Checkpoint.open(location) }
-    let config = checkpoint?.config ?? survey.config
-    let tokenizer = attempt { () throws(LimnError) -> Tokenizer in
-      if let checkpoint { return try Tokenizer(checkpoint.tokenizer) }
-      return try Tokenizer(TokenizerSource.open(location))
-    }
-    conversation = tokenizer.flatMap { tokenizer in
-      attempt { () throws(LimnError) -> ConversationFormat in
-        let name = reference.split(separator: "/").last.map(String.init) ?? reference
-        let source =
-          if let checkpoint { checkpoint.tokenizer } else { try TokenizerSource.open(location) }
-        return try ConversationFormat(
-          source, tokenizer, architecture: config?.language.architecture.rawValue,
-          name: checkpoint?.name ?? name, template: options.template)
-      }
-    }
-    processor = checkpoint.flatMap { checkpoint in
-      attempt { () throws(LimnError) -> ModelImageProcessor in
-        try ModelImageProcessor(checkpoint, policy: options.preprocess)
-      }
-    }
-    model = checkpoint.flatMap { checkpoint in
-      // Only whether every tensor is there and fits: the shortest rotary tables will do.
-      attempt { () throws(LimnError) -> Llava in 
-        let cpu = try CPU(threads: options.threads, precision: .exact)
-        return try Llava(
-          checkpoint, context: 1, quantization: options.quantization, cpu: cpu,
-          checksOnly: options.quantization == nil)
-      }
-    }
-    self.reference = reference
+  init(_ parts: ModelParts, _ survey: CheckpointSurvey) {
+    self.parts = parts
     self.survey = survey
-    self.checkpoint = checkpoint
-    self.config = config
-    self.tokenizer = tokenizer
-    self.problem = problem
   }
+
+  var checkpoint: Checkpoint? { parts.checkpoint }
+  var config: ModelConfig? { parts.config }
+  var tokenizer: Tokenizer? { parts.tokenizer }
+  var conversation: ConversationFormat? { parts.conversation }
+  var processor: ModelImageProcessor? { parts.processor }
+  var model: Llava? { parts.model }
 }
 
 // MARK: Facts
@@ -126,7 +90,7 @@ extension ReportParts {
       let key = title.replacingOccurrences(of: " ", with: "_")
       facts.append(.init(key: key, title: title, value: value))
     }
-    add("model", checkpoint?.name ?? reference.split(separator: "/").last.map(String.init))
+    add("model", parts.name)
     add("location", reference)
     add("layout", checkpoint.map { Self.layout($0.layout) })
     add("put together with", checkpoint?.parts.joined(separator: ", "))

@@ -26,37 +26,34 @@ public final class VisionLanguageModel: Sendable {
   package let engine: Engine
   private let endIDs: Set<Int32>
 
-  /// Opens a model.
-  /// - Parameter reference: a folder (a model, or an adapter of one), or a `.gguf` file.
+  /// Opens a model, on a thread of its own. Cancelling the task stops it.
+  /// - Parameters:
+  ///   - reference: a folder (a model, or an adapter of one), or a `.gguf` file.
+  ///   - progress: is told what is done, and how far; not on the caller's thread.
   public static func load(
-    _ reference: String, options: LoadOptions = LoadOptions()
+    _ reference: String, options: LoadOptions = LoadOptions(),
+    progress: @escaping @Sendable (OpeningProgress) -> Void = { _ in }
   ) async throws(LimnError) -> VisionLanguageModel {
-    try VisionLanguageModel(reference, options)
+    try await OpeningWatch.run(report: progress) { watch throws(LimnError) in
+      try VisionLanguageModel(try ModelParts(options.location(of: reference), options, watch: watch), options)
+    }
   }
 
-  private init(_ reference: String, _ options: LoadOptions) throws(LimnError) {
-    checkpoint = try Checkpoint.open(options.location(of: reference))
-    name = checkpoint.name
-    context = options.context ?? checkpoint.config.language.usualContext
-    let longest = min(max(checkpoint.config.language.maxPositions, 1 << 17), 1 << 20)
-    guard (1...longest).contains(context) else {
-      throw LimnError(
-        .usage, "the context has an impossible length", expected: "1…\(longest)", found: "\(context)")
-    }
-    tokenizer = try Tokenizer(checkpoint.tokenizer)
-    conversation = try ConversationFormat(
-      checkpoint.tokenizer, tokenizer, architecture: checkpoint.config.language.architecture.rawValue,
-      name: checkpoint.name, template: options.template)
-    processor = try ModelImageProcessor(checkpoint, policy: options.preprocess)
-    let cpu = try CPU(threads: options.threads, precision: options.precision)
-    let model = try Llava(checkpoint, context: context, quantization: options.quantization, cpu: cpu)
+  private init(_ parts: ModelParts, _ options: LoadOptions) throws(LimnError) {
+    checkpoint = try parts.require(parts.checkpoint)
+    name = parts.name
+    context = try parts.require(parts.context)
+    tokenizer = try parts.require(parts.tokenizer)
+    conversation = try parts.require(parts.conversation)
+    processor = try parts.require(parts.processor)
     var limits = Engine.Limits()
     limits.maxSequences = options.maxSequences
     limits.maxWaiting = options.maxWaiting
     limits.cacheBytes = max(0, options.cacheBytes ?? Machine.usualCacheBytes)
     limits.scheduler = options.scheduler
     engine = Engine(
-      model, storage: options.kvType ?? (options.precision == .exact ? .f32 : .f16), context: context, limits: limits)
+      try parts.require(parts.model), storage: options.kvType ?? (options.precision == .exact ? .f32 : .f16),
+      context: context, limits: limits)
     endIDs = Set(
       tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }
@@ -233,18 +230,6 @@ public final class VisionLanguageModel: Sendable {
       expected: "fewer than \(context) tokens", found: "\(inputs.count) tokens\(pictures)",
       remedy: "shorten it, raise --context (the model was trained for "
         + "\(checkpoint.config.language.maxPositions)), or use --overflow truncate-middle")
-  }
-}
-
-extension LanguageConfig {
-  /// The context without a wish for another: the trained one, at most 8,192 positions.
-  var usualContext: Int {
-    // Dynamic scaling is made to reach beyond the trained length.
-    let reach =
-      if case .dynamic(let factor) = ropeScaling {
-        Int((Double(maxPositions) * max(1, min(factor, 64))).rounded())
-      } else { maxPositions }
-    return min(reach, 8192)
   }
 }
 

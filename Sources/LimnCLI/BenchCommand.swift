@@ -50,7 +50,8 @@ struct Bench: AsyncParsableCommand {
     let startUp = Process.millisecondsSinceStart
     // Apart from the repetitions, whose times are not to hold it; what an adapter adds changes no config.
     let reference = try model.reference
-    let config = try Checkpoint.open(model.location).config
+    let parts = try ModelParts(model.location, steps: [.files])
+    let config = try parts.require(parts.checkpoint).config
     guard image == nil || config.vision != nil else {
       throw LimnError(
         .usage, "--image goes with a model that looks at pictures", in: reference, found: "no vision tower",

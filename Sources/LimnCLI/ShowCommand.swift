@@ -26,7 +26,7 @@ struct Show: AsyncParsableCommand {
     options.projectorFile = model.mmproj
     options.base = model.base
     options.quantization = model.quantization
-    let report = try ModelReport(try reference ?? model.reference, options: options)
+    let report = try await ModelReport(try reference ?? model.reference, options: options)
     if json {
       Terminal.print(JSON.object(Self.object(report)).serialised(.init(indent: 2)))
     } else {

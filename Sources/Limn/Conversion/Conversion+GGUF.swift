@@ -28,10 +28,8 @@ extension Conversion {
 
   /// The model to convert: all of its tensors are there and fit its config.
   static func source(_ location: ModelLocation) throws(LimnError) -> Checkpoint {
-    let checkpoint = try Checkpoint.open(location)
-    let cpu = try CPU(threads: 1, precision: .exact)
-    _ = try Llava(checkpoint, context: 1, quantization: nil, cpu: cpu, checksOnly: true)
-    return checkpoint
+    let parts = try ModelParts(location, steps: [.files, .weights], for: .checking)
+    return try parts.require(parts.checkpoint)
   }
 
   private static let quantizedTwice =

@@ -14,14 +14,23 @@ package struct WeightReader {
   var backend: any Backend
   /// Whether weights only have to be there and of the right shape: nothing is put together or quantised.
   private let checksOnly: Bool
+  private let watch: OpeningWatch
   private(set) var taken: Set<String> = []
+  /// Bytes of the files: of what was taken, and of all.
+  private var bytesTaken = 0
+  private let bytes: Int
 
-  init(_ checkpoint: Checkpoint, quantization: Quantization?, cpu: CPU, backend: any Backend, checksOnly: Bool = false) {
+  init(
+    _ checkpoint: Checkpoint, quantization: Quantization?, cpu: CPU, backend: any Backend, checksOnly: Bool = false,
+    watch: OpeningWatch
+  ) {
     self.backend = backend
-    self.checksOnly = checksOnly
     self.checkpoint = checkpoint
     self.quantization = quantization
     self.cpu = cpu
+    self.checksOnly = checksOnly
+    self.watch = watch
+    bytes = checkpoint.weights.values.reduce(0) { $0 + $1.byteCount }
   }
 
   /// What nobody asked for, by canonical name.
@@ -31,6 +40,7 @@ package struct WeightReader {
 
   /// A tensor of just this shape.
   mutating func tensor(_ name: String, shape: [Int]) throws(LimnError) -> Tensor {
+    try watch.reached(bytes > 0 ? min(1, Double(bytesTaken) / Double(bytes)) : 0, of: .weights)
     let weight = try checkpoint.weight(named: name)
     guard weight.shape == shape else {
       throw .badData(
@@ -38,7 +48,7 @@ package struct WeightReader {
         remedy: "the config and the weights are of different models; fetch both again")
     }
     try refuse(weight, name)
-    taken.insert(name)
+    if taken.insert(name).inserted { bytesTaken += weight.byteCount }
     return checksOnly ? try Tensor(emptyOf: weight.type, shape: shape) : try weight.resolved(on: cpu)
   }
 

@@ -38,13 +38,13 @@ package struct Llava: Sendable {
   ///   - checksOnly: makes a model that says whether the checkpoint is whole, but may not be able to compute.
   package init(
     _ checkpoint: Checkpoint, context: Int, quantization: Quantization?, cpu: CPU, placement: Placement? = nil,
-    checksOnly: Bool = false
+    checksOnly: Bool = false, watch: OpeningWatch = OpeningWatch()
   ) throws(LimnError) {
     config = checkpoint.config
     let placement = placement ?? Placement(cpu, layers: config.language.layers)
     backend = placement.backends[placement.tables]
     var weights = WeightReader(
-      checkpoint, quantization: quantization, cpu: cpu, backend: backend, checksOnly: checksOnly)
+      checkpoint, quantization: quantization, cpu: cpu, backend: backend, checksOnly: checksOnly, watch: watch)
     language = try ModelRegistry.languageModel(config.language, &weights, context: context, placement: placement)
     guard let visionConfig = config.vision, let projectorConfig = config.projector else {
       vision = nil

@@ -44,9 +44,10 @@ struct DebugPreprocess: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Where the array is written.", valueName: "x.npy")) var output: String
 
   func run() async throws {
-    let checkpoint = try Checkpoint.open(model.location)
-    let processor = try ModelImageProcessor(checkpoint, policy: preprocess.preprocess)
-    let picture = try processor.process(try await ImageReference(image).source().image())
+    var options = LoadOptions()
+    options.preprocess = preprocess.preprocess
+    let parts = try ModelParts(model.location, options, steps: [.files, .imageProcessor])
+    let picture = try parts.require(parts.processor).process(try await ImageReference(image).source().image())
     var file = try NumpyWriter.begin(output, shape: [picture.tiles, 3, picture.height, picture.width])
     try picture.pixels.withUnsafeBufferPointer { try file.append($0) }
   }
