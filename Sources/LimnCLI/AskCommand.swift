@@ -25,10 +25,8 @@ struct Ask: AsyncParsableCommand {
   @Option(name: .customLong("image"), help: ArgumentHelp("Another picture.", valueName: "image"))
   var images: [String] = []
 
-  @OptionGroup var model: ModelReference
+  @OptionGroup var load: LoadArguments
   @OptionGroup var answer: AnswerOptions
-  @OptionGroup var preprocess: PreprocessOptions
-  @OptionGroup var compute: ComputeOptions
 
   @Flag(help: "Give the prompt to the model as it is, without a chat template.")
   var rawPrompt = false
@@ -66,19 +64,19 @@ struct Ask: AsyncParsableCommand {
   func run() async throws {
     let start = ContinuousClock.now
     let sources = try await (operands.dropLast() + images).sources()
-    let vlm = try await answer.load(model, preprocess, compute)
+    let vlm = try await load.load()
     let loaded = ContinuousClock.now
     var messages = [ChatMessage(.user, operands.last!, images: sources)]
     if let system = answer.system { messages.insert(ChatMessage(.system, system), at: 0) }
     let question = VisionLanguageModel.Question(
       messages: messages, rawPrompt: rawPrompt ? operands.last! : nil, options: answer.generation)
-    let (streams, model) = (!json, model)
+    let (streams, arguments) = (!json, load)
     let result = try await interruptible {
-      try await AnswerPrinter.print(vlm.stream(question), streams: streams) { model.warnAboutDemo() }
+      try await AnswerPrinter.print(vlm.stream(question), streams: streams) { arguments.warnAboutDemo() }
     }
-    let load = (loaded - start).milliseconds
-    if json { Terminal.print(Report.json(result, model: vlm.name, load: load).serialised()) }
-    if answer.stats { Report.stats(result, load: load) }
+    let opening = (loaded - start).milliseconds
+    if json { Terminal.print(Report.json(result, model: vlm.name, load: opening).serialised()) }
+    if answer.stats { Report.stats(result, load: opening) }
   }
 }
 

@@ -17,7 +17,7 @@ struct Bench: AsyncParsableCommand {
       answering of that repetition. Nothing is guessed ahead but with --quoting.
       """)
 
-  @OptionGroup var model: ModelReference
+  @OptionGroup var load: LoadArguments
 
   @Option(help: ArgumentHelp("Length of the text prompt.", valueName: "n")) var promptTokens = 512
   @Option(help: ArgumentHelp("Length of the answer.", valueName: "n")) var genTokens = 64
@@ -31,7 +31,6 @@ struct Bench: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The picture; default: a drawn one.", valueName: "file")) var image: String?
   @Option(help: ArgumentHelp("How often everything is measured; medians count.", valueName: "n"))
   var repetitions = 3
-  @OptionGroup var compute: ComputeOptions
   @Flag(help: "As JSON.") var json = false
 
   func validate() throws {
@@ -49,17 +48,17 @@ struct Bench: AsyncParsableCommand {
   func run() async throws {
     let startUp = Process.millisecondsSinceStart
     // Apart from the repetitions, whose times are not to hold it; what an adapter adds changes no config.
-    let reference = try model.reference
-    let parts = try ModelParts(model.location, steps: [.files])
+    let location = try load.location
+    let parts = try ModelParts(location, steps: [.files])
     let config = try parts.require(parts.checkpoint).config
     guard image == nil || config.vision != nil else {
       throw LimnError(
-        .usage, "--image goes with a model that looks at pictures", in: reference, found: "no vision tower",
+        .usage, "--image goes with a model that looks at pictures", in: location.model, found: "no vision tower",
         remedy: "leave --image out, name a LLaVA checkpoint, or for a GGUF its projector file with --mmproj")
     }
     let pictures = try await config.vision == nil ? [] : [picture()]
     let options = loadOptions(for: config.language)
-    let cpu = try CPU(threads: compute.threads)
+    let cpu = try CPU(threads: options.threads, precision: options.precision)
     var rounds: [BenchRound] = []
     var peak = 0
     for index in 0..<repetitions {
@@ -86,16 +85,11 @@ struct Bench: AsyncParsableCommand {
 
   /// How to open a model: with a longer context than it has by itself, where what is asked for needs one.
   private func loadOptions(for language: LanguageConfig) -> LoadOptions {
-    var options = LoadOptions()
-    options.threads = compute.threads
-    options.kvType = compute.kvType
-    options.projectorFile = model.mmproj
+    var options = load.options
     options.maxSequences = parallel
-    options.base = model.base
-    options.quantization = model.quantization
     let longest = max(promptTokens, depth ?? promptTokens)
     let needed = longest + genTokens + (parallel == 1 ? 0 : parallel * (1 + longest / 100))
-    if needed > min(language.maxPositions, 8192) { options.context = needed }
+    if options.context == nil, needed > min(language.maxPositions, 8192) { options.context = needed }
     return options
   }
 
@@ -105,7 +99,7 @@ struct Bench: AsyncParsableCommand {
   ) async throws -> BenchRound {
     var round = BenchRound()
     let start = ContinuousClock.now
-    let vlm = try await VisionLanguageModel.load(model.reference, options: options)
+    let vlm = try await VisionLanguageModel.load(load.reference, options: options)
     round.load = (ContinuousClock.now - start).milliseconds
     round.work = try BenchRound.Work(vlm, on: cpu, after: (depth ?? promptTokens) + genTokens / 2)
 

@@ -26,15 +26,13 @@ struct Chat: AsyncParsableCommand {
   @Option(name: .customLong("image"), help: ArgumentHelp("Another picture.", valueName: "image"))
   var moreImages: [String] = []
 
-  @OptionGroup var model: ModelReference
+  @OptionGroup var load: LoadArguments
   @OptionGroup var answer: AnswerOptions
-  @OptionGroup var preprocess: PreprocessOptions
-  @OptionGroup var compute: ComputeOptions
 
   func run() async throws {
     let start = ContinuousClock.now
-    let vlm = try await answer.load(model, preprocess, compute)
-    model.warnAboutDemo()
+    let vlm = try await load.load()
+    load.warnAboutDemo()
     var conversation = Conversation(
       session: ChatSession(vlm, system: answer.system), options: answer,
       load: (ContinuousClock.now - start).milliseconds)

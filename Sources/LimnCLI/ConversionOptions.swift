@@ -1,38 +1,21 @@
 import ArgumentParser
 import Foundation
 import Limn
-import LimnFiles
 import LimnTensor
 
 /// What `quantize` and `convert` share.
 struct ConversionOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The projector of a .gguf model, if it is not beside it.", valueName: "file"))
-  var mmproj: String?
-
-  @Option(
-    help: ArgumentHelp("The model that an adapter (LoRA) or a projector belongs to.", valueName: "folder"))
-  var base: String?
-
-  @Option(help: ArgumentHelp("Threads; default: all cores that this process may use.", valueName: "n"))
-  var threads: Int?
+  @OptionGroup var source: SourceArguments
 
   @Flag(help: "Replace files that are there, and remove those that a reader would take for part of the result.")
   var force = false
-
-  func validate() throws {
-    if let threads, !(1...CPU.maxThreads).contains(threads) {
-      throw ValidationError("--threads must be between 1 and \(CPU.maxThreads).")
-    }
-  }
-
-  func location(of model: String) -> ModelLocation { ModelLocation(model, projector: mmproj, base: base) }
 
   /// Writes the files, with progress on a terminal; Ctrl-C removes what is half done.
   func run(_ conversion: Conversion) async throws -> [Conversion.Report] {
     let start = ContinuousClock.now
     let options = self
     let reports = try await interruptible {
-      let encoder = try WeightEncoder(threads: options.threads)
+      let encoder = try WeightEncoder(threads: options.source.threads)
       return try conversion.run(encoder, replaces: options.force) { share, tensor in
         let filled = Int(share * 24)
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)

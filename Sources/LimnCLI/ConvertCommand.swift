@@ -40,8 +40,8 @@ struct Convert: AsyncParsableCommand {
     let conversion =
       switch to {
       case .gguf:
-        try Conversion.gguf(options.location(of: reference), format: format, vision: format, output: output)
-      case .hf: try Conversion.huggingFace(options.location(of: reference), type: format.base, output: output)
+        try Conversion.gguf(options.source.location(of: reference), format: format, vision: format, output: output)
+      case .hf: try Conversion.huggingFace(options.source.location(of: reference), type: format.base, output: output)
       }
     _ = try await options.run(conversion)
   }

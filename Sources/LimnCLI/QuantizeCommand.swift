@@ -50,15 +50,16 @@ struct Quantize: AsyncParsableCommand {
 
   func run() async throws {
     let questions = try scenes.map(SceneQuestions.init)
-    let location = options.location(of: reference)
+    let location = options.source.location(of: reference)
     let conversion = try Conversion.gguf(location, format: to, vision: vision, output: output)
     let reports = try await options.run(conversion)
     guard report else { return }
     QuantizationReport.print(reports)
     guard let questions else { return }
-    let before = try await questions.right(location)
-    let after = try await questions.right(
-      ModelLocation(conversion.paths[0], projector: conversion.paths.dropFirst().first))
+    var loading = options.source.options
+    let before = try await questions.right(reference, loading)
+    (loading.projectorFile, loading.base) = (conversion.paths.dropFirst().first, nil)
+    let after = try await questions.right(conversion.paths[0], loading)
     func share(_ count: Int) -> String {
       String(format: "%.1f %%", 100 * Double(count) / Double(max(1, questions.count)))
     }
@@ -110,11 +111,8 @@ struct SceneQuestions {
   }
 
   /// How many answers of a model are the expected ones.
-  func right(_ location: ModelLocation) async throws -> Int {
-    var options = LoadOptions()
-    options.projectorFile = location.projector
-    options.base = location.base
-    let model = try await VisionLanguageModel.load(location.model, options: options)
+  func right(_ reference: String, _ options: LoadOptions) async throws -> Int {
+    let model = try await VisionLanguageModel.load(reference, options: options)
     defer { Terminal.endProgress() }
     var right = 0
     for (index, row) in rows.enumerated() {

@@ -12,27 +12,31 @@ struct Show: AsyncParsableCommand {
   @Argument(help: "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.")
   var reference: String?
 
-  @OptionGroup var model: ModelReference
+  @OptionGroup var load: LoadArguments
   @Flag(help: "As JSON.") var json = false
 
   func validate() throws {
-    if reference != nil, model.model != nil {
+    if reference != nil, load.model != nil {
       throw ValidationError("Name one model: limn show <model>, or limn show --model <model>.")
     }
   }
 
   func run() async throws {
-    var options = LoadOptions()
-    options.projectorFile = model.mmproj
-    options.base = model.base
-    options.quantization = model.quantization
-    let report = try await ModelReport(try reference ?? model.reference, options: options)
+    let report = try await report()
     if json {
       Terminal.print(JSON.object(Self.object(report)).serialised(.init(indent: 2)))
     } else {
       Self.lines(report).forEach(Terminal.print)
     }
     if let problem = report.problem { throw problem }
+  }
+
+  private func report() async throws -> ModelReport {
+    let options = load.options
+    defer { Terminal.endProgress() }
+    return try await ModelReport(try reference ?? load.reference, options: options) {
+      Terminal.progress($0.line(quantizes: options.quantization != nil))
+    }
   }
 
   private static func lines(_ report: ModelReport) -> [String] {

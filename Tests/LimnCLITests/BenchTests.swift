@@ -55,6 +55,16 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     #expect(outcome.out.contains("first word") && !outcome.out.contains("picture"))
   }
 
+  @Test("it measures what the options of opening ask for")
+  func loadOptions() throws {
+    let outcome = try bench(tinyModel, "--compute", "exact", "--preprocess", "stretch", "--context", "900", "--json")
+    #expect(outcome.code == 0, "\(outcome.err)")
+    // `exact` keeps keys and values in float32.
+    let object = try JSONSerialization.jsonObject(with: Data(outcome.out.utf8)) as? [String: Any]
+    #expect(object?["bytes_per_step"] as? Int == 72_192 + 22 * 2 * 2 * 4 * 6 * 4)
+    #expect(try bench(tinyModel, "--context", "8").code == 65)
+  }
+
   @Test("an adapter that does not lie beside its base is measured with --base")
   func base() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path

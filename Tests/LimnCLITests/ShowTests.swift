@@ -103,6 +103,14 @@ import Testing
       try show(path("llama-mha")).finding("chat_template"), ["note", "no chat template", "phi-3", "<|end|>"])
   }
 
+  @Test("what the options of opening change is shown")
+  func loadOptions() throws {
+    let report = try show(path("llama-mha"), "--template", "plain", "--preprocess", "crop", "--threads", "1")
+    #expect(report.facts["chat_template"] as? String == "plain, as asked for")
+    #expect((report.facts["preprocessing"] as? String)?.hasPrefix("crop:") == true)
+    #expect(try show(path("llama-mha"), "--context", "99999999").code == 2)
+  }
+
   @Test("a chat template that does not fit the vocabulary is doubtful")
   func doubtfulTemplate() throws {
     let copy = try Copy(of: "llama-mha")

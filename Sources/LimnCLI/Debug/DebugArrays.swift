@@ -9,28 +9,17 @@ import LimnTensor
 
 /// What the commands share that run parts of a model: here `exact` is the default.
 struct DebugModelOptions: ParsableArguments {
-  @OptionGroup var model: ModelReference
-  @OptionGroup var preprocess: PreprocessOptions
-  @OptionGroup var threads: ComputeOptions
-
-  @Option(name: .customLong("compute"), help: "exact: float32 throughout; fast: may round activations.")
-  var precision: Precision = .exact
+  @OptionGroup var arguments: LoadArguments
 
   @Option(help: ArgumentHelp("Where the array is written.", valueName: "x.npy"))
   var output: String
 
   func load() async throws -> VisionLanguageModel {
-    var options = LoadOptions()
-    options.precision = precision
-    options.threads = threads.threads
-    options.kvType = threads.kvType
-    options.projectorFile = model.mmproj
-    options.base = model.base
-    options.quantization = model.quantization
+    var options = arguments.options
+    options.precision = arguments.precision ?? .exact
     // As the references do: a prompt may be longer than what the model was trained for.
-    options.context = 8192
-    options.preprocess = preprocess.preprocess
-    return try await VisionLanguageModel.load(model.reference, options: options)
+    options.context = arguments.context ?? 8192
+    return try await arguments.load(options)
   }
 }
 
@@ -38,15 +27,12 @@ struct DebugPreprocess: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "preprocess", abstract: "A picture as the vision tower reads it: float32 [tiles, 3, H, W].")
 
-  @OptionGroup var model: ModelReference
-  @OptionGroup var preprocess: PreprocessOptions
+  @OptionGroup var load: LoadArguments
   @Option(help: "The picture.") var image: String
   @Option(help: ArgumentHelp("Where the array is written.", valueName: "x.npy")) var output: String
 
   func run() async throws {
-    var options = LoadOptions()
-    options.preprocess = preprocess.preprocess
-    let parts = try ModelParts(model.location, options, steps: [.files, .imageProcessor])
+    let parts = try ModelParts(load.location, load.options, steps: [.files, .imageProcessor])
     let picture = try parts.require(parts.processor).process(try await ImageReference(image).source().image())
     var file = try NumpyWriter.begin(output, shape: [picture.tiles, 3, picture.height, picture.width])
     try picture.pixels.withUnsafeBufferPointer { try file.append($0) }

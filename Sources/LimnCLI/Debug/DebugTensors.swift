@@ -9,7 +9,7 @@ struct DebugTensors: ParsableCommand {
     commandName: "tensors",
     abstract: "Every tensor of a model's files, of any architecture; or one of them, in float32.")
 
-  @OptionGroup var model: ModelReference
+  @OptionGroup var load: LoadArguments
 
   @Flag(help: "As a JSON array.")
   var json = false
@@ -27,7 +27,7 @@ struct DebugTensors: ParsableCommand {
   }
 
   func run() throws {
-    let weights = try RawWeights.open(model.location)
+    let weights = try RawWeights.open(load.location)
     let tensors = weights.tensors
     if let tensor, let output { return try write(tensor, of: weights, to: output) }
     if json {
@@ -50,7 +50,7 @@ struct DebugTensors: ParsableCommand {
   private func write(_ name: String, of weights: RawWeights, to output: String) throws {
     guard let entry = weights.tensors.first(where: { $0.name == name }) else {
       throw LimnError(
-        .usage, "there is no tensor \(name)", in: try model.reference,
+        .usage, "there is no tensor \(name)", in: try load.reference,
         remedy: "`limn debug tensors` lists them")
     }
     let tensor = try weights.weight(of: entry).resolved(on: CPU(precision: .exact))

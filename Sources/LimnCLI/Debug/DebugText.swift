@@ -8,7 +8,7 @@ struct DebugTokenize: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tokenize", abstract: "Text to token ids, as a JSON array. Reads no weights.")
 
-  @OptionGroup var model: ModelReference
+  @OptionGroup var load: LoadArguments
 
   @Flag(help: "Leave out BOS and EOS.")
   var noSpecial = false
@@ -17,7 +17,7 @@ struct DebugTokenize: ParsableCommand {
   var text: String
 
   func run() throws {
-    let tokenizer = try Tokenizer(TokenizerSource.open(model.location))
+    let tokenizer = try Tokenizer(TokenizerSource.open(load.location))
     let ids = tokenizer.encode(text, addSpecial: !noSpecial)
     Terminal.print(JSON.array(ids.map(JSON.integer)).serialised())
   }
@@ -27,13 +27,13 @@ struct DebugDetokenize: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "detokenize", abstract: "Token ids to text, special tokens included. Reads no weights.")
 
-  @OptionGroup var model: ModelReference
+  @OptionGroup var load: LoadArguments
 
   @Argument(help: ArgumentHelp("Ids, separated by commas.", valueName: "1,2,3"))
   var ids: String
 
   func run() throws {
-    let tokenizer = try Tokenizer(TokenizerSource.open(model.location))
+    let tokenizer = try Tokenizer(TokenizerSource.open(load.location))
     let ids = try tokenIDs(ids)
     for id in ids where !(0..<tokenizer.vocabularySize).contains(id) {
       throw LimnError(
@@ -48,16 +48,20 @@ struct DebugTemplate: ParsableCommand {
     commandName: "template",
     abstract: "A conversation as the model's chat template writes it. Reads no weights.")
 
-  @OptionGroup var model: ModelReference
+  @OptionGroup var load: LoadArguments
 
   @Option(help: ArgumentHelp("An array of {\"role\", \"content\"}.", valueName: "file.json"))
   var messages: String
 
   func run() throws {
-    let source = try TokenizerSource.open(model.location)
+    let source = try TokenizerSource.open(load.location)
+    guard load.template == "auto" else {
+      let template = try BuiltInTemplate.named(load.template)
+      return Terminal.write(try template.render(messages: try JSON.parse(file: messages), addGenerationPrompt: true))
+    }
     guard let template = try ChatTemplate.find(in: source) else {
       throw LimnError.badData(
-        "the model carries no chat template", in: try model.reference,
+        "the model carries no chat template", in: try load.reference,
         remedy: "`limn show` says which built-in template is used instead")
     }
     let messages = try JSON.parse(file: messages)
