@@ -1,18 +1,25 @@
 /// Reads little-endian numbers and lengths from bytes that may lie about themselves: every step is checked
 /// against what is left, and the error says where it stopped. What is read is named for that error, and only then.
+/// Where only the beginning of a file is here, lengths are checked against the whole file.
 package struct ByteReader {
   package let bytes: UnsafeRawBufferPointer
   /// What the bytes are, for messages.
   package let place: String
+  /// How many bytes there are, those included that are not here.
+  package let size: Int
   package private(set) var position = 0
+  /// How many bytes from the beginning it would take to go on; nil: reading did not reach what is not here.
+  package private(set) var needed: Int?
 
-  package init(_ bytes: UnsafeRawBufferPointer, place: String, at position: Int = 0) {
+  /// - Parameter size: of the whole file; nil: all of it is here.
+  package init(_ bytes: UnsafeRawBufferPointer, place: String, size: Int? = nil, at position: Int = 0) {
     self.bytes = bytes
     self.place = place
+    self.size = size ?? bytes.count
     self.position = Swift.min(position, bytes.count)
   }
 
-  package var remaining: Int { bytes.count - position }
+  package var remaining: Int { size - position }
 
   /// Moves to a place that is known to be inside.
   package mutating func move(to position: Int) {
@@ -40,6 +47,10 @@ package struct ByteReader {
       throw LimnError.badData(
         "the file ends inside \(what())", in: "\(place), byte \(position)", expected: "\(count) bytes",
         found: "\(remaining)", remedy: "fetch the file again if its download was cut")
+    }
+    guard count <= bytes.count - position else {
+      needed = position + count
+      throw LimnError(.unavailable, "only the file's beginning is here", in: "\(place), byte \(position)")
     }
     defer { position += count }
     return position..<position + count

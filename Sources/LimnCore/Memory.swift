@@ -1,11 +1,14 @@
 import CLimnSystem
 
-/// Read-only bytes that outlive the tensors which point into them: a mapped file, or memory that limn filled once.
+/// Read-only bytes that outlive the tensors which point into them: a mapped file, its beginning, or memory that limn
+/// filled once.
 ///
 /// Weights stay where they are on disk; the page cache holds them, once for all processes.
 // @unchecked: the bytes never change after `init`, so any thread may read them.
 package final class Memory: @unchecked Sendable {
   package let bytes: UnsafeRawBufferPointer
+  /// How many bytes there are: more than `bytes`, where only a file's beginning is here.
+  package let size: Int
   /// The file behind the bytes, for messages; nil for memory of our own.
   package let path: String?
   private let isMapped: Bool
@@ -20,6 +23,7 @@ package final class Memory: @unchecked Sendable {
       throw LimnError(.badData, "not a file", in: path, remedy: "name a file")
     }
     let count = Int(status.bytes)
+    size = count
     self.path = path
     self.isMapped = count > 0
     guard count > 0 else {
@@ -34,10 +38,25 @@ package final class Memory: @unchecked Sendable {
   package init(count: Int, fill: (UnsafeMutableRawBufferPointer) throws(LimnError) -> Void) throws(LimnError)
   {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
-    self.path = nil
-    self.isMapped = false
+    size = count
+    path = nil
+    isMapped = false
     self.bytes = UnsafeRawBufferPointer(buffer)
     try fill(buffer)
+  }
+
+  /// The first bytes of a file that lies elsewhere.
+  /// - Parameters:
+  ///   - size: the whole file's; bytes beyond it are dropped.
+  ///   - path: the file, for messages.
+  package init(beginning: some Collection<UInt8>, size: Int, path: String) {
+    precondition(size >= 0)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: min(beginning.count, size), alignment: 64)
+    buffer.copyBytes(from: beginning.prefix(size))
+    self.size = size
+    self.path = path
+    isMapped = false
+    bytes = UnsafeRawBufferPointer(buffer)
   }
 
   /// Tells the system that these bytes are read once more at most: it may take back the pages of a mapped file, so

@@ -88,14 +88,14 @@ enum Bitsandbytes {
         "has SCB beside it, but is no LLM.int8 matrix", expected: "I8, two axes",
         found: "\(codes.type.rawValue) \(codes.shape)")
     }
-    let absmax = try reader.floats(scales, "SCB", count: codes.shape[0])
+    try reader.require(scales, "SCB", count: codes.shape[0])
     // Formats 1 to 3 are orders of the bytes that suited GPUs of some years.
-    if let format, format.bytes.contains(where: { $0 != 0 }) {
+    if let format, format.isHere, format.bytes.contains(where: { $0 != 0 }) {
       throw reader.error(
         "has its bytes in an order that limn does not know", expected: "weight_format 0 (row)",
         found: "\(format.bytes.first ?? 0)")
     }
-    return Int8Weight(shape: codes.shape, codes: codes, absmax: absmax)
+    return Int8Weight(shape: codes.shape, codes: codes, scales: scales)
   }
 
   // MARK: 4 bits
@@ -104,6 +104,7 @@ enum Bitsandbytes {
     _ reader: CompanionReader, _ codes: Tensor, _ stateSuffix: String
   ) throws(LimnError) -> FourBitWeight {
     let stateTensor = try reader.tensor(stateSuffix, "quantisation state")
+    try stateTensor.requireValues()
     let state = try JSON.parse(
       stateTensor.bytes, place: "\(reader.place), tensor \(reader.weight)\(stateSuffix)", duplicates: .reject,
       lenient: false)

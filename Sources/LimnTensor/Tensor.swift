@@ -1,6 +1,7 @@
 package import LimnCore
 
-/// A tensor as a file holds it: type, shape, and a place in memory that stays alive as long as the tensor.
+/// A tensor as a file holds it: type, shape, and a place in memory that stays alive as long as the tensor. Of a file
+/// whose beginning alone was read, the place may be beyond it.
 package struct Tensor: Sendable {
   package let type: TensorType
   /// Outermost axis first, as PyTorch writes it; the last axis is contiguous in memory.
@@ -11,7 +12,7 @@ package struct Tensor: Sendable {
   package let range: Range<Int>
 
   package init(type: TensorType, shape: [Int], memory: Memory, range: Range<Int>) {
-    precondition(range.lowerBound >= 0 && range.upperBound <= memory.bytes.count)
+    precondition(range.lowerBound >= 0 && range.upperBound <= memory.size)
     self.type = type
     self.shape = shape
     self.memory = memory
@@ -27,5 +28,15 @@ package struct Tensor: Sendable {
   }
 
   package var count: Int { shape.reduce(1, *) }
+  /// Whether the values are in memory or in a mapped file.
+  package var isHere: Bool { range.upperBound <= memory.bytes.count }
+  /// - Precondition: `isHere`.
   package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory.bytes[range]) }
+
+  /// - Throws: unavailable, where the values are not here.
+  package func requireValues() throws(LimnError) {
+    if isHere { return }
+    throw LimnError(
+      .unavailable, "only the file's header is here, not its weights", in: memory.path, remedy: "fetch the whole file")
+  }
 }

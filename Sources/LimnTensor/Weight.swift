@@ -70,8 +70,10 @@ package struct Weight: Sendable {
   // MARK: With them
 
   /// The tensor to compute with: where the files hold it whole, their own bytes; else in memory of its own.
+  /// - Throws: unavailable, where only the headers of the files are here.
   /// - Precondition: `canMerge`.
   package func resolved(on cpu: CPU) throws(LimnError) -> Tensor {
+    for part in parts { try part.requireValues() }
     var tensor =
       switch stored {
       case .tensor(let tensor): tensor
@@ -84,11 +86,17 @@ package struct Weight: Sendable {
 
   /// Nobody reads the files' bytes again: see `Memory.release`.
   package func release() {
-    switch stored {
-    case .tensor(let tensor): tensor.memory.release(tensor.range)
-    case .quantized(let weight): weight.release()
-    }
-    for half in updates.flatMap({ [$0.a, $0.b] }) { half.memory.release(half.range) }
+    for part in parts { part.memory.release(part.range) }
+  }
+
+  /// What the files hold of it.
+  private var parts: [Tensor] {
+    let stored =
+      switch stored {
+      case .tensor(let tensor): [tensor]
+      case .quantized(let weight): weight.parts
+      }
+    return stored + updates.flatMap { [$0.a, $0.b] }
   }
 }
 

@@ -95,7 +95,7 @@ private enum Arrays {
     }
     let bytes = try Int8Weight(quantizing: source, on: cpu)
     #expect(Array(bytes.codes.bytes) == Array(tensors["int8.\(matrix).weight"]!.bytes))
-    #expect(bytes.absmax == (try dequantized(tensors["int8.\(matrix).SCB"]!)))
+    #expect(try bytes.absmax == dequantized(tensors["int8.\(matrix).SCB"]!))
   }
 
   @Test("a weight whose companions are missing or contradictory is refused by name, with a remedy")

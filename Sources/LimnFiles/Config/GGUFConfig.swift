@@ -55,6 +55,8 @@ extension LanguageConfig {
       guard tensor.type == .f32, tensor.shape == [rotated / 2] else {
         throw LimnError.badData("\(name) is wrong", in: keys.file.path, expected: "F32 [\(rotated / 2)]")
       }
+      // Of a header alone: nothing is computed with it.
+      guard tensor.isHere else { return Array(repeating: 1, count: tensor.count) }
       return (0..<tensor.count).map {
         Double(tensor.bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self))
       }

@@ -25,10 +25,33 @@ package struct GGUF: Sendable {
 
   /// Opens a file: maps it and reads the header.
   package init(path: String) throws(LimnError) {
-    let memory = try Memory(mapping: path)
-    var header = GGUFHeader(memory: memory, path: path)
+    var header = GGUFHeader(memory: try Memory(mapping: path), path: path)
     try header.read()
-    self.path = path
+    self.init(header)
+  }
+
+  /// Reads the header of a file that need not be here.
+  /// - Parameters:
+  ///   - beginning: its first bytes.
+  ///   - fileSize: of the whole file, as whoever has it says.
+  ///   - path: for messages.
+  /// - Throws: what opening the whole file would throw, where these bytes show it already.
+  package static func read(
+    _ beginning: some Collection<UInt8>, fileSize: Int, path: String
+  ) throws(LimnError) -> HeaderReading<GGUF> {
+    let memory = Memory(beginning: beginning, size: max(0, min(fileSize, largestFile)), path: path)
+    var header = GGUFHeader(memory: memory, path: path)
+    do throws(LimnError) {
+      try header.read()
+      return .whole(GGUF(header))
+    } catch {
+      if let needed = header.reader.needed { return .cut(needed: needed) }
+      throw error
+    }
+  }
+
+  private init(_ header: GGUFHeader) {
+    path = header.path
     version = header.version
     metadata = header.metadata
     tensors = header.tensors
@@ -56,7 +79,7 @@ private struct GGUFHeader {
   init(memory: Memory, path: String) {
     self.memory = memory
     self.path = path
-    reader = ByteReader(memory.bytes, place: path)
+    reader = ByteReader(memory.bytes, place: path, size: memory.size)
   }
 
   mutating func read() throws(LimnError) {
@@ -157,7 +180,7 @@ private struct GGUFHeader {
       infos.append(info)
     }
     guard !infos.isEmpty else { return }
-    // Alignment is at most 2³¹ and positions are below 2⁶³ − 2³²: a file's size is.
+    // Alignment is at most 2³¹, and positions are below `largestFile`.
     let dataStart = padded(reader.position)
     var offset = 0
     tensors.reserveCapacity(count)
@@ -168,7 +191,7 @@ private struct GGUFHeader {
           expected: "offset \(offset)",
           found: "\(info.offset)")
       }
-      let available = memory.bytes.count - dataStart - offset
+      let available = memory.size - dataStart - offset
       guard info.bytes <= available else {
         throw LimnError.badData(
           "the file ends inside the data of \(info.name)", in: path, expected: "\(info.bytes) bytes",

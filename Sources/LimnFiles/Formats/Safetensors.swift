@@ -20,6 +20,29 @@ package struct Safetensors: Sendable {
   package init(path: String) throws(LimnError) {
     let memory = try Memory(mapping: path)
     var reader = ByteReader(memory.bytes, place: path)
+    try self.init(memory, &reader, path: path)
+  }
+
+  /// Reads the header of a file that need not be here.
+  /// - Parameters:
+  ///   - beginning: its first bytes.
+  ///   - fileSize: of the whole file, as whoever has it says.
+  ///   - path: for messages.
+  /// - Throws: what opening the whole file would throw, where these bytes show it already.
+  package static func read(
+    _ beginning: some Collection<UInt8>, fileSize: Int, path: String
+  ) throws(LimnError) -> HeaderReading<Safetensors> {
+    let memory = Memory(beginning: beginning, size: max(0, min(fileSize, largestFile)), path: path)
+    var reader = ByteReader(memory.bytes, place: path, size: memory.size)
+    do throws(LimnError) {
+      return .whole(try Safetensors(memory, &reader, path: path))
+    } catch {
+      if let needed = reader.needed { return .cut(needed: needed) }
+      throw error
+    }
+  }
+
+  private init(_ memory: Memory, _ reader: inout ByteReader, path: String) throws(LimnError) {
     let length: UInt64 = try reader.integer("the header's length")
     guard length <= Self.longestHeader else {
       throw LimnError.badData(
@@ -53,7 +76,7 @@ package struct Safetensors: Sendable {
   private static func placed(
     _ infos: [Info], in memory: Memory, after start: Int, path: String
   ) throws(LimnError) -> [NamedTensor] {
-    let available = memory.bytes.count - start
+    let available = memory.size - start
     var tensors: [NamedTensor] = []
     tensors.reserveCapacity(infos.count)
     var end = 0

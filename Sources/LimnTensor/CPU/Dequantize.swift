@@ -29,6 +29,7 @@ package func dequantized(_ tensor: Tensor) throws(LimnError) -> [Float] {
       "a tensor's size and shape disagree", expected: "\(tensor.shape)", found: "\(tensor.range.count) bytes")
   }
   guard count > 0 else { return [] }
+  try tensor.requireValues()
   return withExtendedLifetime(tensor.memory) {
     [Float](unsafeUninitializedCapacity: count) { values, initialized in
       // A call takes 32 bits of columns; blocks follow one another across rows, so pieces may cross rows.

@@ -38,14 +38,12 @@ package enum QuantizedWeight: Sendable {
     }
   }
 
-  /// Nobody reads the bytes of the files again: see `Memory.release`.
-  package func release() {
-    let parts =
-      switch self {
-      case .fourBit(let weight): [weight.codes, weight.scales.tensor]
-      case .int8(let weight): [weight.codes]
-      }
-    for part in parts { part.memory.release(part.range) }
+  /// The codes, and what the files have one of for every block or row.
+  var parts: [Tensor] {
+    switch self {
+    case .fourBit(let weight): [weight.codes, weight.scales.tensor]
+    case .int8(let weight): [weight.codes, weight.scales]
+    }
   }
 
   /// The tensor to compute with, in memory of its own; the bytes of the files are not needed after that.
@@ -204,14 +202,19 @@ package struct Int8Weight: Sendable {
   package let shape: [Int]
   /// Signed bytes.
   package let codes: Tensor
-  /// [outputs]
-  package let absmax: [Float]
+  /// [outputs], F32, F16 or BF16.
+  let scales: Tensor
 
-  package init(shape: [Int], codes: Tensor, absmax: [Float]) {
-    precondition(shape.count == 2 && codes.count == shape[0] * shape[1] && absmax.count == shape[0])
+  package init(shape: [Int], codes: Tensor, scales: Tensor) {
+    precondition(shape.count == 2 && codes.count == shape[0] * shape[1] && scales.count == shape[0])
     self.shape = shape
     self.codes = codes
-    self.absmax = absmax
+    self.scales = scales
+  }
+
+  /// [outputs]
+  package var absmax: [Float] {
+    get throws(LimnError) { try dequantized(scales) }
   }
 
   /// Quantises a matrix [outputs, inputs] of F32, F16 or BF16 as the library's `int8_vectorwise_quant` does after
@@ -227,7 +230,7 @@ package struct Int8Weight: Sendable {
         cpu.share(cpu.kernels.quantize_int8, &job, count: rows, grain: 8)
       }
     }
-    self.init(shape: tensor.shape, codes: codes, absmax: absmax)
+    self.init(shape: tensor.shape, codes: codes, scales: try Tensor(floats: absmax))
   }
 
   private var fillsBlocks: Bool { shape[1] % 64 == 0 }
@@ -236,7 +239,7 @@ package struct Int8Weight: Sendable {
 
   /// In blocks of 64 where rows are made of whole ones, else in float32.
   func packed(on cpu: CPU) throws(LimnError) -> Tensor {
-    let (type, fills) = (packedType, fillsBlocks)
+    let (type, fills, absmax) = (packedType, fillsBlocks, try absmax)
     let memory = try Memory(count: type.byteCount(elements: shape[0] * shape[1])!) {
       (buffer) throws(LimnError) in
       withExtendedLifetime(codes.memory) {
