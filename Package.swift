@@ -62,7 +62,7 @@ let package = Package(
       swiftSettings: settings),
     // What tests share: a scripted model, reading .npy files.
     .target(
-      name: "LimnTesting", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "Limn", "CLimnSystem"],
+      name: "LimnTesting", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "Limn"],
       swiftSettings: settings),
 
     .testTarget(

@@ -12,6 +12,33 @@ extension VisionLanguageModel {
   package func logits(
     text: String? = nil, ids: [Int]? = nil, images: [ImageEmbedding]
   ) async throws(LimnError) -> [[Float]] {
+    try await engine.logits(of: try inputs(text: text, ids: ids, images: images))
+  }
+
+  /// How much the positions of a prompt attend to its images, float32 [layers, heads, positions, image positions].
+  /// - Parameters:
+  ///   - layers, heads, positions: those that are watched; nil: all.
+  /// - Throws: what `logits` throws; usage, where something is watched that the model or the prompt does not have.
+  package func attention(
+    text: String? = nil, ids: [Int]? = nil, images: [ImageEmbedding], layers: Range<Int>? = nil,
+    heads: Range<Int>? = nil, positions: Range<Int>? = nil
+  ) async throws(LimnError) -> (values: [Float], shape: [Int]) {
+    let inputs = try inputs(text: text, ids: ids, images: images)
+    let config = checkpoint.config.language
+    for (name, range, count) in [
+      ("layers", layers, config.layers), ("heads", heads, config.heads), ("positions", positions, inputs.count),
+    ] {
+      guard let range, range.upperBound > count || range.isEmpty else { continue }
+      throw LimnError(
+        .usage, "there are no such \(name)", expected: "some of 0–\(count - 1)",
+        found: "\(range.lowerBound)–\(range.upperBound - 1)")
+    }
+    return try await engine.attention(of: inputs, layers: layers, heads: heads, positions: positions)
+  }
+
+  private func inputs(
+    text: String?, ids: [Int]?, images: [ImageEmbedding]
+  ) throws(LimnError) -> PromptInputs {
     let imageToken = checkpoint.config.imageTokenID
     let prompt =
       if let ids {
@@ -28,6 +55,6 @@ extension VisionLanguageModel {
         "the prompt does not fit the context", expected: "at most \(context) tokens", found: "\(inputs.count)"
       )
     }
-    return try await engine.logits(of: inputs)
+    return inputs
   }
 }

@@ -29,6 +29,9 @@ package protocol Backend: Sendable {
   /// The values of x to the host, row-major. Only after the `submit` that computes them has returned.
   func read(_ x: Activations, into values: UnsafeMutableBufferPointer<Float>)
 
+  /// A key/value head's first keys of a layer, dequantised, to the host: [positions, headSize].
+  func keys(of cache: KVCache, layer: Int, head: Int, positions: Int) -> [Float]
+
   /// A layer's first `positions` positions of a cache into another one of the same shape, as they are stored.
   func copy(_ cache: KVCache, layer: Int, positions: Int, into other: KVCache)
 

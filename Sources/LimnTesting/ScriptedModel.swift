@@ -2,7 +2,6 @@ package import Limn
 package import LimnCore
 package import LimnFiles
 package import LimnTensor
-import CLimnSystem
 import Synchronization
 
 /// A language model without weights whose next token is a function of everything before it.
@@ -16,24 +15,51 @@ package struct ScriptedModel: LanguageModel {
 
   package let config: LanguageConfig
   package let placement: Placement
-  /// Seconds that one row takes in one layer.
-  private let secondsPerRow: Double
   private let next: @Sendable ([Int32]) -> Int32
-  /// Forward passes over at least one row, counted at their last layer.
-  package let passes = Counter()
+  /// What its work takes: time that only this clock knows, so that no test depends on how busy a machine is.
+  package let clock: Clock
 
-  package final class Counter: Sendable {
-    private let value = Atomic<Int>(0)
-    package var count: Int { value.load(ordering: .relaxed) }
-    fileprivate func add() { value.add(1, ordering: .relaxed) }
+  /// Time that passes only while a scripted model computes.
+  package final class Clock: Sendable {
+    private struct State {
+      var seconds = 0.0
+      var layers = 0
+      var decodeSteps: [Double] = []
+      var onLayer: (@Sendable (Int) -> Void)?
+    }
+
+    private let state = Mutex(State())
+    private let secondsPerRow: Double
+
+    /// - Parameter secondsPerRow: what a row takes in a layer.
+    package init(secondsPerRow: Double = 0) { self.secondsPerRow = secondsPerRow }
+
+    package var seconds: Double { state.withLock { $0.seconds } }
+    /// When each decode step ended.
+    package var decodeSteps: [Double] { state.withLock { $0.decodeSteps } }
+    /// Layers that were computed, those of all passes together.
+    package var layers: Int { state.withLock { $0.layers } }
+
+    /// Calls `action` with the number of layers so far, before each is computed.
+    package func onLayer(_ action: @escaping @Sendable (Int) -> Void) { state.withLock { $0.onLayer = action } }
+
+    fileprivate func compute(rows: Int) {
+      let (action, layers) = state.withLock { ($0.onLayer, $0.layers) }
+      action?(layers)
+      state.withLock { state in
+        state.seconds += secondsPerRow * Double(rows)
+        state.layers += 1
+      }
+    }
+
+    fileprivate func endDecodeStep() { state.withLock { $0.decodeSteps.append($0.seconds) } }
   }
 
   /// - Parameters:
   ///   - layers: how many times a pass can be interrupted.
-  ///   - secondsPerRow: what a row in a layer takes.
   ///   - next: the token after these; nil: a hash of them.
   package init(
-    layers: Int = 4, secondsPerRow: Double = 0, on backend: any Backend,
+    layers: Int = 4, clock: Clock = Clock(), on backend: any Backend,
     next: @escaping @Sendable ([Int32]) -> Int32 = ScriptedModel.hash
   ) throws(LimnError) {
     config = try ModelConfig(
@@ -45,7 +71,7 @@ package struct ScriptedModel: LanguageModel {
       ]), place: "the scripted model"
     ).language
     placement = Placement(backend, layers: layers)
-    self.secondsPerRow = secondsPerRow
+    self.clock = clock
     self.next = next
   }
 
@@ -74,13 +100,13 @@ package struct ScriptedModel: LanguageModel {
   }
 
   package func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?) {
-    if secondsPerRow > 0 { usleep(UInt32(secondsPerRow * Double(x.rows) * 1e6)) }
+    clock.compute(rows: x.rows)
     for segment in step.segments {
       let rows = x.rows(segment.rows)
       step.backend.store(keys: rows, values: rows, in: segment.cache, layer: layer, position: segment.position)
     }
     guard let wanted else { return }
-    passes.add()
+    if step.decodeRows > 0 { clock.endDecodeStep() }
     var row = 0
     for segment in step.segments where segment.wanted > 0 {
       let end = segment.position + segment.rows.count

@@ -39,6 +39,10 @@ package actor Engine {
     /// Bytes of keys and values, of sequences under way and kept ones together. 0: nothing is kept.
     package var cacheBytes = 1 << 30
     package var scheduler = Scheduler.Limits()
+    /// Seconds from any beginning: what slices of time are measured with.
+    package var clock: @Sendable () -> Double = { [start = ContinuousClock.now] in
+      (ContinuousClock.now - start) / .seconds(1)
+    }
 
     package init() {}
   }
@@ -114,7 +118,7 @@ package actor Engine {
     if reuse, let shared = encodings.first(where: { $0.reuse && $0.encoding.key == key }) {
       pending = shared
     } else {
-      pending = PendingImage(try ImageEncoding(image, model), reuse: reuse)
+      pending = PendingImage(try ImageEncoding(image, model), reuse: reuse, since: limits.clock())
       encodings.append(pending)
     }
     let stop = StopSign()
@@ -140,9 +144,35 @@ package actor Engine {
 
   /// The logits of every position of a prompt: [positions][vocabulary].
   package func logits(of prompt: PromptInputs) throws(LimnError) -> [[Float]] {
-    let cache = try model.language.makeCache(capacity: prompt.count, storage: storage)
-    let memory = PassMemory(model.language.placement)
     var result: [[Float]] = []
+    try compute(prompt, PassMemory(model.language.placement)) { logits, rows in
+      let width = logits.count / rows
+      for row in 0..<rows { result.append(Array(logits[row * width..<(row + 1) * width])) }
+    }
+    return result
+  }
+
+  /// How much positions of a prompt attend to its images.
+  /// - Returns: [layers, heads, positions, image positions]; 0 where an image lies after the position.
+  package func attention(
+    of prompt: PromptInputs, layers: Range<Int>? = nil, heads: Range<Int>? = nil, positions: Range<Int>? = nil
+  ) throws(LimnError) -> (values: [Float], shape: [Int]) {
+    let config = model.language.config
+    let target = Probe.Target(
+      layers: layers ?? 0..<config.layers, heads: heads ?? 0..<config.heads, queries: positions ?? 0..<prompt.count,
+      keys: prompt.imagePositions)
+    let probes = model.language.placement.backends.map { Probe($0, watching: target) }
+    try compute(prompt, PassMemory(probes)) { _, _ in }
+    let maps = probes.map(\.attention)
+    let sum = maps.dropFirst().reduce(maps[0]) { zip($0, $1).map(+) }
+    return (sum, [target.layers.count, target.heads.count, target.queries.count, target.keys.count])
+  }
+
+  /// Computes a prompt from its beginning, alone and at once; `body` gets the logits of each pass [rows · vocabulary].
+  private func compute(
+    _ prompt: PromptInputs, _ memory: PassMemory, _ body: (UnsafeMutableBufferPointer<Float>, Int) -> Void
+  ) throws(LimnError) {
+    let cache = try model.language.makeCache(capacity: prompt.count, storage: storage)
     while cache.count < prompt.count {
       let part = cache.count..<min(cache.count + limits.scheduler.maxRows, prompt.count)
       memory.reset()
@@ -156,12 +186,8 @@ package actor Engine {
         if Task.isCancelled { throw Self.stopped }
         pass.advance()
       }
-      pass.finish { chunk, logits in
-        let width = logits.count / chunk.wanted
-        for row in 0..<chunk.wanted { result.append(Array(logits[row * width..<(row + 1) * width])) }
-      }
+      pass.finish { chunk, logits in body(logits, chunk.wanted) }
     }
-    return result
   }
 
   // MARK: The loop
@@ -244,7 +270,7 @@ package actor Engine {
     let request = item.request
     func sequence(_ cache: KVCache, _ state: Sequence.State) -> Sequence {
       Sequence(
-        request, cache, state: state, stop: item.stop, events: item.events,
+        request, cache, state: state, stop: item.stop, events: item.events, admitted: limits.clock(),
         draftCost: positionsAreFixed ? model.backend.furtherTokenCost : nil)
     }
     let needed = positions(request)
@@ -302,7 +328,7 @@ package actor Engine {
   private func decodeStep() -> Bool {
     let decoding = running.filter { if case .decode = $0.state { true } else { false } }
     guard !decoding.isEmpty else { return false }
-    let start = ContinuousClock.now
+    let start = limits.clock()
     var rowsLeft = limits.scheduler.maxRows
     var chunks: [Chunk] = []
     for (index, sequence) in decoding.enumerated() {
@@ -326,7 +352,7 @@ package actor Engine {
     pass.advance(layers: pass.layersLeft)
     finish(pass)
     statistics.decodeSteps += 1
-    if !joins { scheduler.measured(decodeStep: (ContinuousClock.now - start) / .seconds(1)) }
+    if !joins { scheduler.measured(decodeStep: limits.clock() - start) }
     return true
   }
 
@@ -348,9 +374,9 @@ package actor Engine {
   /// Reads images and prompts for a slice of time; false where there is nothing to read.
   private func read(besideAnswers: Bool) -> Bool {
     copyBeginnings()
-    let start = ContinuousClock.now
+    let start = limits.clock()
     let slice = scheduler.slice(besideAnswers: besideAnswers)
-    func elapsed() -> Double { (ContinuousClock.now - start) / .seconds(1) }
+    func elapsed() -> Double { limits.clock() - start }
     var didRead = false
     while let item = nextItem() {
       let cost: Double
@@ -373,8 +399,8 @@ package actor Engine {
   }
 
   private func nextItem() -> Item? {
-    let now = ContinuousClock.now
-    var items: [(item: Item, work: Scheduler.Work, since: ContinuousClock.Instant)] = []
+    let now = limits.clock()
+    var items: [(item: Item, work: Scheduler.Work, since: Double)] = []
     let layers = model.language.layerCount
     for pass in passes {
       let since = pass.chunks.compactMap { $0.sequence?.admitted }.min() ?? now
@@ -387,7 +413,7 @@ package actor Engine {
     for pending in encodings {
       items.append((.image(pending), .image(slices: pending.encoding.slicesLeft), pending.since))
     }
-    return scheduler.next(items.map { ($0.work, (now - $0.since) / .seconds(1)) }).map { items[$0].item }
+    return scheduler.next(items.map { ($0.work, now - $0.since) }).map { items[$0].item }
   }
 
   /// A pass for the next part of a prompt; other prompts fill it up.
@@ -408,10 +434,10 @@ package actor Engine {
   }
 
   private func advance(_ pass: ForwardPass) {
-    let start = ContinuousClock.now
+    let start = limits.clock()
     pass.advance()
     scheduler.measured(
-      prefillLayers: 1, rows: pass.rows, seconds: (ContinuousClock.now - start) / .seconds(1))
+      prefillLayers: 1, rows: pass.rows, seconds: limits.clock() - start)
     guard pass.layersLeft == 0 else { return }
     finish(pass)
     passes.removeAll { $0 === pass }
@@ -421,10 +447,10 @@ package actor Engine {
   private func free(_ pass: ForwardPass) { freeMemory.append(pass.memory) }
 
   private func advance(_ pending: PendingImage) {
-    let start = ContinuousClock.now
+    let start = limits.clock()
     let step = Step(backend: model.backend, scratch: imageScratch)
     model.backend.submit { pending.encoding.advance(step) }
-    scheduler.measured(imageSlice: (ContinuousClock.now - start) / .seconds(1))
+    scheduler.measured(imageSlice: limits.clock() - start)
     pending.report()
     guard pending.encoding.slicesLeft == 0 else { return }
     let embedding = pending.encoding.finish(step)
@@ -480,13 +506,14 @@ private final class PendingImage {
 
   let encoding: ImageEncoding
   let reuse: Bool
-  let since = ContinuousClock.now
+  let since: Double
   var waiters: [Waiter] = []
   private var reported = 0
 
-  init(_ encoding: ImageEncoding, reuse: Bool) {
+  init(_ encoding: ImageEncoding, reuse: Bool, since: Double) {
     self.encoding = encoding
     self.reuse = reuse
+    self.since = since
   }
 
   var isStopRaised: Bool { waiters.contains { $0.stop.isRaised } }

@@ -114,7 +114,10 @@ final class PassMemory {
   let devices: [Device]
   private var logits: [Float] = []
 
-  init(_ placement: Placement) { devices = placement.backends.map(Device.init) }
+  init(_ placement: Placement) { devices = placement.backends.map { Device($0) } }
+
+  /// With backends that stand in for those of the model, and share their memory.
+  init(_ backends: [any Backend]) { devices = backends.map { Device($0) } }
 
   func withLogits(count: Int, _ body: (UnsafeMutableBufferPointer<Float>) -> Void) {
     if logits.count < count { logits = [Float](repeating: 0, count: count) }

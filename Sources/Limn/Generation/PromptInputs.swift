@@ -66,6 +66,11 @@ package struct PromptInputs: Sendable {
     runs.reduce(0) { if case .image(_, let rows) = $1 { $0 + rows.count } else { $0 } }
   }
 
+  /// The positions that belong to images.
+  package var imagePositions: [Int] {
+    keys.indices.filter { if case .image = keys[$0] { true } else { false } }
+  }
+
   package var keys: [Key] {
     runs.flatMap { run -> [Key] in
       switch run {

@@ -24,8 +24,8 @@ final class Sequence {
   private var generated = 0
   private let drafts: Bool
   private(set) var ending: SequenceEnding?
-  /// When it was admitted, for its turn among others.
-  let admitted = ContinuousClock.now
+  /// When it was admitted, in seconds of the engine's clock, for its turn among others.
+  let admitted: Double
 
   /// - Parameters:
   ///   - cache: may hold the beginning of the prompt.
@@ -33,13 +33,14 @@ final class Sequence {
   ///     not allow drafts.
   init(
     _ request: SequenceRequest, _ cache: KVCache, state: State, stop: StopSign,
-    events: AsyncStream<SequenceEvent>.Continuation, draftCost: Double?
+    events: AsyncStream<SequenceEvent>.Continuation, admitted: Double, draftCost: Double?
   ) {
     self.request = request
     self.cache = cache
     self.state = state
     self.stop = stop
     self.events = events
+    self.admitted = admitted
     drafts = draftCost != nil && request.speculation
     sampler = Sampler(
       request.sampling, prompt: request.prompt.tokens, processors: request.processors,

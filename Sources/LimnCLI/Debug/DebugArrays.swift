@@ -55,12 +55,8 @@ struct DebugEmbed: AsyncParsableCommand {
   }
 }
 
-struct DebugLogits: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "logits",
-    abstract: "What the model expects next, at every position: float32 [positions, vocabulary].")
-
-  @OptionGroup var options: DebugModelOptions
+/// A prompt with its images, as text or as token ids.
+struct DebugPromptOptions: ParsableArguments {
   @Option(name: .customLong("image"), help: "A picture.") var images: [String] = []
 
   @Option(parsing: .unconditional, help: "Text, with <image> where the pictures stand.")
@@ -77,12 +73,64 @@ struct DebugLogits: AsyncParsableCommand {
     }
   }
 
+  var ids: [Int]? {
+    get throws(LimnError) { try inputIds.map { text throws(LimnError) in try tokenIDs(text) } }
+  }
+}
+
+struct DebugLogits: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "logits",
+    abstract: "What the model expects next, at every position: float32 [positions, vocabulary].")
+
+  @OptionGroup var options: DebugModelOptions
+  @OptionGroup var prompt: DebugPromptOptions
+
   func run() async throws {
     let vlm = try await options.load()
-    let images = try await vlm.encode(images.sources())
-    let logits = try await vlm.logits(
-      text: prompt, ids: inputIds.map { text throws(LimnError) in try tokenIDs(text) }, images: images)
+    let images = try await vlm.encode(prompt.images.sources())
+    let logits = try await vlm.logits(text: prompt.prompt, ids: prompt.ids, images: images)
     var file = try NumpyWriter.begin(options.output, shape: [logits.count, vlm.vocabularySize])
     for row in logits { try row.withUnsafeBufferPointer { try file.append($0) } }
+  }
+}
+
+struct DebugAttention: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "attention",
+    abstract: "How much each position attends to the pictures: float32 [layers, heads, positions, patches].")
+
+  @OptionGroup var options: DebugModelOptions
+  @OptionGroup var prompt: DebugPromptOptions
+  @Option(help: ArgumentHelp("Only these layers, as 3 or 0-5.", valueName: "range")) var layers: IndexRange?
+  @Option(help: ArgumentHelp("Only these heads.", valueName: "range")) var heads: IndexRange?
+  @Option(help: ArgumentHelp("Only these positions of the prompt, pictures expanded.", valueName: "range"))
+  var positions: IndexRange?
+
+  func validate() throws {
+    if prompt.images.isEmpty { throw ValidationError("Name a picture with --image.") }
+  }
+
+  func run() async throws {
+    let vlm = try await options.load()
+    let images = try await vlm.encode(prompt.images.sources())
+    let (values, shape) = try await vlm.attention(
+      text: prompt.prompt, ids: prompt.ids, images: images, layers: layers?.range, heads: heads?.range,
+      positions: positions?.range)
+    var file = try NumpyWriter.begin(options.output, shape: shape)
+    try values.withUnsafeBufferPointer { try file.append($0) }
+  }
+}
+
+/// "3", or "0-5" with both ends.
+struct IndexRange: ExpressibleByArgument {
+  let range: Range<Int>
+
+  init?(argument: String) {
+    let ends = argument.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+    guard (1...2).contains(ends.count), let first = ends[0], let last = ends[ends.count - 1], first >= 0,
+      last >= first, last < Int.max
+    else { return nil }
+    range = first..<last + 1
   }
 }

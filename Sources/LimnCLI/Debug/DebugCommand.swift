@@ -6,6 +6,6 @@ struct Debug: ParsableCommand {
     abstract: "Look into the stages between a picture and an answer.",
     subcommands: [
       DebugTokenize.self, DebugDetokenize.self, DebugTemplate.self, DebugPreprocess.self, DebugEmbed.self,
-      DebugLogits.self, DebugTensors.self,
+      DebugLogits.self, DebugAttention.self, DebugTensors.self,
     ])
 }

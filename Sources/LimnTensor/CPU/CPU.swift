@@ -13,7 +13,7 @@ package final class CPU: Backend, @unchecked Sendable {
   package var threads: Int { pool.threads }
   let pool: ThreadPool
   let kernels: limn_kernels
-  private let recipes: Recipes
+  let recipes: Recipes
   private var workspace = allocateLarge(64)
 
   /// More threads than any machine has cores are of no use.

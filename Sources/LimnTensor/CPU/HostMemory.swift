@@ -1,3 +1,4 @@
+import CLimnKernels
 package import LimnCore
 
 // The CPU's memory is the process's own: addresses are pointers. Only CPU backends and their tests use these.
@@ -70,6 +71,22 @@ extension CPU {
   package func read(_ x: Activations, into values: UnsafeMutableBufferPointer<Float>) {
     precondition(values.count == x.count)
     values.baseAddress?.update(from: x.pointer, count: x.count)
+  }
+
+  package func keys(of cache: KVCache, layer: Int, head: Int, positions: Int) -> [Float] {
+    precondition(head < cache.kvHeads && positions <= cache.capacity)
+    let start = cache.keys(layer: layer) + head * cache.headBytes
+    let recipe = recipes[cache.storage.tensorType, LIMN_FLOAT32]!
+    // Blocks are whole, also where heads are shorter.
+    var key = [Float](repeating: 0, count: (cache.headSize + 31) & ~31)
+    let columns = cache.storage == .q8_0 ? key.count : cache.headSize
+    var keys: [Float] = []
+    keys.reserveCapacity(positions * cache.headSize)
+    for position in 0..<positions {
+      recipe.pointee.dequantize((start + position * cache.positionBytes).pointer, &key, Int32(columns))
+      keys += key[..<cache.headSize]
+    }
+    return keys
   }
 
   package func copy(_ cache: KVCache, layer: Int, positions: Int, into other: KVCache) {

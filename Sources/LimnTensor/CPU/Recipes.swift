@@ -9,6 +9,15 @@ extension KVType {
     case .q8_0: LIMN_Q8_0
     }
   }
+
+  /// The type of weights that are stored alike.
+  var tensorType: TensorType {
+    switch self {
+    case .f32: .f32
+    case .f16: .f16
+    case .q8_0: .q8_0
+    }
+  }
 }
 
 /// The ways to multiply on one instruction set: one `limn_recipe` for each weight type and arithmetic that it
