@@ -1,3 +1,4 @@
+import Foundation
 import Limn
 import LimnCore
 import LimnTensor
@@ -29,6 +30,16 @@ private func tokens(_ count: Int, seed: Int32 = 1) -> [Int32] {
 /// How many tokens a sequence said; 0 until it has ended.
 private final class Finished: Sendable {
   let count = Atomic(0)
+}
+
+/// Stops a sequence from within the engine, once it is known there.
+private final class Stopping: Sendable {
+  let handle = Mutex<SequenceHandle?>(nil)
+
+  func stop() {
+    while handle.withLock({ $0 }) == nil { usleep(100) }
+    handle.withLock { $0 }?.stop()
+  }
 }
 
 @Suite struct EngineTests {
@@ -92,8 +103,10 @@ private final class Finished: Sendable {
   func leaving() async throws {
     let model = try ScriptedModel(layers: 20, clock: .init(secondsPerRow: 0.0001), on: cpu)
     let engine = engine(model) { $0.maxSequences = 1 }
+    let stopping = Stopping()
+    model.clock.onLayer { if $0 == 50 { stopping.stop() } }
     let handles = try await engine.generate([request(tokens(8000), 10, reuse: false), request(tokens(2), 1)])
-    model.clock.onLayer { if $0 == 50 { handles[0].stop() } }
+    stopping.handle.withLock { $0 = handles[0] }
     async let first = handles[0].said()
     #expect(await handles[1].said().tokens == model.answer(to: tokens(2), count: 1))
     #expect(await first.ending == .cancelled)

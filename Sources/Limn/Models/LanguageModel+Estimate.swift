@@ -12,10 +12,10 @@ extension LanguageModel {
     rows: Int, after positions: Int, wanted: Int, phase: Phase, storage: KVType
   ) throws(LimnError) -> Estimate.Figures {
     let estimate = Estimate()
-    let cache = try KVCache(
-      layers: layerCount, kvHeads: config.kvHeads, headSize: config.headSize, capacity: positions + rows,
-      storage: storage, on: estimate)
-    return estimate.figures {
+    return try estimate.figures { () throws(LimnError) in
+      let cache = try KVCache(
+        layers: layerCount, kvHeads: config.kvHeads, headSize: config.headSize, capacity: positions + rows,
+        storage: storage, on: estimate)
       let scratch = Scratch(estimate)
       let segment = Segment(
         cache: cache, rows: 0..<rows, wanted: wanted, position: positions, expectedLength: positions + rows)
