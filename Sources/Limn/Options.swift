@@ -23,6 +23,9 @@ public struct GenerationOptions: Sendable {
   /// Whether tokens are guessed ahead where the text repeats itself. It changes no answer.
   public var speculation = true
 
+  /// The adapters that this question uses, of `LoadOptions.adapters`, by their folders' names; nil: all of them.
+  public var adapters: [String]?
+
   public init() {}
 }
 

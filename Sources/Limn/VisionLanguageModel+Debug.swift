@@ -12,7 +12,8 @@ extension VisionLanguageModel {
   package func logits(
     text: String? = nil, ids: [Int]? = nil, images: [ImageEmbedding]
   ) async throws(LimnError) -> [[Float]] {
-    try await engine.logits(of: try inputs(text: text, ids: ids, images: images))
+    try await engine.logits(
+      of: try inputs(text: text, ids: ids, images: images), adapters: Array(adapters.indices))
   }
 
   /// How much the positions of a prompt attend to its images, float32 [layers, heads, positions, image positions].
@@ -33,7 +34,8 @@ extension VisionLanguageModel {
         .usage, "there are no such \(name)", expected: "some of 0–\(count - 1)",
         found: "\(range.lowerBound)–\(range.upperBound - 1)")
     }
-    return try await engine.attention(of: inputs, layers: layers, heads: heads, positions: positions)
+    return try await engine.attention(
+      of: inputs, adapters: Array(adapters.indices), layers: layers, heads: heads, positions: positions)
   }
 
   private func inputs(

@@ -25,6 +25,8 @@ public final class VisionLanguageModel: Sendable {
   package let processor: ModelImageProcessor
   package let engine: Engine
   private let endIDs: Set<Int32>
+  /// The names of the adapters that were loaded with the model.
+  public let adapters: [String]
 
   /// Opens a model, on a thread of its own. Cancelling the task stops it.
   /// - Parameters:
@@ -42,6 +44,7 @@ public final class VisionLanguageModel: Sendable {
   private init(_ parts: ModelParts, _ options: LoadOptions) throws(LimnError) {
     checkpoint = try parts.require(parts.checkpoint)
     name = parts.name
+    adapters = options.adapters.map { $0.split(separator: "/").last.map(String.init) ?? $0 }
     context = try parts.require(parts.context)
     tokenizer = try parts.require(parts.tokenizer)
     conversation = try parts.require(parts.conversation)
@@ -129,12 +132,22 @@ public final class VisionLanguageModel: Sendable {
     request.endIDs = endIDs
     request.reuse = question.options.reuse
     request.speculation = question.options.speculation
+    request.adapters = try indices(of: question.options.adapters)
     if maxTokens > 0 { try await write(request, to: &writer, report) }
     let rest = writer.rest()
     if !rest.isEmpty { report(.text(rest)) }
     var answer = writer.answer(prompt: inputs, started: start, encoded: encoded)
     answer.timings.imageEncode = sources.isEmpty ? 0 : (encoded - start).milliseconds
     return answer
+  }
+
+  private func indices(of names: [String]?) throws(LimnError) -> [Int] {
+    try (names ?? adapters).map { name throws(LimnError) in
+      if let index = adapters.firstIndex(of: name) { return index }
+      throw LimnError(
+        .usage, "no such adapter was loaded with the model", expected: adapters.joined(separator: ", "), found: name,
+        remedy: "name its folder in LoadOptions.adapters")
+    }
   }
 
   /// Generates a sequence and writes its text; returns when the engine has let go of it.

@@ -46,6 +46,11 @@ struct LoadArguments: ParsableArguments {
 
   @OptionGroup var source: SourceArguments
 
+  @Option(
+    name: .customLong("adapter"),
+    help: ArgumentHelp("An adapter (LoRA) to use on the model, unmerged: on any base.", valueName: "folder"))
+  var adapters: [String] = []
+
   @Option(help: "Quantise linear layers while opening, as bitsandbytes does: nf4, fp4, int8.")
   var quantize: Quantization.Format?
 
@@ -94,6 +99,7 @@ struct LoadArguments: ParsableArguments {
       Quantization(
         $0, isDouble: doubleQuant, skip: (skip ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
     }
+    options.adapters = adapters
     options.template = template
     options.preprocess = preprocess
     if let precision { options.precision = precision }

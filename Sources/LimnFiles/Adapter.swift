@@ -59,9 +59,36 @@ struct Adapter {
     }
   }
 
-  /// Notes what the adapter adds to the tensors of its base, and replaces those that it has whole.
+  /// Notes what the adapter adds to the weights of its base, and replaces those that it has whole.
   /// - Parameter place: where a tensor of the base model belongs.
   func apply(to names: inout CanonicalWeights, _ place: (String) -> TensorPlace) throws(LimnError) {
+    let parts = try parts(place)
+    try names.replace(with: parts.whole, place, path)
+    for (target, pair) in parts.pairs.sorted(by: { $0.key < $1.key }) {
+      names.add(try update(pair, of: target, names.weights), to: target)
+    }
+  }
+
+  /// What the adapter adds to the weights of a model that may also be used without it.
+  /// - Throws: bad data for an adapter that has more than additions.
+  func updates(
+    to weights: [String: Weight], _ place: (String) -> TensorPlace
+  ) throws(LimnError) -> [String: LowRankUpdate] {
+    let parts = try parts(place)
+    if let whole = parts.whole.first {
+      throw LimnError.badData(
+        "the adapter has a weight of its own instead of adding to the model's, so it cannot be switched", in: path,
+        found: whole.name, remedy: "open the adapter's folder as the model")
+    }
+    var updates: [String: LowRankUpdate] = [:]
+    for (target, pair) in parts.pairs { updates[target] = try update(pair, of: target, weights) }
+    return updates
+  }
+
+  /// Pairs of A and B by the weight that they add to, and tensors that were trained whole.
+  private func parts(
+    _ place: (String) -> TensorPlace
+  ) throws(LimnError) -> (pairs: [String: Pair], whole: [NamedTensor]) {
     var pairs: [String: Pair] = [:]
     var whole: [NamedTensor] = []
     for entry in weights {
@@ -75,22 +102,25 @@ struct Adapter {
       }
       pairs[target, default: Pair(module: part.module)].set(half, entry.tensor)
     }
-    try names.replace(with: whole, place, path)
-    for (target, pair) in pairs.sorted(by: { $0.key < $1.key }) {
-      let update = try update(pair)
-      guard let weight = names.weights[target] else {
-        throw LimnError.badData(
-          "the adapter changes \(target), which the base model does not have", in: path,
-          remedy: "name the right base model with --base")
-      }
-      let expected = update.isTransposed ? [pair.inputs, pair.outputs] : [pair.outputs, pair.inputs]
-      guard weight.shape == expected else {
-        throw LimnError.badData(
-          "the adapter's part for \(target) is of another shape than the base model's", in: path,
-          expected: "\(weight.shape)", found: "\(expected)", remedy: "name the right base model with --base")
-      }
-      names.add(update, to: target)
+    return (pairs, whole)
+  }
+
+  private func update(
+    _ pair: Pair, of target: String, _ weights: [String: Weight]
+  ) throws(LimnError) -> LowRankUpdate {
+    let update = try update(pair)
+    guard let weight = weights[target] else {
+      throw LimnError.badData(
+        "the adapter changes \(target), which the base model does not have", in: path,
+        remedy: "name the right base model with --base")
     }
+    let expected = update.isTransposed ? [pair.inputs, pair.outputs] : [pair.outputs, pair.inputs]
+    guard weight.shape == expected else {
+      throw LimnError.badData(
+        "the adapter's part for \(target) is of another shape than the base model's", in: path,
+        expected: "\(weight.shape)", found: "\(expected)", remedy: "name the right base model with --base")
+    }
+    return update
   }
 
   private func update(_ pair: Pair) throws(LimnError) -> LowRankUpdate {

@@ -26,6 +26,13 @@ package struct Checkpoint: Sendable {
   /// What generation_config.json and config.json say ends an answer.
   package let endOfGenerationIDs: Set<Int>
 
+  init(_ other: Checkpoint, weights: [String: Weight]) {
+    (reference, name, layout, config) = (other.reference, other.name, other.layout, other.config)
+    (unused, parts, tokenizer) = (other.unused, other.parts, other.tokenizer)
+    (processorConfig, endOfGenerationIDs) = (other.processorConfig, other.endOfGenerationIDs)
+    self.weights = weights
+  }
+
   /// Opens a model.
   /// - Throws: `notFound` for what is not there; wrong usage for a projector or a base that the model has no use for;
   ///   bad data.

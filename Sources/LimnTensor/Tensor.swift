@@ -27,6 +27,13 @@ package struct Tensor: Sendable {
     self.init(type: .f32, shape: [floats.count], memory: memory, range: 0..<floats.count * 4)
   }
 
+  /// Values of limn's own in another shape.
+  package init(floats: [Float], shape: [Int]) throws(LimnError) {
+    precondition(shape.reduce(1, *) == floats.count)
+    let line = try Tensor(floats: floats)
+    self.init(type: .f32, shape: shape, memory: line.memory, range: line.range)
+  }
+
   package var count: Int { shape.reduce(1, *) }
   /// Whether the values are in memory or in a mapped file.
   package var isHere: Bool { range.upperBound <= memory.bytes.count }

@@ -10,8 +10,10 @@ package struct Weight: Sendable {
   }
 
   package let stored: Stored
-  /// What adapters add, in this order. Their rows are those of `stored`.
+  /// What adapters that belong to the checkpoint add, in this order. Their rows are those of `stored`.
   package var updates: [LowRankUpdate] = []
+  /// What adapters add for the sequences that use them, by the adapter's index; likewise.
+  package var adapters: [Int: LowRankUpdate] = [:]
   /// Which stored row each row is; nil: all of them as they are stored.
   package var rows: [Int32]?
   /// The file's name for a tensor with a factor for all values; limn does not compute with such weights.
@@ -71,7 +73,9 @@ package struct Weight: Sendable {
 
   /// The tensor to compute with: where the files hold it whole, their own bytes; else in memory of its own.
   /// - Throws: unavailable, where only the headers of the files are here.
-  /// - Precondition: `canMerge`.
+
+  ///
+  /// What cannot be merged, because what is stored is quantised, is left to `LowRank`.
   package func resolved(on cpu: CPU) throws(LimnError) -> Tensor {
     for part in parts { try part.requireValues() }
     var tensor =
@@ -79,7 +83,7 @@ package struct Weight: Sendable {
       case .tensor(let tensor): tensor
       case .quantized(let weight): try weight.packed(on: cpu)
       }
-    for update in updates { tensor = try cpu.merged(tensor, update) }
+    if canMerge { for update in updates { tensor = try cpu.merged(tensor, update) } }
     if let rows { tensor = try tensor.rows(rows) }
     return tensor
   }
@@ -96,7 +100,7 @@ package struct Weight: Sendable {
       case .tensor(let tensor): [tensor]
       case .quantized(let weight): weight.parts
       }
-    return stored + updates.flatMap { [$0.a, $0.b] }
+    return stored + (updates + adapters.values).flatMap { [$0.a, $0.b] }
   }
 }
 

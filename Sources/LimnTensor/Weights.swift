@@ -77,12 +77,13 @@ package struct Vector: Sendable {
 
 /// What an adapter (LoRA) adds to a linear layer: scale · B(A(x)), with the scale already in B.
 package struct LowRank: Sendable {
-  /// Which adapter it belongs to: its place among those that were loaded with the model.
-  package let adapter: Int
+  /// Which adapter it belongs to, by its index among those loaded with the model; nil: one that belongs to the
+  /// checkpoint, and counts for all rows.
+  package let adapter: Int?
   package let a: Linear  // [rank, inputs]
   package let b: Linear  // [outputs, rank]
 
-  package init(adapter: Int, a: Linear, b: Linear) {
+  package init(adapter: Int?, a: Linear, b: Linear) {
     precondition(a.outputs == b.inputs)
     self.adapter = adapter
     self.a = a

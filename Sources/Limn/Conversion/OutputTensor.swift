@@ -15,6 +15,12 @@ struct OutputTensor: Sendable {
   init(
     _ name: String, _ source: Weight, as type: TensorType, order: [Int32]? = nil
   ) throws(LimnError) {
+    guard source.canMerge else {
+      throw .badData(
+        "the adapter cannot be merged into \(name)", in: source.updates[0].a.memory.path,
+        expected: "F32, F16 or BF16", found: source.typeName,
+        remedy: "name the base model as it was before quantisation, with --base")
+    }
     var shape = source.shape
     if let order { shape[0] = order.count }
     header = try TensorHeader(name: name, type: type, shape: shape)

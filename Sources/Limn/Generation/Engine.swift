@@ -143,9 +143,9 @@ package actor Engine {
   }
 
   /// The logits of every position of a prompt: [positions][vocabulary].
-  package func logits(of prompt: PromptInputs) throws(LimnError) -> [[Float]] {
+  package func logits(of prompt: PromptInputs, adapters: [Int] = []) throws(LimnError) -> [[Float]] {
     var result: [[Float]] = []
-    try compute(prompt, PassMemory(model.language.placement)) { logits, rows in
+    try compute(prompt, adapters, PassMemory(model.language.placement)) { logits, rows in
       let width = logits.count / rows
       for row in 0..<rows { result.append(Array(logits[row * width..<(row + 1) * width])) }
     }
@@ -155,14 +155,15 @@ package actor Engine {
   /// How much positions of a prompt attend to its images.
   /// - Returns: [layers, heads, positions, image positions]; 0 where an image lies after the position.
   package func attention(
-    of prompt: PromptInputs, layers: Range<Int>? = nil, heads: Range<Int>? = nil, positions: Range<Int>? = nil
+    of prompt: PromptInputs, adapters: [Int] = [], layers: Range<Int>? = nil, heads: Range<Int>? = nil,
+    positions: Range<Int>? = nil
   ) throws(LimnError) -> (values: [Float], shape: [Int]) {
     let config = model.language.config
     let target = Probe.Target(
       layers: layers ?? 0..<config.layers, heads: heads ?? 0..<config.heads, queries: positions ?? 0..<prompt.count,
       keys: prompt.imagePositions)
     let probes = model.language.placement.backends.map { Probe($0, watching: target) }
-    try compute(prompt, PassMemory(probes)) { _, _ in }
+    try compute(prompt, adapters, PassMemory(probes)) { _, _ in }
     let maps = probes.map(\.attention)
     let sum = maps.dropFirst().reduce(maps[0]) { zip($0, $1).map(+) }
     return (sum, [target.layers.count, target.heads.count, target.queries.count, target.keys.count])
@@ -170,7 +171,8 @@ package actor Engine {
 
   /// Computes a prompt from its beginning, alone and at once; `body` gets the logits of each pass [rows · vocabulary].
   private func compute(
-    _ prompt: PromptInputs, _ memory: PassMemory, _ body: (UnsafeMutableBufferPointer<Float>, Int) -> Void
+    _ prompt: PromptInputs, _ adapters: [Int], _ memory: PassMemory,
+    _ body: (UnsafeMutableBufferPointer<Float>, Int) -> Void
   ) throws(LimnError) {
     let cache = try model.language.makeCache(capacity: prompt.count, storage: storage)
     while cache.count < prompt.count {
@@ -180,7 +182,7 @@ package actor Engine {
         [
           Chunk(
             sequence: nil, cache: cache, input: .prompt(prompt, part), count: part.count,
-            expectedLength: prompt.count, wanted: part.count)
+            expectedLength: prompt.count, wanted: part.count, adapters: adapters)
         ], model.language, memory)
       while pass.layersLeft > 0 {
         if Task.isCancelled { throw Self.stopped }

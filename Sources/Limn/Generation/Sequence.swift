@@ -78,7 +78,7 @@ final class Sequence {
     let part = cache.count..<cache.count + min(limit, promptLeft)
     return Chunk(
       sequence: self, cache: cache, input: .prompt(request.prompt, part), count: part.count,
-      expectedLength: request.prompt.count, wanted: part.count == promptLeft ? 1 : 0)
+      expectedLength: request.prompt.count, wanted: part.count == promptLeft ? 1 : 0, adapters: request.adapters)
   }
 
   /// Its latest token and the draft of what follows.
@@ -91,7 +91,8 @@ final class Sequence {
     lookup.draft(atMost: drafts ? max(0, room) : 0, among: sequences)
     let count = lookup.next.count
     return Chunk(
-      sequence: self, cache: cache, input: .decode, count: count, expectedLength: cache.count + count, wanted: count)
+      sequence: self, cache: cache, input: .decode, count: count, expectedLength: cache.count + count, wanted: count,
+      adapters: request.adapters)
   }
 
   /// The tokens of its decode chunk.
@@ -159,6 +160,6 @@ struct Chunk {
   let expectedLength: Int
   /// How many of its last rows need logits.
   let wanted: Int
-
-  var adapters: [Int] { sequence?.request.adapters ?? [] }
+  /// The adapters that the sequence uses.
+  let adapters: [Int]
 }

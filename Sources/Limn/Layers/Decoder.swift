@@ -48,6 +48,11 @@ struct Decoder<Layer: DecoderLayer>: LanguageModel {
       ? Linear(weight: embeddings)
       : try weights.linear("lm_head", outputs: config.vocabulary, inputs: config.hidden)
     norm = try Layer.finalNorm(config, &weights)
+    guard head.adapters.isEmpty else {
+      throw .badData(
+        "the adapter changes the output head, which has to take it in", in: weights.checkpoint.reference,
+        remedy: "merge the adapter, or leave the head out of its target_modules")
+    }
   }
 
   func embed(_ ids: UnsafeBufferPointer<Int32>, into x: Activations) {

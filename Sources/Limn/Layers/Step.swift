@@ -51,27 +51,25 @@ package struct Step {
     if !prefill.isEmpty {
       backend.linear(x.rows(prefill), layer, into: y.rows(prefill), adding: adding, phase: .prefill)
     }
-    for adapter in layer.adapters { add(adapter, x, to: y) }
+    for adapter in layer.adapters {
+      guard let index = adapter.adapter else {
+        add(adapter, decode, .decode, x, to: y)
+        add(adapter, prefill, .prefill, x, to: y)
+        continue
+      }
+      for segment in segments where segment.adapters.contains(index) {
+        add(adapter, segment.rows, phase(of: segment), x, to: y)
+      }
+    }
   }
 
-  /// y += b(a(x)) for the rows of the sequences that use the adapter. Rows of neighbouring segments go together.
-  private func add(_ adapter: LowRank, _ x: Activations, to y: Activations) {
-    var start: Int?
-    for (index, segment) in segments.enumerated() {
-      let uses = segment.adapters.contains(adapter.adapter)
-      if uses, start == nil { start = segment.rows.lowerBound }
-      let ends =
-        index + 1 == segments.count || !segments[index + 1].adapters.contains(adapter.adapter)
-        || phase(of: segments[index + 1]) != phase(of: segment)
-      guard uses, ends, let first = start else { continue }
-      start = nil
-      let rows = first..<segment.rows.upperBound
-      scratch.frame {
-        let inner = scratch.take(rows: rows.count, width: adapter.a.outputs)
-        let phase = phase(of: segment)
-        backend.linear(x.rows(rows), adapter.a, into: inner, adding: false, phase: phase)
-        backend.linear(inner, adapter.b, into: y.rows(rows), adding: true, phase: phase)
-      }
+  /// y += b(a(x)) for some rows of a phase.
+  private func add(_ adapter: LowRank, _ rows: Range<Int>, _ phase: Phase, _ x: Activations, to y: Activations) {
+    if rows.isEmpty { return }
+    scratch.frame {
+      let inner = scratch.take(rows: rows.count, width: adapter.a.outputs)
+      backend.linear(x.rows(rows), adapter.a, into: inner, adding: false, phase: phase)
+      backend.linear(inner, adapter.b, into: y.rows(rows), adding: true, phase: phase)
     }
   }
 

@@ -16,6 +16,8 @@ package struct WeightReader {
   private let checksOnly: Bool
   private let watch: OpeningWatch
   private(set) var taken: Set<String> = []
+  /// Weights of linear layers, which adapters may add to.
+  private var adapted: Set<String> = []
   /// Bytes of the files: of what was taken, and of all.
   private var bytesTaken = 0
   private let bytes: Int
@@ -63,12 +65,6 @@ package struct WeightReader {
         "tensor \(name) is of type \(weight.typeName) with scales apart, which limn cannot compute with",
         in: checkpoint.reference, found: scale, remedy: "take another quantisation of the model")
     }
-    guard weight.canMerge else {
-      throw .badData(
-        "the adapter cannot be merged into \(name)", in: weight.updates[0].a.memory.path,
-        expected: "F32, F16 or BF16", found: weight.typeName,
-        remedy: "name the base model as it was before quantisation, with --base")
-    }
   }
 
   /// A weight matrix [rows, columns].
@@ -103,7 +99,67 @@ package struct WeightReader {
   mutating func linear(_ prefix: String, outputs: Int, inputs: Int) throws(LimnError) -> Linear {
     let weight = try matrix(prefix + ".weight", rows: outputs, columns: inputs, quantizing: true)
     let bias = has(prefix + ".bias") ? try vector(prefix + ".bias", count: outputs) : nil
-    return Linear(weight: weight, bias: bias)
+    return Linear(weight: weight, bias: bias, adapters: try adapters(prefix + ".weight"))
+  }
+
+  /// Refuses adapters for weights that no linear layer has: an embedding table, a norm.
+  func requireAdaptersUsed() throws(LimnError) {
+    for (name, weight) in checkpoint.weights.sorted(by: { $0.key < $1.key }) {
+      guard !checksOnly, !weight.canMerge || !weight.adapters.isEmpty, !adapted.contains(name) else { continue }
+      throw .badData(
+        "the adapter changes \(name), which is no linear layer of this model", in: checkpoint.reference,
+        remedy: "name the base model as it was before quantisation, with --base")
+    }
+  }
+
+  /// What adapters add to a linear layer, unmerged: those of the checkpoint that its quantised weight cannot take in,
+  /// and those that only some sequences use.
+  private mutating func adapters(_ name: String) throws(LimnError) -> [LowRank] {
+    adapted.insert(name)
+    guard !checksOnly, let weight = checkpoint.weights[name] else { return [] }
+    var result: [LowRank] = []
+    if !weight.canMerge {
+      for update in weight.updates { result.append(try lowRank(update, nil, of: weight, name)) }
+    }
+    for (index, update) in weight.adapters.sorted(by: { $0.key < $1.key }) {
+      result.append(try lowRank(update, index, of: weight, name))
+    }
+    return result
+  }
+
+  private func lowRank(
+    _ update: LowRankUpdate, _ adapter: Int?, of weight: Weight, _ name: String
+  ) throws(LimnError) -> LowRank {
+    guard !update.isTransposed else {
+      throw .badData(
+        "the adapter changes \(name) in a way that cannot stay unmerged", in: update.a.memory.path,
+        expected: "linear layers [outputs, inputs]",
+        remedy: "name the base model as it was before quantisation, with --base")
+    }
+    let (rank, outputs) = (update.rank, weight.shape[0])
+    let b = try dequantized(update.b)
+    let order = rowOrder(of: weight, name)
+    var scaled = [Float](repeating: 0, count: b.count)
+    for row in 0..<outputs {
+      let source = order?(row) ?? row
+      for column in 0..<rank { scaled[row * rank + column] = b[source * rank + column] * update.scale }
+    }
+    let a = try Tensor(floats: try dequantized(update.a), shape: update.a.shape)
+    return LowRank(
+      adapter: adapter, a: Linear(weight: try backend.place(a)),
+      b: Linear(weight: try backend.place(try Tensor(floats: scaled, shape: [outputs, rank]))))
+  }
+
+  /// Which row of an adapter's B belongs to a row of the weight; nil: the same one. Adapters know the rows as Hugging
+  /// Face has them; a checkpoint's may be regrouped, and GGUF's llama has the halves of each head of q and k in turn.
+  private func rowOrder(of weight: Weight, _ name: String) -> ((Int) -> Int)? {
+    if let rows = weight.rows { return { Int(rows[$0]) } }
+    let config = checkpoint.config.language
+    guard config.ropeAdjacent, name.hasSuffix("self_attn.q_proj.weight") || name.hasSuffix("self_attn.k_proj.weight"),
+      name.hasPrefix("language_model.")
+    else { return nil }
+    let size = config.headSize
+    return { row in row / size * size + row % size % 2 * (size / 2) + row % size / 2 }
   }
 
   /// The parts of a projection whose rows are stacked, without a copy: q, k and v, or gate and up.

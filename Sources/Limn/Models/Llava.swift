@@ -66,6 +66,7 @@ package struct Llava: Sendable {
       projector: try Projector(projectorConfig, inputs: tower.featureWidth, outputs: hidden, &weights),
       newline: config.family == .llavaNext ? try weights.vector("image_newline", count: hidden) : nil)
     unread = weights.unread
+    try weights.requireAdaptersUsed()
   }
 
   /// A language model without eyes.

@@ -16,6 +16,9 @@ public struct LoadOptions: Sendable {
   public var projectorFile: String?
   /// The folder of the model that an adapter (LoRA) or a projector belongs to; nil: the one that its files name.
   public var base: String?
+  /// Folders of adapters (LoRA, as peft writes them) that single questions may use: `GenerationOptions.adapters`. They stay
+  /// unmerged, on any base, a quantised one included.
+  public var adapters: [String] = []
   /// "auto", or the name of a built-in chat template (`BuiltInTemplate.names`).
   public var template = "auto"
   /// How pictures that are not square are brought to the size that the vision tower reads.

@@ -89,7 +89,7 @@ extension ModelParts {
     try watch.reached(0, of: step)
     switch step {
     case .files:
-      let checkpoint = try Checkpoint.open(location)
+      let checkpoint = try Checkpoint.open(location).with(adapters: options.adapters)
       self.checkpoint = checkpoint
       context = try context(of: checkpoint.config.language)
     case .tokenizer: tokenizer = try Tokenizer(try tokenizerSource)
