@@ -9,8 +9,8 @@ public enum DemoModel {
     let folder = Bundle.module.resourceURL?.appendingPathComponent("limn-demo").path
     guard let folder, FileManager.default.fileExists(atPath: folder + "/config.json") else {
       throw LimnError(
-        .notFound, "the demo model is not where it was built", in: folder ?? "limn_Limn.resources",
-        remedy: "keep limn_Limn.resources beside the command, or name a model with --model")
+        .notFound, code: .modelNotFound, "the demo model is not where it was built", in: folder ?? "limn_Limn.resources",
+        remedy: "keep limn_Limn.resources beside the command, or name a model with \(.model)")
     }
     return folder
   }

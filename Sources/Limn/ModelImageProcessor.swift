@@ -20,7 +20,7 @@ extension ModelImageProcessor {
     configuration.trained = trained
     processor = try ImageProcessor(configuration)
     self.policy = policy == .trained ? trained : policy
-    self.reason = policy == .trained ? reason : "as asked for with --preprocess"
+    self.reason = policy == .trained ? reason : "as asked for"
   }
 
   package func process(_ image: RGBImage) throws(LimnError) -> ProcessedImage {

@@ -25,7 +25,7 @@ extension ReportParts {
         Finding(
           level: evidence == .none ? .warning : .note, about: "chat_template",
           what: "the checkpoint carries no chat template; limn uses \(name), \(evidence.words)",
-          remedy: "if answers are odd, name another with --template")
+          remedy: "if answers are odd, name another with \(.template)")
       ]
     }
     guard case .checkpoint(let file, _) = conversation.origin else { return [] }
@@ -38,7 +38,7 @@ extension ReportParts {
           level: .warning, about: "chat_template",
           what: "the chat template in \(file) writes \(first), which the tokenizer does not know as a token: "
             + "it may be another model's",
-          remedy: "fetch \(file) again, or name a template with --template")
+          remedy: "fetch \(file) again, or name a template with \(.template)")
       ]
     }
     if case .tokens(let tokens) = evidence, !tokens.contains(where: { conversation.source.contains($0) }) {
@@ -47,7 +47,7 @@ extension ReportParts {
           level: .warning, about: "chat_template",
           what: "the chat template in \(file) is doubtful: it never writes \(tokens.joined(separator: " or ")), "
             + "which the vocabulary has",
-          remedy: "if answers are odd, try --template \(usual.name)")
+          remedy: "if answers are odd, try \(.template, usual.name)")
       ]
     }
     return []
@@ -72,7 +72,7 @@ extension ReportParts {
       return [
         Finding(
           level: .warning, about: "stop_token", what: "no stop token: nothing says what ends an answer",
-          remedy: "name a text that does with --stop, or set \(survey.endOfGenerationPlace)")
+          remedy: "name a text that does with \(.stop), or set \(survey.endOfGenerationPlace)")
       ]
     }
     let tail = try? conversation.answerEnd()
@@ -149,7 +149,7 @@ extension ReportParts {
       Finding(
         level: .warning, about: "projector", what: what + ": it is another model's",
         remedy: checkpoint?.layout == .gguf
-          ? "name the projector file that belongs to this model with --mmproj"
+          ? "name the projector file that belongs to this model with \(.projector)"
           : "fetch the model's files again, its projector's among them")
     }
     let inputs = vision.hidden * config.featureLayers.count
@@ -180,7 +180,7 @@ extension ReportParts {
     return Finding(
       level: .note, about: "vision_tower", what: "there is no vision tower, so the model reads text only",
       remedy: checkpoint.layout == .gguf
-        ? "put the projector file (mmproj-….gguf) beside the model, or name it with --mmproj"
+        ? "put the projector file (mmproj-….gguf) beside the model, or name it with \(.projector)"
         : "name a LLaVA checkpoint to ask about pictures")
   }
 

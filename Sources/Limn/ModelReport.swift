@@ -33,7 +33,7 @@ public struct ModelReport: Sendable {
     /// A sentence without a full stop.
     public let what: String
     /// What to do about it, as an imperative.
-    public let remedy: String
+    public let remedy: LimnError.Text
   }
 
   public let facts: [Fact]

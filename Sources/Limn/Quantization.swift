@@ -60,7 +60,7 @@ extension Quantization {
     guard [.f32, .f16, .bf16].contains(tensor.type) else {
       throw LimnError(
         .usage, "the tensor \(name) is quantised already", in: reference, expected: "F32, F16 or BF16",
-        found: tensor.type.rawValue, remedy: "leave out --quantize, or name the unquantised model")
+        found: tensor.type.rawValue, remedy: "leave out \(.quantize), or name the unquantised model")
     }
     return switch format {
     case .nf4:

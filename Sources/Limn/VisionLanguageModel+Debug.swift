@@ -54,8 +54,8 @@ extension VisionLanguageModel {
     let inputs = PromptInputs(prompt, images: images)
     guard inputs.count <= context else {
       throw .badData(
-        "the prompt does not fit the context", expected: "at most \(context) tokens", found: "\(inputs.count)"
-      )
+        code: .contextLengthExceeded, "the prompt does not fit the context", expected: "at most \(context) tokens",
+        found: "\(inputs.count)")
     }
     return inputs
   }

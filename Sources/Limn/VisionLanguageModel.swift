@@ -239,10 +239,12 @@ public final class VisionLanguageModel: Sendable {
     }
     let pictures = inputs.imageCount > 0 ? ", \(inputs.imageCount) of them for pictures" : ""
     throw .badData(
-      "the prompt does not fit the context",
+      code: .contextLengthExceeded, "the prompt does not fit the context",
       expected: "fewer than \(context) tokens", found: "\(inputs.count) tokens\(pictures)",
-      remedy: "shorten it, raise --context (the model was trained for "
-        + "\(checkpoint.config.language.maxPositions)), or use --overflow truncate-middle")
+      remedy: """
+        shorten it, raise \(.context) (the model was trained for \(checkpoint.config.language.maxPositions)), \
+        or use \(.overflow, "truncate-middle")
+        """)
   }
 }
 

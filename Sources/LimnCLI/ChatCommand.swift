@@ -127,7 +127,7 @@ private struct Conversation {
   /// A person reads what went wrong and goes on; a script would go on without its picture, or its answer.
   private func complain(_ error: any Error) throws {
     guard isInteractive else { throw error }
-    Terminal.error("limn: \(error)")
+    Terminal.error("limn: \((error as? LimnError)?.description(for: .command) ?? "\(error)")")
   }
 
   private func save(to path: String) {

@@ -37,8 +37,8 @@ struct LimnCommand: AsyncParsableCommand {
       }
     } catch let error as LimnError {
       Terminal.endProgress()
-      if error.kind != .interrupted { Terminal.error("limn: \(error)") }
-      Foundation.exit(error.kind.rawValue)
+      if error.kind != .interrupted { Terminal.error("limn: \(error.description(for: .command))") }
+      Foundation.exit(error.kind.exitCode)
     } catch {
       let message = fullMessage(for: error)
       guard exitCode(for: error) != .success else {
@@ -47,7 +47,7 @@ struct LimnCommand: AsyncParsableCommand {
       }
       Terminal.error(message)
       if let meant = mistypedCommand() { Terminal.error("Did you mean `limn \(meant)`?") }
-      Foundation.exit(LimnError.Kind.usage.rawValue)
+      Foundation.exit(LimnError.Kind.usage.exitCode)
     }
   }
 
@@ -77,5 +77,20 @@ struct LimnCommand: AsyncParsableCommand {
       }
     }
     return table[a.count][b.count]
+  }
+}
+
+extension LimnError.Kind {
+  /// How the command ends: 2 as programs do for wrong usage, 130 as shells do for Ctrl-C, and between them the numbers
+  /// of sysexits.h.
+  var exitCode: Int32 {
+    switch self {
+    case .usage: 2
+    case .badData: 65
+    case .notFound: 66
+    case .unavailable: 69
+    case .defect: 70
+    case .interrupted: 130
+    }
   }
 }

@@ -43,7 +43,7 @@ struct Show: AsyncParsableCommand {
     let width = (report.facts.map(\.title.count).max() ?? 0) + 2
     var lines = report.facts.map { $0.title.padding(toLength: width, withPad: " ", startingAt: 0) + $0.value }
     for finding in report.findings {
-      lines += ["", "\(finding.level.rawValue): \(finding.what)", "   → \(finding.remedy)"]
+      lines += ["", "\(finding.level.rawValue): \(finding.what)", "   → \(finding.remedy.description(for: .command))"]
     }
     return lines.map(LimnError.printable)
   }
@@ -57,10 +57,10 @@ struct Show: AsyncParsableCommand {
         report.findings.map { finding in
           .object([
             "level": .string(finding.level.rawValue), "about": .string(finding.about),
-            "what": .string(finding.what), "remedy": .string(finding.remedy),
+            "what": .string(finding.what), "remedy": .string(finding.remedy.description(for: .command)),
           ])
         }))
-    object.set("problem", to: report.problem.map { .string($0.description) } ?? .null)
+    object.set("problem", to: report.problem.map { .string($0.description(for: .command)) } ?? .null)
     return object
   }
 }

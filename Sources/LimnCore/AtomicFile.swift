@@ -53,7 +53,7 @@ package final class AtomicFile {
   private static func refusal(_ path: String, _ code: Int32) -> LimnError {
     if limn_is_disk_full(code) {
       return LimnError(
-        .unavailable, "the disk is full", in: path, remedy: "make room, or choose another place with --output")
+        .unavailable, "the disk is full", in: path, remedy: "make room, or choose another place with \(.output)")
     }
     return LimnError(
       .unavailable, "cannot be written (\(String(cString: limn_error_text(code))))", in: path,

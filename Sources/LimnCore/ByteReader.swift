@@ -57,6 +57,6 @@ package struct ByteReader {
   }
 
   package func error(_ what: String, at position: Int? = nil) -> LimnError {
-    .badData(what, in: "\(place), byte \(position ?? self.position)")
+    .badData("\(what)", in: "\(place), byte \(position ?? self.position)")
   }
 }

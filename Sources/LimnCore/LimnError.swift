@@ -1,40 +1,44 @@
 /// Everything that limn refuses or fails at, worded for the person who has to mend it.
 ///
-/// One type for the whole package, so that a message reads the same wherever it arises and the command maps
-/// it to an exit code in one place. Programmer errors trap instead.
+/// One type for the whole package, so that a message reads the same wherever it arises. Programs switch on `code`;
+/// people read `description`. Programmer errors trap instead.
 public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// Who has to act, and with it the command's exit code (the numbers of sysexits.h).
-  public enum Kind: Int32, Sendable {
+  /// Who has to act.
+  public enum Kind: Sendable, CaseIterable {
     /// The command line or the arguments of a call make no sense together.
-    case usage = 2
+    case usage
     /// A file, picture, template or prompt that is broken, hostile or not supported.
-    case badData = 65
+    case badData
     /// A file or model that is not there.
-    case notFound = 66
+    case notFound
     /// The network, the disk or the machine does not give what is needed.
-    case unavailable = 69
+    case unavailable
     /// A defect of limn itself.
-    case defect = 70
+    case defect
     /// The user stopped it.
-    case interrupted = 130
+    case interrupted
   }
 
   public var kind: Kind
+  /// What a program can tell this error by.
+  public var code: Code
   /// What went wrong, in a short sentence without a full stop: "tensor data ends too early".
-  public var what: String
+  public var what: Text
   /// Where: a file, a tensor, a line.
   public var place: String?
   /// What was expected, and what was found instead.
   public var expected: String?
   public var found: String?
-  /// What to do about it, as an imperative.
-  public var remedy: String?
+  /// What to do about it, as an imperative: "shorten it, or raise \(.context)".
+  public var remedy: Text?
 
+  /// - Parameter code: nil: the usual one of this kind.
   public init(
-    _ kind: Kind, _ what: String, in place: String? = nil, expected: String? = nil, found: String? = nil,
-    remedy: String? = nil
+    _ kind: Kind, code: Code? = nil, _ what: Text, in place: String? = nil, expected: String? = nil,
+    found: String? = nil, remedy: Text? = nil
   ) {
     self.kind = kind
+    self.code = code ?? kind.usualCode
     self.what = what
     self.place = place
     self.expected = expected
@@ -42,23 +46,27 @@ public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
     self.remedy = remedy
   }
 
-  /// Bad input data (exit code 65).
+  /// Bad input data.
   public static func badData(
-    _ what: String, in place: String? = nil, expected: String? = nil, found: String? = nil,
-    remedy: String? = nil
+    code: Code? = nil, _ what: Text, in place: String? = nil, expected: String? = nil, found: String? = nil,
+    remedy: Text? = nil
   ) -> LimnError {
-    LimnError(.badData, what, in: place, expected: expected, found: found, remedy: remedy)
+    LimnError(.badData, code: code, what, in: place, expected: expected, found: found, remedy: remedy)
   }
 
+  /// One line, with options as Swift has them.
+  public var description: String { description(for: .swift) }
+
   /// One line: `place: what: expected …, found …; remedy`. Control characters, which a hostile file may
-  /// bring in by way of a name, become `?`; names are cut at 200 characters.
-  public var description: String {
+  /// bring in by way of a name, become `?`; names are cut at 400 characters.
+  /// - Parameter channel: in whose words options are named.
+  public func description(for channel: Channel) -> String {
     var line = ""
     if let place { line += Self.printable(place) + ": " }
-    line += Self.printable(what)
+    line += Self.printable(what.description(for: channel))
     if let expected { line += ": expected " + Self.printable(expected) }
     if let found { line += (expected == nil ? ": found " : ", found ") + Self.printable(found) }
-    if let remedy { line += "; " + Self.printable(remedy) }
+    if let remedy { line += "; " + Self.printable(remedy.description(for: channel)) }
     return line
   }
 

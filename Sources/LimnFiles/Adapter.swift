@@ -112,13 +112,13 @@ struct Adapter {
     guard let weight = weights[target] else {
       throw LimnError.badData(
         "the adapter changes \(target), which the base model does not have", in: path,
-        remedy: "name the right base model with --base")
+        remedy: "name the right base model with \(.base)")
     }
     let expected = update.isTransposed ? [pair.inputs, pair.outputs] : [pair.outputs, pair.inputs]
     guard weight.shape == expected else {
       throw LimnError.badData(
         "the adapter's part for \(target) is of another shape than the base model's", in: path,
-        expected: "\(weight.shape)", found: "\(expected)", remedy: "name the right base model with --base")
+        expected: "\(weight.shape)", found: "\(expected)", remedy: "name the right base model with \(.base)")
     }
     return update
   }

@@ -15,7 +15,7 @@ enum Bitsandbytes {
   private static let states = ["nf4", "fp4"].map { ".quant_state.bitsandbytes__" + $0 }
   private static let rowScales = ".SCB"
   private static let format = ".weight_format"
-  private static let again =
+  private static let again: LimnError.Text =
     "fetch all files of the model again, or save it again with transformers' save_pretrained"
 
   /// The weights that tensors make, each with what lies beside it.

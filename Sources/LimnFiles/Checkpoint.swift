@@ -41,12 +41,12 @@ package struct Checkpoint: Sendable {
     guard Folder.exists(model) else { throw RawWeights.notFound(model) }
     guard Folder.isDirectory(model) else {
       guard location.base == nil else {
-        throw LimnError(.usage, "--base goes with the folder of an adapter or a projector", in: model)
+        throw LimnError(.usage, "\(.base) goes with the folder of an adapter or a projector", in: model)
       }
       return try Checkpoint(model, try GGUFPair(location))
     }
     guard location.projector == nil else {
-      throw LimnError(.usage, "--mmproj goes with a .gguf model, not with a folder", in: model)
+      throw LimnError(.usage, "\(.projector) goes with a .gguf model, not with a folder", in: model)
     }
     return try Checkpoint(Folder(path: model), base: location.base)
   }
@@ -71,7 +71,7 @@ extension Checkpoint {
     guard !pair.language.isProjector else {
       throw LimnError.badData(
         "this GGUF file is a vision tower with projector, not a language model", in: reference,
-        remedy: "name the language model's .gguf file as the model, and this one with --mmproj")
+        remedy: "name the language model's .gguf file as the model, and this one with \(.projector)")
     }
     try names.add(pair.language.tensors, GGUFNames(pair.language).place, pair.language.path)
     if let projector = pair.projector {

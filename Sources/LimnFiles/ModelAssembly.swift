@@ -23,7 +23,7 @@ struct ModelAssembly {
     let isWhole = kind == .model || kind == .xtuner && RawWeights.isThere(folder)
     guard base == nil || !isWhole else {
       throw LimnError(
-        .usage, "--base goes with an adapter or a projector; this folder holds a whole model", in: folder.path)
+        .usage, "\(.base) goes with an adapter or a projector; this folder holds a whole model", in: folder.path)
     }
     // Read before its base: what it lacks itself is said first.
     var adapter: Adapter?
@@ -176,7 +176,7 @@ enum FolderKind {
       let base = Folder(path: named)
       guard base.isModel, base.absolute != folder.absolute else {
         throw LimnError(
-          .notFound, "--base names no model", in: named, expected: "the folder of a model, with its config.json")
+          .notFound, "\(.base) names no model", in: named, expected: "the folder of a model, with its config.json")
       }
       return base
     }
@@ -187,12 +187,12 @@ enum FolderKind {
     guard let name = names.first else {
       throw LimnError(
         .notFound, "the folder does not say which model it belongs to", in: folder.path,
-        remedy: "name that model's folder with --base")
+        remedy: "name that model's folder with \(.base)")
     }
     throw LimnError(
       .notFound, "the base model \(name) is not there", in: folder.path,
       expected: "its folder beside or inside this one, or in the Hugging Face cache",
-      remedy: "fetch \(name), or name its folder with --base")
+      remedy: "fetch \(name), or name its folder with \(.base)")
   }
 
   private func baseNames(_ folder: Folder) throws(LimnError) -> [String] {

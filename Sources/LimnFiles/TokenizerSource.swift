@@ -22,7 +22,7 @@ package enum TokenizerSource: Sendable {
     guard !file.isProjector else {
       throw LimnError.badData(
         "this GGUF file is a vision tower with projector and knows no tokens", in: reference,
-        remedy: "name the language model's .gguf file as the model, and this one with --mmproj")
+        remedy: "name the language model's .gguf file as the model, and this one with \(.projector)")
     }
     return .gguf(file)
   }

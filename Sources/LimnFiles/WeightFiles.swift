@@ -75,7 +75,7 @@ package struct RawWeights: Sendable {
 
   static func notFound(_ reference: String) -> LimnError {
     LimnError(
-      .notFound, "no such model", in: reference, expected: "a folder or a .gguf file on this machine",
+      .notFound, code: .modelNotFound, "no such model", in: reference, expected: "a folder or a .gguf file on this machine",
       remedy: "check the path")
   }
 

@@ -32,9 +32,17 @@ public enum ImageReference: Sendable, Equatable {
   public func source() async throws(LimnError) -> ImageSource {
     switch self {
     case .source(let source): source
-    case .url(let address): .data(try await Download.fetch(address), name: address)
+    case .url(let address): .data(try await Self.fetch(address), name: address)
     case .standardInput:
       .data(try ImageSource.readAll(STDIN_FILENO, size: 0, name: "standard input"), name: "standard input")
+    }
+  }
+
+  private static func fetch(_ address: String) async throws(LimnError) -> [UInt8] {
+    do {
+      return try await Download.fetch(address)
+    } catch {
+      throw error.ofImage
     }
   }
 }

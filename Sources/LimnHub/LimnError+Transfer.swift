@@ -12,7 +12,7 @@ extension LimnError {
   ///   - target: the URL that a redirect led to before that.
   static func notFetched(
     _ reason: String, _ transfer: Transfer, target: String? = nil,
-    remedy: String = "check the address and the network"
+    remedy: LimnError.Text = "check the address and the network"
   ) -> LimnError {
     LimnError(
       .unavailable, "the address could not be fetched (\(reason))", in: transfer.url,
@@ -68,7 +68,7 @@ extension LimnError {
     self = .notFetched(reason, transfer, target: target, remedy: Self.remedy(transfer))
   }
 
-  private static func remedy(_ transfer: Transfer) -> String {
+  private static func remedy(_ transfer: Transfer) -> LimnError.Text {
     let proxies = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
     let environment = ProcessInfo.processInfo.environment
     let isProxied = transfer.addresses.usesSettings && proxies.contains { environment[$0]?.isEmpty == false }
@@ -78,9 +78,9 @@ extension LimnError {
   }
 
   #if os(macOS)
-    private static let installation = "install it: brew install curl"
+    private static let installation: LimnError.Text = "install it: brew install curl"
   #else
-    private static let installation =
+    private static let installation: LimnError.Text =
       "install it: apt-get install libcurl4 (Debian, Ubuntu), dnf install libcurl (Fedora)"
   #endif
 }

@@ -161,8 +161,8 @@ package struct ImageProcessor: Sendable {
   private func squared(_ picture: RGBImage, _ colour: [UInt8]) throws(LimnError) -> Canvas {
     guard picture.height <= max(picture.width, Self.highestPadded) else {
       throw .badData(
-        "the picture is too narrow to be padded to a square", expected: "at most \(Self.highestPadded) rows",
-        found: "\(picture.width) × \(picture.height)", remedy: "use --preprocess crop")
+        code: .imageTooLarge, "the picture is too narrow to be padded to a square", expected: "at most \(Self.highestPadded) rows",
+        found: "\(picture.width) × \(picture.height)", remedy: "use \(.preprocess, "crop")")
     }
     return Canvas(squareAround: picture, colour: colour)
   }
@@ -192,9 +192,9 @@ package struct ImageProcessor: Sendable {
   ) throws(LimnError) -> RGBImage {
     guard window.height * window.width <= Self.maxPixels else {
       throw .badData(
-        "the picture is too large for this image processor, which does not crop",
+        code: .imageTooLarge, "the picture is too large for this image processor, which does not crop",
         expected: "at most \(Self.maxPixels) pixels after resizing",
-        found: "\(window.width) × \(window.height)", remedy: "use --preprocess crop")
+        found: "\(window.width) × \(window.height)", remedy: "use \(.preprocess, "crop")")
     }
     // Rounds down, also below zero: an image smaller than the window gets the odd padding pixel before it.
     let top = (target.height - window.height) >> 1
@@ -232,7 +232,7 @@ package struct ImageProcessor: Sendable {
     let tile = configuration.modelSize
     guard grid.tiles * tile.height * tile.width <= Self.maxPixels else {
       throw .badData(
-        "image_grid_pinpoints asks for too many tiles", found: "\(grid.rows) × \(grid.columns)")
+        code: .modelUnreadable, "image_grid_pinpoints asks for too many tiles", found: "\(grid.rows) × \(grid.columns)")
     }
     let whole = Canvas(picture).resampled(
       to: fitted, window: best, top: -((best.height - fitted.height) / 2),
@@ -261,7 +261,7 @@ package struct ImageProcessor: Sendable {
     let (height, width) = (parts[0].height, parts[0].width)
     guard parts.allSatisfy({ $0.height == height && $0.width == width }) else {
       throw .badData(
-        "tiles of unequal size", in: "the image processor's configuration",
+        code: .modelUnreadable, "tiles of unequal size", in: "the image processor's configuration",
         remedy: "image_grid_pinpoints have to be multiples of crop_size")
     }
     let table: [[Float]] = (0..<3).map { channel in

@@ -60,20 +60,20 @@ public enum ImageSource: Sendable, Equatable {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else {
       guard errno == ENOENT || errno == ENOTDIR else {
-        throw LimnError(.unavailable, "cannot be opened (\(String(cString: strerror(errno))))", in: path)
+        throw LimnError(.unavailable, code: .imageUnreadable, "cannot be opened (\(String(cString: strerror(errno))))", in: path)
       }
-      throw LimnError(.notFound, "no such file", in: path, remedy: "check the path")
+      throw LimnError(.notFound, code: .imageNotFound, "no such file", in: path, remedy: "check the path")
     }
     defer { close(descriptor) }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {
-      throw LimnError(.unavailable, "cannot be read (\(String(cString: strerror(errno))))", in: path)
+      throw LimnError(.unavailable, code: .imageUnreadable, "cannot be read (\(String(cString: strerror(errno))))", in: path)
     }
     switch status.st_mode & S_IFMT {
     case S_IFREG where status.st_size > maxBytes: throw tooLarge(path)
     case S_IFREG, S_IFIFO: return try readAll(descriptor, size: Int(status.st_size), name: path)
-    case S_IFDIR: throw .badData("a directory, not a picture", in: path, remedy: "name a file in it")
-    default: throw .badData("a device, not a picture", in: path, remedy: "name a file")
+    case S_IFDIR: throw .badData(code: .imageUnreadable, "a directory, not a picture", in: path, remedy: "name a file in it")
+    default: throw .badData(code: .imageUnreadable, "a device, not a picture", in: path, remedy: "name a file")
     }
   }
 
@@ -90,7 +90,7 @@ public enum ImageSource: Sendable, Equatable {
       if count == 0 { return bytes }
       if count < 0 {
         if errno == EINTR { continue }
-        throw LimnError(.unavailable, "cannot be read (\(String(cString: strerror(errno))))", in: name)
+        throw LimnError(.unavailable, code: .imageUnreadable, "cannot be read (\(String(cString: strerror(errno))))", in: name)
       }
       guard bytes.count + count <= maxBytes else { throw tooLarge(name) }
       bytes += piece[..<count]
@@ -99,7 +99,7 @@ public enum ImageSource: Sendable, Equatable {
 
   private static func tooLarge(_ name: String) -> LimnError {
     .badData(
-      "the file is too large for a picture", in: name, expected: "at most \(maxBytes >> 20) MB",
+      code: .imageTooLarge, "the file is too large for a picture", in: name, expected: "at most \(maxBytes >> 20) MB",
       remedy: "scale the picture down first")
   }
 
@@ -107,7 +107,7 @@ public enum ImageSource: Sendable, Equatable {
   /// padding in base64.
   private static func bytes(ofDataURL text: String) throws(LimnError) -> [UInt8] {
     let broken = LimnError.badData(
-      "not a well-formed data: URL", in: "the data: URL", expected: "data:image/png;base64,…")
+      code: .imageUnreadable, "not a well-formed data: URL", in: "the data: URL", expected: "data:image/png;base64,…")
     guard text.utf8.count <= 2 * maxBytes else { throw tooLarge("the data: URL") }
     guard let comma = text.utf8.firstIndex(of: UInt8(ascii: ",")) else { throw broken }
     let isBase64 = text[..<comma].lowercased().hasSuffix(";base64")

@@ -42,7 +42,7 @@ public struct RGBImage: Sendable, Equatable {
       (read, orientation) = (limn_read_png, Orientation(ofPNG: bytes))
       transparentColour = PNGChunks.transparentColour(in: bytes)
     case .webp: (read, orientation) = (limn_read_webp, Orientation(ofWebP: bytes))
-    case .unsupported, .notAPicture, .unknown: throw Self.refusal(of: format, bytes, name)
+    case .unsupported, .notAPicture, .unknown: throw Self.refusal(of: format, bytes, name).ofImage
     }
     let stored = try Self.decode(bytes, with: read, name: name)
     let pixels = orientation.upright(stored)
@@ -70,13 +70,13 @@ public struct RGBImage: Sendable, Equatable {
   ) throws(LimnError) -> RGBImage {
     var picture = limn_picture()
     var status = read(bytes, bytes.count, nil, &picture)
-    guard status == LIMN_PICTURE_OK else { throw failure(status, picture, name) }
+    guard status == LIMN_PICTURE_OK else { throw failure(status, picture, name).ofImage }
     let width = Int(picture.width)
     let height = Int(picture.height)
-    guard width > 0, height > 0 else { throw .badData("a picture without pixels", in: name) }
+    guard width > 0, height > 0 else { throw .badData(code: .imageUnreadable, "a picture without pixels", in: name) }
     guard width <= longestSide, height <= longestSide, width * height <= maxPixels else {
       throw .badData(
-        "the picture is too large", in: name,
+        code: .imageTooLarge, "the picture is too large", in: name,
         expected: "at most \(maxPixels / 1_000_000) megapixels and \(longestSide) pixels a side",
         found: "\(width) × \(height) pixels", remedy: "scale it down first")
     }
@@ -86,7 +86,7 @@ public struct RGBImage: Sendable, Equatable {
       status = read(bytes, bytes.count, buffer.baseAddress, &picture)
       initialised = status == LIMN_PICTURE_OK ? count : 0
     }
-    guard status == LIMN_PICTURE_OK else { throw failure(status, picture, name) }
+    guard status == LIMN_PICTURE_OK else { throw failure(status, picture, name).ofImage }
     return RGBImage(width: width, height: height, pixels: pixels)
   }
 
@@ -107,7 +107,7 @@ public struct RGBImage: Sendable, Equatable {
         .unavailable, "not enough memory for the picture", in: name, remedy: "scale it down first")
     case LIMN_PICTURE_TOO_LARGE:
       return .badData(
-        "the picture is too large", in: name,
+        code: .imageTooLarge, "the picture is too large", in: name,
         expected: "at most \(LIMN_MOST_COEFFICIENT_BYTES >> 20) MB to decode a progressive JPEG",
         found: "more for \(picture.width) × \(picture.height) pixels",
         remedy: "scale it down first, or save it as a JPEG that is not progressive")

@@ -56,7 +56,7 @@ package final class KVCache {
       throw LimnError(
         .unavailable, "the system has no room for keys and values",
         expected: "\((total.overflow ? Int.max : total.partialValue) / 1_000_000) MB for \(capacity) positions",
-        remedy: "use a smaller --context or --max-tokens, or --kv-type q8_0")
+        remedy: "use a smaller \(.context) or \(.maxTokens), or \(.kvType, "q8_0")")
     }
     self.memory = memory
   }

@@ -104,7 +104,7 @@ private enum Arrays {
     for missing in [".absmax", ".nested_absmax", ".nested_quant_map", ".quant_state.bitsandbytes__nf4"] {
       let error = try Arrays.refusal(of: name, in: Arrays.file { $0.hasPrefix(name) && $0 != name + missing })
       #expect(error?.kind == .badData && error?.description.contains(name + missing) == true)
-      #expect(error?.remedy?.contains("save") == true)
+      #expect(error?.remedy?.description.contains("save") == true)
     }
     let error = try Arrays.refusal(
       of: int8, in: Arrays.file { $0.hasPrefix("int8.plain") && !$0.hasSuffix("SCB") })

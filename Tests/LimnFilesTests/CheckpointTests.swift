@@ -152,7 +152,7 @@ import Testing
       #expect(checkpoint.processorConfig?["image_mean"]?.array?.first == .number(0.48145467))
     }
     let error = #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(projector)) }
-    #expect(error?.description.contains("--mmproj") == true)
+    #expect(error?.description(for: .command).contains("--mmproj") == true)
     #expect(throws: LimnError.self) { try TokenizerSource.open(ModelLocation(projector)) }
     #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(language, projector: language)) }
   }

@@ -111,7 +111,7 @@ import Testing
       let elsewhere = root.appending(path: "elsewhere")
       try FileManager.default.moveItem(at: base, to: elsewhere)
       var error = try refusal(adapter)
-      #expect(error.kind == .notFound && error.description.contains("layout-base") && error.description.contains("--base"))
+      #expect(error.kind == .notFound && error.description.contains("layout-base") && error.description(for: .command).contains("--base"))
       #expect(try bytes(try Checkpoint.open(ModelLocation(adapter.path(), base: elsewhere.path()))) == found)
       error = try refusal(adapter, base: root.appending(path: "nowhere"))
       #expect(error.kind == .notFound && error.description.contains("nowhere"))
@@ -273,7 +273,7 @@ import Testing
     #expect(try refusal(whole, base: checkpoints.appending(path: "layout-base")).kind == .usage)
     try withCopies("xtuner-lora") { root in
       let error = try refusal(root.appending(path: "xtuner-lora"))
-      #expect(error.kind == .notFound && error.description.contains("--base"))
+      #expect(error.kind == .notFound && error.description(for: .command).contains("--base"))
     }
     try withCopies("xtuner-lora", "layout-base") { root in
       try FileManager.default.removeItem(at: root.appending(path: "xtuner-lora/projector/model.safetensors"))

@@ -68,7 +68,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     let server = try TinyServer(redirect(to: "/again"))
     let received = await run(server.url())
     #expect(received.error?.kind == .unavailable)
-    #expect(received.error?.what.contains("more than 5 redirects") == true)
+    #expect(received.error?.what.description.contains("more than 5 redirects") == true)
     #expect(server.requests.count == 6)
   }
 
@@ -78,7 +78,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
   func redirectToFile(_ target: String) async throws {
     let server = try TinyServer(redirect(to: target))
     let received = await run(server.url())
-    #expect(received.error?.what.contains("neither http nor https") == true)
+    #expect(received.error?.what.description.contains("neither http nor https") == true)
     #expect(received.error?.found == "a redirect to \(target)")
     #expect(received.pieces.isEmpty)
   }
@@ -257,7 +257,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
       let error = await run(url).error
       #expect(error?.kind == .unavailable)
       #expect(
-        error?.what.hasPrefix("the address could not be fetched (\(words)") == true,
+        error?.what.description.hasPrefix("the address could not be fetched (\(words)") == true,
         "\(url): \(error?.what ?? "-")")
     }
   }

@@ -111,7 +111,7 @@ private func encoded(
         let error = try #require(throws: LimnError.self) {
           _ = try encoded(weights(x, columns: columns), as: type)
         }
-        #expect(error.kind == .badData && error.what.contains("tensor w "), "\(type) \(bad)")
+        #expect(error.kind == .badData && error.what.description.contains("tensor w "), "\(type) \(bad)")
       }
     }
     #expect(throws: LimnError.self) { try encoded(weights(rows, columns: 48), as: .q4_K) }

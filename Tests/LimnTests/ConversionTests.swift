@@ -231,7 +231,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
       try Conversion.huggingFace(ModelLocation(source), type: .f32, output: folder.path + "/out")
     }
     #expect(error?.kind == .badData && error?.found == "4000000")
-    #expect(error?.remedy?.contains("image_token_index") == true)
+    #expect(error?.remedy?.description.contains("image_token_index") == true)
   }
 
   @Test("files that are there are replaced only if asked to")
@@ -241,7 +241,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
       ModelLocation(try DemoModel.path()), type: .bf16, output: folder.path)
     try run(conversion)
     let error = #expect(throws: LimnError.self) { try run(conversion) }
-    #expect(error?.kind == .usage && error?.remedy?.contains("--force") == true)
+    #expect(error?.kind == .usage && error?.remedy?.description(for: .command).contains("--force") == true)
     try run(conversion, replaces: true)
     let config = try JSON.parse(file: folder.path + "/config.json")
     #expect(config["dtype"]?.string == "bfloat16" && config["image_token_index"]?.int == 4)
@@ -257,7 +257,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
       ModelLocation(try DemoModel.path()), type: .bf16, output: folder.path)
     let error = #expect(throws: LimnError.self) { try run(conversion) }
     #expect(error?.kind == .usage && error?.place == folder.path + "/" + index)
-    #expect(error?.remedy?.contains("--force") == true)
+    #expect(error?.remedy?.description(for: .command).contains("--force") == true)
     #expect(folder.names == [index])
     try run(conversion, replaces: true)
     #expect(!folder.names.contains(index) && folder.names.contains("model.safetensors"))

@@ -137,7 +137,7 @@ private final class Stopping: Sendable {
     let error = await #expect(throws: LimnError.self) {
       try await engine.generate((0..<8).map { _ in request(tokens(4), 5) })
     }
-    #expect(error?.kind == .unavailable)
+    #expect(error?.kind == .unavailable && error?.code == .queueFull)
   }
 
   @Test("eight questions with one long beginning, asked together, compute it once")

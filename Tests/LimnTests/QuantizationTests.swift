@@ -52,6 +52,6 @@ import Testing
   func again(name: String) async throws {
     let testCase = try #require(ModelCase.all.first { $0.name == name })
     let error = await #expect(throws: LimnError.self) { try await logits(testCase, Quantization(.nf4)) }
-    #expect(error?.kind == .usage && error?.remedy?.contains("--quantize") == true)
+    #expect(error?.kind == .usage && error?.remedy?.description(for: .command).contains("--quantize") == true)
   }
 }

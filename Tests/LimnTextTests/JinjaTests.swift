@@ -117,7 +117,7 @@ struct HostileJinjaTests {
       try render("a\n{% if true %}\n{{ raise_exception('Roles!') }}{% endif %}")
     }
     #expect(error?.place == "hostile, line 3")
-    #expect(error?.what.contains("Roles!") == true)
+    #expect(error?.what.description.contains("Roles!") == true)
     #expect(error?.kind == .badData)
     let syntax = #expect(throws: LimnError.self) { try render("a\n\n{% endif %}") }
     #expect(syntax?.place == "hostile, line 3")

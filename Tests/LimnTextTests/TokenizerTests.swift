@@ -131,7 +131,7 @@ struct TokenizerFolderTests {
       .replacingOccurrences(of: before.replacingOccurrences(of: " ", with: ""), with: after)
     try folder.write(changed, to: "tokenizer.json")
     let error = #expect(throws: LimnError.self) { try Tokenizer(.folder(path: folder.path)) }
-    #expect(error?.kind == .badData && error?.what.contains(name) == true)
+    #expect(error?.kind == .badData && error?.what.description.contains(name) == true)
   }
 
   @Test(

@@ -19,7 +19,7 @@ extension Conversion {
     guard checkpoint.config.vision != nil else {
       throw LimnError.badData(
         "the model has no vision tower", in: location.model,
-        remedy: "name its projector file with --mmproj, or convert to gguf")
+        remedy: "name its projector file with \(.projector), or convert to gguf")
     }
     var conversion = Conversion()
     let tokenizer = try Tokenizer(checkpoint.tokenizer)

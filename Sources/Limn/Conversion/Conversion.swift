@@ -62,22 +62,22 @@ package struct Conversion: Sendable {
       var isFolder: ObjCBool = false
       let folder = (path as NSString).deletingLastPathComponent
       if manager.fileExists(atPath: folder, isDirectory: &isFolder), !isFolder.boolValue {
-        throw LimnError(.usage, "a file is in the way", in: folder, expected: "a folder", remedy: "choose another --output")
+        throw LimnError(.usage, "a file is in the way", in: folder, expected: "a folder", remedy: "choose another \(.output)")
       }
       guard manager.fileExists(atPath: path, isDirectory: &isFolder) else { continue }
       guard !isFolder.boolValue else {
-        throw LimnError(.usage, "a folder is in the way", in: path, remedy: "choose another --output")
+        throw LimnError(.usage, "a folder is in the way", in: path, remedy: "choose another \(.output)")
       }
       guard replaces else {
         throw LimnError(
           .usage, "the file is there already", in: path,
-          remedy: "choose another --output, or replace what is there with --force")
+          remedy: "choose another \(.output), or replace what is there with \(.force)")
       }
     }
     if let free = AtomicFile.freeSpace(at: paths[0]), free < byteCount {
       throw LimnError(
         .unavailable, "the disk has too little room", in: paths[0], expected: Self.gigabytes(byteCount),
-        found: Self.gigabytes(free), remedy: "make room, or choose another place with --output")
+        found: Self.gigabytes(free), remedy: "make room, or choose another place with \(.output)")
     }
   }
 
@@ -137,7 +137,7 @@ package struct Conversion: Sendable {
     guard mkdir(folder, 0o755) == 0 else {
       throw LimnError(
         .unavailable, "the folder cannot be made (\(String(cString: strerror(errno))))", in: folder,
-        remedy: "choose another --output")
+        remedy: "choose another \(.output)")
     }
     return above + [folder]
   }

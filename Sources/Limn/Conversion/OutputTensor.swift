@@ -19,7 +19,7 @@ struct OutputTensor: Sendable {
       throw .badData(
         "the adapter cannot be merged into \(name)", in: source.updates[0].a.memory.path,
         expected: "F32, F16 or BF16", found: source.typeName,
-        remedy: "name the base model as it was before quantisation, with --base")
+        remedy: "name the base model as it was before quantisation, with \(.base)")
     }
     var shape = source.shape
     if let order { shape[0] = order.count }

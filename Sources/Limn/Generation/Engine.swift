@@ -88,7 +88,7 @@ package actor Engine {
   package func generate(_ requests: [SequenceRequest]) throws(LimnError) -> [SequenceHandle] {
     if let most = limits.maxWaiting, waiting.count + requests.count > most + limits.maxSequences - running.count {
       throw LimnError(
-        .unavailable, "too many questions wait already", expected: "at most \(most)",
+        .unavailable, code: .queueFull, "too many questions wait already", expected: "at most \(most)",
         found: "\(waiting.count)", remedy: "ask again in a moment")
     }
     let handles = requests.map { request in

@@ -66,7 +66,7 @@ package struct Prompt: Sendable, Equatable {
       guard id == mark else {
         guard inRun == 0 else {
           throw LimnError(
-            .usage, "the image tokens of picture \(picture + 1) are interrupted",
+            .usage, code: .invalidPrompt, "the image tokens of picture \(picture + 1) are interrupted",
             expected: "\(runs[picture])",
             found: "\(inRun)")
         }
@@ -110,10 +110,10 @@ package struct Prompt: Sendable, Equatable {
   package func check(images: Int) throws(LimnError) {
     guard imageCount == images else {
       throw LimnError(
-        .usage, "the prompt has \(imageCount) places for pictures, but \(images) pictures were given",
+        .usage, code: .invalidPrompt, "the prompt has \(imageCount) places for pictures, but \(images) pictures were given",
         remedy: "write \(Self.imageMark) once for each picture that you give, or leave it out everywhere")
     }
-    guard !pieces.isEmpty else { throw LimnError(.usage, "the prompt is empty", remedy: "ask something") }
+    guard !pieces.isEmpty else { throw LimnError(.usage, code: .invalidPrompt, "the prompt is empty", remedy: "ask something") }
   }
 
   /// Refuses ids that the model has no embedding for: a tokenizer of another model gives such.
@@ -121,7 +121,7 @@ package struct Prompt: Sendable, Equatable {
     for case .tokens(let ids) in pieces {
       guard let id = ids.first(where: { !(0..<vocabulary).contains(Int($0)) }) else { continue }
       throw .badData(
-        "the tokenizer gives a token that the model does not know", in: place,
+        code: .modelUnreadable, "the tokenizer gives a token that the model does not know", in: place,
         expected: "ids up to \(vocabulary - 1)", found: "\(id)",
         remedy: "the tokenizer and the weights are of different models; fetch both again")
     }

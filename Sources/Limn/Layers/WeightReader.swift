@@ -108,7 +108,7 @@ package struct WeightReader {
       guard !checksOnly, !weight.canMerge || !weight.adapters.isEmpty, !adapted.contains(name) else { continue }
       throw .badData(
         "the adapter changes \(name), which is no linear layer of this model", in: checkpoint.reference,
-        remedy: "name the base model as it was before quantisation, with --base")
+        remedy: "name the base model as it was before quantisation, with \(.base)")
     }
   }
 
@@ -134,7 +134,7 @@ package struct WeightReader {
       throw .badData(
         "the adapter changes \(name) in a way that cannot stay unmerged", in: update.a.memory.path,
         expected: "linear layers [outputs, inputs]",
-        remedy: "name the base model as it was before quantisation, with --base")
+        remedy: "name the base model as it was before quantisation, with \(.base)")
     }
     let (rank, outputs) = (update.rank, weight.shape[0])
     let b = try dequantized(update.b)

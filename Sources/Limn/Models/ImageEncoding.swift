@@ -22,13 +22,13 @@ package final class ImageEncoding {
   package init(_ image: ProcessedImage, _ model: Llava) throws(LimnError) {
     guard let vision = model.vision else {
       throw .badData(
-        "this model has no vision tower, so it cannot look at pictures",
-        remedy: "name a LLaVA checkpoint, or for a GGUF its projector file with --mmproj")
+        code: .invalidPrompt, "this model has no vision tower, so it cannot look at pictures",
+        remedy: "name a LLaVA checkpoint, or for a GGUF its projector file with \(.projector)")
     }
     let side = vision.tower.config.imageSize
     guard image.height == side, image.width == side else {
       throw .badData(
-        "the image processor makes pictures of another size than the vision tower reads",
+        code: .modelUnreadable, "the image processor makes pictures of another size than the vision tower reads",
         expected: "\(side)×\(side)", found: "\(image.width)×\(image.height)",
         remedy: "check preprocessor_config.json")
     }

@@ -55,8 +55,10 @@ package struct Llava: Sendable {
       visionConfig, featureLayers: config.featureLayers, keepsClassToken: config.keepsClassToken, &weights)
     guard config.family == .llava || tower.featureCount == tower.patchesPerSide * tower.patchesPerSide else {
       throw .badData(
-        "LLaVA-NeXT's tiles cannot be laid out, because vision_feature_select_strategy does not leave one feature "
-          + "per patch",
+        """
+        LLaVA-NeXT's tiles cannot be laid out, because vision_feature_select_strategy does not leave one feature per \
+        patch
+        """,
         in: checkpoint.reference, expected: "\(tower.patchesPerSide * tower.patchesPerSide) features",
         found: "\(tower.featureCount)")
     }

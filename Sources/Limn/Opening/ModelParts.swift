@@ -84,8 +84,16 @@ package struct ModelParts: Sendable {
 // MARK: Steps
 
 extension ModelParts {
-  /// Makes a step, unless an earlier one did not give what it needs.
   private mutating func open(_ step: OpeningStep, _ watch: OpeningWatch) throws(LimnError) {
+    do throws(LimnError) {
+      try make(step, watch)
+    } catch {
+      throw error.ofModel
+    }
+  }
+
+  /// Makes a step, unless an earlier one did not give what it needs.
+  private mutating func make(_ step: OpeningStep, _ watch: OpeningWatch) throws(LimnError) {
     try watch.reached(0, of: step)
     switch step {
     case .files:

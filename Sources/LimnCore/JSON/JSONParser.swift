@@ -306,6 +306,6 @@ private struct JSONParser {
     let before = bytes[..<Swift.min(position, bytes.count)]
     let line = before.count { $0 == 0x0A } + 1
     let column = position - (before.lastIndex(of: 0x0A) ?? -1)
-    return .badData(what, in: "\(place), line \(line), column \(column)")
+    return .badData("\(what)", in: "\(place), line \(line), column \(column)")
   }
 }

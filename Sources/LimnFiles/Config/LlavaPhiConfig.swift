@@ -66,7 +66,7 @@ extension CanonicalWeights {
         throw LimnError.badData(
           "tensor \(name) stacks q, k and v head by head, and is quantised", in: source,
           expected: "F32, F16 or BF16", found: fused.typeName,
-          remedy: "open the unquantised original, with --quantize")
+          remedy: "open the unquantised original, with \(.quantize)")
       }
       guard config.kvHeads == config.heads, fused.shape.first == 3 * config.heads * config.headSize else {
         throw LimnError.badData(

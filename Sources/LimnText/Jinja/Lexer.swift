@@ -334,6 +334,6 @@ struct Lexer {
   }
 
   private func error(_ what: String, found: String? = nil) -> LimnError {
-    .badData(what, in: "line \(line)", found: found)
+    .badData("\(what)", in: "line \(line)", found: found)
   }
 }

@@ -66,7 +66,7 @@ struct Parser {
       found: found)
   }
 
-  func error(_ what: String) -> LimnError { .badData(what, in: "line \(tokens[position].line)") }
+  func error(_ what: String) -> LimnError { .badData("\(what)", in: "line \(tokens[position].line)") }
 
   /// Runs `parse` one level deeper.
   mutating func nested<Result>(_ parse: (inout Parser) throws(LimnError) -> Result) throws(LimnError)

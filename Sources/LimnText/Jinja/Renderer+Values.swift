@@ -27,7 +27,7 @@ extension Value {
 }
 
 extension Renderer {
-  func fail(_ what: String) -> LimnError { .badData(what) }
+  func fail(_ what: String) -> LimnError { .badData("\(what)") }
 
   /// An undefined value reports its own message; otherwise the message names the types.
   private func unusable(_ values: Value..., for purpose: String) -> LimnError {

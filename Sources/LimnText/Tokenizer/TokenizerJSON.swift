@@ -35,7 +35,7 @@ struct TokenizerJSON {
   }
 
   private func refusal(_ what: String, expected: String? = nil, found: String? = nil) -> LimnError {
-    .badData(what, in: path, expected: expected, found: found)
+    .badData("\(what)", in: path, expected: expected, found: found)
   }
 
   private func unsupported(_ component: String, _ value: JSON) -> LimnError {

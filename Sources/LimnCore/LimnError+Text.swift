@@ -1,0 +1,110 @@
+extension LimnError {
+  /// Who reads a message, and so how options are called in it.
+  public enum Channel: Sendable, CaseIterable {
+    /// `--max-tokens`
+    case command
+    /// `GenerationOptions.maxTokens`
+    case swift
+    /// `max_tokens`, a member of a request's JSON
+    case json
+  }
+
+  /// What messages tell people to set.
+  public enum Option: Sendable, CaseIterable {
+    case model, projector, base, template, preprocess, quantize
+    case context, threads, kvType
+    case maxTokens, stop, overflow
+    case output, force
+
+    fileprivate var names: (command: String, swift: String, json: String) {
+      switch self {
+      case .model: ("--model", "VisionLanguageModel.load", "model")
+      case .projector: ("--mmproj", "LoadOptions.projectorFile", "projector")
+      case .base: ("--base", "LoadOptions.base", "base")
+      case .template: ("--template", "LoadOptions.template", "template")
+      case .preprocess: ("--preprocess", "LoadOptions.preprocess", "preprocess")
+      case .quantize: ("--quantize", "LoadOptions.quantization", "quantize")
+      case .context: ("--context", "LoadOptions.context", "context")
+      case .threads: ("--threads", "LoadOptions.threads", "threads")
+      case .kvType: ("--kv-type", "LoadOptions.kvType", "kv_type")
+      case .maxTokens: ("--max-tokens", "GenerationOptions.maxTokens", "max_tokens")
+      case .stop: ("--stop", "GenerationOptions.stops", "stop")
+      case .overflow: ("--overflow", "GenerationOptions.overflow", "overflow")
+      case .output: ("--output", "output", "output")
+      case .force: ("--force", "replaces", "force")
+      }
+    }
+
+    /// As a channel calls it: `--context`, `LoadOptions.context`, `context`.
+    public func name(for channel: Channel) -> String {
+      switch channel {
+      case .command: names.command
+      case .swift: names.swift
+      case .json: names.json
+      }
+    }
+
+    /// `--overflow truncate-middle`, `GenerationOptions.overflow = .truncateMiddle`, `overflow: "truncate-middle"`
+    fileprivate func setting(_ value: String, for channel: Channel) -> String {
+      switch channel {
+      case .command: return name(for: channel) + " " + value
+      case .json: return name(for: channel) + ": \"\(value)\""
+      case .swift where self == .template: return name(for: channel) + " = \"\(value)\""
+      case .swift:
+        let words = value.split(separator: "-")
+        return name(for: channel) + " = ." + words[0] + words.dropFirst().map(\.capitalized).joined()
+      }
+    }
+  }
+
+  /// A text that names options in its reader's words: `"shorten it, or raise \(.context)"`, and with a value
+  /// `"use \(.overflow, "truncate-middle")"`.
+  public struct Text: Sendable, Equatable, ExpressibleByStringInterpolation, CustomStringConvertible {
+    fileprivate enum Piece: Sendable, Equatable {
+      case plain(String)
+      case option(Option, value: String?)
+    }
+
+    private let pieces: [Piece]
+
+    public struct StringInterpolation: StringInterpolationProtocol {
+      fileprivate var pieces: [Piece] = []
+
+      public init(literalCapacity: Int, interpolationCount: Int) {}
+
+      public mutating func appendLiteral(_ literal: String) { pieces.append(.plain(literal)) }
+      public mutating func appendInterpolation(_ option: Option) { pieces.append(.option(option, value: nil)) }
+      public mutating func appendInterpolation(_ option: Option, _ value: String) {
+        pieces.append(.option(option, value: value))
+      }
+      public mutating func appendInterpolation(_ text: Text) { pieces += text.pieces }
+      public mutating func appendInterpolation<Value>(_ value: Value) { pieces.append(.plain("\(value)")) }
+    }
+
+    public init(_ text: String) { pieces = [.plain(text)] }
+    public init(stringLiteral text: String) { self.init(text) }
+    public init(stringInterpolation: StringInterpolation) { pieces = stringInterpolation.pieces }
+
+    /// With options as Swift has them.
+    public var description: String { description(for: .swift) }
+
+    public func description(for channel: Channel) -> String {
+      pieces.reduce(into: "") { text, piece in
+        switch piece {
+        case .plain(let plain): text += plain
+        case .option(let option, nil): text += option.name(for: channel)
+        case .option(let option, let value?): text += option.setting(value, for: channel)
+        }
+      }
+    }
+
+    /// Whether all channels read the same.
+    public static func == (a: Text, b: Text) -> Bool {
+      Channel.allCases.allSatisfy { a.description(for: $0) == b.description(for: $0) }
+    }
+  }
+}
+
+extension Substring {
+  fileprivate var capitalized: String { prefix(1).uppercased() + dropFirst() }
+}
