@@ -29,24 +29,6 @@ public struct GenerationOptions: Sendable {
   public init() {}
 }
 
-/// One message of a conversation.
-public struct ChatMessage: Sendable {
-  public enum Role: String, Sendable {
-    case system, user, assistant
-  }
-
-  public var role: Role
-  public var text: String
-  /// Pictures that belong to this message; in the prompt they stand before its text.
-  public var images: [ImageSource]
-
-  public init(_ role: Role, _ text: String, images: [ImageSource] = []) {
-    self.role = role
-    self.text = text
-    self.images = images
-  }
-}
-
 /// A finished answer.
 public struct Answer: Sendable, Equatable {
   public enum FinishReason: String, Sendable {

@@ -183,25 +183,21 @@ public final class VisionLanguageModel: Sendable {
     let imageToken = checkpoint.config.imageTokenID
     if var text = question.rawPrompt {
       let images = question.messages.reduce(0) { $0 + $1.images.count }
-      if !text.contains(Prompt.imageMark) {
-        text = String(repeating: Prompt.imageMark + "\n", count: images) + text
+      if !text.contains(ChatTemplate.imageMark) {
+        text = String(repeating: ChatTemplate.imageMark + "\n", count: images) + text
       }
       return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
     }
     // A model may write the mark as well as anything else, but has no pictures.
     var messages = question.messages
     for index in messages.indices where messages[index].role == .assistant {
-      // Again, since what is left may be a mark.
-      while messages[index].text.contains(Prompt.imageMark) {
-        messages[index].text.replace(Prompt.imageMark, with: "")
+      messages[index].parts = messages[index].parts.map { part in
+        guard case .text(var text) = part else { return part }
+        // Again, since what is left may be a mark.
+        while text.contains(ChatTemplate.imageMark) { text.replace(ChatTemplate.imageMark, with: "") }
+        return .text(text)
       }
     }
-    // Who writes the places of the pictures into the text has said where they stand.
-    let marks = messages.reduce(0) {
-      $0 + $1.text.split(separator: Prompt.imageMark, omittingEmptySubsequences: false).count - 1
-    }
-    let areMarked = marks > 0 && marks == messages.reduce(0) { $0 + $1.images.count }
-    if areMarked { messages = messages.map { ChatMessage($0.role, $0.text) } }
     let text = try conversation.render(messages)
     // A template that writes BOS itself has written all that the tokenizer would add.
     let begins = tokenizer.bosToken.map { text.hasPrefix($0) } ?? false

@@ -135,8 +135,12 @@ private struct Conversation {
       .object([
         "role": .string(message.role.rawValue),
         "content": .array(
-          message.images.map { .object(["type": .string("image"), "image": .string($0.name)]) }
-            + [.object(["type": .string("text"), "text": .string(message.text)])]),
+          message.parts.map { part in
+            switch part {
+            case .image(let image): .object(["type": .string("image"), "image": .string(image.name)])
+            case .text(let text): .object(["type": .string("text"), "text": .string(text)])
+            }
+          }),
       ])
     }
     let text = JSON.array(messages).serialised(.init(indent: 2)) + "\n"

@@ -16,3 +16,10 @@ package struct ExactString: Hashable, Sendable {
     hasher.combine(0xFF as UInt8)
   }
 }
+
+extension String {
+  /// What lies between the places where another text stands, byte for byte; the whole where it stands nowhere.
+  package func cut(at separator: String) -> [String] {
+    utf8.split(separator: separator.utf8, omittingEmptySubsequences: false).map { String(Substring($0)) }
+  }
+}

@@ -3,8 +3,8 @@ package import LimnCore
 
 /// A prompt format for checkpoints that carry no chat template, as LLaVA's recipes trained it.
 ///
-/// Contents are strings here (messages are flattened first, pictures become `<image>` and a newline), and no
-/// template writes the first BOS: the tokenizer adds it where the model has one.
+/// Contents are strings here (messages are flattened first, pictures become `<image>` on a line), and no template
+/// writes the first BOS: the tokenizer adds it where the model has one.
 package struct BuiltInTemplate: Sendable {
   /// As LLaVA's own code and papers call it; what `--template` takes.
   package let name: String

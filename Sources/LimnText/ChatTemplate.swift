@@ -127,17 +127,23 @@ package struct ChatTemplate: Sendable {
     return !isPrinted && with.contains(question) && without.contains(question) && !with.same(as: without)
   }
 
-  /// The messages with contents as strings: the place `<image>` of each picture and a newline first, then the
-  /// texts, a line each. It is how LLaVA was trained, whatever the order of the parts.
+  /// What stands for a picture in prompt text, as LLaVA was trained.
+  package static let imageMark = "<image>"
+
+  /// The messages with contents as strings: their parts in order, each on lines of its own, pictures as `<image>`.
   package static func flattened(_ messages: JSON) -> JSON {
     guard let conversation = messages.array else { return messages }
     return .array(
       conversation.map { message in
         guard var object = message.object, let parts = object["content"]?.array else { return message }
-        let pictures = parts.filter { ["image", "image_url"].contains($0["type"]?.string) }
-        let texts = parts.compactMap { $0["type"]?.string == "text" ? $0["text"]?.string : nil }
-        let places = String(repeating: "<image>\n", count: pictures.count)
-        object.set("content", to: .string(places + texts.joined(separator: "\n")))
+        let lines = parts.compactMap { part in
+          switch part["type"]?.string {
+          case "image", "image_url": imageMark
+          case "text": part["text"]?.string
+          default: nil
+          }
+        }
+        object.set("content", to: .string(lines.joined(separator: "\n")))
         return .object(object)
       })
   }

@@ -125,7 +125,7 @@ struct ChatTemplateTests {
         "{% for m in messages %}{% for p in m.content if p.text %}{{ p.text }}{% endfor %}{% endfor %}"))
   }
 
-  @Test("flattened messages begin with their image marks")
+  @Test("flattened messages have their parts in order, pictures on lines of their own")
   func flattening() throws {
     let messages = try JSON.parse(
       #"""
@@ -134,7 +134,7 @@ struct ChatTemplateTests {
       """#, place: "test")
     let flat = ChatTemplate.flattened(messages)
     #expect(flat.array?[0]["content"]?.string == "S")
-    #expect(flat.array?[1]["content"]?.string == "<image>\n<image>\na\nb")
+    #expect(flat.array?[1]["content"]?.string == "a\n<image>\nb\n<image>")
   }
 }
 

@@ -12,8 +12,6 @@ package struct Prompt: Sendable, Equatable {
 
   package var pieces: [Piece]
 
-  /// The mark of a picture in prompt text.
-  package static let imageMark = "<image>"
   /// The id that stands for a picture in every model, beside the model's own image token.
   package static let imagePlaceholder = -200
 
@@ -26,12 +24,12 @@ package struct Prompt: Sendable, Equatable {
     text: String, tokenizer: Tokenizer, imageToken: Int?, addSpecial: Bool = true
   ) throws(LimnError) {
     if let imageToken, let mark = tokenizer.piece(imageToken), tokenizer.specialIDs.contains(imageToken) {
-      let spelled = mark == Self.imageMark ? text : text.replacing(Self.imageMark, with: mark)
+      let spelled = mark == ChatTemplate.imageMark ? text : text.replacing(ChatTemplate.imageMark, with: mark)
       self.init(splitting: tokenizer.encode(spelled, addSpecial: addSpecial), at: imageToken)
       return
     }
     self.init(splitting: [], at: 0)
-    for (index, chunk) in text.split(separator: Self.imageMark, omittingEmptySubsequences: false).enumerated()
+    for (index, chunk) in text.split(separator: ChatTemplate.imageMark, omittingEmptySubsequences: false).enumerated()
     {
       if index > 0 { append(.image(index - 1)) }
       append(.tokens(tokenizer.encode(String(chunk), addSpecial: addSpecial && index == 0).map(Int32.init)))
@@ -111,7 +109,7 @@ package struct Prompt: Sendable, Equatable {
     guard imageCount == images else {
       throw LimnError(
         .usage, code: .invalidPrompt, "the prompt has \(imageCount) places for pictures, but \(images) pictures were given",
-        remedy: "write \(Self.imageMark) once for each picture that you give, or leave it out everywhere")
+        remedy: "write \(ChatTemplate.imageMark) once for each picture that you give, or leave it out everywhere")
     }
     guard !pieces.isEmpty else { throw LimnError(.usage, code: .invalidPrompt, "the prompt is empty", remedy: "ask something") }
   }

@@ -79,12 +79,7 @@ package struct ConversationFormat: Sendable {
   /// The prompt text for a conversation, `<image>` where its pictures stand.
   /// - Parameter asks: whether the text ends where the answer begins.
   package func render(_ messages: [ChatMessage], asks: Bool = true) throws(LimnError) -> String {
-    let parts: JSON = .array(
-      messages.map { message in
-        let images = message.images.map { _ in JSON.object(["type": .string("image")]) }
-        let text: JSON = .object(["type": .string("text"), "text": .string(message.text)])
-        return .object(["role": .string(message.role.rawValue), "content": .array(images + [text])])
-      })
+    let parts: JSON = .array(messages.map { $0.json })
     switch template {
     case .ofParts(let own):
       return try own.render(messages: parts, addGenerationPrompt: asks, specialTokens: specialTokens)
@@ -94,6 +89,21 @@ package struct ConversationFormat: Sendable {
     case .builtIn(let builtIn):
       return try builtIn.render(messages: parts, addGenerationPrompt: asks)
     }
+  }
+}
+
+extension ChatMessage {
+  /// As templates read it: the parts in order; pictures that stand inline are part of the text.
+  fileprivate var json: JSON {
+    let content: [JSON] =
+      isInline
+      ? [Self.json(parts.map { if case .text(let text) = $0 { text } else { ChatTemplate.imageMark } }.joined())]
+      : parts.map { if case .text(let text) = $0 { Self.json(text) } else { .object(["type": .string("image")]) } }
+    return .object(["role": .string(role.rawValue), "content": .array(content)])
+  }
+
+  private static func json(_ text: String) -> JSON {
+    .object(["type": .string("text"), "text": .string(text)])
   }
 }
 

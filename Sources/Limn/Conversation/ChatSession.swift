@@ -26,7 +26,7 @@ public final class ChatSession: Sendable {
   /// Waits for the turn under way, also one whose answer nobody reads to its end any more.
   package func settle() async { await state.withLock { $0.turn }?.value }
 
-  /// Says something. The question and its answer are remembered when the answer is there, also one that was
+  /// Says something; of pictures and `<image>` in the text see ``ChatMessage/init(_:_:images:)``. The question and its answer are remembered when the answer is there, also one that was
   /// stopped after its first words; after an error the conversation is as it was before.
   public func send(
     _ text: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions()
@@ -72,9 +72,7 @@ public final class ChatSession: Sendable {
     let said = Said()
     do throws(LimnError) {
       // What is read now is the same in every turn.
-      for index in messages.last?.images.indices ?? 0..<0 {
-        messages[messages.count - 1].images[index] = try messages[messages.count - 1].images[index].settled()
-      }
+      if let last = messages.popLast() { messages.append(try last.settled()) }
       let question = VisionLanguageModel.Question(messages: messages, options: options)
       let answer = try await model.answer(question) { event in
         if case .text(let piece) = event { said.text.withLock { $0 += piece } }
