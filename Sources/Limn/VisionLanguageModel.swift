@@ -64,27 +64,29 @@ public final class VisionLanguageModel: Sendable {
   // MARK: Asking
 
   /// The answer to one question.
+  /// - Parameter images: stand before the question, or where it has `<image>`: see ``ChatMessage/init(_:_:images:)``.
   public func ask(
     _ question: String, images: [ImageSource] = [], system: String? = nil,
     options: GenerationOptions = GenerationOptions()
   ) async throws(LimnError) -> Answer {
     var messages = [ChatMessage(.user, question, images: images)]
     if let system { messages.insert(ChatMessage(.system, system), at: 0) }
-    return try await answer(Question(messages: messages, options: options)) { _ in }
+    return try await answer(Request(messages, options: options))
   }
 
   /// The answer to a conversation's last message, as it is made.
   public func stream(
     _ messages: [ChatMessage], options: GenerationOptions = GenerationOptions()
   ) -> AsyncThrowingStream<AnswerEvent, any Error> {
-    stream(Question(messages: messages, options: options))
+    stream(Request(messages, options: options))
   }
 
-  package func stream(_ question: Question) -> AsyncThrowingStream<AnswerEvent, any Error> {
+  /// An answer as it is made; it ends with `AnswerEvent.finished`, or throws a `LimnError`.
+  public func stream(_ request: Request) -> AsyncThrowingStream<AnswerEvent, any Error> {
     AsyncThrowingStream { continuation in
       let task = Task {
         do {
-          let answer = try await self.answer(question) { continuation.yield($0) }
+          let answer = try await self.answer(request) { continuation.yield($0) }
           continuation.yield(.finished(answer))
           continuation.finish()
         } catch {
@@ -97,43 +99,34 @@ public final class VisionLanguageModel: Sendable {
     }
   }
 
-  /// Everything that one answer depends on.
-  package struct Question: Sendable {
-    package var messages: [ChatMessage]
-    /// Prompt text that goes to the tokenizer as it is, instead of the messages' rendering.
-    package var rawPrompt: String?
-    package var options: GenerationOptions
-
-    package init(messages: [ChatMessage], rawPrompt: String? = nil, options: GenerationOptions) {
-      self.messages = messages
-      self.rawPrompt = rawPrompt
-      self.options = options
-    }
+  /// An answer when it is finished.
+  public func answer(_ request: Request) async throws(LimnError) -> Answer {
+    try await answer(request) { _ in }
   }
 
   package func answer(
-    _ question: Question, _ report: @escaping @Sendable (AnswerEvent) -> Void
+    _ request: Request, _ report: @escaping @Sendable (AnswerEvent) -> Void
   ) async throws(LimnError) -> Answer {
     let start = ContinuousClock.now
-    let prompt = try self.prompt(question)
-    let sources = question.messages.flatMap(\.images)
+    let prompt = try self.prompt(request)
+    let sources = request.images
     try prompt.check(images: sources.count)
-    let images = try await encode(sources, reuse: question.options.reuse, report)
+    let images = try await encode(sources, reuse: request.options.reuse, report)
     var inputs = PromptInputs(prompt, images: images)
-    inputs = try fit(inputs, question.options)
+    inputs = try fit(inputs, request.options)
     let encoded = ContinuousClock.now
 
     let room = context - inputs.count
-    let maxTokens = min(question.options.maxTokens, room)
+    let maxTokens = min(request.options.maxTokens, room)
     var writer = AnswerWriter(
-      StreamingDetokenizer(tokenizer, skipSpecial: true), stops: question.options.stops + conversation.stops,
+      StreamingDetokenizer(tokenizer, skipSpecial: true), stops: request.options.stops + conversation.stops,
       endIDs: endIDs)
-    var request = SequenceRequest(prompt: inputs, sampling: question.options.sampling, maxTokens: maxTokens)
-    request.endIDs = endIDs
-    request.reuse = question.options.reuse
-    request.speculation = question.options.speculation
-    request.adapters = try indices(of: question.options.adapters)
-    if maxTokens > 0 { try await write(request, to: &writer, report) }
+    var sequence = SequenceRequest(prompt: inputs, sampling: request.options.sampling, maxTokens: maxTokens)
+    sequence.endIDs = endIDs
+    sequence.reuse = request.options.reuse
+    sequence.speculation = request.options.speculation
+    sequence.adapters = try indices(of: request.options.adapters)
+    if maxTokens > 0 { try await write(sequence, to: &writer, report) }
     let rest = writer.rest()
     if !rest.isEmpty { report(.text(rest)) }
     var answer = writer.answer(prompt: inputs, started: start, encoded: encoded)
@@ -170,38 +163,6 @@ public final class VisionLanguageModel: Sendable {
   /// Encodes images ahead of the questions about them, which then begin at once.
   public func prepare(_ images: [ImageSource]) async throws(LimnError) {
     _ = try await encode(images, reuse: true)
-  }
-
-  /// The question's prompt, tokenised.
-  package func prompt(_ question: Question) throws(LimnError) -> Prompt {
-    let prompt = try renderedPrompt(question)
-    try prompt.check(vocabulary: vocabularySize, in: checkpoint.reference)
-    return prompt
-  }
-
-  private func renderedPrompt(_ question: Question) throws(LimnError) -> Prompt {
-    let imageToken = checkpoint.config.imageTokenID
-    if var text = question.rawPrompt {
-      let images = question.messages.reduce(0) { $0 + $1.images.count }
-      if !text.contains(ChatTemplate.imageMark) {
-        text = String(repeating: ChatTemplate.imageMark + "\n", count: images) + text
-      }
-      return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
-    }
-    // A model may write the mark as well as anything else, but has no pictures.
-    var messages = question.messages
-    for index in messages.indices where messages[index].role == .assistant {
-      messages[index].parts = messages[index].parts.map { part in
-        guard case .text(var text) = part else { return part }
-        // Again, since what is left may be a mark.
-        while text.contains(ChatTemplate.imageMark) { text.replace(ChatTemplate.imageMark, with: "") }
-        return .text(text)
-      }
-    }
-    let text = try conversation.render(messages)
-    // A template that writes BOS itself has written all that the tokenizer would add.
-    let begins = tokenizer.bosToken.map { text.hasPrefix($0) } ?? false
-    return try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken, addSpecial: !begins)
   }
 
   /// Decodes, processes and encodes pictures.

@@ -68,11 +68,13 @@ struct Ask: AsyncParsableCommand {
     let loaded = ContinuousClock.now
     var messages = [ChatMessage(.user, operands.last!, images: sources)]
     if let system = answer.system { messages.insert(ChatMessage(.system, system), at: 0) }
-    let question = VisionLanguageModel.Question(
-      messages: messages, rawPrompt: rawPrompt ? operands.last! : nil, options: answer.generation)
+    let request =
+      rawPrompt
+      ? Request(rawPrompt: operands.last!, images: sources, options: answer.generation)
+      : Request(messages, options: answer.generation)
     let (streams, arguments) = (!json, load)
     let result = try await interruptible {
-      try await AnswerPrinter.print(vlm.stream(question), streams: streams) { arguments.warnAboutDemo() }
+      try await AnswerPrinter.print(vlm.stream(request), streams: streams) { arguments.warnAboutDemo() }
     }
     let opening = (loaded - start).milliseconds
     if json { Terminal.print(Report.json(result, model: vlm.name, load: opening).serialised()) }

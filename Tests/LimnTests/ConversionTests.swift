@@ -38,7 +38,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     options.preprocess = preprocess ?? testCase.preprocess
     options.context = 1024
     let converted = try await VisionLanguageModel.load(model, options: options)
-    let answer = try await converted.answer(testCase.question()) { _ in }
+    let answer = try await converted.answer(testCase.request())
     return answer.text.trimmingCharacters(in: .whitespacesAndNewlines)
   }
 

@@ -25,7 +25,7 @@ import Testing
   @Test("a prompt becomes the reference's ids, and an answer its greedy text", arguments: ModelCase.all)
   func greedyText(_ testCase: ModelCase) async throws {
     let model = try await testCase.open()
-    let answer = try await model.answer(testCase.question()) { _ in }
+    let answer = try await model.answer(testCase.request())
     let trimmed = { (text: String) in text.trimmingCharacters(in: .whitespacesAndNewlines) }
     #expect(trimmed(answer.text) == trimmed(testCase.greedyText))
     #expect(answer.finishReason == .length)

@@ -87,10 +87,10 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     return (0..<array.shape[0]).map { Array(values[$0 * width..<($0 + 1) * width]) }
   }
 
-  func question(_ precision: Precision = .exact) -> VisionLanguageModel.Question {
+  func request(_ precision: Precision = .exact) -> Request {
     var options = GenerationOptions()
     options.maxTokens = greedyCount
-    return .init(messages: [ChatMessage(.user, prompt, images: sources)], rawPrompt: prompt, options: options)
+    return Request(rawPrompt: prompt, images: sources, options: options)
   }
 }
 

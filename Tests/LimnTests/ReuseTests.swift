@@ -162,8 +162,8 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     let model = try await model()
     func prompt(_ answer: String) throws -> Prompt {
       try model.prompt(
-        VisionLanguageModel.Question(
-          messages: [
+        Request(
+          [
             ChatMessage(.user, "hello", images: [picture(0)]), ChatMessage(.assistant, answer),
             ChatMessage(.user, "and now?"),
           ], options: options()))

@@ -98,8 +98,7 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     func answer(_ speculation: Bool) async throws -> Answer {
       options.speculation = speculation
       return try await model.answer(
-        .init(messages: [], rawPrompt: testCase.prompt + testCase.prompt, options: options)
-      ) { _ in }
+        Request(rawPrompt: testCase.prompt + testCase.prompt, options: options))
     }
     let whole = try await answer(false)
     for stop in [

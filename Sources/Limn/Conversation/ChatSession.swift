@@ -73,8 +73,7 @@ public final class ChatSession: Sendable {
     do throws(LimnError) {
       // What is read now is the same in every turn.
       if let last = messages.popLast() { messages.append(try last.settled()) }
-      let question = VisionLanguageModel.Question(messages: messages, options: options)
-      let answer = try await model.answer(question) { event in
+      let answer = try await model.answer(Request(messages, options: options)) { event in
         if case .text(let piece) = event { said.text.withLock { $0 += piece } }
         continuation.yield(event)
       }
