@@ -16,6 +16,9 @@ public struct GenerationOptions: Sendable {
   /// Texts that end the answer; they are not part of it.
   public var stops: [String] = []
   public var overflow: Overflow = .stop
+  /// Whether `<|end|>`, `<image>` and the like in messages are special tokens and places of pictures, as for
+  /// transformers. By default they are text: what a person or a document says never controls the model.
+  public var recognisesSpecialTokens = false
   /// Whether pictures' embeddings, and keys and values where the prompt begins like an earlier one, are taken from
   /// earlier questions and kept for later ones. It changes no answer in `exact`; in `fast` a close decision behind an
   /// earlier answer may fall otherwise, since tokens of answers and of prompts are multiplied apart.

@@ -47,7 +47,7 @@ extension VisionLanguageModel {
         try Prompt(
           ids: ids, imageToken: imageToken, imageTokenCounts: images.map(\.rows), vocabulary: vocabularySize)
       } else {
-        try Prompt(text: text ?? "", tokenizer: tokenizer, imageToken: imageToken)
+        Prompt(text: text ?? "", tokenizer: tokenizer, imageToken: imageToken)
       }
     try prompt.check(images: images.count)
     try prompt.check(vocabulary: vocabularySize, in: checkpoint.reference)

@@ -12,21 +12,15 @@ extension VisionLanguageModel {
       if text.cut(at: ChatTemplate.imageMark).count == 1 {
         text = String(repeating: ChatTemplate.imageMark + "\n", count: images.count) + text
       }
-      prompt = try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
-    case .messages(var messages):
-      // A model may write the mark as well as anything else, but has no pictures.
-      for index in messages.indices where messages[index].role == .assistant {
-        messages[index].parts = messages[index].parts.map { part in
-          guard case .text(var text) = part else { return part }
-          // Again, since what is left may be a mark.
-          while text.contains(ChatTemplate.imageMark) { text.replace(ChatTemplate.imageMark, with: "") }
-          return .text(text)
-        }
-      }
-      let text = try conversation.render(messages)
+      prompt = Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
+    case .messages(let messages):
+      let mark: Unicode.Scalar? =
+        request.options.recognisesSpecialTokens ? nil : try SpecialSpellings.mark(for: messages.flatMap(\.texts))
+      let text = try conversation.render(messages, literalMark: mark)
       // A template that writes BOS itself has written all that the tokenizer would add.
       let begins = tokenizer.bosToken.map { text.utf8.starts(with: $0.utf8) } ?? false
-      prompt = try Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken, addSpecial: !begins)
+      prompt = Prompt(
+        text: text, tokenizer: tokenizer, imageToken: imageToken, addSpecial: !begins, literalMark: mark)
     }
     try prompt.check(vocabulary: vocabularySize, in: checkpoint.reference)
     return prompt

@@ -33,7 +33,7 @@ extension LimnError {
   }
 
   /// The same error under a code that says more, for kinds whose usual code it has.
-  func recoded(_ codes: [Kind: Code]) -> LimnError {
+  package func recoded(_ codes: [Kind: Code]) -> LimnError {
     guard code == kind.usualCode, let code = codes[kind] else { return self }
     var error = self
     error.code = code

@@ -185,6 +185,23 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(standardInput.out == file.out && data.out == file.out)
   }
 
+  @Test("<image> in a question places as many pictures as are given, and else is text")
+  func places() throws {
+    let options = ["--model", tinyModel, "--max-tokens", "2", "--json"]
+    func imageTokens(_ arguments: String...) throws -> Int {
+      let outcome = try limn(["ask"] + arguments + options)
+      #expect(outcome.code == 0, "\(outcome.err)")
+      let object = try JSONSerialization.jsonObject(with: Data(outcome.out.utf8)) as? [String: Any]
+      return try #require((object?["usage"] as? [String: Int])?["image_tokens"])
+    }
+    let one = try imageTokens(tinyPicture, "hello")
+    #expect(try imageTokens("Say <image>") == 0)
+    #expect(try imageTokens(tinyPicture, "Say <image> and <image>") == one)
+    #expect(try imageTokens(tinyPicture, tinyPicture, "Compare <image> with <image>") == 2 * one)
+    let raw = try limn(["ask", "Say <image>", "--raw-prompt"] + options)
+    #expect(raw.code == 2 && raw.errorLines.count == 1)
+  }
+
   @Test("a prompt that does not fit the context is refused with both lengths")
   func overflow() throws {
     let text = String(repeating: "hello world ", count: 40)

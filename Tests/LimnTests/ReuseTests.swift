@@ -157,20 +157,6 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect(try await model.encode([other], reuse: true)[0] !== first)
   }
 
-  @Test("a mark that the model wrote is no place for a picture")
-  func writtenMark() async throws {
-    let model = try await model()
-    func prompt(_ answer: String) throws -> Prompt {
-      try model.prompt(
-        Request(
-          [
-            ChatMessage(.user, "hello", images: [picture(0)]), ChatMessage(.assistant, answer),
-            ChatMessage(.user, "and now?"),
-          ], options: options()))
-    }
-    #expect(try prompt("good<image>bye") == prompt("goodbye"))
-  }
-
   @Test("a picture in a conversation stays what it was when its file changes")
   func settledFile() async throws {
     let file = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID()).png")

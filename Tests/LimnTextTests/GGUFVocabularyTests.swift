@@ -49,6 +49,27 @@ struct GGUFVocabularyTests {
     #expect(try tokenizer("llama-bpe").endOfGenerationIDs == [128_001, 128_009])
   }
 
+  @Test(
+    "special tokens that a person spells out are text, with the ids that other texts have",
+    arguments: ["llama-spm", "phi-3", "llama-bpe", "gpt-2"])
+  func literal(name: String) throws {
+    let tokenizer = try tokenizer(name)
+    let spellings = SpecialSpellings(tokenizer)
+    let mark = try SpecialSpellings.mark(for: [])
+    func literal(_ text: String) -> [Int] {
+      tokenizer.encode(spellings.marking(text, with: mark), addSpecial: false, literalMark: mark)
+    }
+    let special = tokenizer.specialIDs.subtracting([tokenizer.unknownID].compactMap(\.self))
+    #expect(!special.isEmpty)
+    for name in special.sorted().compactMap(tokenizer.piece) {
+      for text in [name, "a " + name + "\n" + name, name.dropLast() + name + name.suffix(1)] {
+        let ids = literal(text)
+        #expect(!ids.contains(where: special.contains), "\(text)")
+        #expect(tokenizer.decode(ids) == text, "\(text)")
+      }
+    }
+  }
+
   @Test("decoding the ids of a text restores it")
   func back() throws {
     for name in ["llama-spm", "llama-bpe", "gpt-2"] {

@@ -9,28 +9,32 @@ import LimnText
 /// ChatMessage(.user, "What has changed?", images: [.path("before.png"), .path("after.png")])
 /// ```
 public struct ChatMessage: Sendable, Equatable {
+  /// Who says it.
   public enum Role: String, Sendable {
     case system, user, assistant
   }
 
+  /// What a message is made of.
   public enum Part: Sendable, Equatable {
     case text(String)
     case image(ImageSource)
   }
 
+  /// Who says it.
   public var role: Role
+  /// Texts and pictures, in the order in which they are read.
   public var parts: [Part]
   /// Whether the pictures stand exactly where the parts have them, whatever the chat template does with pictures.
   package private(set) var isInline = false
 
-  /// Templates write the parts in their order, or, where the model was trained so, its pictures before its texts.
+  /// The chat template gets the parts in this order; some, as their models were trained, write all pictures first.
   public init(_ role: Role, _ parts: [Part]) {
     self.role = role
     self.parts = parts
   }
 
-  /// A text about pictures. Where it has `<image>` exactly as often as there are pictures, they stand there; else they
-  /// come first, and `<image>` is text like any other.
+  /// A text with pictures. If it contains `<image>` exactly as often as there are pictures, they stand there; otherwise
+  /// they come first, and `<image>` is text like any other.
   public init(_ role: Role, _ text: String, images: [ImageSource] = []) {
     let texts = text.cut(at: ChatTemplate.imageMark)
     guard !images.isEmpty, texts.count == images.count + 1 else {
@@ -43,9 +47,9 @@ public struct ChatMessage: Sendable, Equatable {
   }
 
   /// The texts without the pictures.
-  public var text: String {
-    parts.compactMap { if case .text(let text) = $0 { text } else { nil } }.joined(separator: isInline ? "" : "\n")
-  }
+  public var text: String { texts.joined(separator: isInline ? "" : "\n") }
+
+  package var texts: [String] { parts.compactMap { if case .text(let text) = $0 { text } else { nil } } }
 
   /// The pictures, in their order.
   public var images: [ImageSource] {

@@ -24,6 +24,7 @@ package struct ConversationFormat: Sendable {
 
   private let template: Template
   private let specialTokens: [String: String]
+  private var spellings: SpecialSpellings
   /// Texts that end an answer, beside the tokens that do.
   package let stops: [String]
   package let origin: Origin
@@ -36,26 +37,28 @@ package struct ConversationFormat: Sendable {
   package init(
     _ source: TokenizerSource, _ tokenizer: Tokenizer, architecture: String?, name: String, template: String
   ) throws(LimnError) {
+    if template != "auto" {
+      self.init(.builtIn(try BuiltInTemplate.named(template)), .named, tokenizer)
+    } else if let own = try ChatTemplate.find(in: source) {
+      let placesImages = own.placesImages(specialTokens: tokenizer.specialTokens)
+      self.init(
+        placesImages ? .ofParts(own) : .ofText(own), .checkpoint(file: own.shortName, placesImages: placesImages),
+        tokenizer)
+    } else {
+      let (builtIn, evidence) = BuiltInTemplate.choose(
+        architecture: architecture, names: [name], hasToken: { tokenizer.id(of: $0) != nil })
+      self.init(.builtIn(builtIn), .chosen(evidence), tokenizer)
+    }
+  }
+
+  private init(_ template: Template, _ origin: Origin, _ tokenizer: Tokenizer) {
+    self.template = template
+    self.origin = origin
     specialTokens = tokenizer.specialTokens
-    guard template == "auto" else {
-      let builtIn = try BuiltInTemplate.named(template)
-      self.template = .builtIn(builtIn)
-      stops = builtIn.stops
-      origin = .named
-      return
-    }
-    if let own = try ChatTemplate.find(in: source) {
-      let placesImages = own.placesImages(specialTokens: specialTokens)
-      self.template = placesImages ? .ofParts(own) : .ofText(own)
-      stops = []
-      origin = .checkpoint(file: own.shortName, placesImages: placesImages)
-      return
-    }
-    let (builtIn, evidence) = BuiltInTemplate.choose(
-      architecture: architecture, names: [name], hasToken: { tokenizer.id(of: $0) != nil })
-    self.template = .builtIn(builtIn)
-    stops = builtIn.stops
-    origin = .chosen(evidence)
+    stops = if case .builtIn(let builtIn) = template { builtIn.stops } else { [] }
+    spellings = SpecialSpellings(tokenizer)
+    let turns = [ChatMessage(.user, "limn asks"), ChatMessage(.assistant, "limn answers"), ChatMessage(.user, "limn asks")]
+    if let written = (try? render(turns)) ?? (try? render([turns[0]])) { spellings.insert(tokensOf: written) }
   }
 
   /// As LLaVA's papers call it; nil for a checkpoint's own.
@@ -77,33 +80,49 @@ package struct ConversationFormat: Sendable {
   }
 
   /// The prompt text for a conversation, `<image>` where its pictures stand.
-  /// - Parameter asks: whether the text ends where the answer begins.
-  package func render(_ messages: [ChatMessage], asks: Bool = true) throws(LimnError) -> String {
-    let parts: JSON = .array(messages.map { $0.json })
-    switch template {
-    case .ofParts(let own):
-      return try own.render(messages: parts, addGenerationPrompt: asks, specialTokens: specialTokens)
-    case .ofText(let own):
-      return try own.render(
-        messages: ChatTemplate.flattened(parts), addGenerationPrompt: asks, specialTokens: specialTokens)
-    case .builtIn(let builtIn):
-      return try builtIn.render(messages: parts, addGenerationPrompt: asks)
+  /// - Parameters:
+  ///   - literalMark: what to write into spellings of special tokens and `<image>` that stand in the messages, so that
+  ///     they are known as text; nil: they are left as they are.
+  ///   - asks: whether the text ends where the answer begins.
+  /// - Throws: bad data where the template refuses the conversation.
+  package func render(
+    _ messages: [ChatMessage], literalMark: Unicode.Scalar? = nil, asks: Bool = true
+  ) throws(LimnError) -> String {
+    let parts: JSON = .array(
+      messages.map { message in
+        message.json { text in literalMark.map { spellings.marking(text, with: $0) } ?? text }
+      })
+    do {
+      switch template {
+      case .ofParts(let own):
+        return try own.render(messages: parts, addGenerationPrompt: asks, specialTokens: specialTokens)
+      case .ofText(let own):
+        return try own.render(
+          messages: ChatTemplate.flattened(parts), addGenerationPrompt: asks, specialTokens: specialTokens)
+      case .builtIn(let builtIn):
+        return try builtIn.render(messages: parts, addGenerationPrompt: asks)
+      }
+    } catch {
+      throw error.recoded([.badData: .invalidPrompt])
     }
   }
 }
 
 extension ChatMessage {
   /// As templates read it: the parts in order; pictures that stand inline are part of the text.
-  fileprivate var json: JSON {
-    let content: [JSON] =
-      isInline
-      ? [Self.json(parts.map { if case .text(let text) = $0 { text } else { ChatTemplate.imageMark } }.joined())]
-      : parts.map { if case .text(let text) = $0 { Self.json(text) } else { .object(["type": .string("image")]) } }
+  /// - Parameter written: how a text of the message is written.
+  fileprivate func json(_ written: (String) -> String) -> JSON {
+    func json(_ text: String) -> JSON { .object(["type": .string("text"), "text": .string(text)]) }
+    let content: [JSON]
+    if isInline {
+      let pieces = parts.map { if case .text(let text) = $0 { written(text) } else { ChatTemplate.imageMark } }
+      content = [json(pieces.joined())]
+    } else {
+      content = parts.map {
+        if case .text(let text) = $0 { json(written(text)) } else { .object(["type": .string("image")]) }
+      }
+    }
     return .object(["role": .string(role.rawValue), "content": .array(content)])
-  }
-
-  private static func json(_ text: String) -> JSON {
-    .object(["type": .string("text"), "text": .string(text)])
   }
 }
 

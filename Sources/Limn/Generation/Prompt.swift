@@ -19,20 +19,24 @@ package struct Prompt: Sendable, Equatable {
   ///
   /// Where the vocabulary knows the image token, the whole text is tokenised at once; elsewhere (original
   /// layout, GGUF) the text between pictures piece by piece, with BOS once at the start.
-  /// - Parameter imageToken: the model's own image token, if it has one.
+  /// - Parameters:
+  ///   - imageToken: the model's own image token, if it has one.
+  ///   - literalMark: stands in what is data, though it spells a special token or `<image>`.
   package init(
-    text: String, tokenizer: Tokenizer, imageToken: Int?, addSpecial: Bool = true
-  ) throws(LimnError) {
+    text: String, tokenizer: Tokenizer, imageToken: Int?, addSpecial: Bool = true, literalMark: Unicode.Scalar? = nil
+  ) {
+    let chunks = text.cut(at: ChatTemplate.imageMark)
     if let imageToken, let mark = tokenizer.piece(imageToken), tokenizer.specialIDs.contains(imageToken) {
-      let spelled = mark == ChatTemplate.imageMark ? text : text.replacing(ChatTemplate.imageMark, with: mark)
-      self.init(splitting: tokenizer.encode(spelled, addSpecial: addSpecial), at: imageToken)
+      let spelled = chunks.joined(separator: mark)
+      self.init(
+        splitting: tokenizer.encode(spelled, addSpecial: addSpecial, literalMark: literalMark), at: imageToken)
       return
     }
     self.init(splitting: [], at: 0)
-    for (index, chunk) in text.split(separator: ChatTemplate.imageMark, omittingEmptySubsequences: false).enumerated()
-    {
+    for (index, chunk) in chunks.enumerated() {
       if index > 0 { append(.image(index - 1)) }
-      append(.tokens(tokenizer.encode(String(chunk), addSpecial: addSpecial && index == 0).map(Int32.init)))
+      let ids = tokenizer.encode(chunk, addSpecial: addSpecial && index == 0, literalMark: literalMark)
+      append(.tokens(ids.map(Int32.init)))
     }
   }
 

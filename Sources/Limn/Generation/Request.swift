@@ -2,6 +2,7 @@ public import LimnImage
 
 /// Everything that one answer depends on, beside the model.
 public struct Request: Sendable {
+  /// What the model reads.
   public enum Prompt: Sendable {
     /// A conversation, which the model's chat template writes as prompt text; the answer is to its last message.
     case messages([ChatMessage])
@@ -10,15 +11,21 @@ public struct Request: Sendable {
     case raw(String, images: [ImageSource])
   }
 
+  /// What the model reads.
   public var prompt: Prompt
+  /// How it answers.
   public var options: GenerationOptions
 
+  /// Asks for the answer to a conversation's last message.
   public init(_ messages: [ChatMessage], options: GenerationOptions = GenerationOptions()) {
     prompt = .messages(messages)
     self.options = options
   }
 
-  public init(rawPrompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions()) {
+  /// Asks for what follows a text.
+  public init(
+    rawPrompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions()
+  ) {
     prompt = .raw(rawPrompt, images: images)
     self.options = options
   }

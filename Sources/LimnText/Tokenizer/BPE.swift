@@ -24,6 +24,12 @@ struct BPE: Sendable {
   let vocabulary: Vocabulary
   let order: Order
   let fallback: Fallback
+  /// The id of characters that are no pieces, where there is one.
+  var unknownID: Int? {
+    switch fallback {
+    case .character(_, let unknown, _), .bytes(_, let unknown): unknown
+    }
+  }
   /// A whole word in the vocabulary is taken as it is, whatever the merges would produce.
   var ignoresMerges = false
   /// SentencePiece's user-defined pieces, never split and never merged.

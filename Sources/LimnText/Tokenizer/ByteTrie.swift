@@ -36,6 +36,17 @@ struct ByteTrie: Sendable {
     return longest
   }
 
+  /// Whether a word begins with the text from here to its end.
+  func beginsWord(_ text: Bytes, at start: Int) -> Bool {
+    guard starts[Int(text[start])] else { return false }
+    var node = 0
+    for index in start..<text.count {
+      guard let next = edges[UInt64(node) << 8 | UInt64(text[index])] else { return false }
+      node = next
+    }
+    return true
+  }
+
   /// Calls `visit` with the length in bytes and the value of each word that starts here, shortest first.
   func visitMatches(in text: Bytes, at start: Int, _ visit: (_ count: Int, _ value: Int) -> Void) {
     guard starts[Int(text[start])] else { return }

@@ -18,6 +18,8 @@ package struct Tokenizer: Sendable {
   /// These match the added tokens in the original and in the normalised text.
   private let splitter: AddedTokenSplitter
   private let normalizedSplitter: AddedTokenSplitter
+  /// Whether special tokens are looked for in the normalised text.
+  private let normalizesSpecial: Bool
   let normalizers: [Normalizer]
   let preTokenizers: [PreTokenizer]
   /// The ids that `addSpecial` puts before and after the text.
@@ -118,6 +120,7 @@ package struct Tokenizer: Sendable {
     splitter = AddedTokenSplitter(
       raw, words: raw.map { Array($0.content.utf8) }, precedence: parts.precedence)
     let normalized = parts.addedTokens.filter(\.isNormalized)
+    normalizesSpecial = normalized.contains(where: \.isSpecial)
     let words = normalized.map { parts.normalizers(Array($0.content.utf8), isFirst: true).text }
     normalizedSplitter = AddedTokenSplitter(normalized, words: words, precedence: .leftmost)
     var texts: [Int: [UInt8]] = [:]
@@ -134,18 +137,19 @@ package struct Tokenizer: Sendable {
   // MARK: Encoding
 
   /// The ids of a text. Recognises added tokens in it, including special ones.
-  /// - Parameter addSpecial: whether to add BOS and EOS, if the tokenizer adds them at all.
-  package func encode(_ text: String, addSpecial: Bool = true) -> [Int] {
+  /// - Parameters:
+  ///   - addSpecial: whether to add BOS and EOS, if the tokenizer adds them at all.
+  ///   - literalMark: what `SpecialSpellings` wrote into spellings that are data; it is not part of the text.
+  package func encode(_ text: String, addSpecial: Bool = true, literalMark: Unicode.Scalar? = nil) -> [Int] {
     var ids = addSpecial ? prefix : []
     var text = text
+    let mark = LiteralMark(literalMark)
     text.withUTF8 { text in
-      for segment in splitter.split(text) {
+      for segment in splitter.split(text).joined(in: text, mark) {
         if let id = segment.id {
           ids.append(id)
         } else {
-          let (text, isFirst) = normalizers(
-            Array(text[segment.range]), isFirst: segment.range.lowerBound == 0)
-          encode(text, isFirst: isFirst, into: &ids)
+          encode(Array(text[segment.range]), isFirst: segment.range.lowerBound == 0, mark, into: &ids)
         }
       }
     }
@@ -153,20 +157,49 @@ package struct Tokenizer: Sendable {
     return ids
   }
 
-  private func encode(_ normalized: [UInt8], isFirst: Bool, into ids: inout [Int]) {
+  /// Text between the added tokens that are found before it is normalised.
+  private func encode(_ text: [UInt8], isFirst: Bool, _ mark: LiteralMark, into ids: inout [Int]) {
+    let isMarked = mark.stands(in: text)
+    let (normalized, isFirst) = normalizers(
+      isMarked && !normalizesSpecial ? mark.removed(from: text) : text, isFirst: isFirst)
     normalized.withUnsafeBufferPointer { text in
-      for segment in normalizedSplitter.split(text) {
+      for segment in normalizedSplitter.split(text).joined(in: text, mark) {
         if let id = segment.id {
           ids.append(id)
           continue
         }
+        let bytes = Array(text[segment.range])
         let start = PreTokenizedText(
-          Array(text[segment.range]), isFirst: isFirst && segment.range.lowerBound == 0)
+          isMarked ? mark.removed(from: bytes) : bytes, isFirst: isFirst && segment.range.lowerBound == 0)
         let words = preTokenizers.reduce(start) { $1($0) }
         words.bytes.withUnsafeBufferPointer { bytes in
-          for piece in words.pieces { model.encode(Bytes(rebasing: bytes[piece]), into: &ids) }
+          for piece in words.pieces {
+            let (word, start) = (Bytes(rebasing: bytes[piece]), ids.count)
+            model.encode(word, into: &ids)
+            if isMarked, ids[start...].contains(where: { spells($0, in: word) }) {
+              ids.removeLast(ids.count - start)
+              encodeCharacters(of: word, into: &ids)
+            }
+          }
         }
       }
+    }
+  }
+
+  /// Whether an id is a special token that merges made of the characters of a word: vocabularies may hold its pieces.
+  private func spells(_ id: Int, in word: Bytes) -> Bool {
+    guard specialIDs.contains(id), id != model.unknownID, let piece = vocabulary.piece(id),
+      piece.count > utf8Length(piece[piece.startIndex])
+    else { return false }
+    return (0...max(0, word.count - piece.count)).contains { word[$0...].starts(with: piece) }
+  }
+
+  private func encodeCharacters(of word: Bytes, into ids: inout [Int]) {
+    var index = 0
+    while index < word.count {
+      let end = min(index + utf8Length(word[index]), word.count)
+      model.encode(Bytes(rebasing: word[index..<end]), into: &ids)
+      index = end
     }
   }
 
