@@ -60,7 +60,7 @@ let package = Package(
       name: "LimnCLI",
       dependencies: ["Limn", "LimnHub", "CLimnSystem", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: settings),
-    // What tests share: a scripted model, reading .npy files.
+    // What tests share: a scripted model.
     .target(
       name: "LimnTesting", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "Limn"],
       swiftSettings: settings),
@@ -70,7 +70,8 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "LimnFilesTests", dependencies: ["LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTextTests", dependencies: ["LimnText", "LimnTesting"], swiftSettings: settings),
-    .testTarget(name: "LimnImageTests", dependencies: ["LimnImage", "LimnTesting"], swiftSettings: settings),
+    .testTarget(
+      name: "LimnImageTests", dependencies: ["LimnImage", "LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnHubTests", dependencies: ["LimnHub", "LimnImage", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTests", dependencies: ["Limn", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnCLITests", dependencies: ["LimnCLI", "LimnTesting"], swiftSettings: settings),

@@ -1,6 +1,7 @@
 import CLimnSystem
 
-/// A file in the making: NAME.partial until it is whole, and removed if that never happens.
+/// A file in the making: NAME.partial until it is whole, and removed if that never happens. What is there and is no
+/// plain file, such as a pipe or a device, is written into, and never replaced.
 package final class AtomicFile {
   package let path: String
   private let partial: String
@@ -11,7 +12,8 @@ package final class AtomicFile {
   /// - Throws: unavailable, where the folder does not let it be written.
   package init(_ path: String) throws(LimnError) {
     self.path = path
-    partial = path + ".partial"
+    let kind = limn_status_of_path(path).kind
+    partial = kind == LIMN_FILE_MISSING || kind == LIMN_FILE_PLAIN ? path + ".partial" : path
     descriptor = limn_open_writing(partial)
     guard descriptor >= 0 else { throw Self.refusal(path, limn_errno()) }
   }
@@ -41,13 +43,13 @@ package final class AtomicFile {
 
   /// Gives the file its name; one of this name is replaced.
   package func publish() throws(LimnError) {
-    guard rename(partial, path) == 0 else { throw Self.refusal(path, limn_errno()) }
+    guard partial == path || rename(partial, path) == 0 else { throw Self.refusal(path, limn_errno()) }
     isPublished = true
   }
 
   deinit {
     close(descriptor)
-    if !isPublished { unlink(partial) }
+    if !isPublished, partial != path { unlink(partial) }
   }
 
   private static func refusal(_ path: String, _ code: Int32) -> LimnError {

@@ -1,7 +1,7 @@
 import LimnImage
 import LimnCore
 import LimnTensor
-import LimnTesting
+import LimnFiles
 import Testing
 
 @Suite("Decoding")

@@ -1,6 +1,6 @@
 import Foundation
 import LimnImage
-import LimnTesting
+import LimnFiles
 import Testing
 
 /// The cases that Tools/fixtures/images.py writes: images, and Pillow's and transformers' pixels for them.

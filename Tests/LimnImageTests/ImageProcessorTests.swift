@@ -1,6 +1,6 @@
 import LimnImage
 import LimnCore
-import LimnTesting
+import LimnFiles
 import Testing
 
 @Suite("Image processors")

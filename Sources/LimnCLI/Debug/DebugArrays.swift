@@ -34,7 +34,7 @@ struct DebugPreprocess: AsyncParsableCommand {
   func run() async throws {
     let parts = try ModelParts(load.location, load.options, steps: [.files, .imageProcessor])
     let picture = try parts.require(parts.processor).process(try await ImageReference(image).source().image())
-    var file = try NumpyWriter.begin(output, shape: [picture.tiles, 3, picture.height, picture.width])
+    var file = try NumpyWriter(output, shape: [picture.tiles, 3, picture.height, picture.width])
     try picture.pixels.withUnsafeBufferPointer { try file.append($0) }
   }
 }
@@ -50,7 +50,7 @@ struct DebugEmbed: AsyncParsableCommand {
   func run() async throws {
     let vlm = try await options.load()
     let embedding = try await vlm.encode([ImageReference(image).source()])[0]
-    var file = try NumpyWriter.begin(options.output, shape: [embedding.rows, embedding.width])
+    var file = try NumpyWriter(options.output, shape: [embedding.rows, embedding.width])
     try embedding.values.withUnsafeBufferPointer { try file.append($0) }
   }
 }
@@ -90,7 +90,7 @@ struct DebugLogits: AsyncParsableCommand {
     let vlm = try await options.load()
     let images = try await vlm.encode(prompt.images.sources())
     let logits = try await vlm.logits(text: prompt.prompt, ids: prompt.ids, images: images)
-    var file = try NumpyWriter.begin(options.output, shape: [logits.count, vlm.vocabularySize])
+    var file = try NumpyWriter(options.output, shape: [logits.count, vlm.vocabularySize])
     for row in logits { try row.withUnsafeBufferPointer { try file.append($0) } }
   }
 }
@@ -117,7 +117,7 @@ struct DebugAttention: AsyncParsableCommand {
     let (values, shape) = try await vlm.attention(
       text: prompt.prompt, ids: prompt.ids, images: images, layers: layers?.range, heads: heads?.range,
       positions: positions?.range)
-    var file = try NumpyWriter.begin(options.output, shape: shape)
+    var file = try NumpyWriter(options.output, shape: shape)
     try values.withUnsafeBufferPointer { try file.append($0) }
   }
 }

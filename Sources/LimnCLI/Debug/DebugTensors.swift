@@ -55,7 +55,7 @@ struct DebugTensors: ParsableCommand {
     }
     let tensor = try weights.weight(of: entry).resolved(on: CPU(precision: .exact))
     let values = try dequantized(tensor)
-    var file = try NumpyWriter.begin(output, shape: tensor.shape)
+    var file = try NumpyWriter(output, shape: tensor.shape)
     try values.withUnsafeBufferPointer { try file.append($0) }
   }
 }
