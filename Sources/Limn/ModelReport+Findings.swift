@@ -10,7 +10,7 @@ extension ReportParts {
 
   var findings: [ModelReport.Finding] {
     let all =
-      templateFindings + stopFindings + [imageToken, vocabularyRows, projectorWidth, tunedTower, noTower]
+      templateFindings + stopFindings + [imageToken, vocabularyRows, projectorWidth, chosenProjector, tunedTower, noTower]
       + tensorFindings
     return all.compactMap(\.self).sorted { $0.level == .warning && $1.level == .note }
   }
@@ -148,7 +148,7 @@ extension ReportParts {
     func mismatch(_ what: String) -> Finding {
       Finding(
         level: .warning, about: "projector", what: what + ": it is another model's",
-        remedy: checkpoint?.layout == .gguf
+        remedy: reference.hasSuffix(".gguf")
           ? "name the projector file that belongs to this model with \(.projector)"
           : "fetch the model's files again, its projector's among them")
     }
@@ -162,6 +162,16 @@ extension ReportParts {
       return mismatch("the projector reads features of \(width) values, but the vision tower makes \(inputs)")
     }
     return nil
+  }
+
+  private var chosenProjector: Finding? {
+    guard let checkpoint, !checkpoint.otherProjectors.isEmpty, let chosen = checkpoint.projectorFile else { return nil }
+    let others = checkpoint.otherProjectors
+    return Finding(
+      level: .note, about: "projector",
+      what: "\(others.count + 1) projector files beside the model fit it; limn takes \(chosen), whose name is nearest, "
+        + "and not \(others.prefix(3).joined(separator: ", "))\(others.count > 3 ? ", …" : "")",
+      remedy: "name another one with --mmproj")
   }
 
   private var tunedTower: Finding? {

@@ -18,6 +18,10 @@ package struct Checkpoint: Sendable {
   package let weights: [String: Weight]
   /// Names in the files of tensors that nothing in the model has a place for.
   package let unused: [String]
+  /// The name of the projector's file, where it has one of its own.
+  package let projectorFile: String?
+  /// Names of files beside it that would have done as well.
+  package let otherProjectors: [String]
   /// Folders beside `reference` that the model was put together from: an adapter's base, a vision tower.
   package let parts: [String]
   package let tokenizer: TokenizerSource
@@ -73,13 +77,14 @@ extension Checkpoint {
         "this GGUF file is a vision tower with projector, not a language model", in: reference,
         remedy: "name the language model's .gguf file as the model, and this one with \(.projector)")
     }
+    if let projector = pair.projector, !projector.isProjector {
+      throw LimnError.badData(
+        "the file given as projector is none", in: projector.path, expected: "general.architecture clip",
+        found: projector.architecture ?? "none")
+    }
+    try pair.check()
     try names.add(pair.language.tensors, GGUFNames(pair.language).place, pair.language.path)
     if let projector = pair.projector {
-      guard projector.isProjector else {
-        throw LimnError.badData(
-          "the file given as projector is none", in: projector.path, expected: "general.architecture clip",
-          found: projector.architecture ?? "none")
-      }
       try names.add(projector.tensors, GGUFNames(projector).place, projector.path)
     }
     self.reference = reference
@@ -88,6 +93,8 @@ extension Checkpoint {
     config = try ModelConfig(pair)
     weights = names.weights
     unused = names.unused
+    projectorFile = pair.projector.map { $0.path.split(separator: "/").last.map(String.init) ?? $0.path }
+    otherProjectors = pair.alternatives
     parts = []
     tokenizer = .gguf(pair.language)
     processorConfig = pair.projector.flatMap(Self.processorConfig)
@@ -116,6 +123,8 @@ extension Checkpoint {
     config = model.config
     weights = names.weights
     unused = names.unused
+    projectorFile = nil
+    otherProjectors = []
     parts = model.parts
     tokenizer = .folder(path: model.tokenizer.path)
     processorConfig = try model.processorConfig()

@@ -50,6 +50,17 @@ package struct GGUF: Sendable {
     }
   }
 
+  /// `general.architecture` of a file, without reading more of its header than that takes; nil: there is none.
+  static func architecture(ofFile path: String) throws(LimnError) -> String? {
+    var header = GGUFHeader(memory: try Memory(mapping: path), path: path)
+    let (_, pairs) = try header.counts()
+    for _ in 0..<pairs {
+      try header.pair()
+      if let last = header.metadata.last, last.key == "general.architecture" { return last.value.string }
+    }
+    return nil
+  }
+
   private init(_ header: GGUFHeader) {
     path = header.path
     version = header.version
@@ -83,6 +94,14 @@ private struct GGUFHeader {
   }
 
   mutating func read() throws(LimnError) {
+    let (tensorCount, pairCount) = try counts()
+    for _ in 0..<pairCount { try pair() }
+    try findAlignment()
+    try tensorInfos(tensorCount)
+  }
+
+  /// What the file begins with: the numbers of tensors and of pairs.
+  mutating func counts() throws(LimnError) -> (tensors: Int, pairs: Int) {
     let magic = try reader.take(4, "the magic")
     guard memory.bytes[magic].elementsEqual("GGUF".utf8) else {
       throw reader.error("this is no GGUF file: it does not begin with \"GGUF\"", at: 0)
@@ -98,16 +117,13 @@ private struct GGUFHeader {
     }
     version = Int(number)
     // A tensor takes at least 24 bytes here, a pair 13.
-    let tensorCount = try reader.count(each: 24, "number of tensors")
-    let pairCount = try reader.count(each: 13, "number of metadata pairs")
-    for _ in 0..<pairCount { try pair() }
-    try findAlignment()
-    try tensorInfos(tensorCount)
+    let tensors = try reader.count(each: 24, "number of tensors")
+    return (tensors, try reader.count(each: 13, "number of metadata pairs"))
   }
 
   // MARK: Metadata
 
-  private mutating func pair() throws(LimnError) {
+  mutating func pair() throws(LimnError) {
     let start = reader.position
     let key = try name("a key")
     guard !key.isEmpty else { throw reader.error("an empty key", at: start) }
