@@ -171,7 +171,7 @@ extension ReportParts {
       level: .note, about: "projector",
       what: "\(others.count + 1) projector files beside the model fit it; limn takes \(chosen), whose name is nearest, "
         + "and not \(others.prefix(3).joined(separator: ", "))\(others.count > 3 ? ", …" : "")",
-      remedy: "name another one with --mmproj")
+      remedy: "name another one with \(.projector)")
   }
 
   private var tunedTower: Finding? {

@@ -1,4 +1,4 @@
-public import LimnImage
+import LimnImage
 
 /// What happens when a prompt, with its pictures, is longer than the context.
 public enum Overflow: String, Sendable, CaseIterable {

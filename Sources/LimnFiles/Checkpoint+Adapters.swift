@@ -7,11 +7,11 @@ extension Checkpoint {
   ///   that its shapes are this model's.
   /// - Throws: `notFound` for what is not there, bad data for an adapter that does not fit or is no plain LoRA.
   package func with(adapters folders: [String]) throws(LimnError) -> Checkpoint {
-    var weights = weights
+    var adapted = self
     for (index, folder) in folders.enumerated() {
       let updates = try Adapter(Folder(path: folder)).updates(to: weights, TensorNames.place)
-      for (name, update) in updates { weights[name]?.adapters[index] = update }
+      for (name, update) in updates { adapted.weights[name]?.adapters[index] = update }
     }
-    return Checkpoint(self, weights: weights)
+    return adapted
   }
 }

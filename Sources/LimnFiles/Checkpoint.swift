@@ -15,7 +15,7 @@ package struct Checkpoint: Sendable {
   package let layout: Layout
   package let config: ModelConfig
   /// By canonical name (docs/architecture.md).
-  package let weights: [String: Weight]
+  package internal(set) var weights: [String: Weight]
   /// Names in the files of tensors that nothing in the model has a place for.
   package let unused: [String]
   /// The name of the projector's file, where it has one of its own.
@@ -29,13 +29,6 @@ package struct Checkpoint: Sendable {
   package let processorConfig: JSON?
   /// What generation_config.json and config.json say ends an answer.
   package let endOfGenerationIDs: Set<Int>
-
-  init(_ other: Checkpoint, weights: [String: Weight]) {
-    (reference, name, layout, config) = (other.reference, other.name, other.layout, other.config)
-    (unused, parts, tokenizer) = (other.unused, other.parts, other.tokenizer)
-    (processorConfig, endOfGenerationIDs) = (other.processorConfig, other.endOfGenerationIDs)
-    self.weights = weights
-  }
 
   /// Opens a model.
   /// - Throws: `notFound` for what is not there; wrong usage for a projector or a base that the model has no use for;

@@ -36,7 +36,7 @@ package struct GGUFPair: Sendable {
         "no projector file beside the model fits it", in: place,
         expected: "embeddings of \(language.embeddingWidth ?? 0) values",
         found: misfits.map { "\($0.width) in \($0.name)" }.joined(separator: ", "),
-        remedy: "name this model's projector file with --mmproj")
+        remedy: "name this model's projector file with \(.projector)")
     }
     guard let projector, let made = projector.projectedWidth, let read = language.embeddingWidth, made != read else {
       return
@@ -44,7 +44,7 @@ package struct GGUFPair: Sendable {
     throw LimnError.badData(
       "the projector file is another model's", in: projector.path,
       expected: "embeddings of \(read) values, as the language model reads them", found: "\(made)",
-      remedy: "name the projector file that belongs to this model with --mmproj")
+      remedy: "name the projector file that belongs to this model with \(.projector)")
   }
 
   // MARK: Files side by side

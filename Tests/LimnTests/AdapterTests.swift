@@ -1,6 +1,7 @@
 import Foundation
 import Limn
 import LimnCore
+import LimnFiles
 import LimnTensor
 import LimnTesting
 import Testing
