@@ -28,6 +28,8 @@ struct Bench: AsyncParsableCommand {
     1
   @Flag(help: "Also measure an answer that quotes the prompt, four words of five, guessed ahead.")
   var quoting = false
+  @Flag(help: "Also measure how an answer keeps its pace while a prompt of --prompt-tokens or a picture is read.")
+  var pace = false
   @Option(help: ArgumentHelp("The picture; default: a drawn one.", valueName: "file")) var image: String?
   @Option(help: ArgumentHelp("How often everything is measured; medians count.", valueName: "n"))
   var repetitions = 3
@@ -86,7 +88,7 @@ struct Bench: AsyncParsableCommand {
   /// How to open a model: with a longer context than it has by itself, where what is asked for needs one.
   private func loadOptions(for language: LanguageConfig) -> LoadOptions {
     var options = load.options
-    options.maxSequences = parallel
+    options.maxSequences = pace ? max(8, parallel) : parallel
     let longest = max(promptTokens, depth ?? promptTokens)
     let needed = longest + genTokens + (parallel == 1 ? 0 : parallel * (1 + longest / 100))
     if options.context == nil, needed > min(language.maxPositions, 8192) { options.context = needed }
@@ -130,17 +132,22 @@ struct Bench: AsyncParsableCommand {
         promptTokens: depth ?? promptTokens, genTokens: genTokens, quoting: true
       ).predictedPerSecond
     }
+    if pace, !pictures.isEmpty {
+      await vlm.engine.forget()
+      let images = try (0..<3).map { try vlm.processor.process(Self.drawnPicture(phase: $0 + 1)) }
+      round.pace = try await vlm.measurePace(promptTokens: promptTokens, images: images)
+    }
     return round
   }
 
   /// A picture with something everywhere: coloured waves.
-  private static func drawnPicture() -> RGBImage {
+  private static func drawnPicture(phase: Int = 0) -> RGBImage {
     let side = 512
     var pixels = [UInt8](repeating: 0, count: 3 * side * side)
     for y in 0..<side {
       for x in 0..<side {
         for c in 0..<3 {
-          let wave = sin(Double(x) / Double(9 + 5 * c)) * cos(Double(y) / Double(13 + 4 * c))
+          let wave = sin(Double(x + phase) / Double(9 + 5 * c)) * cos(Double(y) / Double(13 + 4 * c))
           pixels[(y * side + x) * 3 + c] = UInt8(127.5 + 127 * wave)
         }
       }

@@ -17,6 +17,8 @@ struct BenchRound: Sendable {
   var parallelPerSecond = 0.0
   /// Of an answer that quotes the prompt, guessed ahead; 0 where it was not measured.
   var quotingPerSecond = 0.0
+  /// What an answer's pace is beside other work; nil where it was not measured.
+  var pace: VisionLanguageModel.Pace?
   var work = Work()
   /// Measured right behind all of it.
   var machine = Ceilings()
@@ -89,6 +91,17 @@ struct BenchReport {
     if median(\.quotingPerSecond) > 0 {
       object.set("quoting_predicted_per_second", to: number(\.quotingPerSecond))
     }
+    if rounds[0].pace != nil {
+      func pace(_ value: @escaping (VisionLanguageModel.Pace) -> Double) -> JSON { number { value($0.pace ?? .init()) } }
+      object.set(
+        "pace",
+        to: .object([
+          "token_ms": pace(\.distance), "token_beside_prompt_p99_ms": pace(\.besidePrompt),
+          "token_beside_picture_p99_ms": pace(\.besideImage), "whole_ratio": pace(\.wholeRatio),
+          "one_question_ms": pace(\.oneQuestion), "eight_questions_ms": pace(\.eightQuestions),
+          "stop_ms": pace(\.stop),
+        ]))
+    }
     object.set("bytes_per_step", to: .integer(work.bytesPerStep))
     object.set("operations_per_token", to: .integer(work.operationsPerToken))
     object.set("compute_share", to: number(\.prefillShare))
@@ -145,6 +158,23 @@ struct BenchReport {
         "\(Int(most(\.bf16GFlops))) GFLOP/s in 16 bits, \(Int(most(\.int8GOps))) GOP/s in 8 bits"
       ),
     ]
+    if rounds[0].pace != nil {
+      func times(_ value: @escaping (VisionLanguageModel.Pace) -> Double, _ unit: @escaping (VisionLanguageModel.Pace) -> Double)
+        -> String
+      {
+        let ratio = median { $0.pace.map { value($0) / unit($0) } ?? 0 }
+        return "\(ratio.rounded(to: 2)) times as long"
+      }
+      rows += [
+        ("a word beside a prompt", median { $0.pace?.besidePrompt ?? 0 }.duration, times(\.besidePrompt, \.distance)),
+        ("a word beside a picture", median { $0.pace?.besideImage ?? 0 }.duration, times(\.besideImage, \.distance)),
+        (
+          "eight questions on one", median { $0.pace?.eightQuestions ?? 0 }.duration,
+          times(\.eightQuestions, \.oneQuestion)
+        ),
+        ("stopping", median { $0.pace?.stop ?? 0 }.duration, "until its place is free"),
+      ]
+    }
     return rows.map { name, value, remark in
       let columns = [(name, 26), (value, 20)].map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
       return columns[0] + (remark.isEmpty ? value : columns[1] + remark)

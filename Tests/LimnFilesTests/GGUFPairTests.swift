@@ -73,7 +73,7 @@ import Testing
     let error = #expect(throws: LimnError.self) { try Checkpoint.open(location) }
     #expect(error?.kind == .badData)
     for word in ["64", "32 in a-mmproj.gguf", "96 in b-mmproj.gguf", "--mmproj"] {
-      #expect(error?.description.contains(word) == true, "\(error!)")
+      #expect(error?.description(for: .command).contains(word) == true, "\(error!)")
     }
   }
 

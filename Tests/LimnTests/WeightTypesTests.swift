@@ -60,7 +60,7 @@ import Testing
     await expect("I16") { try await model("blk.0.attn_k.weight", as: .i16) }
   }
 
-  @Test("an adapter on a quantised base is refused by the weight, and says which base would do")
+  @Test("a conversion refuses an adapter that the quantised base cannot take in, and says which base would do")
   func quantisedBase() async throws {
     let folder = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -74,8 +74,12 @@ import Testing
     try (Data(layout.header) + Data(count: 512)).write(to: folder.appending(path: "adapter_model.safetensors"))
     var options = LoadOptions()
     options.base = checkpoints + "bnb-nf4"
-    await expect("q_proj", "NF4", "before quantisation", "adapter_model.safetensors") {
-      try await VisionLanguageModel.load(folder.path, options: options)
+    let error = #expect(throws: LimnError.self) {
+      try Conversion.gguf(options.location(of: folder.path), format: .f16, vision: .f16, output: folder.path + "/out")
+    }
+    #expect(error?.kind == .badData)
+    for word in ["q_proj", "NF4", "before quantisation", "adapter_model.safetensors"] {
+      #expect("\(error!)".contains(word))
     }
   }
 }

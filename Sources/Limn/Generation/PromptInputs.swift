@@ -45,6 +45,11 @@ package struct PromptInputs: Sendable {
     }
   }
 
+  mutating func append(tokens: [Int32]) { append(.tokens(tokens)) }
+
+  /// All rows of an image.
+  mutating func append(_ image: ImageEmbedding) { append(.image(image, 0..<image.rows)) }
+
   private mutating func append(_ run: Run) {
     guard run.count > 0 else { return }
     runs.append(run)
