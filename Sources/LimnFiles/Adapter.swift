@@ -2,10 +2,10 @@ import LimnCore
 import LimnTensor
 
 /// An adapter as peft writes it: adapter_config.json, and in adapter_model.{safetensors,bin} two thin matrices for
-/// each weight that it changes: weight + alpha / r · B · A. Tensors that were trained whole (`modules_to_save`,
-/// biases) stand beside them and take the place of the base model's.
+/// each weight that it changes: weight + alpha / r · B · A. Tensors trained in full (`modules_to_save`, biases) are
+/// stored beside them and replace the base model's.
 struct Adapter {
-  /// What it was trained on, as the training script named it.
+  /// The base model's name as the training script wrote it.
   let baseName: String?
   private let config: FieldReader
   private let weights: [NamedTensor]
@@ -30,7 +30,7 @@ struct Adapter {
     try refuseOtherKinds()
   }
 
-  /// The file with the weights.
+  /// The path of the file with the weights.
   static func file(_ folder: Folder) throws(LimnError) -> String {
     for name in ["adapter_model.safetensors", "adapter_model.bin"] where folder.has(name) {
       return folder.path(name)
@@ -40,7 +40,7 @@ struct Adapter {
       expected: "adapter_model.safetensors or adapter_model.bin", remedy: "fetch them")
   }
 
-  /// What computes something else than weight + alpha / r · B · A.
+  /// Refuses adapters that compute anything other than weight + alpha / r · B · A.
   private func refuseOtherKinds() throws(LimnError) {
     if let type = try config.string("peft_type"), type != "LORA" {
       throw config.wrong("peft_type", expected: "LORA: limn merges no other adapter")
@@ -48,7 +48,7 @@ struct Adapter {
     for field in ["use_dora", "use_qalora", "lora_bias"] where try config.bool(field) == true {
       throw config.wrong(field, expected: "false: limn merges plain LoRA only")
     }
-    // These begin with base weights that were changed; peft can convert them to plain LoRA.
+    // These initialisations change the base weights; peft can convert such adapters to plain LoRA.
     if let start = config.json["init_lora_weights"]?.string?.lowercased(),
       ["pissa", "olora", "corda", "loftq", "lora_ga"].contains(where: start.hasPrefix)
     {
@@ -59,8 +59,8 @@ struct Adapter {
     }
   }
 
-  /// Notes what the adapter adds to the weights of its base, and replaces those that it has whole.
-  /// - Parameter place: where a tensor of the base model belongs.
+  /// Records what the adapter adds to the weights of its base, and replaces those that it holds in full.
+  /// - Parameter place: maps a tensor's name to its place in the base model.
   func apply(to names: inout CanonicalWeights, _ place: (String) -> TensorPlace) throws(LimnError) {
     let parts = try parts(place)
     try names.replace(with: parts.whole, place, path)
@@ -70,7 +70,7 @@ struct Adapter {
   }
 
   /// What the adapter adds to the weights of a model that may also be used without it.
-  /// - Throws: bad data for an adapter that has more than additions.
+  /// - Throws: bad data if the adapter also replaces weights.
   func updates(
     to weights: [String: Weight], _ place: (String) -> TensorPlace
   ) throws(LimnError) -> [String: LowRankUpdate] {
@@ -85,7 +85,7 @@ struct Adapter {
     return updates
   }
 
-  /// Pairs of A and B by the weight that they add to, and tensors that were trained whole.
+  /// Pairs of A and B keyed by the weight that they add to, and the tensors that were trained in full.
   private func parts(
     _ place: (String) -> TensorPlace
   ) throws(LimnError) -> (pairs: [String: Pair], whole: [NamedTensor]) {
@@ -149,8 +149,8 @@ struct Adapter {
       isTransposed: pair.isEmbedding || isFanInFanOut)
   }
 
-  /// What `rank_pattern` or `alpha_pattern` says for a module: the keys are regular expressions for the end of its
-  /// name, of which limn reads plain names.
+  /// The value that `rank_pattern` or `alpha_pattern` gives for a module. peft matches the keys as regular
+  /// expressions against the end of the module's name; limn reads plain names only.
   private func pattern(_ field: String, _ module: String) throws(LimnError) -> Double? {
     for (key, value) in try config.object(field)?.json.object?.members ?? [] {
       guard key.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "_" || $0 == "." }), let number = value.double
@@ -163,7 +163,7 @@ struct Adapter {
 
 /// The two halves of one weight's update.
 private struct Pair {
-  /// As the adapter names it.
+  /// The module's name in the adapter.
   let module: String
   var a: Tensor?
   var b: Tensor?
@@ -185,8 +185,8 @@ private struct Pair {
   var outputs: Int { b?.shape.first ?? 0 }
 }
 
-/// What a name in an adapter's file says: "base_model.model.MODULE.lora_A.weight", with the adapter's name before
-/// "weight" where the script saved it by itself, or the whole name of a tensor that was trained whole.
+/// The parts of a tensor's name in an adapter file: "base_model.model.MODULE.lora_A.weight", with the adapter's name
+/// before "weight" if the script saved it itself, or the full name of a tensor that was trained in full.
 private struct AdapterPart {
   enum Half: String {
     case a = "lora_A"
@@ -197,7 +197,7 @@ private struct AdapterPart {
   }
 
   let module: String
-  /// nil: `module` is the name of a whole tensor.
+  /// nil: `module` is the full name of a tensor that was trained in full.
   let half: Half?
 
   init(_ name: String) {

@@ -1,7 +1,7 @@
 import LimnCore
 import LimnTensor
 
-/// Weights that bitsandbytes quantised, as safetensors and PyTorch files hold them:
+/// Weights quantised by bitsandbytes, as safetensors and PyTorch files store them:
 ///
 ///     X.weight                                       codes, two a byte (U8)
 ///     X.weight.absmax                                scales of blocks; codes of 8 bits where quantised twice
@@ -9,7 +9,7 @@ import LimnTensor
 ///     X.weight.nested_absmax, .nested_quant_map      what the scales' codes mean
 ///     X.weight.quant_state.bitsandbytes__nf4|fp4     JSON: quant_type, blocksize, dtype, shape, nested_…
 ///
-/// or for LLM.int8 X.weight (I8), X.SCB (a scale for each row) and X.weight_format.
+/// or, for LLM.int8, X.weight (I8), X.SCB (one scale per row) and X.weight_format.
 enum Bitsandbytes {
   private static let beside = [".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"]
   private static let states = ["nf4", "fp4"].map { ".quant_state.bitsandbytes__" + $0 }
@@ -18,20 +18,20 @@ enum Bitsandbytes {
   private static let again: LimnError.Text =
     "fetch all files of the model again, or save it again with transformers' save_pretrained"
 
-  /// The weights that tensors make, each with what lies beside it.
-  /// - Parameter place: for messages.
+  /// The weights made from these tensors, each combined with its companions.
+  /// - Parameter place: for error messages.
   static func weights(
     _ tensors: [String: Tensor], place: String
   ) throws(LimnError) -> [String: Weight] {
     var quantized = Set(tensors.keys.compactMap(weightName(beside:)))
-    // Codes whose companions are missing are none to compute with.
+    // Codes without their companions cannot be computed with; list them too, so that reading them fails.
     quantized.formUnion(tensors.filter { $0.hasSuffix(".weight") && ($1.type == .u8 || $1.type == .i8) }.keys)
     var weights = tensors.filter { weightName(beside: $0.key) == nil }.mapValues { Weight($0) }
     for name in quantized.sorted() { weights[name] = Weight(.quantized(try read(name, tensors, place))) }
     return weights
   }
 
-  /// One weight among tensors by whatever name; nil where it is not quantised.
+  /// One weight, by any name that the tensors use; nil if it is not quantised.
   static func weight(
     _ name: String, among tensors: [String: Tensor], place: String
   ) throws(LimnError) -> Weight? {
@@ -89,7 +89,7 @@ enum Bitsandbytes {
         found: "\(codes.type.rawValue) \(codes.shape)")
     }
     try reader.require(scales, "SCB", count: codes.shape[0])
-    // Formats 1 to 3 are orders of the bytes that suited GPUs of some years.
+    // Formats 1 to 3 are byte orders that suited particular GPU generations.
     if let format, format.isHere, format.bytes.contains(where: { $0 != 0 }) {
       throw reader.error(
         "has its bytes in an order that limn does not know", expected: "weight_format 0 (row)",
@@ -172,7 +172,7 @@ enum Bitsandbytes {
       blockSize: blockSize, offset: Float(offset))
   }
 
-  /// What lies beside one weight.
+  /// Reads the companions of one weight.
   private struct CompanionReader {
     let weight: String
     let tensors: [String: Tensor]
@@ -185,7 +185,7 @@ enum Bitsandbytes {
       throw error("is quantised by bitsandbytes, but its \(what) (\(weight + suffix)) are missing")
     }
 
-    /// Few numbers, in float32.
+    /// A short tensor, as float32.
     func floats(_ tensor: Tensor, _ what: String, count: Int) throws(LimnError) -> [Float] {
       try require(tensor, what, count: count)
       return try dequantized(tensor)

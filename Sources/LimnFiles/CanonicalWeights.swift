@@ -1,16 +1,16 @@
 import LimnCore
 import LimnTensor
 
-/// Weights under their canonical names, gathered from one or more files; their parts lie in the files still.
+/// Weights under their canonical names, gathered from one or more files; their bytes stay in those files.
 struct CanonicalWeights {
   private(set) var weights: [String: Weight] = [:]
   private(set) var unused: [String] = []
 
   /// Adds the tensors of a file or folder.
   /// - Parameters:
-  ///   - place: where a tensor belongs.
-  ///   - source: for messages.
-  /// - Throws: bad data for a place that is taken, and for parts of bitsandbytes that do not fit together.
+  ///   - place: maps a tensor's name to its place in the model.
+  ///   - source: the file or folder, for error messages.
+  /// - Throws: bad data if two tensors claim one place, or if bitsandbytes' parts do not fit together.
   mutating func add(
     _ entries: [NamedTensor], _ place: (String) -> TensorPlace, _ source: String
   ) throws(LimnError) {
@@ -24,7 +24,7 @@ struct CanonicalWeights {
     noteScales(entries, place)
   }
 
-  /// Adds what has its names already.
+  /// Adds weights that already have canonical names.
   mutating func add(_ other: CanonicalWeights, _ source: String) throws(LimnError) {
     for (name, weight) in other.weights.sorted(by: { $0.key < $1.key }) {
       guard weights.updateValue(weight, forKey: name) == nil else {
@@ -34,7 +34,7 @@ struct CanonicalWeights {
     unused += other.unused
   }
 
-  /// Adds tensors that take the places of those that are there, with all that belongs to these; the last one counts.
+  /// Replaces weights, and everything that belongs to them, with these tensors; the last one for a place wins.
   mutating func replace(
     with entries: [NamedTensor], _ place: (String) -> TensorPlace, _ source: String
   ) throws(LimnError) {
@@ -42,10 +42,10 @@ struct CanonicalWeights {
     weights.merge(try Bitsandbytes.weights(tensors, place: source)) { $1 }
   }
 
-  /// Notes what an adapter adds to a weight that is there.
+  /// Records what an adapter adds to an existing weight.
   mutating func add(_ update: LowRankUpdate, to name: String) { weights[name]?.updates.append(update) }
 
-  /// Gives a weight another name and another order of rows.
+  /// Renames a weight and reorders its rows.
   mutating func rename(_ name: String, to other: String, rows: [Int32]) {
     guard var weight = weights.removeValue(forKey: name) else { return }
     weight.rows = rows
@@ -54,7 +54,7 @@ struct CanonicalWeights {
 
   func has(_ prefix: String) -> Bool { weights.keys.contains { $0.hasPrefix(prefix) } }
 
-  /// The tensors with their canonical names; those that have no place are noted.
+  /// The tensors by canonical name; records those that have no place in the model.
   private mutating func named(
     _ entries: [NamedTensor], _ place: (String) -> TensorPlace
   ) -> [(String, NamedTensor)] {
@@ -69,7 +69,7 @@ struct CanonicalWeights {
     }
   }
 
-  /// Beside X.weight a GGUF file may keep X.scale, a factor for all of its values: NVFP4's blocks are relative to it.
+  /// A GGUF file may store X.scale beside X.weight, a factor for all its values: NVFP4's blocks are relative to it.
   private mutating func noteScales(_ entries: [NamedTensor], _ place: (String) -> TensorPlace) {
     let suffix = ".scale"
     for entry in entries where entry.name.hasSuffix(suffix) {

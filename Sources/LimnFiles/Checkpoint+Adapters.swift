@@ -2,10 +2,10 @@ package import LimnCore
 import LimnTensor
 
 extension Checkpoint {
-  /// The same model with adapters (LoRA, as peft writes them) that sequences may use, each by its index.
-  /// - Parameter folders: with adapter_config.json and the adapter's weights. Which base they name does not matter, only
-  ///   that its shapes are this model's.
-  /// - Throws: `notFound` for what is not there, bad data for an adapter that does not fit or is no plain LoRA.
+  /// The same model with adapters (LoRA, as peft writes them), which sequences select by index.
+  /// - Parameter folders: each holds adapter_config.json and the adapter's weights. The base that they name does not
+  ///   matter; only their shapes must match this model's.
+  /// - Throws: `notFound` if an adapter is missing, bad data if it does not fit or is not plain LoRA.
   package func with(adapters folders: [String]) throws(LimnError) -> Checkpoint {
     var adapted = self
     for (index, folder) in folders.enumerated() {

@@ -1,37 +1,37 @@
 package import LimnCore
 package import LimnTensor
 
-/// A model as limn reads it, whatever its layout: what it is, its weights by canonical name, and where its
-/// tokenizer and its image processor's config are. Opening maps files and reads their headers; nothing is computed.
+/// A model as limn reads it, whatever its layout: its config, its weights by canonical name, and where its tokenizer
+/// and its image processor's config are. Opening maps files and reads their headers; it computes nothing.
 package struct Checkpoint: Sendable {
   package enum Layout: String, Sendable {
     case huggingFace, original, gguf, xtuner, llavaPhi
   }
 
-  /// As it was given.
+  /// The path as the caller gave it.
   package let reference: String
   /// A short name: the folder's, or the file's without its extension.
   package let name: String
   package let layout: Layout
   package let config: ModelConfig
-  /// By canonical name (docs/architecture.md).
+  /// Keyed by canonical name (docs/architecture.md).
   package internal(set) var weights: [String: Weight]
-  /// Names in the files of tensors that nothing in the model has a place for.
+  /// Names, as in the files, of tensors that have no place in the model.
   package let unused: [String]
-  /// The name of the projector's file, where it has one of its own.
+  /// The name of the projector's file; nil if the projector is in the model's own files.
   package let projectorFile: String?
-  /// Names of files beside it that would have done as well.
+  /// Names of other projector files in the folder that would have fitted as well.
   package let otherProjectors: [String]
-  /// Folders beside `reference` that the model was put together from: an adapter's base, a vision tower.
+  /// Other folders that the model was assembled from: an adapter's base, a vision tower.
   package let parts: [String]
   package let tokenizer: TokenizerSource
-  /// preprocessor_config.json, or what takes its place; nil where nothing says how pictures are prepared.
+  /// preprocessor_config.json or its equivalent; nil if nothing says how images are prepared.
   package let processorConfig: JSON?
-  /// What generation_config.json and config.json say ends an answer.
+  /// The tokens that end an answer, as generation_config.json and config.json list them.
   package let endOfGenerationIDs: Set<Int>
 
   /// Opens a model.
-  /// - Throws: `notFound` for what is not there; wrong usage for a projector or a base that the model has no use for;
+  /// - Throws: `notFound` if a file is missing; wrong usage for a projector or a base that the model has no use for;
   ///   bad data.
   package static func open(_ location: ModelLocation) throws(LimnError) -> Checkpoint {
     let model = location.model
@@ -94,12 +94,13 @@ extension Checkpoint {
     endOfGenerationIDs = []
   }
 
-  /// The colours' mean and deviation that a projector file may carry, as preprocessor_config.json writes them.
+  /// The mean and the standard deviation of the colours, if the projector file has them, as preprocessor_config.json
+  /// writes them.
   private static func processorConfig(_ file: GGUF) -> JSON? {
     var object = JSONObject()
     for name in ["image_mean", "image_std"] {
       guard let values = file["clip.vision.\(name)"]?.floats, values.count == 3 else { continue }
-      // Shortest digits: what the float32 was made from.
+      // The shortest digits that give this float32: what it was converted from.
       object.set(name, to: .array(values.map { .number(Double("\($0)") ?? Double($0)) }))
     }
     return object.count == 0 ? nil : .object(object)

@@ -1,10 +1,10 @@
 package import LimnCore
 import LimnTensor
 
-/// What a model's files show of themselves, whether or not they open as a model: for `limn show`. What cannot be read
-/// is left out; `Checkpoint.open` says why.
+/// What a model's files show, whether or not they open as a model: for `limn show`. Anything unreadable is left out;
+/// `Checkpoint.open` says why.
 package struct CheckpointSurvey: Sendable {
-  /// The files with weights, and their sizes in bytes.
+  /// The weight files and their sizes in bytes.
   package private(set) var files: [(path: String, bytes: Int)] = []
   /// In the order of the files.
   package private(set) var tensors: [RawWeights.Entry] = []
@@ -47,7 +47,7 @@ package struct CheckpointSurvey: Sendable {
       files = weights.files.map { ($0, Folder.bytes($0)) }
       tensors = RawWeights(weights.tensors, TensorNames.place).tensors
     }
-    // In the order of `ModelAssembly.processorConfig`.
+    // The same order as in `ModelAssembly.processorConfig`.
     if (try? folder.json("processor_config.json"))?.present("image_processor") != nil {
       processorPlace = "processor_config.json"
     } else if folder.has("preprocessor_config.json") {

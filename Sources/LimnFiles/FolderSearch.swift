@@ -2,9 +2,9 @@ import LimnCore
 import Foundation
 
 extension Folder {
-  /// A folder that another one of the model names, as scripts and configs name them: by a path, or by a
-  /// repository's name. Looked for, in this order: as a path (a relative one begins at this folder), by its last
-  /// name in this folder and beside it, as a path from the working directory, in the Hugging Face cache.
+  /// A folder that another folder of the model refers to, by path or by repository name, as scripts and configs do.
+  /// Searched in this order: as a path relative to this folder (or absolute), by its last component inside and beside
+  /// this folder, as a path from the working directory, in the Hugging Face cache.
   func related(_ name: String) -> Folder? {
     let last = name.split(separator: "/").last.map(String.init) ?? name
     guard !last.isEmpty, last != ".", last != ".." else { return nil }
@@ -18,10 +18,10 @@ extension Folder {
   /// Whether the folder holds a model, or an adapter of one.
   var isModel: Bool { has("config.json") || has("adapter_config.json") }
 
-  /// The path without symbolic links, `.` and `..`: the same for the same folder.
+  /// The path with symbolic links, `.` and `..` resolved: one folder, one path.
   var absolute: String { URL(fileURLWithPath: path).resolvingSymlinksInPath().standardizedFileURL.path }
 
-  /// Snapshots of a repository in the Hugging Face cache; what its main branch was last comes first.
+  /// Snapshots of a repository in the Hugging Face cache; the latest known state of its main branch comes first.
   private static func cached(_ repository: String) -> [String] {
     let environment = ProcessInfo.processInfo.environment
     let caches = environment["XDG_CACHE_HOME"] ?? (environment["HOME"] ?? "") + "/.cache"

@@ -1,17 +1,17 @@
 package import LimnCore
 import LimnTensor
 
-/// A language model in GGUF and, where there is one, the GGUF file with its vision tower and projector.
+/// A GGUF language model and, if there is one, the GGUF file with its vision tower and projector.
 package struct GGUFPair: Sendable {
   package private(set) var language: GGUF
   package private(set) var projector: GGUF?
-  /// Names of other files in the folder that would do as well as `projector`, which was chosen among them.
+  /// Names of other files in the folder that would do as well as the chosen `projector`.
   package private(set) var alternatives: [String] = []
-  /// What the projector files in the folder make, where none of them fits.
+  /// The projector files in the folder with their output widths, if none of them fits.
   private(set) var misfits: [(name: String, width: Int)] = []
 
-  /// Opens both. Given in the wrong order, they are put right: a projector says that it is one. Where none is named, one
-  /// in the model's folder is taken, whatever it is called, if its embeddings are as wide as the model's.
+  /// Opens both. Files given in the wrong order are swapped: a projector identifies itself. If none is named, this
+  /// takes one from the model's folder, whatever its name, whose embeddings are as wide as the model's.
   package init(_ location: ModelLocation) throws(LimnError) {
     language = try GGUF(path: location.model)
     if let path = location.projector {
@@ -28,7 +28,7 @@ package struct GGUFPair: Sendable {
     self.projector = projector
   }
 
-  /// Refuses a projector of another model.
+  /// Refuses another model's projector.
   func check() throws(LimnError) {
     let place = language.path
     guard misfits.isEmpty else {
@@ -52,9 +52,9 @@ package struct GGUFPair: Sendable {
   private struct Candidate {
     let name: String
     let file: GGUF
-    /// How much of the model's name its own repeats.
+    /// The length of the longest part of the model's name that its own contains.
     let nearness: Int
-    /// Bits per value.
+    /// Average bits per value.
     let precision: Double
 
     init(_ name: String, _ file: GGUF, model: String) {
@@ -69,7 +69,7 @@ package struct GGUFPair: Sendable {
     var rank: (Int, Int, Double) { (file.projectedWidth == nil ? 0 : 1, nearness, precision) }
   }
 
-  /// Takes the projector whose width fits; of several the one whose name is nearest, and of these the most precise.
+  /// Picks a projector of the right width; of several, the one with the most similar name, then the most precise.
   private mutating func choose(besides path: String) throws(LimnError) {
     let folder = Folder.holding(path)
     let model = path.split(separator: "/").last.map(String.init) ?? path
@@ -81,12 +81,12 @@ package struct GGUFPair: Sendable {
         guard try GGUF.architecture(ofFile: folder.path(name)) == GGUF.projectorArchitecture else { continue }
         candidates.append(Candidate(name, try GGUF(path: folder.path(name)), model: modelName))
       } catch {
-        // What is broken may have been a language model; only a name tells.
+        // A broken file may be a language model; only its name suggests which.
         if name.lowercased().contains("mmproj") { broken = broken ?? error }
       }
     }
     let width = language.embeddingWidth
-    // Those of an unknown width come last: what they are is said by whoever opens them.
+    // Projectors of unknown width come last: whoever opens one reports what it is.
     let fitting = candidates.filter { width == nil || $0.file.projectedWidth ?? width == width }
       .sorted { $0.rank > $1.rank }
     if let best = fitting.first {
@@ -101,7 +101,7 @@ package struct GGUFPair: Sendable {
 }
 
 extension GGUFPair {
-  /// "LLaVA-7B-Q4_K_M.gguf" → "llava-7b": projectors are often of another type than their model.
+  /// "LLaVA-7B-Q4_K_M.gguf" → "llava-7b": a projector's type often differs from its model's.
   private static func withoutType(_ name: String) -> String {
     let stem = name.dropLast(".gguf".count).lowercased()
     guard let separator = stem.lastIndex(where: { $0 == "-" || $0 == "." }) else { return stem }
@@ -115,16 +115,16 @@ extension GGUFPair {
 extension GGUF {
   static let projectorArchitecture = "clip"
 
-  /// Whether this is a vision tower with projector, not a language model.
+  /// Whether this file holds a vision tower and projector, not a language model.
   package var isProjector: Bool { architecture == Self.projectorArchitecture }
 
-  /// How many values a language model reads for each token.
+  /// The hidden size of a language model: the width of its token embeddings.
   package var embeddingWidth: Int? {
     let said = architecture.flatMap { self["\($0).embedding_length"]?.int }
     return tensor("token_embd.weight")?.shape.last ?? said
   }
 
-  /// How many values a projector makes for each token; nil where it is of a kind that limn does not know.
+  /// The width of a projector's output; nil if limn does not know this kind of projector.
   package var projectedWidth: Int? {
     let names = GGUFNames(self)
     let last = tensors.first { names.place(of: $0.name) == .named("multi_modal_projector.linear_2.weight") }
@@ -133,7 +133,7 @@ extension GGUF {
 }
 
 extension Array<UInt8> {
-  /// The length of the longest run of bytes that both have.
+  /// The length of the longest run of bytes that occurs in both.
   fileprivate func longestCommonPart(with other: [UInt8]) -> Int {
     var (longest, ends) = (0, [Int](repeating: 0, count: other.count + 1))
     for byte in self {

@@ -1,23 +1,23 @@
 import LimnCore
 import LimnTensor
 
-/// A model as it is put together from the folders that it lies in: one, or an adapter's and its base's, a vision
-/// tower's, a projector's.
+/// A model, assembled from the folders that it lies in: one, or an adapter's and its base's, a vision tower's, a
+/// projector's.
 struct ModelAssembly {
   var layout: Checkpoint.Layout
   var config: ModelConfig
   var names: CanonicalWeights
-  /// Where the tokenizer is.
+  /// The folder with the tokenizer.
   var tokenizer: Folder
-  /// Where preprocessor_config.json may be; the first one counts.
+  /// Folders that may hold preprocessor_config.json; the first that does counts.
   var processors: [Folder]
   var endOfGenerationIDs: Set<Int>
-  /// The folders beside the one that was named.
+  /// Folders used besides the one that was named.
   var parts: [String] = []
 
   /// - Parameters:
-  ///   - base: what an adapter or projector belongs to; nil: what its files name.
-  ///   - depth: how many adapters stand on top of this folder.
+  ///   - base: the model that an adapter or projector belongs to; nil: the one that its files name.
+  ///   - depth: how many adapters are stacked on this folder.
   init(_ folder: Folder, base: String?, depth: Int = 0) throws(LimnError) {
     let kind = FolderKind(folder)
     let isWhole = kind == .model || kind == .xtuner && RawWeights.isThere(folder)
@@ -25,7 +25,7 @@ struct ModelAssembly {
       throw LimnError(
         .usage, "\(.base) goes with an adapter or a projector; this folder holds a whole model", in: folder.path)
     }
-    // Read before its base: what it lacks itself is said first.
+    // Read the adapter before its base, so that its own faults are reported first.
     var adapter: Adapter?
     if kind == .adapter { adapter = try Adapter(folder) }
     if kind == .xtuner, let place = XtunerParts.llmAdapter(of: folder) { adapter = try Adapter(place) }
@@ -49,7 +49,7 @@ struct ModelAssembly {
     }
   }
 
-  /// A folder with all of the language model's weights.
+  /// A folder that holds all of the language model's weights.
   private init(whole folder: Folder) throws(LimnError) {
     guard let json = try folder.json("config.json") else {
       let gguf = folder.names.first { $0.hasSuffix(".gguf") }
@@ -73,7 +73,7 @@ struct ModelAssembly {
     }
   }
 
-  /// What an adapter's folder has beside the adapter goes before the base's: config, tokenizer, image processor.
+  /// The adapter folder's own config, tokenizer and image processor override the base's.
   private mutating func takeFiles(_ folder: Folder) throws(LimnError) {
     if folder.holdsTokenizer { tokenizer = folder }
     processors.insert(folder, at: 0)
@@ -98,20 +98,20 @@ struct ModelAssembly {
       processors.append(found)
       parts.append(found.absolute)
     }
-    // What "patch" leaves out is the class token, which SigLIP does not have.
+    // "patch" leaves out the class token, which SigLIP does not have.
     if config.vision?.hasClassToken == false { config.keepsClassToken = true }
     try finishOriginal(folder)
   }
 
   private mutating func finishOriginal(_ folder: Folder) throws(LimnError) {
     try OriginalParts.requireProjector(names, folder)
-    // Training scripts add tokens without noting it.
+    // Training scripts add tokens without recording it in the config.
     if let rows = names.weights["language_model.embed_tokens.weight"]?.shape.first {
       config.language.vocabulary = rows
     }
   }
 
-  /// Tensors that were trained whole, which take the place of the base's; the file need not be there.
+  /// Applies tensors that were trained in full, which replace the base's; the file is optional.
   private mutating func take(_ file: String, _ folder: Folder) throws(LimnError) {
     guard folder.has(file) else { return }
     let path = folder.path(file)
@@ -140,13 +140,13 @@ struct ModelAssembly {
   }
 }
 
-/// What a folder holds, by what is inside.
+/// What a folder holds, judged by its contents.
 enum FolderKind {
   /// All weights of a language model, and perhaps more.
   case model
-  /// A LoRA.
+  /// A LoRA adapter.
   case adapter
-  /// mm_projector.bin alone: what LLaVA's first stage trains.
+  /// Only mm_projector.bin, the result of LLaVA's first training stage.
   case projector
   case xtuner
 
@@ -162,11 +162,11 @@ enum FolderKind {
     }
   }
 
-  /// Longer chains of adapters than anybody builds end here.
+  /// A limit on chains of adapters, longer than anybody builds.
   private static let maxAdapters = 4
 
   /// The folder of the model that an adapter or projector belongs to.
-  /// - Parameter named: as the user named it; nil: as the files do.
+  /// - Parameter named: the user's choice; nil: what the files name.
   func base(of folder: Folder, named: String?, depth: Int = 0) throws(LimnError) -> Folder {
     guard depth < Self.maxAdapters else {
       throw LimnError.badData(
@@ -204,6 +204,6 @@ enum FolderKind {
 }
 
 extension Folder {
-  /// Files that make a tokenizer.
+  /// Any of these files makes a tokenizer.
   var holdsTokenizer: Bool { ["tokenizer.json", "tokenizer.model", "vocab.json"].contains(where: has) }
 }

@@ -1,12 +1,12 @@
 import LimnCore
 import LimnTensor
 
-/// What the original LLaVA layout keeps outside its checkpoint: the vision tower, a CLIP in a folder of its own
+/// What the original LLaVA layout stores outside the checkpoint: the vision tower, which is a CLIP in its own folder
 /// or in the Hugging Face cache, and sometimes the projector (mm_projector.bin).
 enum OriginalParts {
-  /// Adds tower and projector where the checkpoint has none inside, and sets the tower's config. A tower inside
-  /// is never replaced: it may have been fine-tuned.
-  /// - Returns: the tower's folder, which may hold its preprocessor_config.json; nil where it was not found.
+  /// Adds the tower and the projector that the checkpoint lacks, and sets the tower's config. A tower inside the
+  /// checkpoint is never replaced: it may be fine-tuned.
+  /// - Returns: the tower's folder, which may hold its preprocessor_config.json; nil if it was not found.
   static func complete(
     _ config: inout ModelConfig, _ names: inout CanonicalWeights, _ folder: Folder, _ fields: FieldReader
   ) throws(LimnError) -> Folder? {
@@ -32,7 +32,7 @@ enum OriginalParts {
     return towerFolder
   }
 
-  /// The config of a CLIP's folder: a whole CLIP's, or the tower's alone.
+  /// The config in a CLIP folder: of a whole CLIP, or of the tower alone.
   static func visionConfig(_ folder: Folder) throws(LimnError) -> VisionConfig {
     guard let json = try folder.json("config.json") else {
       throw LimnError(.notFound, "the vision tower's folder has no config.json", in: folder.path)
@@ -48,7 +48,7 @@ enum OriginalParts {
       remedy: "fetch \(tower) (config.json, preprocessor_config.json and weights) into \(folder.path(tower))")
   }
 
-  /// Without a projector the language model cannot read the tower's features.
+  /// Refuses a model without projector: its language model cannot read the tower's features.
   static func requireProjector(_ names: CanonicalWeights, _ folder: Folder) throws(LimnError) {
     if names.has("multi_modal_projector.") { return }
     throw LimnError(
@@ -59,8 +59,8 @@ enum OriginalParts {
 }
 
 extension VisionConfig {
-  /// From the shapes of a tower whose config is not there: heads have 64 values, but 72 in SigLIP's so400m,
-  /// and patches cover the picture, but for a strip in so400m-patch14-384.
+  /// A config derived from the tower's shapes, for a tower without one. Heads have 64 values (72 in SigLIP's so400m),
+  /// and patches cover the whole image (all but a strip in so400m-patch14-384).
   init(towerWeights weights: [String: Weight], place: String) throws(LimnError) {
     func shape(_ name: String, axes: Int) throws(LimnError) -> [Int] {
       guard let shape = weights["vision_tower.\(name)"]?.shape, shape.count == axes else {
@@ -82,7 +82,7 @@ extension VisionConfig {
       $0.hasPrefix("vision_tower.encoder.layers.") && $0.hasSuffix(".mlp.fc1.weight")
     }.count
     let isSo400m = family == .siglip && patches[0] == 1152
-    // 27 patches of 14 pixels are 378, but pictures have 384.
+    // 27 patches of 14 pixels cover 378, but the image has 384.
     let hasStrip = isSo400m && patches[3] == 14 && positions[0] == 729
     self.init(
       family: family, hidden: patches[0], ffn: fc1[0], layers: layers,

@@ -1,19 +1,19 @@
 import LimnTensor
 
-/// The names in GGUF files, of language models and of projector files.
+/// Tensor names in GGUF files, for language models and projector files.
 package struct GGUFNames {
   private var table: [String: String]
   private let layerTable: [String: String]
   private let layerPrefix: (file: String, model: String)
 
-  /// How the file of a language model or of a projector names things: some names mean different things in
-  /// different files, so the file is looked at.
+  /// The naming that a language model's or projector's file uses. Some names mean different things in different
+  /// files, so this looks at the file.
   init(_ file: GGUF) {
     self = file.isProjector ? Self(projector: file) : Self(language: file)
   }
 
   func place(of name: String) -> TensorPlace {
-    // Frequencies of RoPE are part of the config.
+    // RoPE frequencies are part of the config.
     if name.hasPrefix("rope_f") { return .leftover }
     if let place = table[name] { return .named(place) }
     let (stem, suffix) = Self.split(name)
@@ -34,18 +34,18 @@ package struct GGUFNames {
     return (name, "")
   }
 
-  /// The names that limn writes: of a language model's file.
+  /// The names that limn writes to a language model's file.
   package init(writing language: LanguageConfig) {
     self.init(isPhi2: language.architecture == .phi2, isFused: language.architecture == .phi3)
   }
 
-  /// The names that limn writes: of a projector's file. Readers take fc1 and fc2 for swapped where the shapes
-  /// leave both open.
+  /// The names that limn writes to a projector's file. Readers take fc1 and fc2 for swapped if the shapes do not
+  /// decide.
   package init(writing vision: VisionConfig, _ projector: ProjectorConfig?) {
     self.init(isSwapped: vision.ffn == vision.hidden, hasNorms: projector?.layerNorms != nil)
   }
 
-  /// What a file calls the tensor with this canonical name; nil where it has no place for it.
+  /// The name of the canonical tensor in a file; nil if the file has no place for it.
   package func fileName(of canonical: String) -> String? {
     let (stem, suffix) = Self.split(canonical)
     if let name = names[canonical] { return name }
@@ -58,7 +58,7 @@ package struct GGUFNames {
     return "\(layerPrefix.file)\(number).\(module)\(suffix)"
   }
 
-  /// Canonical name → name in a file; of several the one that limn writes.
+  /// Canonical name → name in a file; if several names mean the same tensor, the one that limn writes.
   private var names: [String: String] { Dictionary(table.map { ($1, $0) }, uniquingKeysWith: max) }
 
   private init(language file: GGUF) {
@@ -80,19 +80,20 @@ package struct GGUFNames {
     if isPhi2 {
       (layers["ffn_up"], layers["ffn_down"]) = ("mlp.fc1", "mlp.fc2")
     } else if isFused {
-      // phi3: gate and up are one matrix.
+      // phi3 stores gate and up as one matrix.
       layers["ffn_up"] = "mlp.gate_up_proj"
     }
     layerTable = layers
   }
 
   private init(projector file: GGUF) {
-    // The first converters called fc1 "down" and fc2 "up". Only shapes tell: fc1's inputs are the hidden size.
+    // The first converters called fc1 "down" and fc2 "up". Only shapes tell: fc1's input is the hidden size.
     let hidden = file.tensor("v.position_embd.weight")?.shape.last
     self.init(isSwapped: file.tensor("v.blk.0.ffn_down.weight")?.shape.last == hidden)
   }
 
-  /// - Parameter hasNorms: where norms take places, the second layer has another; nil: it is in one of them.
+  /// - Parameter hasNorms: whether the projector has norms, which shift its second layer from mm.2 to mm.3; nil:
+  ///   unknown, so both names are read.
   private init(isSwapped: Bool, hasNorms: Bool? = nil) {
     layerPrefix = ("v.blk.", "vision_tower.encoder.layers.")
     table = [

@@ -1,19 +1,19 @@
-/// What a tensor of a checkpoint is to the model.
+/// The role of a checkpoint's tensor in the model.
 package enum TensorPlace: Equatable {
-  /// It goes by this canonical name (docs/architecture.md).
+  /// A tensor of the model, under its canonical name (docs/architecture.md).
   case named(String)
-  /// Checkpoints of this kind carry it, nothing needs it: frequencies, position ids, CLIP's text half.
+  /// Checkpoints of this kind store it, but nothing needs it: frequencies, position ids, CLIP's text half.
   case leftover
-  /// Nothing in the model has this place.
+  /// Nothing in the model has this name.
   case unknown
 }
 
-/// The names that safetensors and PyTorch checkpoints use, by prefix: Hugging Face's three schemes, the original
-/// LLaVA's, a CLIP's own, and xtuner's. The leaves are the same everywhere.
+/// The names in safetensors and PyTorch checkpoints, by prefix: Hugging Face's three schemes, the original LLaVA's, a
+/// standalone CLIP's, and xtuner's. The rest of each name is the same everywhere.
 package enum TensorNames {
   private enum Part { case language, head, vision, projector, newline }
 
-  /// Longer prefixes first: the first that fits decides.
+  /// Longer prefixes first: the first match decides.
   private static let prefixes: [(String, Part)] = [
     ("model.vision_tower.vision_tower.vision_model.", .vision),
     ("model.vision_tower.vision_tower.", .vision),
@@ -38,9 +38,9 @@ package enum TensorNames {
     ("model.", .language),
   ]
 
-  /// The place of a tensor of a whole model.
+  /// The place of a tensor in a whole model.
   package static func place(of name: String) -> TensorPlace {
-    // Adapters' non_lora_trainables and mm_projector.bin carry peft's prefix.
+    // non_lora_trainables and mm_projector.bin files of adapters carry peft's prefix.
     let name =
       name.hasPrefix("base_model.model.") ? name.dropFirst("base_model.model.".count) : Substring(name)
     for (prefix, part) in prefixes where name.hasPrefix(prefix) {
@@ -56,7 +56,7 @@ package enum TensorNames {
     return .unknown
   }
 
-  /// The place of a tensor of a CLIP that lies in a folder of its own: with its text half, or the tower alone.
+  /// The place of a tensor in a standalone CLIP folder, which may include the text half.
   package static func clip(_ name: String) -> TensorPlace {
     for prefix in ["vision_model.", "clip.vision_model."] where name.hasPrefix(prefix) {
       return vision(name.dropFirst(prefix.count))
@@ -64,7 +64,7 @@ package enum TensorNames {
     return vision(Substring(name))
   }
 
-  /// The place of a tensor of xtuner's projector folder.
+  /// The place of a tensor in xtuner's projector folder.
   package static func xtunerProjector(_ name: String) -> TensorPlace {
     projector(name.hasPrefix("model.") ? name.dropFirst("model.".count) : Substring(name))
   }
@@ -94,7 +94,7 @@ package enum TensorNames {
     + ["mlp.fc1", "mlp.fc2", "input_layernorm", "post_attention_layernorm"]
 
   private static func vision(_ leaf: Substring) -> TensorPlace {
-    // A whole CLIP's text half, and what makes one vector of a SigLIP's patches.
+    // A whole CLIP's text half, and SigLIP's pooling head, which merges all patches into one vector.
     let leftovers = [
       "text_model.", "text_projection.", "visual_projection.", "logit_scale", "logit_bias", "head.",
     ]
@@ -115,7 +115,7 @@ package enum TensorNames {
       "layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2",
     ]
 
-  /// By number: the places in a sequence of layers, 0 and 2 with a GELU between, or 0 and 3 with norms behind.
+  /// Numbers are positions in a sequence of layers: 0 and 2 with a GELU between, or 0 and 3 with a norm after each.
   private static let projectorModules = [
     "0": "linear_1", "1": "norm_1", "2": "linear_2", "3": "linear_2", "4": "norm_2", "linear_1": "linear_1",
     "linear_2": "linear_2", "norm_1": "norm_1", "norm_2": "norm_2",
@@ -142,7 +142,7 @@ package enum TensorNames {
     leaf.hasPrefix(module + ".") && weightOrBias(leaf.dropFirst(module.count + 1))
   }
 
-  /// A weight, a bias, or what bitsandbytes keeps beside a weight that it quantised.
+  /// A weight, a bias, or a companion of a weight that bitsandbytes quantised.
   private static func weightOrBias(_ leaf: some StringProtocol) -> Bool {
     leaf == "weight" || leaf == "bias" || Bitsandbytes.isCompanion(leaf)
   }

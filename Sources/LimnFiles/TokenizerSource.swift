@@ -1,12 +1,12 @@
 package import LimnCore
 
-/// Where a model's tokenizer and chat template are; no weights are read for it.
+/// Where a model's tokenizer and chat template are. Finding them reads no weights.
 package enum TokenizerSource: Sendable {
-  /// A folder with tokenizer.json, tokenizer.model or vocab.json, and its configs.
+  /// A folder with tokenizer.json, tokenizer.model or vocab.json, and their configs.
   case folder(path: String)
   case gguf(GGUF)
 
-  /// The tokenizer of a model, whose file may hold nothing but a vocabulary; an adapter may share its base's.
+  /// Finds the tokenizer of a model; its file may hold only a vocabulary, and an adapter may use its base's.
   package static func open(_ location: ModelLocation) throws(LimnError) -> TokenizerSource {
     let reference = location.model
     guard Folder.exists(reference) else { throw RawWeights.notFound(reference) }

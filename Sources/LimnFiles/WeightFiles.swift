@@ -2,7 +2,7 @@ import Foundation
 package import LimnCore
 package import LimnTensor
 
-/// All tensors of a model reference as its files hold them: any architecture, no model is built.
+/// All tensors of a model reference as its files store them: works for any architecture and builds no model.
 package struct RawWeights: Sendable {
   package struct Entry: Sendable {
     /// The name in the file.
@@ -15,8 +15,8 @@ package struct RawWeights: Sendable {
   /// In the order of the files.
   package let tensors: [Entry]
 
-  /// The tensors of a folder (safetensors or PyTorch files), or of a GGUF file and the projector file beside it.
-  /// - Parameter location: whose model may be a file of any of the three formats.
+  /// The tensors of a folder (safetensors or PyTorch files), or of a GGUF file and its projector file.
+  /// - Parameter location: its model may also be a single file in any of the three formats.
   package static func open(_ location: ModelLocation) throws(LimnError) -> RawWeights {
     let model = location.model
     guard Folder.exists(model) else { throw notFound(model) }
@@ -39,7 +39,7 @@ package struct RawWeights: Sendable {
     }
   }
 
-  /// Everything that lies in a folder, whatever its layout; not what lies elsewhere.
+  /// Everything in a folder, whatever its layout, but nothing from other folders.
   private static func parts(_ place: Folder) throws(LimnError) -> RawWeights {
     var tensors: [Entry] = []
     func add(_ file: String, _ place: (String) -> TensorPlace = TensorNames.place) throws(LimnError) {
@@ -66,7 +66,7 @@ package struct RawWeights: Sendable {
     return RawWeights(tensors: tensors)
   }
 
-  /// A tensor with what lies beside it: of codes that bitsandbytes made, the matrix.
+  /// A tensor combined with its companions: for bitsandbytes' codes, the quantised matrix.
   package func weight(of entry: Entry) throws(LimnError) -> Weight {
     let byName = Dictionary(tensors.map { ($0.name, $0.tensor) }) { first, _ in first }
     let place = entry.tensor.memory.path ?? entry.name
@@ -79,15 +79,15 @@ package struct RawWeights: Sendable {
       remedy: "check the path")
   }
 
-  /// The tensors of one file, by its format.
+  /// The tensors of one file, whose extension names the format.
   static func file(_ path: String) throws(LimnError) -> [NamedTensor] {
     if path.hasSuffix(".safetensors") { return try Safetensors(path: path).tensors }
     if path.hasSuffix(".gguf") { return try GGUF(path: path).tensors }
     return try PyTorchFile(path: path).tensors
   }
 
-  /// The weight files of a folder in the order in which they are looked for: safetensors before PyTorch's, one
-  /// file before shards with an index, and these before files that just lie there.
+  /// The weight files of a folder, in this order of preference: safetensors before PyTorch's, a single file before
+  /// shards with an index, and shards before files without an index.
   static func folder(_ folder: Folder) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
     for (single, suffix) in [("model.safetensors", ".safetensors"), ("pytorch_model.bin", ".bin")] {
       let index = single + ".index.json"
@@ -107,7 +107,7 @@ package struct RawWeights: Sendable {
         ? "fetch the model's weight files" : "name the file itself: \(folder.path(gguf[0]))")
   }
 
-  /// Whether a folder holds a model's weights, or the names of their files.
+  /// Whether a folder holds a model's weights, or an index that names their files.
   static func isThere(_ folder: Folder) -> Bool {
     [("model.safetensors", ".safetensors"), ("pytorch_model.bin", ".bin")].contains { single, suffix in
       folder.has(single) || folder.has(single + ".index.json") || !loose(folder, suffix).isEmpty
@@ -122,13 +122,13 @@ package struct RawWeights: Sendable {
     }
   }
 
-  /// Files beside a model's weights that hold none of them.
+  /// Files that often lie beside a model's weights but hold none of them.
   private static let extras = [
     "adapter_model", "non_lora_trainables", "mm_projector", "training_args", "optimizer", "scheduler",
     "consolidated",
   ]
 
-  /// Shards, as an index names them: {"weight_map": {tensor: file}}.
+  /// Shards, as an index lists them: {"weight_map": {tensor: file}}.
   private static func sharded(
     _ folder: Folder, index: String
   ) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
@@ -152,7 +152,7 @@ package struct RawWeights: Sendable {
       let path = try folder.file(shard, namedBy: index)
       files.append(path)
       for tensor in try file(path) {
-        // The index decides where a tensor is read from; one that it does not know counts where it stands.
+        // The index decides which file a tensor is read from; a tensor that it omits is read wherever it is.
         let name = ExactString(tensor.name)
         if let place = shardOf[name], place != shard { continue }
         if seen.insert(name).inserted { tensors.append(tensor) }
@@ -166,7 +166,7 @@ package struct RawWeights: Sendable {
     return (tensors, files)
   }
 
-  /// Several files without an index: no tensor may stand in two of them.
+  /// Several files without an index: no tensor may occur in two of them.
   private static func joined(_ paths: [String]) throws(LimnError) -> (tensors: [NamedTensor], files: [String])
   {
     var tensors: [NamedTensor] = []

@@ -1,10 +1,10 @@
 import LimnCore
 import LimnTensor
 
-/// xtuner's own layout: the language model in the folder itself or, where it was not trained whole, as `llm_adapter/`
-/// on a base; beside it `projector/`, and `visual_encoder/` or `visual_encoder_adapter/` on a CLIP.
+/// xtuner's own layout: the language model in the folder itself or, if it was not trained in full, as `llm_adapter/`
+/// on a base; beside it `projector/`, and `visual_encoder/` or, on a CLIP, `visual_encoder_adapter/`.
 enum XtunerParts {
-  /// What xtuner's recipes train on; a frozen tower is noted nowhere.
+  /// The tower that xtuner's recipes train on; no file records a frozen tower.
   private static let usualTower = "openai/clip-vit-large-patch14-336"
 
   static func isLayout(of folder: Folder) -> Bool { folder.has("projector/config.json") }
@@ -16,7 +16,7 @@ enum XtunerParts {
     return Adapter.exists(in: adapter) ? adapter : nil
   }
 
-  /// Adds tower and projector to the language model.
+  /// Adds the tower and the projector to the language model.
   static func complete(_ model: inout ModelAssembly, _ folder: Folder) throws(LimnError) {
     guard model.config.vision == nil else {
       throw LimnError.badData(

@@ -2,7 +2,7 @@ import LimnCore
 import LimnTensor
 
 extension LanguageConfig {
-  /// From the metadata of a GGUF language model (keys of the GGUF specification) and the shapes of its tensors.
+  /// Reads the metadata of a GGUF language model (keys of the GGUF specification) and the shapes of its tensors.
   init(_ file: GGUF) throws(LimnError) {
     let name = file.architecture ?? "none"
     let architectures: [String: Architecture] = ["llama": .llama, "phi2": .phi2, "phi3": .phi3]
@@ -35,11 +35,11 @@ extension LanguageConfig {
       vocabulary: embeddings.shape[0], maxPositions: try keys.required("context_length"),
       epsilon: try keys.double(epsilonKey) ?? 1e-5, ropeTheta: try keys.double("rope.freq_base") ?? 10000,
       rotaryDimensions: try keys.int("rope.dimension_count") ?? headSize,
-      // The converter of llama permutes rows of q and k, so that neighbours turn together.
+      // The llama converter permutes the rows of q and k, so that neighbouring values rotate together.
       ropeAdjacent: architecture == .llama, tiedEmbeddings: file.tensor("output.weight") == nil,
       activation: architecture == .phi2 ? .gelu(.tanh) : .silu)
     ropeScaling = try Self.ropeScaling(keys, rotated: rotaryDimensions, maxPositions: maxPositions)
-    // A Mistral's, which llama.cpp does not look for under this architecture. Phi-3's is not obeyed, as there.
+    // A window makes it a Mistral; llama.cpp ignores the key under this architecture. Phi-3's is ignored, as there.
     if architecture == .llama, let window = try keys.int("attention.sliding_window"), window > 0 {
       (self.architecture, slidingWindow) = (.mistral, window)
     }
@@ -49,13 +49,13 @@ extension LanguageConfig {
   private static func ropeScaling(
     _ keys: GGUFKeys, rotated: Int, maxPositions: Int
   ) throws(LimnError) -> RoPEScaling {
-    // Llama 3.1's converter, and Phi-3's for long contexts, write the divisors of the frequencies as tensors.
+    // The converters of Llama 3.1, and of Phi-3 for long contexts, store the frequencies' divisors as tensors.
     func factors(_ name: String) throws(LimnError) -> [Double]? {
       guard let tensor = keys.file.tensor(name) else { return nil }
       guard tensor.type == .f32, tensor.shape == [rotated / 2] else {
         throw LimnError.badData("\(name) is wrong", in: keys.file.path, expected: "F32 [\(rotated / 2)]")
       }
-      // Of a header alone: nothing is computed with it.
+      // The file's data may be absent if only its header was read; nothing computes with such a config.
       guard tensor.isHere else { return Array(repeating: 1, count: tensor.count) }
       return (0..<tensor.count).map {
         Double(tensor.bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self))
@@ -85,7 +85,7 @@ extension LanguageConfig {
 }
 
 extension VisionConfig {
-  /// From the metadata of a projector file (`clip.…`), and how many blocks its tensors are.
+  /// Reads the metadata of a projector file (`clip.…`); counts the blocks that its tensors make up.
   init(projector file: GGUF) throws(LimnError) {
     let keys = GGUFKeys(file: file, prefix: "clip")
     guard keys.bool("has_vision_encoder") ?? true, !(keys.bool("use_silu") ?? false) else {
@@ -111,7 +111,7 @@ extension VisionConfig {
 }
 
 extension ProjectorConfig {
-  /// From the metadata of a projector file; the first ones do not name their projector, which is an MLP.
+  /// Reads the metadata of a projector file. The earliest files do not name their projector type, which is an MLP.
   init(projector file: GGUF) throws(LimnError) {
     let keys = GGUFKeys(file: file, prefix: "clip")
     let type = keys.string("projector_type") ?? keys.string("vision.projector_type") ?? "mlp"
@@ -120,7 +120,7 @@ extension ProjectorConfig {
       throw LimnError.badData(
         "a projector that limn does not run", in: file.path, expected: known.joined(separator: ", "), found: type)
     }
-    // Yi-VL's, which converters call "mlp", too: two more tensors tell.
+    // Converters call Yi-VL's projector "mlp" too; its two extra tensors give it away.
     let hasNorms = type == GGUFProjector.normedType || file.tensor("mm.4.weight") != nil
     let own = try keys.double(GGUFProjector.layerNorms)
     let tower = try keys.double("vision.attention.layer_norm_epsilon")
@@ -141,8 +141,8 @@ extension ModelConfig {
     let keys = GGUFKeys(file: file, prefix: "clip")
     keepsClassToken = keys.bool(GGUFProjector.keepsFirstFeature) ?? !vision.hasClassToken
     aspectPolicy = keys.string("vision.image_aspect_ratio")
-    // Converters leave the last block out, because nothing reads it: all that are there run, unless these are
-    // the 24 of a complete CLIP-L. Of other sizes only a complete tower keeps its last norm, too.
+    // Converters drop the last block, because nothing reads it. So run every block in the file, unless it has all 24
+    // of a complete CLIP-L. For other sizes, only a complete tower keeps its last norm too.
     let keepsLastNorm = file.tensor("v.post_ln.weight") != nil
     let isComplete = vision.layers == 24 || (vision.layers != 23 && keepsLastNorm)
     featureLayers = try keys.ints("vision.feature_layer") ?? [isComplete ? -2 : -1]
@@ -155,7 +155,7 @@ extension ModelConfig {
         throw LimnError.badData(
           "clip.vision.image_grid_pinpoints is wrong", in: file.path, expected: "pairs of sizes")
       }
-      // Width before height, as in the original config that the converter copies.
+      // Width comes before height, as in the original config that the converter copies.
       gridPinpoints = stride(from: 0, to: points.count, by: 2).map { (points[$0 + 1], points[$0]) }
     }
   }
@@ -175,7 +175,7 @@ struct GGUFKeys {
   func int(_ key: String) throws(LimnError) -> Int? {
     guard let value = value(key) else { return nil }
     if let number = value.int { return number }
-    // Some converters write one number per layer.
+    // Some converters write one number for each layer.
     if let numbers = value.ints, let first = numbers.first, numbers.allSatisfy({ $0 == first }) {
       return first
     }
@@ -195,7 +195,7 @@ struct GGUFKeys {
     return number
   }
 
-  /// One whole number or several.
+  /// One integer or several.
   func ints(_ key: String) throws(LimnError) -> [Int]? {
     guard let value = value(key) else { return nil }
     guard let numbers = value.ints ?? value.int.map({ [$0] }) else {
@@ -204,7 +204,7 @@ struct GGUFKeys {
     return numbers
   }
 
-  /// A GELU by transformers' name.
+  /// A GELU by the name that transformers gives it.
   func gelu(_ key: String) throws(LimnError) -> GELU? {
     guard let name = string(key) else { return nil }
     if let gelu = GELU(huggingFaceName: name) { return gelu }

@@ -2,22 +2,22 @@ package import LimnCore
 import LimnTensor
 
 extension VisionConfig {
-  /// What LlavaConfig assumes where a config has no `vision_config` at all: CLIP-L/14 at 336 pixels.
+  /// LlavaConfig's default if a config has no `vision_config`: CLIP-L/14 at 336 pixels.
   static let llavaDefault = VisionConfig(
     hidden: 1024, ffn: 4096, layers: 24, heads: 16, imageSize: 336, patchSize: 14, activation: .quick,
     epsilon: 1e-5)
 
-  /// What CLIPVisionConfig assumes for the keys that a `vision_config` leaves out.
+  /// CLIPVisionConfig's defaults for keys that a `vision_config` leaves out.
   static let clipDefault = VisionConfig(
     hidden: 768, ffn: 3072, layers: 12, heads: 12, imageSize: 224, patchSize: 32, activation: .quick,
     epsilon: 1e-5)
 
-  /// What SiglipVisionConfig assumes.
+  /// SiglipVisionConfig's defaults.
   static let siglipDefault = VisionConfig(
     family: .siglip, hidden: 768, ffn: 3072, layers: 12, heads: 12, imageSize: 224, patchSize: 16,
     activation: .tanh, epsilon: 1e-6)
 
-  /// From the JSON of a CLIPVisionConfig or a SiglipVisionConfig.
+  /// Reads the JSON of a CLIPVisionConfig or a SiglipVisionConfig.
   init(_ fields: FieldReader) throws(LimnError) {
     switch try fields.string("model_type") ?? "clip_vision_model" {
     case "clip_vision_model", "llava_phi_clip_vision_model": try self.init(fields, defaults: .clipDefault)
@@ -45,18 +45,17 @@ extension VisionConfig {
 }
 
 extension ModelConfig {
-  /// Token ids from here on are refused where files give them; the largest known vocabularies hold 300,000.
+  /// Files that give token ids from here on are refused; the largest known vocabularies hold 300,000.
   package static let tokenIDLimit = 1 << 22
 
-  /// From a config.json, whatever layout it is of. The tower of the original layout is configured elsewhere:
-  /// `vision` stays nil there.
+  /// Reads a config.json of any layout. The original layout configures its tower elsewhere; there `vision` stays nil.
   package init(json: JSON, place: String) throws(LimnError) {
     guard json.object != nil else {
       throw LimnError.badData("the config is wrong", in: place, expected: "an object", found: json.kind)
     }
     let fields = FieldReader(json: json, place: place)
     let type = try fields.string("model_type") ?? ""
-    // model_type is "llava" in both layouts; only these keys tell them apart.
+    // model_type is "llava" in both layouts; only these keys distinguish them.
     if let parts = try Self.nestedVision(fields) {
       try self.init(nested: parts, fields)
     } else if fields.has("mm_vision_tower") {
@@ -68,7 +67,7 @@ extension ModelConfig {
     }
   }
 
-  /// From the config.json of LlavaForConditionalGeneration, LlavaNextForConditionalGeneration or
+  /// Reads the config.json of LlavaForConditionalGeneration, LlavaNextForConditionalGeneration or
   /// VipLlavaForConditionalGeneration.
   init(huggingFace fields: FieldReader) throws(LimnError) {
     let type = try fields.string("model_type") ?? "llava"
@@ -95,7 +94,7 @@ extension ModelConfig {
     }
     if type == "vipllava" {
       projector?.inputNorm = try fields.double("projector_layernorm_eps") ?? 1e-5
-      // The older name is the class's own until transformers 5.
+      // The class used the older name until transformers 5.
       let older = try fields.ints("vision_feature_layers")
       featureLayers = try fields.ints("vision_feature_layer") ?? older ?? [-2, -5, -8, -11, 6]
       keepsClassToken = false
@@ -108,7 +107,7 @@ extension ModelConfig {
     }
   }
 
-  /// From the config.json of a language model alone.
+  /// Reads the config.json of a language model without vision.
   init(languageModel fields: FieldReader) throws(LimnError) {
     guard let type = try fields.string("model_type") else {
       throw LimnError.badData("the config says no model_type", in: fields.place)
@@ -121,7 +120,7 @@ extension ModelConfig {
 }
 
 extension FieldReader {
-  /// The token that stands for a picture; nil for the original code's −200, which is in no vocabulary.
+  /// The token that stands for an image; nil for the original code's −200, which is in no vocabulary.
   func imageTokenID() throws(LimnError) -> Int? {
     let field = try int("image_token_index") == nil ? "image_token_id" : "image_token_index"
     let id = try int(field) ?? 32000
@@ -132,7 +131,7 @@ extension FieldReader {
     return id
   }
 
-  /// `image_grid_pinpoints`, pairs of height and width.
+  /// Reads `image_grid_pinpoints`, pairs of height and width.
   func pinpoints() throws(LimnError) -> [(height: Int, width: Int)]? {
     guard let value = json.present("image_grid_pinpoints") else { return nil }
     var result: [(height: Int, width: Int)] = []

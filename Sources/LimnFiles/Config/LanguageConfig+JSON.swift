@@ -3,7 +3,7 @@ import Foundation
 import LimnCore
 
 extension LanguageConfig.Architecture {
-  /// From `model_type`.
+  /// Reads `model_type`.
   init?(modelType: String) {
     switch modelType {
     case "llama": self = .llama
@@ -14,8 +14,7 @@ extension LanguageConfig.Architecture {
     }
   }
 
-  /// What the configuration classes of transformers assume for keys that a config leaves out: published files
-  /// leave out whatever equals these.
+  /// Defaults of transformers' configuration classes. Published files leave out any key that equals its default.
   var defaults: LanguageConfig {
     switch self {
     case .llama:
@@ -41,14 +40,14 @@ extension LanguageConfig.Architecture {
 }
 
 extension LanguageConfig {
-  /// From the JSON of a transformers configuration.
+  /// Reads the JSON of a transformers configuration.
   init(_ fields: FieldReader, _ architecture: Architecture) throws(LimnError) {
     self = architecture.defaults
     hidden = try fields.int("hidden_size") ?? hidden
     ffn = try fields.int("intermediate_size") ?? ffn
     layers = try fields.int("num_hidden_layers") ?? layers
     heads = try fields.int("num_attention_heads") ?? heads
-    // Mistral's default is 8 heads, everybody else's, and Mistral's for null, as many as queries have.
+    // Mistral defaults to 8 heads if the key is absent; the others, and Mistral for null, to as many as queries have.
     let hasOwnDefault = architecture == .mistral && !fields.isNull("num_key_value_heads")
     kvHeads = try fields.int("num_key_value_heads") ?? (hasOwnDefault ? kvHeads : heads)
     if let size = try fields.int("head_dim"), architecture == .llama || architecture == .mistral {
@@ -63,7 +62,7 @@ extension LanguageConfig {
     maxPositions = try fields.int("max_position_embeddings") ?? maxPositions
     epsilon = try fields.double(architecture == .phi2 ? "layer_norm_eps" : "rms_norm_eps") ?? epsilon
     tiedEmbeddings = try fields.bool("tie_word_embeddings") ?? false
-    // Llama and Phi-2 have no window, whatever leftovers a config carries.
+    // Llama and Phi-2 have no sliding window, whatever leftover keys their configs contain.
     if architecture == .mistral || architecture == .phi3 {
       slidingWindow =
         try fields.int("sliding_window") ?? (fields.isNull("sliding_window") ? nil : slidingWindow)
@@ -85,7 +84,7 @@ extension LanguageConfig {
     }
   }
 
-  /// `rope_parameters` (transformers 5), or `rope_theta` with `rope_scaling` and `partial_rotary_factor`.
+  /// Reads `rope_parameters` (transformers 5), or `rope_theta` with `rope_scaling` and `partial_rotary_factor`.
   private mutating func readRoPE(_ fields: FieldReader) throws(LimnError) {
     let scaling = try fields.object("rope_scaling").flatMap { $0.json.object?.count == 0 ? nil : $0 }
     let parameters = try fields.object("rope_parameters")
@@ -104,7 +103,7 @@ extension LanguageConfig {
     rotaryDimensions = Int(Double(headSize) * partial)
     let olderType = try rope.string("type")
     var type = try rope.string("rope_type") ?? olderType ?? "default"
-    // Older Phi-3 files call it so.
+    // The name in older Phi-3 files.
     if type == "su" || type == "yarn" && architecture == .phi3 { type = "longrope" }
     switch type {
     case "default": ropeScaling = .none
@@ -129,7 +128,7 @@ extension LanguageConfig {
     return factor
   }
 
-  /// The length before the scaling. Phi-3's config class has a field for it, which is never absent.
+  /// The context length before scaling. Phi-3's config class always has a field for it.
   private func originalPositions(_ fields: FieldReader, _ rope: FieldReader) throws(LimnError) -> Int {
     let name = "original_max_position_embeddings"
     let inside = try architecture == .phi3 ? 4096 : rope.int(name) ?? maxPositions

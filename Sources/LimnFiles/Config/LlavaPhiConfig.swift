@@ -6,10 +6,10 @@ import LimnTensor
 //     "vision_config": {"vision_tower": {…, "vision_model_name_or_path", "mm_vision_select_layer"},
 //                       "mm_projector": {"mm_projector_type", …}}
 //
-// The tower lies inside the checkpoint, fine-tuned. https://arxiv.org/abs/2403.06199
+// The checkpoint includes the fine-tuned tower. https://arxiv.org/abs/2403.06199
 
 extension ModelConfig {
-  /// The two parts of such a `vision_config`; nil where the config is of another layout.
+  /// The two parts of such a `vision_config`; nil for any other layout.
   static func nestedVision(
     _ fields: FieldReader
   ) throws(LimnError) -> (tower: FieldReader, projector: FieldReader)? {
@@ -30,7 +30,7 @@ extension ModelConfig {
       throw fields.wrong("model_type", expected: "mipha_phi or llava_phi: limn runs no other of this family")
     }
     language = try LanguageConfig(fields, .phi2)
-    // Mipha's towers go by their names; keys that are absent have CLIP's defaults all the same.
+    // A Mipha tower's type follows from its name; absent keys take CLIP's defaults for any type.
     let name = try parts.tower.string("vision_model_name_or_path") ?? "clip"
     var vision = try VisionConfig(parts.tower, defaults: .clipDefault)
     if isMipha, !name.contains("clip") {
@@ -57,9 +57,9 @@ extension ModelConfig {
 }
 
 extension CanonicalWeights {
-  /// Phi before transformers 4.37 stacked its projections head by head: `query_key_value` rows are
-  /// [head][q, k, v][headSize]. As `qkv_proj` they are [q, k, v][head][headSize].
-  /// - Throws: bad data for a projection that is quantised, or does not fit the config's heads.
+  /// Phi before transformers 4.37 interleaved its projections by head: the rows of `query_key_value` are
+  /// [head][q, k, v][headSize]. This reorders them as `qkv_proj`, [q, k, v][head][headSize].
+  /// - Throws: bad data if the projection is quantised, or does not fit the config's heads.
   mutating func regroupFusedHeads(_ config: LanguageConfig, _ source: String) throws(LimnError) {
     for (name, fused) in weights where name.contains(".query_key_value.") {
       guard fused.type.layout.elements == 1, !fused.isQuantizedByBitsandbytes else {

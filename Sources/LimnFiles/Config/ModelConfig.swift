@@ -1,46 +1,46 @@
 import LimnCore
 package import LimnTensor
 
-/// What a checkpoint is, whatever layout said so: every number that the models need, defaults resolved.
+/// A checkpoint's configuration, independent of its layout: every number that the models need, defaults resolved.
 package struct ModelConfig: Sendable {
   package var language: LanguageConfig
-  /// nil: a language model without vision tower.
+  /// nil for a language model without vision.
   package var vision: VisionConfig?
-  /// nil where `vision` is.
+  /// nil if `vision` is.
   package var projector: ProjectorConfig?
-  /// The token that stands for a picture; nil in the original layout and in GGUF, which have none.
+  /// The token that stands for an image; nil in the original layout and in GGUF, which have none.
   package var imageTokenID: Int?
-  /// Which hidden states of the vision tower become features, as the config says them: 0 is what enters the
-  /// first layer, N what leaves the N-th, negative ones count from the end. Several are concatenated.
+  /// The hidden states of the vision tower that become features, numbered as in the config: 0 is the input of the
+  /// first layer, N the output of the N-th, and negative numbers count from the end. Several are concatenated.
   package var featureLayers: [Int] = [-2]
-  /// Whether the first feature stays (strategy "full", "cls_patch"): the class token's. A SigLIP has none, and all of
-  /// its features are patches; transformers' "default" leaves the first one out even so.
+  /// Whether the first feature, the class token's, stays (strategy "full", "cls_patch"). SigLIP has no class token,
+  /// and all of its features are patches; transformers' "default" drops the first one even so.
   package var keepsClassToken = false
   package var family = Family.llava
-  /// The grids of LLaVA-NeXT, in the order of the config.
+  /// The grids of LLaVA-NeXT, in the config's order.
   package var gridPinpoints: [(height: Int, width: Int)] = []
-  /// `image_aspect_ratio` of the original layout, which says how the model was trained; nil elsewhere.
+  /// The original layout's `image_aspect_ratio`, which says how the model was trained; nil elsewhere.
   package var aspectPolicy: String?
 
-  /// Of a language model alone.
+  /// For a language model without vision.
   package init(language: LanguageConfig) { self.language = language }
 
-  /// How pictures become tokens.
+  /// How images become tokens.
   package enum Family: Sendable {
     /// One tile.
     case llava
-    /// An overview and tiles, without their padding, a newline after each row.
+    /// An overview and tiles, with padding removed and a newline after each row.
     case llavaNext
   }
 }
 
-/// The language model.
+/// The configuration of the language model.
 package struct LanguageConfig: Sendable {
   package enum Architecture: String, Sendable, CaseIterable {
     case llama, mistral, phi3, phi2
   }
 
-  /// The feed-forward's function; Llama's gate has SiLU, Phi-2 a GELU.
+  /// The activation of the MLP: SiLU on Llama's gate, GELU in Phi-2.
   package enum Activation: Sendable, Equatable {
     case silu
     case gelu(GELU)
@@ -48,19 +48,20 @@ package struct LanguageConfig: Sendable {
     package var gelu: GELU? { if case .gelu(let kind) = self { kind } else { nil } }
   }
 
-  /// How rotary frequencies are changed to reach beyond the trained context.
+  /// How RoPE frequencies are changed to reach beyond the trained context.
   package enum RoPEScaling: Sendable, Equatable {
     case none
-    /// Positions are divided by the factor.
+    /// Divides positions by the factor.
     case linear(Double)
-    /// The base grows with the length, beyond `maxPositions`.
+    /// Raises the base with the length, beyond `maxPositions`.
     case dynamic(Double)
-    /// Llama 3.1: long waves are stretched, short ones kept.
+    /// Llama 3.1: stretches long wavelengths and keeps short ones.
     case llama3(factor: Double, lowFrequency: Double, highFrequency: Double, original: Int)
-    /// A divisor for each frequency, others beyond the original length; cosines and sines times `amplitude`.
+    /// One divisor for each frequency, a second set beyond the original length; cosines and sines are multiplied by
+    /// `amplitude`.
     case longrope(short: [Double], long: [Double], original: Int, amplitude: Double)
 
-    /// Whether a position is rotated alike in a short sequence and in a long one.
+    /// Whether a position's rotation is the same in short and long sequences.
     package var isTheSameForAllLengths: Bool {
       switch self {
       case .none, .linear, .llama3: true
@@ -77,27 +78,27 @@ package struct LanguageConfig: Sendable {
   package var layers: Int
   package var heads: Int
   package var kvHeads: Int
-  /// Values per head.
+  /// Values in each head.
   package var headSize: Int
   package var vocabulary: Int
-  /// The context that the model was trained for.
+  /// The context length that the model was trained for.
   package var maxPositions: Int
-  /// Of the norms.
+  /// The epsilon of the norms.
   package var epsilon: Double
   package var ropeTheta: Double
   package var ropeScaling = RoPEScaling.none
-  /// How many values of each head are rotated.
+  /// How many values of each head RoPE rotates.
   package var rotaryDimensions: Int
-  /// Whether neighbouring values turn together (GGUF's llama) and not the halves of a head.
+  /// Whether neighbouring values rotate together (GGUF's llama) rather than the two halves of a head.
   package var ropeAdjacent = false
-  /// How many positions a token sees, itself included; nil: all.
+  /// How many positions a token attends to, itself included; nil: all.
   package var slidingWindow: Int?
   /// Whether the output head is the embedding table.
   package var tiedEmbeddings = false
   package var activation = Activation.silu
 }
 
-/// The vision tower.
+/// The configuration of the vision tower.
 package struct VisionConfig: Sendable, Equatable {
   package enum Family: String, Sendable {
     case clip = "CLIP"
@@ -107,27 +108,27 @@ package struct VisionConfig: Sendable, Equatable {
   package var family = Family.clip
   package var hidden: Int
   package var ffn: Int
-  /// How many the checkpoint has.
+  /// How many layers the checkpoint has.
   package var layers: Int
   package var heads: Int
-  /// The side of the square picture, and of a patch, in pixels.
+  /// The side of the square image, and of a patch, in pixels.
   package var imageSize: Int
   package var patchSize: Int
   package var activation: GELU
   package var epsilon: Double
 
-  /// CLIP puts a class token before the patches and a norm before the first block; SigLIP neither.
+  /// CLIP adds a class token before the patches and a norm before the first block; SigLIP has neither.
   package var hasClassToken: Bool { family == .clip }
   package var hasPreNorm: Bool { family == .clip }
   package var patchesPerSide: Int { imageSize / patchSize }
 }
 
-/// Two linear layers with a GELU between, and norms in some families.
+/// Two linear layers with a GELU between, plus norms in some families.
 package struct ProjectorConfig: Sendable, Equatable {
   package var activation: GELU
-  /// Epsilon of the norm before the first layer (VipLLaVA); nil: there is none.
+  /// The epsilon of the norm before the first layer (VipLLaVA); nil: no such norm.
   package var inputNorm: Double?
-  /// Epsilon of the norms after each layer, before the GELU and at the end (Yi-VL); nil: there are none.
+  /// The epsilon of the norms after each layer: before the GELU and at the end (Yi-VL); nil: no such norms.
   package var layerNorms: Double?
 
   package init(activation: GELU, inputNorm: Double? = nil, layerNorms: Double? = nil) {
@@ -138,7 +139,7 @@ package struct ProjectorConfig: Sendable, Equatable {
 }
 
 extension LanguageConfig {
-  /// Refuses sizes that no model has or that contradict each other.
+  /// Refuses sizes that no model has, or that contradict each other.
   func check(_ place: String) throws(LimnError) {
     func refuse(_ what: String, _ value: Int, _ expected: String) -> LimnError {
       .badData("\(what) makes no sense", in: place, expected: expected, found: "\(value)")

@@ -2,8 +2,8 @@ import LimnCore
 import LimnTensor
 
 extension ModelConfig {
-  /// From the config.json of the original LLaVA code: the language model's keys at the top level, and
-  /// `mm_…` keys. The vision tower's config comes from elsewhere (`Checkpoint`).
+  /// Reads the config.json of the original LLaVA code: the language model's keys at the top level, and `mm_…` keys.
+  /// The vision tower's config comes from elsewhere (`Checkpoint`).
   init(original fields: FieldReader) throws(LimnError) {
     language = try LanguageConfig(fields, try Self.architecture(fields))
     switch try fields.string("mm_projector_type") ?? "linear" {
@@ -20,7 +20,7 @@ extension ModelConfig {
     aspectPolicy = try fields.string("image_aspect_ratio")
     switch aspectPolicy {
     case "anyres"?: break
-    // The ways of later code to cut pictures into tiles; other words meant nothing to any of them.
+    // Later code cuts images into tiles in these ways; no code gives any other value a meaning.
     case let policy? where ["anyres", "highres", "crop_split"].contains(where: policy.hasPrefix):
       throw fields.wrong("image_aspect_ratio", expected: "pad, square or anyres: limn cuts tiles in no other way")
     default: return
@@ -36,7 +36,7 @@ extension ModelConfig {
     gridPinpoints = points.map { ($0.width, $0.height) }
   }
 
-  /// The class says which language model it is; `model_type` often says "llava" only.
+  /// The class name says which language model it is; `model_type` is often just "llava".
   private static func architecture(_ fields: FieldReader) throws(LimnError) -> LanguageConfig.Architecture {
     let type = try fields.string("model_type") ?? ""
     let name = (fields.json["architectures"]?.array?.first?.string ?? type).lowercased()
@@ -45,7 +45,7 @@ extension ModelConfig {
     ] where name.contains(word) {
       return architecture
     }
-    // "llava" alone meant Llama, but classes on other language models say it, too.
+    // "llava" alone meant Llama, but classes on other language models use it too.
     guard type == "llava", !fields.has("architectures") else {
       throw fields.wrong(
         fields.has("architectures") ? "architectures" : "model_type",

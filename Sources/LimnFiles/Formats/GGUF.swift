@@ -6,15 +6,15 @@ import LimnTensor
 ///     "GGUF"  version u32  tensors i64  pairs i64
 ///     pairs × (key string, type u32, value)              string: length u64, bytes
 ///     tensors × (name string, axes u32, axis i64 …, type u32, offset u64)
-///     padding to `general.alignment`, then the data; each tensor's starts at such a multiple
+///     padding to `general.alignment`, then the data; each tensor's begins at a multiple of it
 ///
-/// What ggml's own reader refuses is refused here.
+/// Whatever ggml's own reader refuses is refused here.
 package struct GGUF: Sendable {
   package let path: String
   package let version: Int
-  /// In the order of the file.
+  /// In file order.
   package let metadata: [(key: String, value: GGUFValue)]
-  /// In the order of the file; shapes outermost first, the reverse of how the file writes them.
+  /// In file order; shapes begin with the outermost axis, the reverse of how the file writes them.
   package let tensors: [NamedTensor]
   private let places: [ExactString: Int]
 
@@ -23,19 +23,19 @@ package struct GGUF: Sendable {
   /// `general.architecture`: "llama", "phi3", "clip", …
   package var architecture: String? { self["general.architecture"]?.string }
 
-  /// Opens a file: maps it and reads the header.
+  /// Opens a file: maps it and reads its header.
   package init(path: String) throws(LimnError) {
     var header = GGUFHeader(memory: try Memory(mapping: path), path: path)
     try header.read()
     self.init(header)
   }
 
-  /// Reads the header of a file that need not be here.
+  /// Reads the header of a file that need not be on this machine.
   /// - Parameters:
-  ///   - beginning: its first bytes.
-  ///   - fileSize: of the whole file, as whoever has it says.
-  ///   - path: for messages.
-  /// - Throws: what opening the whole file would throw, where these bytes show it already.
+  ///   - beginning: the file's first bytes.
+  ///   - fileSize: the size of the whole file, as reported by whoever stores it.
+  ///   - path: for error messages.
+  /// - Throws: the error that opening the whole file would throw, if these bytes already show it.
   package static func read(
     _ beginning: some Collection<UInt8>, fileSize: Int, path: String
   ) throws(LimnError) -> HeaderReading<GGUF> {
@@ -50,7 +50,7 @@ package struct GGUF: Sendable {
     }
   }
 
-  /// `general.architecture` of a file, without reading more of its header than that takes; nil: there is none.
+  /// Reads `general.architecture` from a file, and no more of the header than that takes; nil: there is none.
   static func architecture(ofFile path: String) throws(LimnError) -> String? {
     var header = GGUFHeader(memory: try Memory(mapping: path), path: path)
     let (_, pairs) = try header.counts()
@@ -70,7 +70,7 @@ package struct GGUF: Sendable {
   }
 }
 
-/// The state of reading a header.
+/// Reads a header from front to back.
 private struct GGUFHeader {
   let memory: Memory
   let path: String
@@ -81,7 +81,7 @@ private struct GGUFHeader {
   var alignment = 32
   var tensors: [NamedTensor] = []
 
-  /// Limits of ggml.
+  /// ggml's limits.
   static let longestName = 63
   static let maxAxes = 4
   static let longestString = 1 << 30
@@ -100,7 +100,7 @@ private struct GGUFHeader {
     try tensorInfos(tensorCount)
   }
 
-  /// What the file begins with: the numbers of tensors and of pairs.
+  /// The beginning of the file: the number of tensors and of key-value pairs.
   mutating func counts() throws(LimnError) -> (tensors: Int, pairs: Int) {
     let magic = try reader.take(4, "the magic")
     guard memory.bytes[magic].elementsEqual("GGUF".utf8) else {
@@ -196,7 +196,7 @@ private struct GGUFHeader {
       infos.append(info)
     }
     guard !infos.isEmpty else { return }
-    // Alignment is at most 2³¹, and positions are below `largestFile`.
+    // The alignment is at most 2³¹ and positions are below `largestFile`, so this cannot overflow.
     let dataStart = padded(reader.position)
     var offset = 0
     tensors.reserveCapacity(count)
@@ -250,7 +250,7 @@ private struct GGUFHeader {
     return Info(name: name, type: type, shape: shape, bytes: bytes, offset: offset)
   }
 
-  /// The next multiple of the alignment.
+  /// Rounds up to a multiple of the alignment.
   private func padded(_ position: Int) -> Int { (position + alignment - 1) & ~(alignment - 1) }
 
   // MARK: Strings
@@ -261,7 +261,7 @@ private struct GGUFHeader {
     return try reader.take(length, what())
   }
 
-  /// A key or a tensor's name, which has to be UTF-8.
+  /// A key or a tensor's name, which must be UTF-8.
   private mutating func name(_ what: String) throws(LimnError) -> String {
     let range = try string(what)
     guard let name = String(validating: memory.bytes[range], as: UTF8.self) else {
@@ -275,7 +275,7 @@ extension TensorType {
   private static let ggmlTypes = Dictionary(
     uniqueKeysWithValues: allCases.compactMap { type in type.ggml.map { ($0, type) } })
 
-  /// The type with ggml's number; nil for numbers without one, and for those whose types were given up.
+  /// The type for ggml's number; nil for an unknown number or a type that ggml has dropped.
   init?(ggml number: UInt32) {
     guard let type = Self.ggmlTypes[number] else { return nil }
     self = type

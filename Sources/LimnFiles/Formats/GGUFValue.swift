@@ -1,10 +1,10 @@
 import LimnCore
 
-/// The types of metadata values, numbered as the format numbers them.
+/// The types of metadata values, with the format's own numbers.
 package enum GGUFType: UInt32, Sendable {
   case u8, i8, u16, i16, u32, i32, f32, bool, string, array, u64, i64, f64
 
-  /// Bytes of one value; nil where they differ.
+  /// The size of a value in bytes; nil for types whose sizes vary.
   var size: Int? {
     switch self {
     case .u8, .i8, .bool: 1
@@ -16,19 +16,19 @@ package enum GGUFType: UInt32, Sendable {
   }
 }
 
-/// One metadata value of a GGUF file, still in the file: it is decoded when somebody asks for it.
+/// One metadata value, still inside the GGUF file and decoded on demand.
 package struct GGUFValue: Sendable {
-  /// The value's type, or that of an array's elements.
+  /// The type of the value, or of an array's elements.
   package let type: GGUFType
-  /// How many elements an array has; nil for a single value.
+  /// The number of elements in an array; nil for a single value.
   package let arrayCount: Int?
   let memory: Memory
-  /// The bytes, checked when the file was opened. Strings come each with its length before it.
+  /// The value's bytes, checked when the file was opened. Each string is preceded by its length.
   let range: Range<Int>
 
   package var isArray: Bool { arrayCount != nil }
 
-  // MARK: Single values; nil where the type is another
+  // MARK: Single values; nil for another type
 
   package var string: String? { type == .string && !isArray ? strings(1)[0] : nil }
   package var bool: Bool? { type == .bool && !isArray ? byte(range.lowerBound) != 0 : nil }
@@ -37,12 +37,12 @@ package struct GGUFValue: Sendable {
   /// Any number.
   package var double: Double? { isArray ? nil : number(at: range.lowerBound) }
 
-  // MARK: Arrays; nil where this is none of that type
+  // MARK: Arrays; nil for anything else
 
   package var strings: [String]? { type == .string ? arrayCount.map(strings) : nil }
   package var ints: [Int]? { elements(integer) }
   package var doubles: [Double]? { elements(number) }
-  /// A float32 array, the scores of a vocabulary.
+  /// A float32 array, such as the scores of a vocabulary.
   package var floats: [Float]? {
     guard type == .f32, let arrayCount else { return nil }
     return (0..<arrayCount).map {
@@ -50,7 +50,7 @@ package struct GGUFValue: Sendable {
     }
   }
 
-  /// Texts that are not UTF-8 are mended with U+FFFD, as llama.cpp's own users do.
+  /// Invalid UTF-8 is replaced with U+FFFD, as users of llama.cpp do.
   private func strings(_ count: Int) -> [String] {
     var position = range.lowerBound
     return (0..<count).map { _ in
@@ -60,8 +60,8 @@ package struct GGUFValue: Sendable {
     }
   }
 
-  /// Calls back with the bytes of each element of an array of strings, in order and mended like those: vocabularies
-  /// are not worth an object for every piece. Nothing where this is none.
+  /// Passes the bytes of each element of a string array to a closure, in order and repaired like `strings`, so that a
+  /// vocabulary needs no object per token. Does nothing for any other value.
   package func visitTexts(_ visit: (_ index: Int, _ text: UnsafeBufferPointer<UInt8>) -> Void) {
     guard type == .string, let arrayCount else { return }
     var position = range.lowerBound

@@ -1,7 +1,7 @@
 package import LimnCore
 import LimnTensor
 
-/// One value of the metadata of a GGUF file that is going to be written.
+/// One metadata value for a GGUF file that limn will write.
 package enum GGUFMetadata: Sendable {
   case bool(Bool)
   case u32(Int)
@@ -10,7 +10,7 @@ package enum GGUFMetadata: Sendable {
   case strings([String])
   case i32s([Int])
   case f32s([Float])
-  /// As it stands in another file.
+  /// A value copied from another file.
   case copy(GGUFValue)
 }
 
@@ -18,7 +18,7 @@ package enum GGUFMetadata: Sendable {
 package enum GGUFWriter {
   private static let alignment = 32
 
-  /// - Throws: bad data for a name longer than ggml takes, or a number that its key's type cannot hold.
+  /// - Throws: bad data if a name is longer than ggml allows, or if a number does not fit the type of its key.
   package static func layout(
     _ metadata: [(key: String, value: GGUFMetadata)], _ tensors: [TensorHeader]
   ) throws(LimnError) -> WeightFileLayout {
@@ -51,11 +51,11 @@ package enum GGUFWriter {
     return WeightFileLayout(header: bytes.bytes, tensors: tensors, padding: padding)
   }
 
-  /// How many bytes are missing to a multiple of the alignment.
+  /// How many bytes to add to reach a multiple of the alignment.
   private static func missing(_ count: Int) -> Int { (alignment - count % alignment) % alignment }
 }
 
-/// Numbers and strings as GGUF writes them.
+/// Writes numbers and strings in GGUF's form.
 private struct GGUFBytes {
   var bytes: [UInt8] = []
 

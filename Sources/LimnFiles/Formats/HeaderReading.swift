@@ -1,11 +1,10 @@
-/// What the first bytes of a file say, of which the rest may be elsewhere.
+/// The result of reading the first bytes of a file, whose rest may be elsewhere.
 package enum HeaderReading<File: Sendable>: Sendable {
-  /// The header is there. Tensors have their shapes, types and places; their values are only there where the bytes
-  /// reach them.
+  /// The complete header. Tensors have their shapes, types and positions, but values only as far as the bytes reach.
   case whole(File)
-  /// The header goes on: it takes at least this many bytes from the file's beginning to say more.
+  /// The header is longer: reading on takes at least this many bytes from the beginning of the file.
   case cut(needed: Int)
 }
 
-/// No file is larger: positions in it can be added and rounded up without overflow.
+/// No file is larger, so positions in it can be added and rounded up without overflow.
 let largestFile = 1 << 60

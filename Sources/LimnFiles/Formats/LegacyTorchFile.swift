@@ -1,7 +1,7 @@
 import LimnCore
 import LimnTensor
 
-/// A file in the form that `torch.save` wrote before PyTorch 1.6, and writes still when asked to:
+/// The form that `torch.save` wrote before PyTorch 1.6, and still writes on request:
 ///
 ///     pickles   the magic number; the protocol's version, 1001; what machine wrote it; the tensors' descriptions;
 ///               the storages' keys, in the order in which they follow
@@ -10,21 +10,21 @@ struct LegacyTorchFile {
   let tensors: [NamedTensor]
 
   private static let version = 1001
-  /// 0x1950a86a20f9469cfc6c as a pickle spells it, to its end; what stands before depends on the pickle's protocol.
+  /// 0x1950a86a20f9469cfc6c as a pickle spells it, up to its end; the bytes before it depend on the pickle protocol.
   private static let magic: [UInt8] = [
     0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, UInt8(ascii: "."),
   ]
 
-  /// Where the pickle behind the magic number begins; nil: this is no file of this form.
+  /// The position of the pickle after the magic number; nil: the file does not have this form.
   static func start(of bytes: UnsafeRawBufferPointer) -> Int? {
-    // Protocol 2 puts two bytes before the number, protocol 4 a frame's header as well.
+    // Protocol 2 puts two bytes before the number, protocol 4 a frame header as well.
     for lead in [2, 11] where bytes.count >= lead + magic.count && bytes[0] == 0x80 {
       if bytes[lead..<lead + magic.count].elementsEqual(magic) { return lead + magic.count }
     }
     return nil
   }
 
-  /// - Parameter start: behind the magic number.
+  /// - Parameter start: the position after the magic number.
   init(_ memory: Memory, from start: Int, path: String) throws(LimnError) {
     var position = start
     guard try Self.plain(memory, &position, path).value == .int(Self.version) else {
@@ -52,7 +52,7 @@ struct LegacyTorchFile {
     tensors = try stateDict.tensors(in: memory, at: places, path: path)
   }
 
-  /// A machine for the pickle that begins at `position`, whose length nothing says.
+  /// A machine for the pickle that begins at `position`; the file does not record its length.
   private static func machine(_ memory: Memory, _ position: Int, _ path: String) throws(LimnError)
     -> PickleMachine
   {
@@ -60,7 +60,7 @@ struct LegacyTorchFile {
     return try PickleMachine(UnsafeRawBufferPointer(rebasing: memory.bytes[position..<end]), place: path)
   }
 
-  /// A pickle of numbers, strings and containers.
+  /// Reads a pickle of numbers, strings and containers.
   private static func plain(
     _ memory: Memory, _ position: inout Int, _ path: String
   ) throws(LimnError) -> (value: PickleValue, PickleMachine) {
@@ -71,7 +71,7 @@ struct LegacyTorchFile {
     return (value, machine)
   }
 
-  /// Steps over the storages and notes where each is.
+  /// Walks over the storages and records the position of each.
   private static func places(
     of keys: [PickleValue], _ storages: [String: TorchPickle.Storage], _ reader: ByteReader
   ) throws(LimnError) -> [String: Range<Int>] {

@@ -1,13 +1,13 @@
 package import LimnTensor
 
-/// A tensor under the name that its file gives it.
+/// A tensor with its name in the file.
 package struct NamedTensor: Sendable {
   package let name: String
   package let tensor: Tensor
 }
 
-/// How many elements a shape has; nil where the number overflows, be it only without the axes of size 0: so
-/// whoever multiplies sizes of a tensor in any order is safe.
+/// How many elements a shape has; nil if the number overflows, even if an axis of size 0 would make it 0, so that
+/// sizes can safely be multiplied in any order.
 func elementCount(of shape: [Int]) -> Int? {
   var product = 1
   for size in shape where size != 0 {

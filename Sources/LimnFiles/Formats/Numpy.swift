@@ -1,12 +1,12 @@
 package import LimnCore
 import LimnTensor
 
-// Arrays in NumPy's format: the magic, a version, the length of a header, the header (a Python dictionary), the values
-// in C order. https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+// Arrays in NumPy's format: magic, version, header length, header (a Python dictionary), then the values in C order.
+// https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 private let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 
-/// An array of float32 or uint8 that a .npy file holds.
+/// A float32 or uint8 array read from a .npy file.
 package struct NumpyFile: Sendable {
   package enum Element: String, Sendable {
     case float32 = "<f4"
@@ -17,10 +17,10 @@ package struct NumpyFile: Sendable {
 
   package let shape: [Int]
   package let element: Element
-  /// The elements, as they stand in the file.
+  /// The elements, as stored in the file.
   package let data: [UInt8]
 
-  /// - Throws: bad data for other element types and orders, and for a file that is damaged.
+  /// - Throws: bad data for other element types and orders, and for a damaged file.
   package init(_ path: String) throws(LimnError) {
     let memory = try Memory(mapping: path)
     defer { withExtendedLifetime(memory) {} }
@@ -28,7 +28,7 @@ package struct NumpyFile: Sendable {
     guard memory.bytes[try reader.take(magic.count, "the magic")].elementsEqual(magic) else {
       throw LimnError.badData("this is no .npy file: it does not begin with NumPy's magic", in: path)
     }
-    // Version 1 has a length of two bytes, later ones of four.
+    // Version 1 has a two-byte length, later versions a four-byte one.
     let version: UInt16 = try reader.integer("the version")
     let short: UInt16? = version & 0xFF == 1 ? try reader.integer("the header's length") : nil
     let long: UInt32? = short == nil ? try reader.integer("the header's length") : nil
@@ -74,15 +74,15 @@ package struct NumpyFile: Sendable {
   }
 }
 
-/// Writes a float32 array part by part; the file appears under its name when it is whole.
+/// Writes a float32 array piece by piece; the file gets its name once it is complete.
 package struct NumpyWriter: ~Copyable {
   private let file: AtomicFile
   private var missing: Int
 
-  /// Begins a file whose values are to follow with `append`.
+  /// Begins a file; `append` supplies its values.
   package init(_ path: String, shape: [Int]) throws(LimnError) {
     let file = try AtomicFile(path)
-    // The header is padded so that the data begins at a multiple of 64; a tuple of one keeps its comma.
+    // The header is padded so that the data begins at a multiple of 64; a one-element tuple keeps its comma.
     let axes = shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? "," : "")
     var header = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(axes)), }"
     header += String(repeating: " ", count: 63 - (10 + header.utf8.count) % 64) + "\n"
@@ -94,7 +94,7 @@ package struct NumpyWriter: ~Copyable {
     missing = count
   }
 
-  /// The next values, in C order.
+  /// Appends the next values, in C order.
   package mutating func append(_ values: UnsafeBufferPointer<Float>) throws(LimnError) {
     precondition(values.count <= missing)
     guard !values.isEmpty else { return }

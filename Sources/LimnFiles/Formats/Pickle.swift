@@ -1,20 +1,20 @@
 import LimnCore
 import LimnTensor
 
-/// What a pickle can hold here. Containers are places in the machine's tables, never nested values: what a
-/// hostile file nests a million deep is freed without recursion.
+/// What a pickle can hold here. Containers are indices into the machine's tables, never nested values, so that
+/// freeing whatever a hostile file nests a million deep needs no recursion.
 enum PickleValue: Equatable {
   case none
   case bool(Bool)
   case int(Int)
   case float(Double)
   case string(String)
-  /// A name of the allow-list, as "module.name".
+  /// An allowed name, as "module.name".
   case global(String)
   /// A tuple or a list.
   case sequence(Int)
   case dict(Int)
-  /// What the file's own types became, numbered by their reader.
+  /// A value of one of the file's own types, numbered by the reader of those types.
   case storage(Int)
   case tensor(Int)
 }
@@ -30,8 +30,8 @@ protocol PickleReader {
   ) throws(LimnError) -> PickleValue
 }
 
-/// A pickle machine that executes nothing: it knows numbers, strings and plain containers, and hands the rest
-/// to a `PickleReader`. Opcodes and names outside its list are errors. (Format: Python's `pickletools`.)
+/// A pickle machine that executes nothing: it understands numbers, strings and plain containers, and passes the rest
+/// to a `PickleReader`. Opcodes and names outside its lists are errors. (Format: Python's `pickletools`.)
 struct PickleMachine {
   private(set) var sequences: [[PickleValue]] = []
   private(set) var dicts: [[(key: PickleValue, value: PickleValue)]] = []
@@ -40,7 +40,8 @@ struct PickleMachine {
   private var memo: [Int: PickleValue] = [:]
   private(set) var reader: ByteReader
 
-  /// Every entry of stack, memo and tables was made by an opcode of at least a byte: this bounds them all.
+  /// Each entry of the stack, the memo and the tables comes from an opcode of at least one byte, so this
+  /// bounds them all.
   static let longest = 8 << 20
 
   init(_ bytes: UnsafeRawBufferPointer, place: String) throws(LimnError) {
@@ -64,7 +65,7 @@ struct PickleMachine {
 
   func error(_ what: String) -> LimnError { reader.error(what) }
 
-  /// The value that the pickle leaves behind at its STOP.
+  /// Runs the pickle and returns the value on top of the stack at its STOP.
   mutating func run(_ types: inout some PickleReader) throws(LimnError) -> PickleValue {
     while true {
       let code: UInt8 = try reader.integer("a pickle")
@@ -135,7 +136,7 @@ struct PickleMachine {
       guard case .sequence(let place) = try pop() else { throw error("a storage without description") }
       stack.append(try types.storage(sequences[place], self))
     case UInt8(ascii: "R"): try reduce(&types)
-    case UInt8(ascii: "b"):  // BUILD: attributes of an OrderedDict, which nobody needs
+    case UInt8(ascii: "b"):  // BUILD: attributes of an OrderedDict, which limn does not need
       _ = try pop()
       guard case .dict = try top() else {
         throw error("attributes are set on something that is no dictionary")
@@ -203,7 +204,7 @@ struct PickleMachine {
     return text
   }
 
-  /// A name that ends with the line, as GLOBAL has two.
+  /// A name that ends at a newline; GLOBAL has two of them.
   private mutating func line() throws(LimnError) -> String {
     guard let end = reader.bytes[reader.position...].firstIndex(of: 0x0A) else {
       throw error("a name without end")
@@ -215,7 +216,7 @@ struct PickleMachine {
 
   // MARK: The stack
 
-  /// What lies below the last mark cannot be reached before the mark is gone.
+  /// Nothing below the last mark can be reached until the mark is gone.
   private var floor: Int { marks.last ?? 0 }
 
   private func top() throws(LimnError) -> PickleValue {

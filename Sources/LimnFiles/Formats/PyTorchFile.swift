@@ -1,9 +1,9 @@
 package import LimnCore
 import LimnTensor
 
-/// The tensors of a file that `torch.save` wrote, mapped: as a zip archive (PyTorch 1.6 and later), or as a row of
-/// pickles with the storages behind them (before; `LegacyTorchFile`). The pickle that describes the tensors is read
-/// by a machine that executes nothing.
+/// The tensors of a file written by `torch.save`, mapped: either a zip archive (PyTorch 1.6 and later), or a row of
+/// pickles followed by the storages (earlier; `LegacyTorchFile`). The machine that reads the pickle describing the
+/// tensors executes nothing.
 ///
 ///     NAME/data.pkl    the pickle: names, shapes, and which storage each tensor lies in
 ///     NAME/data/KEY    the storages, raw

@@ -6,29 +6,29 @@ import LimnTensor
 ///     header length u64  header (JSON)  data
 ///     header: {"NAME": {"dtype": "F32", "shape": […], "data_offsets": [begin, end]}, …, "__metadata__": {…}}
 ///
-/// What the safetensors library refuses is refused here, a name that stands there twice as well.
+/// Whatever the safetensors library refuses is refused here, and so is a name that occurs twice.
 package struct Safetensors: Sendable {
   package let path: String
-  /// What the writer noted about the file: pairs of strings.
+  /// Notes that the writer stored about the file: pairs of strings.
   package let metadata: [String: String]
   /// In the order of their data.
   package let tensors: [NamedTensor]
 
   private static let longestHeader = 100_000_000
 
-  /// Opens a file: maps it and reads the header.
+  /// Opens a file: maps it and reads its header.
   package init(path: String) throws(LimnError) {
     let memory = try Memory(mapping: path)
     var reader = ByteReader(memory.bytes, place: path)
     try self.init(memory, &reader, path: path)
   }
 
-  /// Reads the header of a file that need not be here.
+  /// Reads the header of a file that need not be on this machine.
   /// - Parameters:
-  ///   - beginning: its first bytes.
-  ///   - fileSize: of the whole file, as whoever has it says.
-  ///   - path: for messages.
-  /// - Throws: what opening the whole file would throw, where these bytes show it already.
+  ///   - beginning: the file's first bytes.
+  ///   - fileSize: the size of the whole file, as reported by whoever stores it.
+  ///   - path: for error messages.
+  /// - Throws: the error that opening the whole file would throw, if these bytes already show it.
   package static func read(
     _ beginning: some Collection<UInt8>, fileSize: Int, path: String
   ) throws(LimnError) -> HeaderReading<Safetensors> {
@@ -72,7 +72,7 @@ package struct Safetensors: Sendable {
     tensors = try Self.placed(infos, in: memory, after: headerRange.upperBound, path: path)
   }
 
-  /// Lays the tensors over the data, which they have to cover without gap and overlap.
+  /// Places the tensors in the data, which they must cover without gaps or overlaps.
   private static func placed(
     _ infos: [Info], in memory: Memory, after start: Int, path: String
   ) throws(LimnError) -> [NamedTensor] {
@@ -118,7 +118,7 @@ package struct Safetensors: Sendable {
   }
 }
 
-/// One entry of the header, its numbers checked among themselves.
+/// One entry of the header, whose numbers are consistent with each other.
 private struct Info {
   let name: String
   let type: TensorType
@@ -173,7 +173,7 @@ private struct Info {
 }
 
 extension TensorType {
-  /// The type that the format spells so; GGML's blocks are none of them.
+  /// The type that the format spells this way; GGML's block types do not exist in it.
   init?(safetensors name: String) {
     guard let type = TensorType(rawValue: name) else { return nil }
     switch type {

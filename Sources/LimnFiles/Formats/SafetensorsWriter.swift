@@ -1,7 +1,7 @@
 package import LimnCore
 import LimnTensor
 
-/// Safetensors files as limn writes them (see `Safetensors`): the data begins at a multiple of 8.
+/// Writes safetensors files (see `Safetensors`); the data begins at a multiple of 8.
 package enum SafetensorsWriter {
   package static func layout(_ tensors: [TensorHeader]) -> WeightFileLayout {
     var object: JSONObject = ["__metadata__": .object(["format": .string("pt")])]
@@ -23,7 +23,7 @@ package enum SafetensorsWriter {
       header: length + header, tensors: tensors, padding: tensors.map { _ in 0 })
   }
 
-  /// The index of a checkpoint in several files.
+  /// The index of a checkpoint split over several files.
   package static func index(_ shards: [(file: String, layout: WeightFileLayout)]) -> JSON {
     var map = JSONObject()
     var size = 0

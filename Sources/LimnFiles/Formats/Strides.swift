@@ -5,9 +5,9 @@ import LimnTensor
 struct Strides {
   let shape: [Int]
   let strides: [Int]
-  /// Elements of the tensor.
+  /// The number of elements in the tensor.
   let count: Int
-  /// One more than the furthest element's place; 0 for a tensor without elements.
+  /// One more than the position of the furthest element; 0 for an empty tensor.
   let extent: Int
 
   init?(shape: [Int], strides: [Int]) {
@@ -31,7 +31,7 @@ struct Strides {
     extent = last + 1
   }
 
-  /// Whether the elements lie row by row. The stride of an axis of one element says nothing.
+  /// Whether the elements lie row by row. The stride of an axis of size 1 does not matter.
   var isContiguous: Bool {
     if count == 0 { return true }
     var expected = 1
@@ -42,7 +42,7 @@ struct Strides {
     return true
   }
 
-  /// The elements row by row, in memory of their own.
+  /// Copies the elements row by row into new memory.
   func copy(_ source: UnsafeRawPointer, elementSize: Int) throws(LimnError) -> Memory {
     try Memory(count: count * elementSize) { target throws(LimnError) in
       var indices = shape.map { _ in 0 }

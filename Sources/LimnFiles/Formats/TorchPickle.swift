@@ -1,25 +1,25 @@
 import LimnCore
 import LimnTensor
 
-/// What a pickle of `torch.save` says about its tensors: which storage each lies in, and how. Where the storages
-/// are in the file is not known before the pickle has been read; `TorchStateDict` puts both together.
+/// What a pickle written by `torch.save` says about its tensors: which storage each lies in, and how. The positions
+/// of the storages in the file are not known until the pickle has been read; `TorchStateDict` combines the two.
 struct TorchPickle: PickleReader {
-  /// By key.
+  /// Keyed by the storage's name in the pickle.
   private(set) var storages: [String: Storage] = [:]
   private var mentions: [String] = []
   private var tensors: [TorchTensor] = []
 
   struct Storage: Equatable {
-    /// nil: bytes without type, which the tensor gives them.
+    /// nil: untyped bytes; the tensor supplies the type.
     let type: TensorType?
     let elements: Int
 
-    /// nil where the number overflows.
+    /// nil if the number overflows.
     var byteCount: Int? { (type ?? .u8).byteCount(elements: elements) }
     var description: String { "\(elements) elements of \(type?.rawValue ?? "one byte")" }
   }
 
-  /// Limits that no model comes near, so that a short pickle cannot ask for much memory.
+  /// Limits far above any real model, so that a short pickle cannot ask for much memory.
   static let maxAxes = 16
   static let maxTensors = 1 << 17
 
@@ -48,8 +48,8 @@ struct TorchPickle: PickleReader {
     global.hasPrefix("torch.") ? types[String(global.dropFirst("torch.".count))] : nil
   }
 
-  /// ("storage", type, key, device, number of elements); the form before the zip adds which part of another
-  /// storage this is, which no version since 0.4 uses.
+  /// Reads ("storage", type, key, device, number of elements). The form before zip may add which part of another
+  /// storage this is; no version since 0.4 does.
   mutating func storage(_ identifier: [PickleValue], _ machine: PickleMachine) throws(LimnError)
     -> PickleValue
   {
@@ -92,7 +92,7 @@ struct TorchPickle: PickleReader {
     throw machine.error("a call of \"\(global)\" with unknown arguments")
   }
 
-  /// (storage, offset, shape, strides, …), offset and strides in elements.
+  /// Reads (storage, offset, shape, strides, …), with offset and strides in elements.
   private mutating func tensor(
     _ arguments: [PickleValue], dtype: TensorType?, metadata: PickleValue, _ machine: PickleMachine
   ) throws(LimnError) -> PickleValue {
@@ -107,7 +107,7 @@ struct TorchPickle: PickleReader {
     guard tensors.count < Self.maxTensors else {
       throw machine.error("more than \(Self.maxTensors) tensors")
     }
-    // The place behind the last element, and with it the number of elements, is inside the storage.
+    // The end of the last element, and hence the number of elements, must lie inside the storage.
     let room = (storage.byteCount ?? 0) / type.layout.bytes
     guard let layout = Strides(shape: shape, strides: strides), offset <= room, layout.extent <= room - offset
     else { throw machine.error("a tensor of shape \(shape) reaches beyond its storage") }
@@ -125,7 +125,7 @@ struct TorchPickle: PickleReader {
     return result
   }
 
-  /// The dictionary of tensors: the pickle's value itself, or what a training script put it under.
+  /// The dictionary of tensors: the pickle's value itself, or the entry where a training script put it.
   func stateDict(_ value: PickleValue, _ machine: PickleMachine) throws(LimnError) -> TorchStateDict {
     guard case .dict(var place) = value else {
       throw machine.error("the file holds no dictionary of tensors")
@@ -156,20 +156,20 @@ struct TorchTensor {
   /// The storage's key.
   let storage: String
   let type: TensorType
-  /// Of the first element, in elements.
+  /// The position of the first element, in elements.
   let offset: Int
   let layout: Strides
 }
 
-/// Named descriptions of tensors, in the order of the dictionary.
+/// Tensor descriptions by name, in the order of the dictionary.
 struct TorchStateDict {
   let entries: [(name: String, tensor: TorchTensor)]
 
-  /// The tensors, once it is known where in `memory` each storage is. Those that lie row by row are not copied.
+  /// The tensors, given where each storage is in `memory`. Tensors that lie row by row are not copied.
   func tensors(
     in memory: Memory, at places: [String: Range<Int>], path: String
   ) throws(LimnError) -> [NamedTensor] {
-    // How many bytes may be copied for the others: as many as the file has, and a little for small files.
+    // The limit on bytes copied for the others: the file's size, plus a little for small files.
     var copyBudget = memory.bytes.count + 1 << 20
     var tensors: [NamedTensor] = []
     for (name, entry) in entries {

@@ -1,13 +1,13 @@
 import LimnCore
 
-/// The table of contents of a zip archive whose entries are stored, not compressed, as `torch.save` writes it;
-/// the 64-bit form too. Only places are read; the entries stay in the mapped file.
+/// The table of contents of a zip archive with stored (uncompressed) entries, as `torch.save` writes it, in 32-bit or
+/// 64-bit form. Only positions are read; the entries stay in the mapped file.
 ///
 ///     entries … (local header, name, extra, data)
 ///     directory: one record each (sizes, place of the local header, name, extra)
 ///     [64-bit end record, its locator]  end record (number of records, size and place of the directory)
 struct Zip {
-  /// Where each entry's data is, by name.
+  /// The range of each entry's data, by name.
   let entries: [ExactString: Range<Int>]
 
   private static let endSize = 22
@@ -31,7 +31,7 @@ struct Zip {
     self.entries = entries
   }
 
-  /// Finds the directory by the end record, which a comment may follow.
+  /// Finds the directory through the end record, which a comment may follow.
   private static func directory(
     _ bytes: UnsafeRawBufferPointer, place: String
   ) throws(LimnError) -> (count: Int, range: Range<Int>) {
@@ -46,7 +46,7 @@ struct Zip {
     var count = UInt64(bytes.loadUnaligned(fromByteOffset: end + 10, as: UInt16.self))
     var size = UInt64(bytes.loadUnaligned(fromByteOffset: end + 12, as: UInt32.self))
     var start = UInt64(bytes.loadUnaligned(fromByteOffset: end + 16, as: UInt32.self))
-    // torch writes the 64-bit end record always, and its locator just before the old one.
+    // torch always writes the 64-bit end record, with its locator right before the old one.
     if end >= 20, bytes.loadUnaligned(fromByteOffset: end - 20, as: UInt32.self) == 0x0706_4B50 {
       let record = bytes.loadUnaligned(fromByteOffset: end - 12, as: UInt64.self)
       guard end >= 56, record <= UInt64(end - 56),
@@ -98,7 +98,7 @@ struct Zip {
     return (name, try data(of: name, size: sizes[0], local: sizes[2], bytes, place: place))
   }
 
-  /// Fields of 32 bits that are all ones stand in the 64-bit extra field instead, in this order.
+  /// 32-bit fields whose bits are all ones are stored in the 64-bit extra field instead, in this order.
   private static func widen(
     _ sizes: inout [UInt64], extra: Slice<UnsafeRawBufferPointer>, _ reader: ByteReader
   ) throws(LimnError) {
@@ -118,7 +118,7 @@ struct Zip {
     throw reader.error("a zip entry lacks its 64-bit sizes")
   }
 
-  /// The local header tells where the data begins: its name and extra field may be longer than the directory's.
+  /// The local header says where the data begins: its name and extra field may be longer than the directory's.
   private static func data(
     of name: String, size: UInt64, local: UInt64, _ bytes: UnsafeRawBufferPointer, place: String
   ) throws(LimnError) -> Range<Int> {

@@ -1,7 +1,7 @@
 import LimnTensor
 
 extension LanguageConfig {
-  /// What GGUF calls the architecture: Mistral is a Llama there.
+  /// The architecture's name in GGUF, where a Mistral is a Llama.
   package var ggufArchitecture: String {
     switch architecture {
     case .llama, .mistral: "llama"
@@ -10,7 +10,7 @@ extension LanguageConfig {
     }
   }
 
-  /// The metadata that says what this model is, for llama.cpp and for limn.
+  /// The metadata that describes this model to llama.cpp and to limn.
   package var ggufMetadata: [(key: String, value: GGUFMetadata)] {
     let prefix = ggufArchitecture
     let norm = architecture == .phi2 ? "layer_norm_epsilon" : "layer_norm_rms_epsilon"
@@ -24,7 +24,7 @@ extension LanguageConfig {
     ]
     if let slidingWindow { metadata.append(("attention.sliding_window", .u32(slidingWindow))) }
     switch ropeScaling {
-    case .none, .llama3: break  // Llama 3.1's is a tensor of divisors.
+    case .none, .llama3: break  // Llama 3.1's scaling is stored as a tensor of divisors.
     case .linear(let factor):
       metadata += [("rope.scaling.type", .string("linear")), ("rope.scaling.factor", .f32(factor))]
     case .longrope(_, _, let original, let amplitude):
@@ -32,7 +32,7 @@ extension LanguageConfig {
         ("rope.scaling.original_context_length", .u32(min(original, maxPositions))),
         ("rope.scaling.attn_factor", .f32(amplitude)),
       ]
-    // llama.cpp knows no such type and refuses the file.
+    // llama.cpp does not know this type and refuses the file.
     case .dynamic(let factor):
       metadata += [("rope.scaling.type", .string("dynamic")), ("rope.scaling.factor", .f32(factor))]
     }
@@ -41,18 +41,18 @@ extension LanguageConfig {
 }
 
 extension ModelConfig {
-  /// After how many blocks the deepest feature is taken: the blocks behind it are not written.
+  /// The number of blocks up to the deepest feature; later blocks are not written.
   package var usedVisionLayers: Int { absoluteFeatureLayers.max() ?? 0 }
 
-  /// `featureLayers` counted from the first: 0 is what enters the tower.
+  /// `featureLayers`, all counted from the front: 0 is the tower's input.
   var absoluteFeatureLayers: [Int] {
     let layers = vision?.layers ?? 0
     return featureLayers.map { $0 < 0 ? layers + 1 + $0 : $0 }
   }
 
   /// Whether llama.cpp's projector `mlp` computes what this model computes. It reads the patches of each layer in
-  /// ascending order, with one epsilon for all norms; where there is a tensor mm.3 it takes the projector for Yi-VL's.
-  /// Its GELU is the tanh one, which stands for erf in all files of this kind.
+  /// ascending order and uses one epsilon for all norms; it takes a projector with a tensor mm.3 for Yi-VL's. Its
+  /// GELU is the tanh one, which stands in for erf in all files of this kind.
   package var suitsLlamaCpp: Bool {
     guard let vision, let projector else { return true }
     let layers = absoluteFeatureLayers
@@ -61,11 +61,11 @@ extension ModelConfig {
       && zip(layers, layers.dropFirst()).allSatisfy { $0 < $1 }
   }
 
-  /// The metadata of the projector's file, which limn and, unless the projector's type is limn's own, llama.cpp's mtmd
-  /// read.
+  /// The metadata of the projector file. limn reads it, and so does llama.cpp's mtmd unless the projector's type is
+  /// limn's own.
   /// - Parameters:
-  ///   - colours: the mean and the deviation by which pictures are normalised.
-  ///   - aspect: `image_aspect_ratio` of the original layout, for readers that have a choice.
+  ///   - colours: the mean and the standard deviation that normalise images.
+  ///   - aspect: the original layout's `image_aspect_ratio`, for readers that have a choice.
   package func projectorMetadata(
     _ vision: VisionConfig, colours: (mean: [Double], std: [Double]), aspect: String?
   ) -> [(key: String, value: GGUFMetadata)] {
@@ -86,7 +86,7 @@ extension ModelConfig {
       ("clip.vision.feature_layer", .i32s(absoluteFeatureLayers)),
     ]
     if family == .llavaNext {
-      // Width before height, as in the original configs.
+      // Width comes before height, as in the original configs.
       metadata += [
         ("clip.vision.image_grid_pinpoints", .i32s(gridPinpoints.flatMap { [$0.width, $0.height] })),
         ("clip.vision.image_aspect_ratio", .string("anyres")),
@@ -99,7 +99,7 @@ extension ModelConfig {
     return metadata + ownMetadata(vision, projector)
   }
 
-  /// What the usual keys leave open, where it is not what readers assume.
+  /// Settings that the usual keys cannot express, written only if they differ from what readers assume.
   private func ownMetadata(
     _ vision: VisionConfig, _ projector: ProjectorConfig
   ) -> [(key: String, value: GGUFMetadata)] {
@@ -121,23 +121,23 @@ extension ModelConfig {
   }
 }
 
-/// What limn adds to the metadata of projector files, under `clip.`. llama.cpp knows none of it: a file that it would
-/// compute wrongly has a projector type of limn's own, which llama.cpp refuses.
+/// Keys that limn adds to the metadata of projector files, under `clip.`. llama.cpp knows none of them: a file that
+/// it would compute wrongly gets limn's own projector type, which llama.cpp refuses.
 enum GGUFProjector {
   static let plainType = "mlp"
-  /// Yi-VL's, in files of other converters; llama.cpp has no such name, only the tensors tell it.
+  /// Yi-VL's type in files from other converters; llama.cpp has no such name and goes by the tensors alone.
   static let normedType = "mlp_norm"
   static let ownType = "limn_mlp"
 
-  /// GELUs by transformers' names.
+  /// GELUs, under the names that transformers gives them.
   static let visionActivation = "limn.vision.activation"
   static let activation = "limn.projector.activation"
-  /// Epsilons: of the norm before the projector, of those behind its layers.
+  /// Epsilons: of the norm before the projector, and of those after its layers.
   static let inputNorm = "limn.projector.input_norm_epsilon"
   static let layerNorms = "limn.projector.layer_norm_epsilon"
-  /// Whether the first feature stays: the class token's, or where there is none the first patch's.
+  /// Whether the first feature stays: the class token's, or the first patch's if there is no class token.
   static let keepsFirstFeature = "limn.vision.keeps_first_feature"
 
-  /// What `use_gelu` means: SigLIP's is the tanh one, but erf in the CLIPs that have one.
+  /// The meaning of `use_gelu`: tanh for SigLIP, but erf for the CLIPs that have one.
   static func usualGELU(_ family: VisionConfig.Family) -> GELU { family == .siglip ? .tanh : .erf }
 }

@@ -2,7 +2,7 @@ package import LimnCore
 import LimnTensor
 
 extension ModelConfig {
-  /// The class of transformers that computes this model.
+  /// The transformers class that runs this model.
   private enum HuggingFaceClass: String {
     case llava = "Llava"
     case llavaNext = "LlavaNext"
@@ -17,15 +17,15 @@ extension ModelConfig {
     }
   }
 
-  /// nil where transformers has none: for norms behind the projector's layers, and a norm before it in other company
-  /// than VipLLaVA's, which leaves the first feature out and knows no tiles.
+  /// nil if transformers has no such class: for norms after the projector's layers, and for a norm before it in any
+  /// model that is not like VipLLaVA, which drops the first feature and has no tiles.
   private var huggingFaceClass: HuggingFaceClass? {
     guard projector?.layerNorms == nil else { return nil }
     guard projector?.inputNorm != nil else { return family == .llavaNext ? .llavaNext : .llava }
     return keepsClassToken || family == .llavaNext ? nil : .vipLlava
   }
 
-  /// Refuses what transformers has no class for.
+  /// Refuses models that no transformers class can run.
   package func requireHuggingFaceClass(_ reference: String) throws(LimnError) {
     guard huggingFaceClass == nil else { return }
     throw LimnError.badData(
@@ -38,10 +38,10 @@ extension ModelConfig {
   /// The config.json of LlavaForConditionalGeneration, LlavaNextForConditionalGeneration or
   /// VipLlavaForConditionalGeneration.
   /// - Parameters:
-  ///   - imageToken: the id that stands for a picture.
-  ///   - dtype: as PyTorch calls it: "float16".
+  ///   - imageToken: the id that stands for an image.
+  ///   - dtype: PyTorch's name for it: "float16".
   ///   - hasAttentionBias, hasMLPBias: whether a Llama's projections have biases.
-  ///   - ids: `bos_token_id` and so on, where the tokenizer has them.
+  ///   - ids: `bos_token_id` and so on, for those that the tokenizer has.
   package func huggingFaceJSON(
     imageToken: Int, dtype: String, hasAttentionBias: Bool, hasMLPBias: Bool,
     ids: [(key: String, id: Int)]
@@ -64,7 +64,7 @@ extension ModelConfig {
     ]
     if kind == .vipLlava, let epsilon = projector?.inputNorm {
       json.set("projector_layernorm_eps", to: .number(epsilon))
-      // Its name before transformers 5.
+      // The name before transformers 5.
       json.set("vision_feature_layers", to: json["vision_feature_layer"] ?? .null)
     }
     let all = vision.patchesPerSide * vision.patchesPerSide + (vision.hasClassToken ? 1 : 0)
@@ -145,7 +145,7 @@ extension VisionConfig {
     ]
     switch family {
     case .clip: json.set("projection_dim", to: .integer(768))
-    // What makes one vector of all patches is not there.
+    // SigLIP's pooling head, which merges all patches into one vector, is not there.
     case .siglip: json.set("vision_use_head", to: .bool(false))
     }
     return json
@@ -153,7 +153,7 @@ extension VisionConfig {
 }
 
 extension GELU {
-  /// What transformers calls it.
+  /// The name in transformers.
   var huggingFaceName: String {
     switch self {
     case .erf: "gelu"
@@ -162,7 +162,7 @@ extension GELU {
     }
   }
 
-  /// By one of transformers' names.
+  /// Finds the value with this name in transformers.
   init?(huggingFaceName name: String) {
     switch name {
     case "gelu": self = .erf
