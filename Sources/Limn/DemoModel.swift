@@ -2,7 +2,7 @@ import Foundation
 public import LimnCore
 import LimnTensor
 
-/// The small LLaVA that limn ships: it knows drawn scenes only, in English and Traditional Chinese.
+/// The small LLaVA that ships with limn. It knows only drawn scenes, in English and Traditional Chinese.
 public enum DemoModel {
   /// Its folder, in Hugging Face layout.
   public static func path() throws(LimnError) -> String {

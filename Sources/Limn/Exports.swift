@@ -1,4 +1,4 @@
-// What users of the library must be able to name comes with `import Limn`: nothing else needs to be imported.
+// `import Limn` also brings every type that its users must name, so they need no other import.
 
 @_exported public import struct LimnCore.LimnError
 @_exported public import enum LimnImage.ImageSource

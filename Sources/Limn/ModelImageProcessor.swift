@@ -3,17 +3,17 @@ package import LimnImage
 package import LimnCore
 import LimnTensor
 
-/// The image processor of a checkpoint, and the policy by which it brings pictures to the tower's size.
+/// A checkpoint's image processor, and the policy by which it fits images to the tower's size.
 package struct ModelImageProcessor: Sendable {
   package let processor: ImageProcessor
-  /// What `trained` means for this checkpoint, or what was asked for.
+  /// The policy in use: the caller's choice, or what `trained` means for this checkpoint.
   package let policy: PreprocessPolicy
-  /// Why, for `limn show`.
+  /// The reason for the policy, for `limn show`.
   package let reason: String
 }
 
 extension ModelImageProcessor {
-  /// - Parameter policy: `trained` is resolved by what the checkpoint is.
+  /// - Parameter policy: `trained` is resolved from the checkpoint.
   package init(_ checkpoint: Checkpoint, policy: PreprocessPolicy) throws(LimnError) {
     var configuration = try ImageProcessor.Configuration(checkpoint)
     let (trained, reason) = Self.trainedPolicy(checkpoint, configuration)
@@ -27,8 +27,8 @@ extension ModelImageProcessor {
     try processor.process(image, policy: policy)
   }
 
-  /// LLaVA was trained on padded squares, whatever the processor file of a converted checkpoint says; only a
-  /// processor that knows how to pad, or the original config, can say otherwise.
+  /// LLaVA was trained on padded squares, whatever a converted checkpoint's processor file says. Only a processor
+  /// that knows how to pad, or the original config, can override that.
   private static func trainedPolicy(
     _ checkpoint: Checkpoint, _ configuration: ImageProcessor.Configuration
   ) -> (PreprocessPolicy, String) {
@@ -55,7 +55,7 @@ extension ModelImageProcessor {
 }
 
 extension ImageProcessor.Configuration {
-  /// From preprocessor_config.json where there is one, else CLIP's defaults at the tower's size.
+  /// From preprocessor_config.json, or CLIP's defaults at the tower's size if there is none.
   init(_ checkpoint: Checkpoint) throws(LimnError) {
     let config = checkpoint.config
     if let vision = config.vision, vision.family == .siglip {
@@ -77,7 +77,7 @@ extension ImageProcessor.Configuration {
     switch json["image_processor_type"]?.string ?? json["feature_extractor_type"]?.string {
     case let name? where name.hasPrefix("LlavaNextImageProcessor"): kind = .llavaNext
     case let name? where name.hasPrefix("LlavaImageProcessor"): kind = .llava
-    // Its default, also for a SigLIP that somebody prepared pictures for with it.
+    // CLIPImageProcessor crops by default, even if somebody uses it to prepare images for a SigLIP.
     case let name? where name.hasPrefix("CLIP"): doCenterCrop = true
     default: break
     }

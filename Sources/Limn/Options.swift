@@ -1,32 +1,32 @@
 import LimnImage
 
-/// What happens when a prompt, with its pictures, is longer than the context.
+/// What to do if a prompt with its images is longer than the context.
 public enum Overflow: String, Sendable, CaseIterable {
-  /// An error that says by how much.
+  /// Throw an error that says by how much.
   case stop
-  /// Text from the middle of the prompt is left out; pictures, beginning and end stay.
+  /// Cut text from the middle of the prompt; images, the beginning and the end stay.
   case truncateMiddle = "truncate-middle"
 }
 
-/// How an answer is generated.
+/// How to generate an answer.
 public struct GenerationOptions: Sendable {
   public var sampling = Sampling()
-  /// The answer's longest length in tokens; it also ends where the context does.
+  /// The maximum length of the answer in tokens; an answer also ends at the end of the context.
   public var maxTokens = 512
   /// Texts that end the answer; they are not part of it.
   public var stops: [String] = []
   public var overflow: Overflow = .stop
-  /// Whether `<|end|>`, `<image>` and the like in messages are special tokens and places of pictures, as for
-  /// transformers. By default they are text: what a person or a document says never controls the model.
+  /// Whether `<|end|>`, `<image>` and the like in messages are special tokens and image placeholders, as in
+  /// transformers. By default they are text, so that what a person or a document says never controls the model.
   public var recognisesSpecialTokens = false
-  /// Whether pictures' embeddings, and keys and values where the prompt begins like an earlier one, are taken from
-  /// earlier questions and kept for later ones. It changes no answer in `exact`; in `fast` a close decision behind an
-  /// earlier answer may fall otherwise, since tokens of answers and of prompts are multiplied apart.
+  /// Whether image embeddings, and keys and values if the prompt begins like an earlier one, are reused from earlier
+  /// questions and kept for later ones. In `exact` this changes no answer. In `fast` a close decision may fall the
+  /// other way if the reused prompt includes an earlier answer, because decode and prefill multiply differently.
   public var reuse = true
-  /// Whether tokens are guessed ahead where the text repeats itself. It changes no answer.
+  /// Whether to draft tokens ahead where the text repeats itself. It changes no answer.
   public var speculation = true
 
-  /// The adapters that this question uses, of `LoadOptions.adapters`, by their folders' names; nil: all of them.
+  /// Which of `LoadOptions.adapters` to use for this question, by their folders' names; nil: all of them.
   public var adapters: [String]?
 
   public init() {}
@@ -35,36 +35,36 @@ public struct GenerationOptions: Sendable {
 /// A finished answer.
 public struct Answer: Sendable, Equatable {
   public enum FinishReason: String, Sendable {
-    /// The model ended its answer, or a stop text was met.
+    /// The model ended its answer, or the answer reached a stop text.
     case stop
-    /// `maxTokens` or the end of the context was reached.
+    /// The answer reached `maxTokens` or the end of the context.
     case length
   }
 
   public struct Usage: Sendable, Equatable {
-    /// Positions of the prompt, those of the pictures included.
+    /// Positions in the prompt, including those of images.
     public var promptTokens: Int
-    /// Positions that the pictures take.
+    /// Positions taken by images.
     public var imageTokens: Int
-    /// Tokens of the answer.
+    /// Tokens in the answer.
     public var completionTokens: Int
   }
 
-  /// Wall-clock milliseconds.
+  /// Times in wall-clock milliseconds.
   public struct Timings: Sendable, Equatable {
-    /// Decoding, resizing and encoding the pictures.
+    /// Decoding, resizing and encoding the images.
     public var imageEncode = 0.0
-    /// Computing the prompt.
+    /// Prefilling the prompt.
     public var prompt = 0.0
-    /// From asking to the first word.
+    /// From the question to the first token.
     public var firstToken = 0.0
-    /// From the first word to the last.
+    /// From the first token to the last.
     public var predicted = 0.0
-    /// Tokens that were generated after the first one; what ends the answer is one of them.
+    /// Tokens generated after the first one, including the one that ends the answer.
     public var predictedTokens = 0
-    /// Prompt positions that were computed, those from an earlier turn not counted.
+    /// Prompt positions that were computed, rather than reused from an earlier turn.
     public var promptComputed = 0
-    /// Tokens that were guessed ahead, and how many of them were right.
+    /// Tokens that were drafted, and how many of them the model accepted.
     public var drafted = 0
     public var accepted = 0
   }
@@ -75,13 +75,13 @@ public struct Answer: Sendable, Equatable {
   public var timings: Timings
 }
 
-/// What happens while an answer is made.
+/// Events while an answer is generated.
 public enum AnswerEvent: Sendable {
-  /// Parts of a picture are encoded.
+  /// Progress in encoding the images.
   case encoding(done: Int, of: Int)
-  /// Positions of the prompt are computed.
+  /// Progress in prefilling the prompt, in positions.
   case reading(done: Int, of: Int)
-  /// The next piece of the answer, never half a character.
+  /// The next piece of the answer, always whole characters.
   case text(String)
   case finished(Answer)
 }

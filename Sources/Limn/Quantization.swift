@@ -2,24 +2,24 @@ import LimnFiles
 import LimnCore
 import LimnTensor
 
-/// How linear layers are quantised while a model is opened: what a `BitsAndBytesConfig` says to transformers.
+/// How to quantise linear layers while opening a model: what `BitsAndBytesConfig` is in transformers.
 ///
-/// Embeddings, norms and convolutions stay as they are, and so does the output head.
+/// Embeddings, norms, convolutions and the output head stay as they are.
 public struct Quantization: Sendable {
   public enum Format: String, Sendable, CaseIterable {
-    /// 4 bits, values at the quantiles of a normal distribution, a scale for every 64.
+    /// 4 bits: values at the quantiles of a normal distribution, one scale for every 64 weights.
     case nf4
-    /// 4 bits, tiny floats, a scale for every 64.
+    /// 4 bits: tiny floats, one scale for every 64 weights.
     case fp4
-    /// LLM.int8: 8 bits, a scale for every output.
+    /// LLM.int8: 8 bits, one scale for every output.
     case int8
   }
 
   public var format: Format
-  /// For 4 bits: the scales are quantised too. In files that saves 0.4 bits a weight; in limn's memory nothing, where
-  /// scales are floats: it gives the numbers that a model so trained (QLoRA) has seen.
+  /// For 4 bits: also quantise the scales. This saves 0.4 bits a weight in files, but nothing in limn's memory, where
+  /// scales are floats. Its purpose is to give the numbers that a model trained this way (QLoRA) has seen.
   public var isDouble: Bool
-  /// Modules to leave as they are: a name, several of its parts in a row, or its end ("vision_tower", "mlp.fc1").
+  /// Modules to leave as they are: a name, several consecutive parts of it, or its end ("vision_tower", "mlp.fc1").
   public var skip: [String]
 
   public init(_ format: Format, isDouble: Bool = false, skip: [String] = []) {
@@ -30,7 +30,7 @@ public struct Quantization: Sendable {
 }
 
 extension Quantization {
-  /// Whether a weight of a linear layer, by its canonical name, is to be quantised.
+  /// Whether to quantise a linear layer's weight, given by its canonical name.
   package func applies(to weight: String) -> Bool {
     let module = weight.hasSuffix(".weight") ? String(weight.dropLast(".weight".count)) : weight
     if module == "lm_head" { return false }
@@ -40,7 +40,7 @@ extension Quantization {
     }
   }
 
-  /// The names that checkpoints of other layouts have for the same parts.
+  /// Translates names from checkpoints of other layouts.
   private static func canonical(_ name: String) -> String {
     var name = name.hasPrefix("model.") ? String(name.dropFirst("model.".count)) : name
     if name == "mm_projector" { name = "multi_modal_projector" }
@@ -53,7 +53,7 @@ extension Quantization {
     return name
   }
 
-  /// - Throws: a weight that is quantised already.
+  /// - Throws: wrong usage if the weight is already quantised.
   func quantized(
     _ tensor: Tensor, _ name: String, in reference: String, on cpu: CPU
   ) throws(LimnError) -> QuantizedWeight {

@@ -3,5 +3,5 @@ import LimnText
 /// The version of this package.
 public let version = "0.1.0"
 
-/// The chat templates that limn brings along, for checkpoints that carry none.
+/// The names of limn's built-in chat templates, for checkpoints that carry none.
 public let templateNames: [String] = BuiltInTemplate.all.map(\.name)

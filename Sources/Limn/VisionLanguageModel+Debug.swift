@@ -5,10 +5,10 @@ package import LimnCore
 extension VisionLanguageModel {
   package var vocabularySize: Int { checkpoint.config.language.vocabulary }
 
-  /// The logits of every position, pictures expanded: [positions][vocabulary].
+  /// The logits at every position, images expanded: [positions][vocabulary].
   /// - Parameters:
-  ///   - text: prompt text with `<image>` where pictures stand; or
-  ///   - ids: as the model's tokenizer gives them.
+  ///   - text: prompt text with `<image>` in place of each image; or
+  ///   - ids: token ids from the model's tokenizer.
   package func logits(
     text: String? = nil, ids: [Int]? = nil, images: [ImageEmbedding]
   ) async throws(LimnError) -> [[Float]] {
@@ -18,8 +18,8 @@ extension VisionLanguageModel {
 
   /// How much the positions of a prompt attend to its images, float32 [layers, heads, positions, image positions].
   /// - Parameters:
-  ///   - layers, heads, positions: those that are watched; nil: all.
-  /// - Throws: what `logits` throws; usage, where something is watched that the model or the prompt does not have.
+  ///   - layers, heads, positions: which ones to observe; nil: all.
+  /// - Throws: what `logits` throws; wrong usage for ranges that the model or the prompt does not have.
   package func attention(
     text: String? = nil, ids: [Int]? = nil, images: [ImageEmbedding], layers: Range<Int>? = nil,
     heads: Range<Int>? = nil, positions: Range<Int>? = nil

@@ -3,18 +3,18 @@ package import LimnCore
 package import LimnTensor
 import Synchronization
 
-/// What `limn bench` measures, and the work that it sets the measured speeds against.
+/// The measurements of `limn bench`, and the work to which it compares the measured speeds.
 extension VisionLanguageModel {
-  /// Bytes that a decode step reads after this many positions: all weights of the language model as they lie in memory,
-  /// and keys and values.
+  /// Bytes that a decode step reads after this many positions: all weights of the language model as they lie in
+  /// memory, plus keys and values.
   package func bytesPerStep(after positions: Int) throws(LimnError) -> Int {
     let figures = try engine.model.language.estimate(
       rows: 1, after: positions, wanted: 1, phase: .decode, storage: engine.storage)
     return figures.weightsRead + figures.keysAndValuesRead
   }
 
-  /// Multiplications and additions for one token of a prompt, of its matrix products: in the last layer, for keys and
-  /// values only. Attention's own, which grow with the length, are not counted.
+  /// Multiplications and additions in the matrix products for one prompt token; in the last layer, only those for
+  /// keys and values. Attention itself, whose work grows with the length, is not counted.
   package var operationsPerToken: Int {
     get throws(LimnError) { try prefillProducts.values.reduce(0, +) }
   }
@@ -32,31 +32,31 @@ extension VisionLanguageModel {
     return 2 * inBytes > products.values.reduce(0, +)
   }
 
-  /// How fast prompts are read and answers given.
+  /// Speeds of prefill and decode.
   package struct TextSpeed: Sendable {
-    /// Tokens of all sequences' prompts, until each sequence has its first token.
+    /// Prompt tokens of all sequences, until every sequence has its first token.
     package var promptPerSecond = 0.0
-    /// Tokens of all sequences together, from the moment when all of them answer.
+    /// Tokens of all sequences together, from the moment when all of them are decoding.
     package var predictedPerSecond = 0.0
   }
 
-  /// Measures sequences with prompts of so many tokens, which then answer together.
+  /// Measures sequences with prompts of this many tokens, which then decode together.
   /// - Parameters:
-  ///   - genTokens: tokens of each sequence; the first one comes with the prompt and is not measured.
-  ///   - quoting: the answers quote the prompt, 16 tokens and then 4 others, and are guessed ahead, which else
-  ///     they are not.
-  /// - Precondition: `promptTokens` + `genTokens` fit the context; with several sequences a few more.
+  ///   - genTokens: tokens of each sequence; the first one comes from the prompt and is not measured.
+  ///   - quoting: the answers repeat 16 tokens of the prompt, then 4 others, and so on, with speculation on;
+  ///     otherwise it is off.
+  /// - Precondition: `promptTokens` + `genTokens` fit the context, with a few more for several sequences.
   package func measureText(
     promptTokens: Int, genTokens: Int, sequences: Int = 1, quoting: Bool = false
   ) async throws(LimnError) -> TextSpeed {
     let watch = Stopwatch(sequences: sequences, tokens: (genTokens - 1) * sequences)
     let requests = (0..<sequences).map { sequence in
-      // Which tokens they are makes no difference to the time.
+      // The choice of tokens makes no difference to the time.
       func id(_ place: Int) -> Int32 { Int32((place * 7 + 3 + sequence) % vocabularySize) }
       let ids = (0..<promptTokens).map(id)
       var request = SequenceRequest(
         prompt: PromptInputs(tokens: ids),
-        // A sequence that has read its prompt early goes on until all are measured.
+        // A sequence whose prompt is done early keeps decoding until all are measured.
         maxTokens: min(
           genTokens + (sequences == 1 ? 0 : sequences * (1 + promptTokens / 100)), context - promptTokens))
       request.speculation = quoting
@@ -99,13 +99,13 @@ extension VisionLanguageModel {
     private let tokens: Int
     var times: Times { state.withLock { $0 } }
 
-    /// - Parameter tokens: how many are counted.
+    /// - Parameter tokens: how many to count.
     init(sequences: Int, tokens: Int) {
       state = Mutex(Times(waitingFor: Set(0..<sequences)))
       self.tokens = tokens
     }
 
-    /// Takes a token of a sequence; false where enough are counted.
+    /// Records a token of a sequence; false once enough are counted.
     func count(tokenAt time: ContinuousClock.Instant, of sequence: Int) -> Bool {
       state.withLock { times in
         guard times.first == nil else {

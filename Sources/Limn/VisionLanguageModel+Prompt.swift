@@ -3,7 +3,7 @@ import LimnFiles
 import LimnText
 
 extension VisionLanguageModel {
-  /// A request's prompt, tokenised.
+  /// Renders and tokenises a request's prompt.
   package func prompt(_ request: Request) throws(LimnError) -> Prompt {
     let imageToken = checkpoint.config.imageTokenID
     let prompt: Prompt
@@ -17,7 +17,7 @@ extension VisionLanguageModel {
       let mark: Unicode.Scalar? =
         request.options.recognisesSpecialTokens ? nil : try SpecialSpellings.mark(for: messages.flatMap(\.texts))
       let text = try conversation.render(messages, literalMark: mark)
-      // A template that writes BOS itself has written all that the tokenizer would add.
+      // A template that writes BOS itself has already written everything that the tokenizer would add.
       let begins = tokenizer.bosToken.map { text.utf8.starts(with: $0.utf8) } ?? false
       prompt = Prompt(
         text: text, tokenizer: tokenizer, imageToken: imageToken, addSpecial: !begins, literalMark: mark)

@@ -12,12 +12,12 @@ package import LimnText
 /// print(answer.text)
 /// ```
 ///
-/// Weights stay in the mapped files; a model opens in well under a second. It may be used from several tasks at
-/// once: their answers are made together, and each is the one that it would be alone.
+/// Weights stay in the mapped files, so a model opens in well under a second. Several tasks may use it at once: their
+/// answers are generated together, and each is the same as it would be alone.
 public final class VisionLanguageModel: Sendable {
-  /// What the model calls itself: the last part of its path.
+  /// A short name: the last part of the model's path.
   public let name: String
-  /// Longest prompt and answer together, in positions.
+  /// The maximum length of prompt and answer together, in positions.
   public let context: Int
   package let checkpoint: Checkpoint
   package let tokenizer: Tokenizer
@@ -25,13 +25,13 @@ public final class VisionLanguageModel: Sendable {
   package let processor: ModelImageProcessor
   package let engine: Engine
   private let endIDs: Set<Int32>
-  /// The names of the adapters that were loaded with the model.
+  /// The names of the adapters loaded with the model.
   public let adapters: [String]
 
-  /// Opens a model, on a thread of its own. Cancelling the task stops it.
+  /// Opens a model on a thread of its own. Cancelling the task stops it.
   /// - Parameters:
-  ///   - reference: a folder (a model, or an adapter of one), or a `.gguf` file.
-  ///   - progress: is told what is done, and how far; not on the caller's thread.
+  ///   - reference: a folder (a model, or an adapter for one), or a `.gguf` file.
+  ///   - progress: receives the current step and how far it is; not called on the caller's thread.
   public static func load(
     _ reference: String, options: LoadOptions = LoadOptions(),
     progress: @escaping @Sendable (OpeningProgress) -> Void = { _ in }
@@ -63,8 +63,9 @@ public final class VisionLanguageModel: Sendable {
 
   // MARK: Asking
 
-  /// The answer to one question.
-  /// - Parameter images: stand before the question, or where it has `<image>`: see ``ChatMessage/init(_:_:images:)``.
+  /// Answers one question.
+  /// - Parameter images: placed before the question, or at its `<image>` marks: see
+  ///   ``ChatMessage/init(_:_:images:)``.
   public func ask(
     _ question: String, images: [ImageSource] = [], system: String? = nil,
     options: GenerationOptions = GenerationOptions()
@@ -74,14 +75,14 @@ public final class VisionLanguageModel: Sendable {
     return try await answer(Request(messages, options: options))
   }
 
-  /// The answer to a conversation's last message, as it is made.
+  /// Answers a conversation's last message, piece by piece.
   public func stream(
     _ messages: [ChatMessage], options: GenerationOptions = GenerationOptions()
   ) -> AsyncThrowingStream<AnswerEvent, any Error> {
     stream(Request(messages, options: options))
   }
 
-  /// An answer as it is made; it ends with `AnswerEvent.finished`, or throws a `LimnError`.
+  /// Streams an answer; the stream ends with `AnswerEvent.finished`, or throws a `LimnError`.
   public func stream(_ request: Request) -> AsyncThrowingStream<AnswerEvent, any Error> {
     AsyncThrowingStream { continuation in
       let task = Task {
@@ -99,7 +100,7 @@ public final class VisionLanguageModel: Sendable {
     }
   }
 
-  /// An answer when it is finished.
+  /// Answers a request; returns the finished answer.
   public func answer(_ request: Request) async throws(LimnError) -> Answer {
     try await answer(request) { _ in }
   }
@@ -143,7 +144,7 @@ public final class VisionLanguageModel: Sendable {
     }
   }
 
-  /// Generates a sequence and writes its text; returns when the engine has let go of it.
+  /// Generates a sequence and writes its text; returns once the engine has released it.
   private func write(
     _ request: SequenceRequest, to writer: inout AnswerWriter, _ report: @Sendable (AnswerEvent) -> Void
   ) async throws(LimnError) {
@@ -160,20 +161,20 @@ public final class VisionLanguageModel: Sendable {
     if Task.isCancelled { throw LimnError(.interrupted, "stopped") }
   }
 
-  /// Encodes images ahead of the questions about them, which then begin at once.
+  /// Encodes images ahead of questions about them, so that those can begin at once.
   public func prepare(_ images: [ImageSource]) async throws(LimnError) {
     _ = try await encode(images, reuse: true)
   }
 
-  /// Decodes, processes and encodes pictures.
-  /// - Parameter reuse: whether embeddings are taken from earlier pictures and kept for later.
+  /// Decodes, processes and encodes images.
+  /// - Parameter reuse: whether to take embeddings from earlier images and keep them for later.
   package func encode(
     _ sources: [ImageSource], reuse: Bool = false,
     _ report: @escaping @Sendable (AnswerEvent) -> Void = { _ in }
   ) async throws(LimnError) -> [ImageEmbedding] {
     var embeddings: [ImageEmbedding] = []
     for source in sources {
-      // The file tells as much as the pixels, and a known one need not be decoded.
+      // The file identifies an image as well as its pixels do, and a known one need not be decoded.
       let bytes = try source.bytes()
       let file = reuse ? bytes.map { ImageKey(file: $0) } : nil
       if let file, let known = await engine.embedding(of: file) {
@@ -188,7 +189,7 @@ public final class VisionLanguageModel: Sendable {
   }
 
   private func fit(_ inputs: PromptInputs, _ options: GenerationOptions) throws(LimnError) -> PromptInputs {
-    // At least one position must be left for the answer.
+    // Leave at least one position for the answer.
     guard inputs.count >= context else { return inputs }
     if options.overflow == .truncateMiddle {
       let room = max(1, min(options.maxTokens, context / 4))

@@ -6,11 +6,11 @@ import LimnTensor
 import LimnText
 
 extension Conversion {
-  /// A GGUF pair: the language model, and the projector file with the vision tower where there is one.
+  /// A GGUF pair: the language model and, if the model has vision, the projector file with the vision tower.
   /// - Parameters:
   ///   - output: a folder, or the language model's file, which ends in .gguf.
-  ///   - vision: the type of the projector's file.
-  /// - Throws: bad data for what GGUF cannot say.
+  ///   - vision: the type of the projector file.
+  /// - Throws: bad data for anything that GGUF cannot express.
   package static func gguf(
     _ location: ModelLocation, format: WeightFormat, vision: WeightFormat, output: String
   ) throws(LimnError) -> Conversion {
@@ -26,7 +26,7 @@ extension Conversion {
     return conversion
   }
 
-  /// The model to convert: all of its tensors are there and fit its config.
+  /// The model to convert, after checking that all its tensors are there and fit its config.
   static func source(_ location: ModelLocation) throws(LimnError) -> Checkpoint {
     let parts = try ModelParts(location, steps: [.files, .weights], for: .checking)
     return try parts.require(parts.checkpoint)
@@ -75,7 +75,7 @@ extension Conversion {
     try addFile(paths.language, metadata, tensors)
   }
 
-  /// The divisors of RoPE's frequencies, which are tensors in GGUF.
+  /// The divisors of RoPE frequencies, which GGUF stores as tensors.
   private static func ropeTensors(_ language: LanguageConfig) throws(LimnError) -> [OutputTensor] {
     switch language.ropeScaling {
     case .llama3:
@@ -105,7 +105,7 @@ extension Conversion {
     let used = checkpoint.config.usedVisionLayers
     var tensors: [OutputTensor] = []
     for (canonical, source) in checkpoint.weights where Self.isVision(canonical) {
-      // Nothing reads the blocks behind the features, nor the last norm.
+      // Nothing reads the blocks after the features, nor the last norm.
       if canonical.hasPrefix("vision_tower.post_layernorm") { continue }
       if let layer = Self.layer(of: canonical), layer >= used { continue }
       guard let name = names.fileName(of: canonical) else { throw Self.noPlace(canonical, checkpoint) }
@@ -119,7 +119,7 @@ extension Conversion {
     ["vision_tower.", "multi_modal_projector.", "image_newline"].contains { canonical.hasPrefix($0) }
   }
 
-  /// The number of the layer in a canonical name of the vision tower.
+  /// The layer number in a canonical name of the vision tower.
   private static func layer(of canonical: String) -> Int? {
     let prefix = "vision_tower.encoder.layers."
     return canonical.hasPrefix(prefix) ? Int(canonical.dropFirst(prefix.count).prefix { $0 != "." }) : nil
@@ -131,7 +131,7 @@ extension Conversion {
 
   // MARK: From another pair
 
-  /// The same tensors and metadata, in other types.
+  /// The same tensors and metadata, with other types.
   private static func gguf(
     _ pair: GGUFPair, _ format: WeightFormat, _ vision: WeightFormat, _ paths: GGUFPaths
   ) throws(LimnError) -> Conversion {
@@ -206,9 +206,9 @@ extension Conversion {
   }
 }
 
-/// What the files of a pair are called.
+/// The file names of a pair.
 struct GGUFPaths {
-  /// Without a type.
+  /// The model's name without a type.
   let name: String
   let language: String
   let projector: String

@@ -10,8 +10,8 @@ extension Conversion {
   /// - Parameters:
   ///   - type: F32, F16 or BF16.
   ///   - output: the folder.
-  /// - Throws: bad data for a model without a vision tower, a tokenizer that cannot be written, or an image token
-  ///   far beyond the vocabulary.
+  /// - Throws: bad data for a model without a vision tower, a tokenizer that cannot be written, or an image token far
+  ///   beyond the vocabulary.
   package static func huggingFace(
     _ location: ModelLocation, type: TensorType, output: String
   ) throws(LimnError) -> Conversion {
@@ -28,7 +28,7 @@ extension Conversion {
       conversion.notes.append("transformers' LLaVA classes ignore the bias of this model's output head")
     }
     try conversion.addShards(try tensors(checkpoint, type, rows: image.rows, filler: image.filler), output)
-    // An adapter's folder has no config of the whole.
+    // An adapter's folder has no config for the whole model.
     if checkpoint.layout == .huggingFace, checkpoint.parts.isEmpty {
       try conversion.copyFiles(from: checkpoint, type, rows: image.rows, output)
     } else {
@@ -38,8 +38,8 @@ extension Conversion {
     return conversion
   }
 
-  /// The token that stands for a picture: the checkpoint's, one called `<image>`, or the next free one, for which
-  /// the embedding table gets a row.
+  /// The token that stands for an image: the checkpoint's own, one called `<image>`, or the next free id, for which
+  /// the embedding table gains a row.
   private static func imageToken(
     _ checkpoint: Checkpoint, _ tokenizer: Tokenizer
   ) throws(LimnError) -> (token: Int, rows: Int, filler: Int) {
@@ -55,8 +55,8 @@ extension Conversion {
     return (token, max(rows, token + 1), min(tokenizer.unknownID ?? 0, rows - 1))
   }
 
-  /// How many rows the image token may add. It stands right behind the vocabulary or a few other added tokens; an
-  /// id further off is a mistake, and each row up to it would be filler in two tables.
+  /// How many rows the image token may add. It normally comes right after the vocabulary or a few other added tokens.
+  /// An id further off is a mistake, and would fill two tables with unused rows up to it.
   private static let maxNewRows = 1024
 
   // MARK: Weights
@@ -83,7 +83,7 @@ extension Conversion {
     return tensors + (try lastNorm(checkpoint, type))
   }
 
-  /// Fused q, k and v, one by one.
+  /// Splits fused q, k and v.
   private static func split(
     _ canonical: String, _ source: Weight, _ language: LanguageConfig, _ type: TensorType
   ) throws(LimnError) -> [OutputTensor] {
@@ -104,7 +104,7 @@ extension Conversion {
     return parts
   }
 
-  /// The tower's last norm, which nothing reads: transformers misses it where converters left it out.
+  /// The tower's last norm. Nothing reads it, but transformers reports it as missing if a converter left it out.
   private static func lastNorm(_ checkpoint: Checkpoint, _ type: TensorType) throws(LimnError) -> [OutputTensor] {
     guard checkpoint.weights["vision_tower.post_layernorm.weight"] == nil, let vision = checkpoint.config.vision
     else { return [] }
@@ -115,7 +115,7 @@ extension Conversion {
     ]
   }
 
-  /// The name in the layout that every version of transformers reads.
+  /// The tensor's name in the layout that every version of transformers reads.
   private static func name(of canonical: String, _ language: LanguageConfig) -> String {
     func rest(_ prefix: String) -> String? {
       canonical.hasPrefix(prefix) ? String(canonical.dropFirst(prefix.count)) : nil
@@ -175,7 +175,7 @@ extension Conversion {
     "chat_template.json", "generation_config.json",
   ]
 
-  /// From a folder of the same layout: everything but the weights stays; the config says what became of them.
+  /// Copies everything but the weights from a folder of the same layout, and updates the config to match them.
   private mutating func copyFiles(
     from checkpoint: Checkpoint, _ type: TensorType, rows: Int, _ folder: String
   ) throws(LimnError) {
@@ -189,11 +189,11 @@ extension Conversion {
     }
     let json = Self.retyped(try JSON.parse(file: source.appendingPathComponent("config.json")), type)
     var config = json.object ?? [:]
-    // The image token may have got a row.
+    // The image token may have gained a row.
     var text = config["text_config"]?.object ?? [:]
     text.set("vocab_size", to: .integer(rows))
     config.set("text_config", to: .object(text))
-    // What makes one vector of all patches is not written.
+    // SigLIP's pooling head, which merges all patches into one vector, is not written.
     if checkpoint.config.vision?.family == .siglip, var vision = config["vision_config"]?.object {
       vision.set("vision_use_head", to: .bool(false))
       config.set("vision_config", to: .object(vision))
@@ -245,7 +245,7 @@ extension Conversion {
       ]), folder)
     var config = checkpoint.config
     config.language.vocabulary = rows
-    // transformers opens no model whose padding token has no row.
+    // transformers refuses a model whose padding token has no row.
     func embedded(_ id: Int?) -> Int? { id.flatMap { $0 < rows ? $0 : nil } }
     let (begin, end, padding) = (embedded(tokenizer.bosID), embedded(tokenizer.eosID), embedded(tokenizer.padID))
     let ids = [("bos_token_id", begin), ("eos_token_id", end), ("pad_token_id", padding)]
@@ -267,7 +267,7 @@ extension Conversion {
         hasMLPBias: hasBias("mlp.down_proj"), ids: ids), folder)
   }
 
-  /// preprocessor_config.json: pictures as limn prepares them for this checkpoint.
+  /// preprocessor_config.json, describing how limn prepares images for this checkpoint.
   private static func preprocessor(_ image: ModelImageProcessor, _ config: ModelConfig) -> JSON {
     let processor = image.processor.configuration
     let side = config.vision?.imageSize ?? 336

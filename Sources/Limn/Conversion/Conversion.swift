@@ -3,8 +3,7 @@ import LimnFiles
 package import LimnCore
 package import LimnTensor
 
-/// Files that are going to be written: what is in them is settled, the weights themselves are read and converted
-/// only as they are written.
+/// A set of files to write. Their layout is settled; the weights are read and converted only as they are written.
 package struct Conversion: Sendable {
   struct WeightFile: Sendable {
     let path: String
@@ -12,7 +11,7 @@ package struct Conversion: Sendable {
     let tensors: [OutputTensor]
   }
 
-  /// What became of one tensor.
+  /// How one tensor was converted.
   package struct Report: Sendable {
     package let name: String
     /// The type in the source: "F16", "NF4".
@@ -22,26 +21,26 @@ package struct Conversion: Sendable {
   }
 
   var weights: [WeightFile] = []
-  /// Small files beside them, in the order in which they appear.
+  /// Small files beside the weights, in the order in which they appear.
   var others: [(path: String, content: [UInt8])] = []
-  /// Where files of an earlier conversion may lie that would be taken for part of this one: they are removed.
+  /// Files from an earlier conversion that would be mistaken for part of this one; they are removed.
   var obsolete: [String] = []
-  /// What the user should know about the result.
+  /// Remarks about the result that the user should see.
   package internal(set) var notes: [String] = []
 
-  /// The files that will be there.
+  /// The paths of the files to write.
   package var paths: [String] { weights.map(\.path) + others.map(\.path) }
-  /// What they will take.
+  /// Their total size.
   package var byteCount: Int {
     weights.reduce(0) { $0 + $1.layout.byteCount } + others.reduce(0) { $0 + $1.content.count }
   }
 
-  /// Writes everything. The files appear under their names together, when all are whole; until then they are
-  /// called NAME.partial, and they are removed if the task is cancelled or something fails.
+  /// Writes everything. All files appear under their names together, once all are complete. Until then they are
+  /// called NAME.partial, and are removed if the task is cancelled or fails.
   /// - Parameters:
-  ///   - replaces: whether files that are there may be replaced, and obsolete ones removed.
-  ///   - progress: takes the share that is done and the name of the tensor at hand.
-  /// - Throws: wrong usage for files that are there; unavailable for a disk that is full or will be; `interrupted`.
+  ///   - replaces: whether existing files may be replaced, and obsolete ones removed.
+  ///   - progress: receives the fraction done and the name of the current tensor.
+  /// - Throws: wrong usage for files that already exist; unavailable if the disk is full or too small; `interrupted`.
   package func run(
     _ encoder: WeightEncoder, replaces: Bool, progress: (Double, String) -> Void
   ) throws(LimnError) -> [Report] {
@@ -128,8 +127,8 @@ package struct Conversion: Sendable {
     return reports
   }
 
-  /// Makes the folder of a file where it is missing.
-  /// - Returns: the folders that were made.
+  /// Creates the folder of a file if it is missing.
+  /// - Returns: the folders that were created.
   private static func makeFolder(of path: String) throws(LimnError) -> [String] {
     let folder = (path as NSString).deletingLastPathComponent
     guard !folder.isEmpty, !FileManager.default.fileExists(atPath: folder) else { return [] }

@@ -2,16 +2,16 @@ import LimnFiles
 import LimnCore
 import LimnTensor
 
-/// A tensor of a file that is going to be written, and where its values come from.
+/// A tensor to write to a file, and the source of its values.
 struct OutputTensor: Sendable {
   let header: TensorHeader
   /// [rows, …]
   let source: Weight
-  /// Which row of the source each row is; nil: as they come.
+  /// The source row for each row; nil: unchanged.
   let order: [Int32]?
 
   /// - Parameters:
-  ///   - order: rows that are left out, repeated or in another order; along a single axis: values.
+  ///   - order: selects, repeats or reorders rows; for a tensor with one axis, values.
   init(
     _ name: String, _ source: Weight, as type: TensorType, order: [Int32]? = nil
   ) throws(LimnError) {
@@ -28,23 +28,23 @@ struct OutputTensor: Sendable {
     self.order = order
   }
 
-  /// A tensor of values that no file holds.
+  /// A tensor whose values come from no file.
   init(_ name: String, values: [Float], as type: TensorType) throws(LimnError) {
     try self.init(name, Weight(try Tensor(floats: values)), as: type)
   }
 
-  /// The values, in an arrangement that `WeightEncoder` takes.
+  /// The values, in a shape that `WeightEncoder` takes.
   func values(_ encoder: WeightEncoder) throws(LimnError) -> Tensor {
     let tensor = try source.resolved(on: encoder.cpu)
     guard order != nil, tensor.shape.count == 1 else { return tensor }
-    // Values that change places are rows of one column.
+    // To reorder single values, treat them as rows of one column.
     return Tensor(type: tensor.type, shape: [tensor.count, 1], memory: tensor.memory, range: tensor.range)
   }
 }
 
-/// Where the rows of q and k stand, by whose values turn together.
+/// The order of the rows of q and k, which depends on which values RoPE rotates together.
 enum HeadOrder {
-  /// Halves of each head → neighbours: what GGUF's llama expects of Hugging Face's rows.
+  /// Halves of each head → neighbours: from Hugging Face's order to the one that GGUF's llama expects.
   static func neighbours(heads: Int, headSize: Int) -> [Int32] {
     let half = headSize / 2
     return (0..<heads * headSize).map { row in
@@ -53,7 +53,7 @@ enum HeadOrder {
     }
   }
 
-  /// Neighbours → halves, the way back.
+  /// Neighbours → halves: the reverse.
   static func halves(heads: Int, headSize: Int) -> [Int32] {
     let half = headSize / 2
     return (0..<heads * headSize).map { row in
@@ -62,7 +62,7 @@ enum HeadOrder {
     }
   }
 
-  /// The order for a tensor with a canonical name; nil where its rows stay.
+  /// The order for the tensor with this canonical name; nil if its rows stay where they are.
   static func order(
     of canonical: String, _ language: LanguageConfig, _ change: (Int, Int) -> [Int32]
   ) -> [Int32]? {

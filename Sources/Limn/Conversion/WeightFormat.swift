@@ -1,7 +1,7 @@
 import LimnFiles
 package import LimnTensor
 
-/// A type of GGUF file: which type each tensor gets, as llama.cpp's `llama-quantize` deals them out.
+/// A type of GGUF file. It decides the type of each tensor, as llama.cpp's `llama-quantize` does.
 package enum WeightFormat: String, Sendable, CaseIterable {
   case f32, f16, bf16
   case q8_0 = "Q8_0"
@@ -10,7 +10,7 @@ package enum WeightFormat: String, Sendable, CaseIterable {
   case q4_K_M = "Q4_K_M"
   case q4_0 = "Q4_0"
 
-  /// By name, in upper or lower case.
+  /// Finds a format by name, in upper or lower case.
   package init?(name: String) {
     guard let format = Self.allCases.first(where: { $0.rawValue.lowercased() == name.lowercased() }) else {
       return nil
@@ -18,7 +18,7 @@ package enum WeightFormat: String, Sendable, CaseIterable {
     self = format
   }
 
-  /// What most matrices get.
+  /// The type of most matrices.
   package var base: TensorType {
     switch self {
     case .f32: .f32
@@ -52,16 +52,16 @@ package enum WeightFormat: String, Sendable, CaseIterable {
 
   /// The type of a language model's tensor.
   /// - Parameters:
-  ///   - name: in GGUF.
-  ///   - layers: how many the model has.
-  ///   - isTied: whether the embedding table is the output head as well.
+  ///   - name: the tensor's name in GGUF.
+  ///   - layers: how many layers the model has.
+  ///   - isTied: whether the embedding table is also the output head.
   package func type(of name: String, shape: [Int], layers: Int, isTied: Bool) -> TensorType {
     guard shape.count > 1, name.hasSuffix(".weight"), !name.hasSuffix("_norm.weight") else { return .f32 }
     guard isQuantized else { return base }
     var type = base
     let parts = name.split(separator: ".")
     if name == "output.weight" || isTied && name == "token_embd.weight" {
-      // Every error here is an error of the probabilities.
+      // An error here goes straight into the logits.
       if type != .q8_0 { type = shape[shape.count - 1] % type.layout.elements == 0 ? .q6_K : .q8_0 }
     } else if self == .q4_K_M || self == .q5_K_M, parts.count > 2, let layer = Int(parts[1]),
       ["attn_v", "attn_qkv", "ffn_down"].contains(parts[2]), Self.getsMoreBits(layer, of: layers)
@@ -71,12 +71,12 @@ package enum WeightFormat: String, Sendable, CaseIterable {
     return Self.fitting(type, columns: shape[shape.count - 1])
   }
 
-  /// The first and the last eighth of the layers, and every third between.
+  /// The first and the last eighth of the layers, and every third one in between.
   private static func getsMoreBits(_ layer: Int, of layers: Int) -> Bool {
     layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2
   }
 
-  /// The type itself, or one with smaller blocks for rows that do not fill whole ones.
+  /// The type itself, or one with smaller blocks if the rows do not fill whole blocks.
   private static func fitting(_ type: TensorType, columns: Int) -> TensorType {
     if columns % type.layout.elements == 0 { return type }
     let smaller: [TensorType: TensorType] = [.q4_K: .q5_0, .q5_K: .q5_1, .q6_K: .q8_0]
@@ -86,8 +86,8 @@ package enum WeightFormat: String, Sendable, CaseIterable {
 
   // MARK: Projector files
 
-  /// The type of a tensor of the vision tower or the projector. Patches and positions stay floats: the first are a
-  /// convolution, the second are added as they are.
+  /// The type of a tensor of the vision tower or the projector. Patch and position embeddings stay floats: the former
+  /// are a convolution, the latter are added unchanged.
   package func visionType(of name: String, shape: [Int]) -> TensorType {
     guard shape.count > 1, name.hasSuffix(".weight") else { return .f32 }
     guard name.hasPrefix("v.blk.") || name.hasPrefix("mm.") else {
