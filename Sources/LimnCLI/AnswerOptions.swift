@@ -3,56 +3,56 @@ public import Limn
 
 extension Overflow: ExpressibleByArgument {}
 
-/// What `ask` and `chat` share: how an answer is generated.
+/// Options of `ask` and `chat` for generating an answer.
 struct AnswerOptions: ParsableArguments {
-  @Option(help: "A system text: how the model should behave.")
+  @Option(help: "System message: how the model should behave.")
   var system: String?
 
-  @Option(help: ArgumentHelp("Longest answer, in tokens.", valueName: "n"))
+  @Option(help: ArgumentHelp("Maximum length of the answer, in tokens.", valueName: "n"))
   var maxTokens = 512
 
-  @Option(help: ArgumentHelp("0: always the likeliest word; higher: more varied.", valueName: "t"))
+  @Option(help: ArgumentHelp("0: always the most likely token; higher: more varied.", valueName: "t"))
   var temperature = 0.0
 
   @Option(
-    help: ArgumentHelp("Choose among the likeliest words that together reach this share.", valueName: "p"))
+    help: ArgumentHelp("Sample from the most likely tokens that together have this probability.", valueName: "p"))
   var topP = 1.0
 
-  @Option(help: ArgumentHelp("Choose among the k likeliest words; 0: all.", valueName: "k"))
+  @Option(help: ArgumentHelp("Sample from the k most likely tokens; 0: all.", valueName: "k"))
   var topK = 0
 
   @Option(
-    help: ArgumentHelp("Leave out words under this share of the likeliest one's probability.", valueName: "p")
+    help: ArgumentHelp("Drop tokens below this share of the most likely one's probability.", valueName: "p")
   )
   var minP = 0.0
 
-  @Option(help: ArgumentHelp("Over 1: words said before become less likely.", valueName: "r"))
+  @Option(help: ArgumentHelp("Above 1: tokens already in prompt or answer become less likely.", valueName: "r"))
   var repeatPenalty = 1.0
 
-  @Option(help: ArgumentHelp("Taken from the score of a word that was said.", valueName: "x"))
+  @Option(help: ArgumentHelp("Subtract this from the logit of every token already generated.", valueName: "x"))
   var presencePenalty = 0.0
 
   @Option(
-    help: ArgumentHelp("Taken from the score of a word for each time that it was said.", valueName: "x"))
+    help: ArgumentHelp("Subtract this from a token's logit for each time it was generated.", valueName: "x"))
   var frequencyPenalty = 0.0
 
-  @Option(help: ArgumentHelp("Makes a varied answer repeatable.", valueName: "s"))
+  @Option(help: ArgumentHelp("Random seed: makes a varied answer repeatable.", valueName: "s"))
   var seed: UInt64?
 
   @Option(
     parsing: .unconditionalSingleValue, help: ArgumentHelp("Text that ends the answer.", valueName: "text"))
   var stop: [String] = []
 
-  @Option(help: "What to do with a prompt that does not fit: stop, or truncate-middle.")
+  @Option(help: "What to do if a prompt does not fit the context: stop or truncate-middle.")
   var overflow: Overflow = .stop
 
-  @Flag(help: "Compute everything anew: nothing of earlier turns and pictures is reused.")
+  @Flag(help: "Reuse nothing from earlier turns and pictures; compute everything again.")
   var noCache = false
 
-  @Flag(help: "Do not guess tokens ahead where the text repeats itself; the answer is the same, only slower.")
+  @Flag(help: "Do not guess repeated text ahead; the answer is the same, but slower.")
   var noSpeculation = false
 
-  @Flag(help: "Say on standard error how long each part took.")
+  @Flag(help: "Print how long each part took to standard error.")
   var stats = false
 
   func validate() throws {

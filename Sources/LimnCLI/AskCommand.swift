@@ -9,7 +9,7 @@ import LimnCore
 
 struct Ask: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Ask one question, about pictures or none.",
+    abstract: "Ask one question, with or without pictures.",
     usage: "limn ask [<image> ...] <prompt> [--model <model>] [<options>]",
     discussion: """
       An image is a file, an http(s) or data: URL, or - for standard input.
@@ -28,17 +28,17 @@ struct Ask: AsyncParsableCommand {
   @OptionGroup var load: LoadArguments
   @OptionGroup var answer: AnswerOptions
 
-  @Flag(help: "Give the prompt to the model as it is, without a chat template.")
+  @Flag(help: "Pass the prompt to the model unchanged, without a chat template.")
   var rawPrompt = false
 
-  @Flag(help: "Print the answer and its figures as JSON.")
+  @Flag(help: "Print the answer, token counts and timings as JSON.")
   var json = false
 
   func validate() throws {
     if operands.isEmpty {
       throw ValidationError("A question is missing: limn ask [<image> ...] <prompt>")
     }
-    // Nobody asks "photo.jpg": the question was forgotten, or the picture is not there.
+    // "photo.jpg" is no question: the user forgot the question, or the picture does not exist.
     if operands.count == 1, images.isEmpty, Self.namesPicture(operands[0]) {
       let picture = LimnError.printable(operands[0])
       throw ValidationError("A question is missing after the picture: limn ask \(picture) \"What is this?\"")
@@ -49,12 +49,12 @@ struct Ask: AsyncParsableCommand {
     }
   }
 
-  /// Whether an operand is meant as a picture rather than a question.
+  /// Whether an operand looks like an image rather than a question.
   private static func namesPicture(_ operand: String) -> Bool {
     if FileManager.default.fileExists(atPath: operand) { return true }
     let name = operand.lowercased()
     if [".png", ".jpg", ".jpeg", ".webp"].contains(where: { name.hasSuffix($0) }) { return true }
-    // Standard input or a URL. A question may begin like one, but has more than a URL's characters.
+    // Standard input or a URL. A question may begin like a URL, but contains other characters too.
     guard operand.allSatisfy({ $0.isASCII && !$0.isWhitespace }), let reference = try? ImageReference(operand) else {
       return false
     }
@@ -83,7 +83,7 @@ struct Ask: AsyncParsableCommand {
 }
 
 extension Sequence<String> {
-  /// The pictures that these words name; standard input is read and URLs are fetched, in their order.
+  /// The images that these words name; reads standard input and fetches URLs, in order.
   func sources() async throws -> [ImageSource] {
     var sources: [ImageSource] = []
     for word in self { sources.append(try await ImageReference(word).source()) }
@@ -91,9 +91,9 @@ extension Sequence<String> {
   }
 }
 
-/// Shows an answer while it is made.
+/// Prints an answer while it is generated.
 enum AnswerPrinter {
-  /// - Parameter first: is done before the first word is shown, once it is certain that there will be one.
+  /// - Parameter first: called just before the first text is shown, when an answer is certain to follow.
   /// - Returns: the finished answer.
   static func print(
     _ events: AsyncThrowingStream<AnswerEvent, any Error>, streams: Bool, first: () -> Void = {}
@@ -110,7 +110,7 @@ enum AnswerPrinter {
           Terminal.endProgress()
           if isFirst { first() }
           isFirst = false
-          // A model's first word often begins with a space, and its last one ends with a line break.
+          // Drop leading white space: a model's first token often begins with a space.
           let shown = hasText ? piece : String(piece.drop(while: \.isWhitespace))
           hasText = hasText || !shown.isEmpty
           if streams { Terminal.write(shown) }
@@ -124,13 +124,13 @@ enum AnswerPrinter {
       if streams, hasText { Terminal.write("\n") }
       throw error
     }
-    // The stream ends without an answer only where its task was cancelled.
+    // The stream ends without an answer only if its task was cancelled.
     if streams, hasText { Terminal.write("\n") }
     throw LimnError(.interrupted, "stopped")
   }
 }
 
-/// An answer's figures, for machines and for people.
+/// Formats an answer's token counts and timings, for machines and for people.
 enum Report {
   static func json(_ answer: Answer, model: String, load: Double) -> JSON {
     let timings = answer.timings
@@ -192,7 +192,7 @@ enum Report {
   }
 }
 
-/// The most memory that this process ever used, in bytes.
+/// The process's peak memory use, in bytes.
 func peakMemory() -> Int {
   Int(limn_peak_memory())
 }
@@ -203,6 +203,6 @@ extension Double {
     return (self * factor).rounded() / factor
   }
 
-  /// Milliseconds as people read them: "85 ms", "1.2 s".
+  /// Milliseconds in readable form: "85 ms", "1.2 s".
   var duration: String { self < 1000 ? "\(Int(rounded())) ms" : "\((self / 1000).rounded(to: 1)) s" }
 }

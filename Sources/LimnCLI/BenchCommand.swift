@@ -9,22 +9,22 @@ import LimnTensor
 
 struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measure a model on this machine: opening, looking, reading, answering.",
+    abstract: "Measure how fast a model opens, looks at a picture, reads and answers here.",
     discussion: """
-      Everything is measured once in each repetition, beginning with a fresh opening of the model; medians count.
-      What the machine can do is measured at the end of each, since it changes where others use it, too.
-      The first word's time is the start of this process, until the command runs, plus the opening and the
-      answering of that repetition. Nothing is guessed ahead but with --quoting.
+      Each repetition opens the model afresh and measures everything once; the report shows medians.
+      Each ends by measuring what the machine can do, which varies if others use it too.
+      The time to the first word is what this process took to start, plus opening the model and
+      answering in that repetition. Tokens are guessed ahead with --quoting only.
       """)
 
   @OptionGroup var load: LoadArguments
 
-  @Option(help: ArgumentHelp("Length of the text prompt.", valueName: "n")) var promptTokens = 512
-  @Option(help: ArgumentHelp("Length of the answer.", valueName: "n")) var genTokens = 64
+  @Option(help: ArgumentHelp("Length of the text prompt, in tokens.", valueName: "n")) var promptTokens = 512
+  @Option(help: ArgumentHelp("Length of the answer, in tokens.", valueName: "n")) var genTokens = 64
   @Option(
-    help: ArgumentHelp("Tokens that come before the answer; default: the text prompt's.", valueName: "n"))
+    help: ArgumentHelp("Tokens before the answer; default: as many as --prompt-tokens.", valueName: "n"))
   var depth: Int?
-  @Option(help: ArgumentHelp("Also measure so many answers at the same time.", valueName: "n")) var parallel =
+  @Option(help: ArgumentHelp("Also measure this many answers at the same time.", valueName: "n")) var parallel =
     1
   @Flag(help: "Also measure an answer that quotes the prompt, four words of five, guessed ahead.")
   var quoting = false
@@ -33,7 +33,7 @@ struct Bench: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The picture; default: a drawn one.", valueName: "file")) var image: String?
   @Option(help: ArgumentHelp("How often everything is measured; medians count.", valueName: "n"))
   var repetitions = 3
-  @Flag(help: "As JSON.") var json = false
+  @Flag(help: "Print JSON.") var json = false
 
   func validate() throws {
     func require(_ condition: Bool, _ message: String) throws {
@@ -49,7 +49,7 @@ struct Bench: AsyncParsableCommand {
 
   func run() async throws {
     let startUp = Process.millisecondsSinceStart
-    // Apart from the repetitions, whose times are not to hold it; what an adapter adds changes no config.
+    // Outside the repetitions, so that their times do not include it. An adapter changes nothing in the config.
     let location = try load.location
     let parts = try ModelParts(location, steps: [.files])
     let config = try parts.require(parts.checkpoint).config
@@ -67,7 +67,7 @@ struct Bench: AsyncParsableCommand {
       Terminal.progress("measuring, round \(index + 1) of \(repetitions)")
       rounds.append(
         try await interruptible { try await measure(pictures, options, on: cpu, startUp: startUp) })
-      // Measuring the machine takes memory of its own.
+      // Measuring the machine takes memory of its own, so read the peak first.
       if index == 0 { peak = peakMemory() }
       Terminal.progress("measuring the machine")
       rounds[index].machine = cpu.measureCeilings()
@@ -79,13 +79,13 @@ struct Bench: AsyncParsableCommand {
     Terminal.print(json ? report.json.serialised() : report.table)
   }
 
-  /// What is looked at; read once, since standard input is empty in the next repetition.
+  /// The image to look at. Read once, because standard input is empty in later repetitions.
   private func picture() async throws -> ImageSource {
     guard let image else { return .pixels(Self.drawnPicture()) }
     return try await ImageReference(image).source().settled()
   }
 
-  /// How to open a model: with a longer context than it has by itself, where what is asked for needs one.
+  /// Options for opening the model; they extend its context if the measurement needs a longer one.
   private func loadOptions(for language: LanguageConfig) -> LoadOptions {
     var options = load.options
     options.maxSequences = pace ? max(8, parallel) : parallel
@@ -95,7 +95,7 @@ struct Bench: AsyncParsableCommand {
     return options
   }
 
-  /// Everything once, from opening the model on.
+  /// Measures everything once, including opening the model.
   private func measure(
     _ pictures: [ImageSource], _ options: LoadOptions, on cpu: CPU, startUp: Double
   ) async throws -> BenchRound {
@@ -140,7 +140,7 @@ struct Bench: AsyncParsableCommand {
     return round
   }
 
-  /// A picture with something everywhere: coloured waves.
+  /// An image with detail everywhere: coloured waves.
   private static func drawnPicture(phase: Int = 0) -> RGBImage {
     let side = 512
     var pixels = [UInt8](repeating: 0, count: 3 * side * side)
@@ -157,7 +157,7 @@ struct Bench: AsyncParsableCommand {
 }
 
 extension ChatSession {
-  /// Says something and waits for the whole answer.
+  /// Sends a message and waits for the whole answer.
   fileprivate func finish(
     _ text: String, _ images: [ImageSource], _ options: GenerationOptions
   ) async throws -> Answer {
@@ -169,11 +169,11 @@ extension ChatSession {
 }
 
 extension Process {
-  /// Since the system started this process: by its own record where it keeps one in the clock's units (Linux, to
-  /// a hundredth of a second), else 0.
+  /// Time since the system started this process. On Linux, which records the start in the clock's units, this is
+  /// exact to a hundredth of a second; elsewhere 0.
   fileprivate static var millisecondsSinceStart: Double {
     #if os(Linux)
-      // Field 22 of proc(5)'s stat; the second one, the name in parentheses, may hold spaces.
+      // Field 22 of proc(5)'s stat. Field 2, the name in parentheses, may contain spaces.
       guard let stat = try? String(contentsOfFile: "/proc/self/stat", encoding: .utf8),
         let fields = stat.split(separator: ")").last?.split(separator: " "), fields.count > 19,
         let ticks = Double(fields[19])

@@ -4,44 +4,44 @@ import LimnFiles
 import LimnCore
 import LimnTensor
 
-/// What one repetition of `limn bench` measured; times in milliseconds, speeds in tokens per second.
+/// The measurements of one repetition of `limn bench`; times in milliseconds, speeds in tokens per second.
 struct BenchRound: Sendable {
   var load = 0.0
-  /// 0 where the model looks at no pictures.
+  /// 0 for a model without vision.
   var encode = 0.0
   var firstToken = 0.0
   var secondQuestion = 0.0
   var promptPerSecond = 0.0
   var predictedPerSecond = 0.0
-  /// Of all sequences that answered at the same time.
+  /// For all sequences that decoded at the same time.
   var parallelPerSecond = 0.0
-  /// Of an answer that quotes the prompt, guessed ahead; 0 where it was not measured.
+  /// For an answer that quotes the prompt, with speculation; 0 if not measured.
   var quotingPerSecond = 0.0
   /// What an answer's pace is beside other work; nil where it was not measured.
   var pace: VisionLanguageModel.Pace?
   var work = Work()
-  /// Measured right behind all of it.
+  /// Measured right after everything else.
   var machine = Ceilings()
 
-  /// Of the most operations that the machine gives, in the arithmetic that prompts are read in.
+  /// The share of the machine's peak operations that prefill reaches, in the arithmetic that it uses.
   var prefillShare: Double {
     let ceiling = work.isInteger ? machine.int8GOps : machine.bf16GFlops
     return promptPerSecond * Double(work.operationsPerToken) / (ceiling * 1e9)
   }
-  /// Of the most bytes that the machine reads.
+  /// The share of the machine's peak memory bandwidth that decoding reaches.
   var decodeShare: Double { predictedPerSecond * Double(work.bytesPerStep) / (machine.readGBs * 1e9) }
 
-  /// What the model asks of the machine.
+  /// The work that the model asks of the machine.
   struct Work: Sendable {
     var bytesPerStep = 0
     var operationsPerToken = 0
-    /// Whether prompts are multiplied as 8-bit integers, else in 16 bits.
+    /// Whether prompts are multiplied as 8-bit integers, rather than in 16 bits.
     var isInteger = true
   }
 }
 
 extension BenchRound.Work {
-  /// - Parameter positions: those after which answers are measured, halfway.
+  /// - Parameter positions: how many come before the decode steps, counted to the middle of them.
   init(_ vlm: VisionLanguageModel, on cpu: CPU, after positions: Int) throws(LimnError) {
     self.init(
       bytesPerStep: try vlm.bytesPerStep(after: positions), operationsPerToken: try vlm.operationsPerToken,
@@ -49,7 +49,7 @@ extension BenchRound.Work {
   }
 }
 
-/// The medians, for machines and for people.
+/// Formats the medians, for machines and for people.
 struct BenchReport {
   let threads: Int
   let isa: ISA
@@ -67,7 +67,7 @@ struct BenchReport {
 
   private var work: BenchRound.Work { rounds[0].work }
   private var looksAtPictures: Bool { median(\.encode) > 0 }
-  /// The most of all repetitions: a ceiling is what the machine can do.
+  /// The maximum over all repetitions: a ceiling is what the machine can do.
   private func most(_ ceiling: (Ceilings) -> Double) -> Double { rounds.map { ceiling($0.machine) }.max()! }
 
   var json: JSON {
@@ -117,7 +117,7 @@ struct BenchReport {
     return .object(object)
   }
 
-  /// A line for each figure: its name, the median, and what it means.
+  /// One line for each figure: its name, the median, and what it means.
   var table: String {
     let speed = { (value: (BenchRound) -> Double) in "\(median(value).rounded(to: 1)) tokens/s" }
     let percent = { (share: Double) in "\(Int((share * 100).rounded()))%" }

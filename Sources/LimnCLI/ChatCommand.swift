@@ -8,16 +8,16 @@ import LimnCore
 
 struct Chat: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "A conversation about pictures.",
+    abstract: "Talk about pictures.",
     discussion: """
       Write a question and press Return. Ctrl-C stops an answer, Ctrl-D ends the conversation.
 
         /image FILE    show a picture with the next question
-        /regenerate    answer the last question anew (differently, with a --temperature)
-        /stats         how long the last answer took
+        /regenerate    answer the last question again (differently with a --temperature)
+        /stats         show how long the last answer took
         /save FILE     write the conversation as JSON
-        /quit          the end
-        /help          these commands
+        /quit          end the conversation
+        /help          list these commands
       """)
 
   @Argument(help: ArgumentHelp("Pictures to begin with.", valueName: "image"))
@@ -69,7 +69,7 @@ private struct Conversation {
     return line
   }
 
-  /// Keeps a picture for the next question. Looking at it at once tells at once whether it can be read.
+  /// Keeps an image for the next question. Decoding it now reports at once whether it can be read.
   mutating func attach(_ path: String) async throws(LimnError) {
     let source = try await ImageReference(path).source().settled()
     let image = try source.image()
@@ -105,7 +105,7 @@ private struct Conversation {
     default:
       let said = session.messages.count
       try await answer(session.send(line, images: attached, options: options.generation))
-      // A question that was stopped before its answer's first word is forgotten; its pictures are not.
+      // If a question is stopped before the answer's first word, forget it but keep its images.
       if session.messages.count > said { attached = [] }
     }
   }
@@ -117,14 +117,14 @@ private struct Conversation {
       if options.stats { Report.stats(result, load: load) }
     } catch let error as LimnError where error.kind == .interrupted {
       Terminal.error(Terminal.dimmed("(stopped)"))
-      // What was said until then is remembered a moment later.
+      // The session records the answer so far a moment after it stops.
       await session.settle()
     } catch {
       try complain(error)
     }
   }
 
-  /// A person reads what went wrong and goes on; a script would go on without its picture, or its answer.
+  /// A person reads the error and goes on. A script must stop: it would go on without its image or its answer.
   private func complain(_ error: any Error) throws {
     guard isInteractive else { throw error }
     Terminal.error("limn: \((error as? LimnError)?.description(for: .command) ?? "\(error)")")

@@ -3,14 +3,14 @@ import Foundation
 import Limn
 import LimnTensor
 
-/// What `quantize` and `convert` share.
+/// Options of both `quantize` and `convert`.
 struct ConversionOptions: ParsableArguments {
   @OptionGroup var source: SourceArguments
 
-  @Flag(help: "Replace files that are there, and remove those that a reader would take for part of the result.")
+  @Flag(help: "Replace existing files, and remove those that would be mistaken for part of the result.")
   var force = false
 
-  /// Writes the files, with progress on a terminal; Ctrl-C removes what is half done.
+  /// Writes the files, with progress on a terminal; Ctrl-C removes incomplete files.
   func run(_ conversion: Conversion) async throws -> [Conversion.Report] {
     let start = ContinuousClock.now
     let options = self

@@ -8,7 +8,7 @@ struct Convert: AsyncParsableCommand {
   }
 
   static let configuration = CommandConfiguration(
-    abstract: "Write a model in another layout.",
+    abstract: "Convert a model to another layout.",
     discussion: """
       gguf: a pair of files for limn and llama.cpp: the language model, and the
       vision tower with the projector (mmproj).
@@ -24,7 +24,7 @@ struct Convert: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Where: a folder, or for gguf a file that ends in .gguf.", valueName: "path"))
   var output: String
 
-  @Option(help: "How weights are stored: f16, f32 or bf16.")
+  @Option(help: "Type of the stored weights: f16, f32 or bf16.")
   var type = "f16"
 
   @OptionGroup var options: ConversionOptions

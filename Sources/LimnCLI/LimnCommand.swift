@@ -21,12 +21,12 @@ struct LimnCommand: AsyncParsableCommand {
       Ask.self, Chat.self, Show.self, Quantize.self, Convert.self, Bench.self, Debug.self,
     ])
 
-  /// Runs the command and ends the process with the exit code that the error calls for; `main` of
-  /// ArgumentParser would end wrong usage with 64.
+  /// Runs the command and exits with the code for the error, if any. ArgumentParser's own `main` would exit with 64
+  /// for wrong usage.
   static func main() async {
-    // A reader that goes away (`limn … | head`) ends limn quietly, by way of the write that fails.
+    // If the reader goes away (`limn … | head`), end quietly through the write that fails.
     signal(SIGPIPE, SIG_IGN)
-    // A closed standard stream would be the number of the next file that is opened.
+    // Without this, the next file opened would get the descriptor of a closed standard stream.
     for stream in STDIN_FILENO...STDERR_FILENO where fcntl(stream, F_GETFD) == -1 { _ = open("/dev/null", O_RDWR) }
     do {
       var command = try parseAsRoot()
@@ -51,7 +51,7 @@ struct LimnCommand: AsyncParsableCommand {
     }
   }
 
-  /// The command that the first argument resembles, if it is none itself.
+  /// The command that the first argument resembles, if it is not a command itself.
   private static func mistypedCommand() -> String? {
     let names = configuration.subcommands.map { $0._commandName }
     guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-"), !names.contains(word)
@@ -63,7 +63,7 @@ struct LimnCommand: AsyncParsableCommand {
     }
   }
 
-  /// How many letters have to be put in, taken out, changed or swapped with their neighbour.
+  /// How many letters to insert, remove, replace or swap with a neighbour to turn `a` into `b`.
   private static func editDistance(_ a: String, _ b: String) -> Int {
     let (a, b) = (Array(a), Array(b))
     var table = (0...a.count).map { row in (0...b.count).map { row == 0 ? $0 : $0 == 0 ? row : 0 } }
@@ -81,8 +81,8 @@ struct LimnCommand: AsyncParsableCommand {
 }
 
 extension LimnError.Kind {
-  /// How the command ends: 2 as programs do for wrong usage, 130 as shells do for Ctrl-C, and between them the numbers
-  /// of sysexits.h.
+  /// The exit code: 2 as usual for wrong usage, 130 as shells use for Ctrl-C, and otherwise the numbers of
+  /// sysexits.h.
   var exitCode: Int32 {
     switch self {
     case .usage: 2

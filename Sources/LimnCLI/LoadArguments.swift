@@ -10,7 +10,7 @@ extension KVType: ExpressibleByArgument {}
 extension PreprocessPolicy: ExpressibleByArgument {}
 extension Quantization.Format: ExpressibleByArgument {}
 
-/// What every command knows that reads a model: the files that belong to it, and how many threads work.
+/// Options of every command that reads a model: the files that belong to it, and the number of threads.
 struct SourceArguments: ParsableArguments {
   @Option(help: ArgumentHelp("The projector of a .gguf model, if it is not beside it.", valueName: "file"))
   var mmproj: String?
@@ -19,7 +19,7 @@ struct SourceArguments: ParsableArguments {
     help: ArgumentHelp("The model that an adapter (LoRA) or a projector belongs to.", valueName: "folder"))
   var base: String?
 
-  @Option(help: ArgumentHelp("Threads; default: all cores that this process may use.", valueName: "n"))
+  @Option(help: ArgumentHelp("Number of threads; default: all cores that this process may use.", valueName: "n"))
   var threads: Int?
 
   func validate() throws {
@@ -39,7 +39,7 @@ struct SourceArguments: ParsableArguments {
   func location(of model: String) -> ModelLocation { options.location(of: model) }
 }
 
-/// Which model, and how it is opened: what every command knows that runs a model or parts of it.
+/// Options of every command that runs a model or parts of it: which model, and how to open it.
 struct LoadArguments: ParsableArguments {
   @Option(help: "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.")
   var model: String?
@@ -51,15 +51,15 @@ struct LoadArguments: ParsableArguments {
     help: ArgumentHelp("An adapter (LoRA) to use on the model, unmerged: on any base.", valueName: "folder"))
   var adapters: [String] = []
 
-  @Option(help: "Quantise linear layers while opening, as bitsandbytes does: nf4, fp4, int8.")
+  @Option(help: "Quantise linear layers while opening, as bitsandbytes does: nf4, fp4 or int8.")
   var quantize: Quantization.Format?
 
-  @Flag(help: "With nf4 or fp4: quantise the scales too.")
+  @Flag(help: "With nf4 or fp4: also quantise the scales.")
   var doubleQuant = false
 
   @Option(
     help: ArgumentHelp(
-      "With --quantize: modules to leave as they are, such as vision_tower; the output head always is.",
+      "With --quantize: modules to leave unquantised, such as vision_tower; the output head always is.",
       valueName: "name,…"))
   var skip: String?
 
@@ -67,22 +67,22 @@ struct LoadArguments: ParsableArguments {
   var template = "auto"
 
   @Option(
-    help: "trained: as the model was trained; hf: as its preprocessor_config.json says; crop, pad, stretch.")
+    help: "trained: as the model was trained; hf: as preprocessor_config.json says; or crop, pad, stretch.")
   var preprocess: PreprocessPolicy = .trained
 
   @Option(
     name: .customLong("compute"),
-    help: "exact: float32 throughout (the default of debug commands); fast: may round activations (everywhere else).")
+    help: "exact: float32 throughout (default of debug commands); fast: may round activations (default elsewhere).")
   var precision: Precision?
 
   @Option(
     help: ArgumentHelp(
-      "How the conversation so far is kept: f16 (the default; f32 with --compute exact), or q8_0, which takes "
-        + "half the memory and half the reading of long conversations, at a small cost in exactness.",
+      "Type of the stored keys and values: f16 (the default; f32 with --compute exact), or q8_0, which takes "
+        + "half the memory and reads half as much in long conversations, at a small cost in accuracy.",
       valueName: "type"))
   var kvType: KVType?
 
-  @Option(help: ArgumentHelp("Longest prompt and answer together, in tokens.", valueName: "n"))
+  @Option(help: ArgumentHelp("Maximum length of prompt and answer together, in tokens.", valueName: "n"))
   var context: Int?
 
   func validate() throws {
@@ -125,7 +125,7 @@ struct LoadArguments: ParsableArguments {
   }
 
   /// Opens the model, with progress on a terminal.
-  /// - Parameter options: nil: `options`.
+  /// - Parameter options: nil: the command's own.
   func load(_ options: LoadOptions? = nil) async throws -> VisionLanguageModel {
     let options = options ?? self.options
     defer { Terminal.endProgress() }
@@ -134,7 +134,7 @@ struct LoadArguments: ParsableArguments {
     }
   }
 
-  /// Says once that the demo model answers because no other was named.
+  /// Tells the user that the demo model answers because no other was named.
   func warnAboutDemo() {
     guard chosen == nil else { return }
     Terminal.error(
@@ -145,7 +145,7 @@ struct LoadArguments: ParsableArguments {
 }
 
 extension OpeningProgress {
-  /// For a terminal.
+  /// The progress line for a terminal.
   func line(quantizes: Bool) -> String {
     guard step == .weights else { return "opening the model" }
     return "\(quantizes ? "quantising" : "reading") the weights \(Int(fraction * 100)) %"

@@ -15,8 +15,8 @@ struct Quantize: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Make a model smaller: a GGUF pair with weights of fewer bits.",
     discussion: """
-      Q4_K_M is a good choice where memory is short: a third of the size, and
-      answers change little. Q8_0 is hardly to be told from the original.
+      Q4_K_M is a good choice if memory is short: a third of the size, and
+      answers change little. Q8_0 is hard to tell from the original.
       """)
 
   @Argument(help: "A model: a folder, or a .gguf file.")
@@ -29,10 +29,10 @@ struct Quantize: AsyncParsableCommand {
     help: ArgumentHelp("Where: a folder, or a file that ends in .gguf (mmproj goes beside it).", valueName: "path"))
   var output: String
 
-  @Option(help: "Type of the vision tower and the projector: f16 or Q8_0.")
+  @Option(help: "Type of the vision tower and projector: f16 or Q8_0.")
   var vision = WeightFormat.f16
 
-  @Flag(help: "List what each tensor lost: the error's root mean square, in units of the weights' own.")
+  @Flag(help: "List what each tensor lost: the error's root mean square, relative to the weights'.")
   var report = false
 
   @Option(
@@ -67,7 +67,7 @@ struct Quantize: AsyncParsableCommand {
   }
 }
 
-/// What `--report` prints.
+/// Prints what `--report` asks for.
 enum QuantizationReport {
   static func print(_ reports: [Conversion.Report]) {
     let lossy = reports.filter { $0.loss.error > 0 }
@@ -87,14 +87,13 @@ enum QuantizationReport {
   private static func percent(_ loss: EncodingLoss) -> String { String(format: "%.3f %%", 100 * loss.relative) }
 }
 
-/// Questions about pictures whose answers are known.
+/// Questions about images, with known answers.
 struct SceneQuestions {
   private let rows: [(image: String, question: String, answer: String)]
 
   var count: Int { rows.count }
 
-  /// - Parameter folder: with questions.json, an array of {"image", "question", "answer"}; images are files of
-  ///   the folder.
+  /// - Parameter folder: contains questions.json, an array of {"image", "question", "answer"}, and the images.
   init(_ folder: String) throws {
     let file = (folder as NSString).appendingPathComponent("questions.json")
     rows = try (try JSON.parse(file: file).array ?? []).map { row in
@@ -110,7 +109,7 @@ struct SceneQuestions {
     }
   }
 
-  /// How many answers of a model are the expected ones.
+  /// How many of a model's answers are the expected ones.
   func right(_ reference: String, _ options: LoadOptions) async throws -> Int {
     let model = try await VisionLanguageModel.load(reference, options: options)
     defer { Terminal.endProgress() }

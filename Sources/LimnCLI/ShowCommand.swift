@@ -6,14 +6,14 @@ import LimnCore
 
 struct Show: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "What a model is, how limn will use it, and what about it is doubtful.",
-    discussion: "A model that does not open is shown as far as it can be read; the exit code is what ask would give.")
+    abstract: "Show what a model is, how limn will use it, and any problems with it.",
+    discussion: "A model that does not open is shown as far as it can be read; the exit code is the one of ask.")
 
   @Argument(help: "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.")
   var reference: String?
 
   @OptionGroup var load: LoadArguments
-  @Flag(help: "As JSON.") var json = false
+  @Flag(help: "Print JSON.") var json = false
 
   func validate() throws {
     if reference != nil, load.model != nil {

@@ -1,15 +1,15 @@
 import Foundation
 import Synchronization
 
-/// What the command writes: answers to standard output, everything else to standard error.
+/// Writes answers to standard output and everything else to standard error.
 enum Terminal {
   static let showsErrors = isatty(STDERR_FILENO) == 1
-  /// Colour only where a person reads, and did not ask for none (https://no-color.org).
+  /// Colours are on only for a terminal, and unless the user turned them off (https://no-color.org).
   static let colours =
     showsErrors && ProcessInfo.processInfo.environment["NO_COLOR"] == nil
     && ProcessInfo.processInfo.environment["TERM"] != "dumb"
 
-  /// Text to standard output, whole and at once; ends the process quietly when nobody reads any more.
+  /// Writes the whole text to standard output at once; ends the process quietly if the reader is gone.
   static func write(_ text: String) {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
@@ -17,11 +17,11 @@ enum Terminal {
       if written > 0 {
         bytes = bytes.dropFirst(written)
       } else if errno == EAGAIN {
-        // A process that shares this terminal or pipe may have made it non-blocking for all.
+        // Another process sharing this terminal or pipe may have made it non-blocking for everybody.
         var output = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
         poll(&output, 1, -1)
       } else if errno != EINTR {
-        // Nobody reads any more: that is how `limn … | head` ends.
+        // The reader is gone: this is how `limn … | head` ends.
         if errno == EPIPE { exit(0) }
         error("limn: standard output cannot be written: \(String(cString: strerror(errno)))")
         exit(69)
@@ -33,7 +33,7 @@ enum Terminal {
 
   static func error(_ line: String) { writeError(line + "\n") }
 
-  /// Text to standard error; where nobody can read it, it is dropped.
+  /// Writes text to standard error; drops it if standard error is closed.
   static func writeError(_ text: String) {
     let bytes = Array(text.utf8)
     _ = bytes.withUnsafeBytes { Foundation.write(STDERR_FILENO, $0.baseAddress, $0.count) }
@@ -50,7 +50,7 @@ enum Terminal {
 
   private static let line = Mutex(ProgressLine())
 
-  /// One line that changes in place, on a terminal only, and only for what takes over half a second.
+  /// Updates a line in place, on a terminal only, and only for work that takes over half a second.
   static func progress(_ text: String) {
     guard showsErrors else { return }
     line.withLock { line in
@@ -70,7 +70,7 @@ enum Terminal {
   }
 }
 
-/// Runs work that Ctrl-C cancels; a second Ctrl-C ends the process at once.
+/// Runs work that Ctrl-C cancels; a second Ctrl-C exits at once.
 func interruptible<Result: Sendable>(_ work: @escaping @Sendable () async throws -> Result) async throws
   -> Result
 {

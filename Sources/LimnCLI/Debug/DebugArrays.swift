@@ -7,7 +7,7 @@ import LimnImage
 import LimnCore
 import LimnTensor
 
-/// What the commands share that run parts of a model: here `exact` is the default.
+/// Options of the commands that run parts of a model; `exact` is the default here.
 struct DebugModelOptions: ParsableArguments {
   @OptionGroup var arguments: LoadArguments
 
@@ -17,7 +17,7 @@ struct DebugModelOptions: ParsableArguments {
   func load() async throws -> VisionLanguageModel {
     var options = arguments.options
     options.precision = arguments.precision ?? .exact
-    // As the references do: a prompt may be longer than what the model was trained for.
+    // Like the references, accept prompts longer than the model was trained for.
     options.context = arguments.context ?? 8192
     return try await arguments.load(options)
   }
@@ -25,7 +25,7 @@ struct DebugModelOptions: ParsableArguments {
 
 struct DebugPreprocess: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "preprocess", abstract: "A picture as the vision tower reads it: float32 [tiles, 3, H, W].")
+    commandName: "preprocess", abstract: "Write a picture as the vision tower reads it: float32 [tiles, 3, H, W].")
 
   @OptionGroup var load: LoadArguments
   @Option(help: "The picture.") var image: String
@@ -41,7 +41,7 @@ struct DebugPreprocess: AsyncParsableCommand {
 
 struct DebugEmbed: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "embed", abstract: "A picture as the language model reads it: float32 [imageTokens, hidden]."
+    commandName: "embed", abstract: "Write a picture as the language model reads it: float32 [imageTokens, hidden]."
   )
 
   @OptionGroup var options: DebugModelOptions
@@ -59,12 +59,12 @@ struct DebugEmbed: AsyncParsableCommand {
 struct DebugPromptOptions: ParsableArguments {
   @Option(name: .customLong("image"), help: "A picture.") var images: [String] = []
 
-  @Option(parsing: .unconditional, help: "Text, with <image> where the pictures stand.")
+  @Option(parsing: .unconditional, help: "Prompt text, with <image> in place of each picture.")
   var prompt: String?
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Token ids; the image token, or −200, for each picture.", valueName: "1,2,…"))
+    help: ArgumentHelp("Token ids, with the image token or −200 for each picture.", valueName: "1,2,…"))
   var inputIds: String?
 
   func validate() throws {
@@ -81,7 +81,7 @@ struct DebugPromptOptions: ParsableArguments {
 struct DebugLogits: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "logits",
-    abstract: "What the model expects next, at every position: float32 [positions, vocabulary].")
+    abstract: "Write the logits at every position: float32 [positions, vocabulary].")
 
   @OptionGroup var options: DebugModelOptions
   @OptionGroup var prompt: DebugPromptOptions
@@ -98,11 +98,11 @@ struct DebugLogits: AsyncParsableCommand {
 struct DebugAttention: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "attention",
-    abstract: "How much each position attends to the pictures: float32 [layers, heads, positions, patches].")
+    abstract: "Write each position's attention to the pictures: float32 [layers, heads, positions, patches].")
 
   @OptionGroup var options: DebugModelOptions
   @OptionGroup var prompt: DebugPromptOptions
-  @Option(help: ArgumentHelp("Only these layers, as 3 or 0-5.", valueName: "range")) var layers: IndexRange?
+  @Option(help: ArgumentHelp("Only these layers, such as 3 or 0-5.", valueName: "range")) var layers: IndexRange?
   @Option(help: ArgumentHelp("Only these heads.", valueName: "range")) var heads: IndexRange?
   @Option(help: ArgumentHelp("Only these positions of the prompt, pictures expanded.", valueName: "range"))
   var positions: IndexRange?
@@ -122,7 +122,7 @@ struct DebugAttention: AsyncParsableCommand {
   }
 }
 
-/// "3", or "0-5" with both ends.
+/// "3", or "0-5" with both ends included.
 struct IndexRange: ExpressibleByArgument {
   let range: Range<Int>
 

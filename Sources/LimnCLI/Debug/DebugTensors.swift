@@ -7,17 +7,17 @@ import LimnTensor
 struct DebugTensors: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tensors",
-    abstract: "Every tensor of a model's files, of any architecture; or one of them, in float32.")
+    abstract: "List the tensors in a model's files, of any architecture, or write one as float32.")
 
   @OptionGroup var load: LoadArguments
 
-  @Flag(help: "As a JSON array.")
+  @Flag(help: "Print a JSON array.")
   var json = false
 
-  @Option(help: ArgumentHelp("One tensor, by its name in the file.", valueName: "name"))
+  @Option(help: ArgumentHelp("Write this tensor, by its name in the file.", valueName: "name"))
   var tensor: String?
 
-  @Option(help: ArgumentHelp("Where that tensor is written.", valueName: "x.npy"))
+  @Option(help: ArgumentHelp("Where to write it.", valueName: "x.npy"))
   var output: String?
 
   func validate() throws {

@@ -6,14 +6,14 @@ import LimnText
 
 struct DebugTokenize: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "tokenize", abstract: "Text to token ids, as a JSON array. Reads no weights.")
+    commandName: "tokenize", abstract: "Turn text into token ids, as a JSON array. Reads no weights.")
 
   @OptionGroup var load: LoadArguments
 
   @Flag(help: "Leave out BOS and EOS.")
   var noSpecial = false
 
-  @Argument(help: "Text; one that begins with - comes after --.")
+  @Argument(help: "The text; put -- before one that begins with -.")
   var text: String
 
   func run() throws {
@@ -25,7 +25,7 @@ struct DebugTokenize: ParsableCommand {
 
 struct DebugDetokenize: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "detokenize", abstract: "Token ids to text, special tokens included. Reads no weights.")
+    commandName: "detokenize", abstract: "Turn token ids into text, special tokens included. Reads no weights.")
 
   @OptionGroup var load: LoadArguments
 
@@ -46,11 +46,11 @@ struct DebugDetokenize: ParsableCommand {
 struct DebugTemplate: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "template",
-    abstract: "A conversation as the model's chat template writes it. Reads no weights.")
+    abstract: "Render a conversation with the model's chat template. Reads no weights.")
 
   @OptionGroup var load: LoadArguments
 
-  @Option(help: ArgumentHelp("An array of {\"role\", \"content\"}.", valueName: "file.json"))
+  @Option(help: ArgumentHelp("A JSON array of {\"role\", \"content\"}.", valueName: "file.json"))
   var messages: String
 
   func run() throws {
