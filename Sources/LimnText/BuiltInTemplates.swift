@@ -1,18 +1,18 @@
 import LimnFiles
 package import LimnCore
 
-/// A prompt format for checkpoints that carry no chat template, as LLaVA's recipes trained it.
+/// A prompt format from LLaVA's training recipes, for checkpoints that carry no chat template.
 ///
-/// Contents are strings here (messages are flattened first, pictures become `<image>` on a line), and no template
-/// writes the first BOS: the tokenizer adds it where the model has one.
+/// Contents are strings here: messages are flattened first, and images become `<image>` on a line. No template writes
+/// the first BOS, because the tokenizer adds it if the model has one.
 package struct BuiltInTemplate: Sendable {
-  /// As LLaVA's own code and papers call it; what `--template` takes.
+  /// The name in LLaVA's own code and papers, which `--template` takes.
   package let name: String
-  /// In the template language.
+  /// The template's text.
   package let source: String
-  /// What ends an answer; the tokenizer's own end-of-sequence token ends it too.
+  /// Texts that end an answer; the tokenizer's own end-of-sequence token ends it too.
   package let stops: [String]
-  /// The system message where the conversation has none; nil if the format goes without.
+  /// The system message for conversations without one; nil if the format has no default.
   package let defaultSystem: String?
   private let template: ChatTemplate
 
@@ -28,7 +28,7 @@ package struct BuiltInTemplate: Sendable {
     }
   }
 
-  /// The prompt for a conversation; see `ChatTemplate.render`.
+  /// Renders the prompt for a conversation; see `ChatTemplate.render`.
   package func render(messages: JSON, addGenerationPrompt: Bool = true) throws(LimnError) -> String {
     try template.render(
       messages: ChatTemplate.flattened(messages), addGenerationPrompt: addGenerationPrompt,
@@ -42,7 +42,7 @@ package struct BuiltInTemplate: Sendable {
 
   package static var names: [String] { all.map(\.name) }
 
-  /// - Throws: wrong usage with the names that there are.
+  /// - Throws: wrong usage for an unknown name; the error lists the known ones.
   package static func named(_ name: String) throws(LimnError) -> BuiltInTemplate {
     if let template = all.first(where: { $0.name == name }) { return template }
     throw LimnError(
@@ -50,21 +50,21 @@ package struct BuiltInTemplate: Sendable {
       found: name)
   }
 
-  /// What a format was recognised by.
+  /// The reason for choosing a format.
   package enum Evidence: Sendable, Equatable {
-    /// Special tokens that exist for this format only.
+    /// Special tokens that only this format uses.
     case tokens([String])
-    /// A part of the checkpoint's name.
+    /// Part of the checkpoint's name.
     case name(String)
     case architecture(String)
-    /// Nothing: it is LLaVA's own format.
+    /// No evidence: LLaVA's own format is the fallback.
     case none
   }
 
-  /// The format for a checkpoint, by what it shows of its training: first the special tokens of the
-  /// vocabulary, which exist for one format, then the names that it bears, then its architecture.
+  /// Chooses the format for a checkpoint from signs of its training: first special tokens in the vocabulary that exist
+  /// for one format only, then its names and its architecture.
   /// - Parameters:
-  ///   - architecture: of the language model: `general.architecture`, or `model_type` of the text config.
+  ///   - architecture: the language model's `general.architecture`, or `model_type` of the text config.
   ///   - names: hints such as `general.name`, `_name_or_path` and the folder's name.
   ///   - hasToken: whether the vocabulary has a token.
   package static func choose(
@@ -82,7 +82,7 @@ package struct BuiltInTemplate: Sendable {
     let evidence = Evidence.architecture(architecture)
     if ["phi", "phi2", "phi-msft", "llava_phi", "mipha_phi"].contains(architecture) { return (phi2, evidence) }
     if let name = named("phi-2", "phi2") { return (phi2, name) }
-    // BakLLaVA is a Mistral that was trained with Vicuna's format.
+    // BakLLaVA is a Mistral trained with Vicuna's format.
     if let name = named("bakllava") { return (vicuna, name) }
     if architecture.contains("mistral") { return (mistral, evidence) }
     if let name = named("mistral") { return (mistral, name) }
@@ -116,7 +116,7 @@ package struct BuiltInTemplate: Sendable {
   package static let vicuna = twoSeparators("vicuna_v1", end: "</s>")
   package static let phi2 = twoSeparators("phi-2_v0", end: "<|endoftext|>")
 
-  /// `[INST] Q [/INST] A </s>…`, the system message inside the first question.
+  /// `[INST] Q [/INST] A </s>…`, with the system message inside the first question.
   private static func instructions(_ name: String, nextTurn: String, defaultSystem: String?)
     -> BuiltInTemplate
   {
@@ -142,7 +142,7 @@ package struct BuiltInTemplate: Sendable {
       You are a helpful language and vision assistant. You are able to understand the visual content that the \
       user provides, and assist the user with a variety of tasks using natural language.
       """)
-  /// Without BOS between the turns: LLaVA 1.6 leaves its separator empty.
+  /// No BOS between turns: LLaVA 1.6 leaves its separator empty.
   package static let mistral = instructions("mistral_instruct", nextTurn: "", defaultSystem: nil)
 
   /// No newline after `<|im_end|>`, unlike ChatML elsewhere.
@@ -174,7 +174,7 @@ package struct BuiltInTemplate: Sendable {
     {%- if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}
     """, stops: ["<|eot_id|>", "<|end_of_text|>"])
 
-  /// The format of the first training stage: a picture, then its caption and a newline.
+  /// The format of the first training stage: an image, then its caption and a newline.
   package static let plain = BuiltInTemplate(
     "plain",
     """

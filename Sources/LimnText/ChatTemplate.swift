@@ -2,16 +2,16 @@ import Foundation
 package import LimnFiles
 package import LimnCore
 
-/// A checkpoint's chat template: turns messages into the prompt that the model was trained on, the same text
-/// as transformers' `apply_chat_template`.
+/// A checkpoint's chat template. It turns messages into the prompt that the model was trained on, the same text as
+/// transformers' `apply_chat_template`.
 package struct ChatTemplate: Sendable {
   package let source: String
-  /// What the template is called in messages: its file, or its key.
+  /// The template's name in error messages: its file, or its key.
   package let name: String
   private let statements: [Statement]
 
   /// Parses a template.
-  /// - Throws: bad data with the line, if the template is malformed or uses what no chat template can.
+  /// - Throws: bad data with the line, if the template is malformed or uses something that no chat template has.
   package init(source: String, name: String) throws(LimnError) {
     self.source = source
     self.name = name
@@ -24,13 +24,13 @@ package struct ChatTemplate: Sendable {
     }
   }
 
-  /// The prompt for a conversation.
+  /// Renders the prompt for a conversation.
   /// - Parameters:
-  ///   - messages: an array of `{"role", "content", …}`. They reach the template unchanged, except that
-  ///     members that are null are left out, as transformers does.
-  ///   - specialTokens: `bos_token`, `eos_token`, …; what is not here is undefined in the template.
+  ///   - messages: an array of `{"role", "content", …}`. The template receives them unchanged, but without members
+  ///     that are null, as in transformers.
+  ///   - specialTokens: `bos_token`, `eos_token`, …; any other is undefined in the template.
   ///   - extra: further variables, such as `enable_thinking`; `tools` and `documents` are none unless given.
-  /// - Throws: bad data with the template's line, where the template refuses or fails.
+  /// - Throws: bad data with the template's line, if the template refuses the conversation or fails.
   package func render(
     messages: JSON, addGenerationPrompt: Bool, specialTokens: [String: String], extra: JSONObject = [:]
   ) throws(LimnError) -> String {
@@ -57,12 +57,12 @@ package struct ChatTemplate: Sendable {
     return try Renderer.render(statements, variables: variables, name: name)
   }
 
-  // MARK: Where templates are
+  // MARK: Finding templates
 
   /// The checkpoint's own template; nil if it has none.
   ///
-  /// In a folder `chat_template.jinja` comes first, then `chat_template.json`, then `tokenizer_config.json`,
-  /// as in transformers. Where there are several templates, the one called `default` is taken.
+  /// In a folder, `chat_template.jinja` comes first, then `chat_template.json`, then `tokenizer_config.json`, as in
+  /// transformers. Of several templates, this takes the one called `default`.
   package static func find(in source: TokenizerSource) throws(LimnError) -> ChatTemplate? {
     switch source {
     case .gguf(let gguf):
@@ -105,14 +105,13 @@ package struct ChatTemplate: Sendable {
     return text
   }
 
-  // MARK: Pictures
+  // MARK: Images
 
-  /// Whether the template itself writes a place for a picture among the parts of a message.
+  /// Whether the template itself writes a placeholder for an image among the parts of a message.
   ///
-  /// Found by trial, because what a template does is not to be read off its text: the places are there if the
-  /// prompt for a question with a picture differs from the prompt for the question alone, and the question
-  /// appears in both as text, not as a printed list. Where it is false, give the template
-  /// `flattened` messages.
+  /// This is found by trial, because a template's text does not reveal what it does. The template writes placeholders
+  /// if a question with an image renders differently from the question alone, and the question appears in both
+  /// prompts as text, not as a printed list. If this is false, pass `flattened` messages to the template.
   package func placesImages(specialTokens: [String: String]) -> Bool {
     let question = "limn asks what is in this picture"
     let text: JSON = .object(["type": .string("text"), "text": .string(question)])
@@ -127,10 +126,10 @@ package struct ChatTemplate: Sendable {
     return !isPrinted && with.contains(question) && without.contains(question) && !with.same(as: without)
   }
 
-  /// What stands for a picture in prompt text, as LLaVA was trained.
+  /// The placeholder for an image in prompt text, as LLaVA was trained.
   package static let imageMark = "<image>"
 
-  /// The messages with contents as strings: their parts in order, each on lines of its own, pictures as `<image>`.
+  /// The messages with strings as contents: their parts in order, each on its own lines, images as `<image>`.
   package static func flattened(_ messages: JSON) -> JSON {
     guard let conversation = messages.array else { return messages }
     return .array(
