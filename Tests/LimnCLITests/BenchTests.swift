@@ -29,15 +29,15 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     ] { #expect(object[key] as? Double ?? 0 > 0, "\(key)") }
     #expect(object["prompt_tokens"] as? Int == 20 && object["depth"] as? Int == 30)
     #expect(object["isa"] is String)
-    // Matrices as the file's header has them; float16 keys and values of 2 layers, 4 heads of 6, behind 30 to 34
-    // positions.
+    // The matrices as in the file's header, plus float16 keys and values of 2 layers and 4 heads of size 6, after 30
+    // to 34 positions.
     #expect(object["bytes_per_step"] as? Int == 72_192 + 32 * 2 * 2 * 4 * 6 * 2)
     let machine = try #require(object["machine"] as? [String: Double])
     for key in ["read_gb_s", "bf16_gflop_s", "int8_gop_s"] { #expect(machine[key] ?? 0 > 0) }
     #expect(object["first_token_ms"] as! Double > object["load_ms"] as! Double)
   }
 
-  @Test("a table has a line for each figure, and a picture from standard input lasts for all repetitions")
+  @Test("a table has a line for each figure, and a picture from standard input serves all repetitions")
   func table() throws {
     let png = try [UInt8](Data(contentsOf: URL(fileURLWithPath: tinyPicture)))
     let outcome = try bench(tinyModel, "--image", "-", "--threads", "1", repetitions: 2, input: png)
@@ -45,7 +45,7 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     #expect(outcome.out.split(separator: "\n").count == 9 && outcome.out.contains("% of what"))
   }
 
-  @Test("a model that reads text only has no figures of pictures, and --image is refused")
+  @Test("a model without vision has no figures for pictures, and --image is refused")
   func languageModelAlone() throws {
     let refused = try bench(textOnly, "--image", tinyPicture)
     #expect(refused.code == 2 && refused.errorLines.count == 1 && refused.out.isEmpty)
@@ -55,7 +55,7 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     #expect(outcome.out.contains("first word") && !outcome.out.contains("picture"))
   }
 
-  @Test("it measures what the options of opening ask for")
+  @Test("bench obeys the options for opening a model")
   func loadOptions() throws {
     let outcome = try bench(tinyModel, "--compute", "exact", "--preprocess", "stretch", "--context", "900", "--json")
     #expect(outcome.code == 0, "\(outcome.err)")
@@ -65,7 +65,7 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     #expect(try bench(tinyModel, "--context", "8").code == 65)
   }
 
-  @Test("an adapter that does not lie beside its base is measured with --base")
+  @Test("an adapter away from its base is measured with --base")
   func base() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
     defer { try? FileManager.default.removeItem(atPath: folder) }

@@ -21,7 +21,7 @@ private let tinyModel = fixtures + "/Models/checkpoints/llama-mha"
 private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
 
 @Suite struct CommandTests {
-  @Test("without arguments it says what it can do")
+  @Test("without arguments, limn lists its commands")
   func noArguments() throws {
     let outcome = try limn()
     #expect(outcome.code == 0)
@@ -63,7 +63,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(try limn("ask", "--model", "/nowhere/model", "--", question).code == 66)
   }
 
-  @Test("a standard output that does not wait for its reader is waited for")
+  @Test("a non-blocking standard output that is full delays the output but loses nothing")
   func nonBlockingOutput() throws {
     let pipe = Pipe()
     let output = pipe.fileHandleForWriting.fileDescriptor
@@ -76,7 +76,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     process.arguments = ["--help"]
     process.standardOutput = pipe
     try process.run()
-    // Time to come to the first write, for which there is no room.
+    // Give it time to reach the first write, for which there is no room.
     for _ in 0..<20 where process.isRunning { usleep(50_000) }
     let bytes = try pipe.fileHandleForReading.readToEnd() ?? Data()
     process.waitUntilExit()
@@ -85,7 +85,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(!help.isEmpty && String(decoding: bytes.dropFirst(filled), as: UTF8.self) == help)
   }
 
-  @Test("a model or picture that is not there ends with 66 and one line")
+  @Test("a missing model or picture ends with 66 and one line")
   func missing() throws {
     for arguments in [
       ["ask", "hello", "--model", "/nowhere/model"],
@@ -101,7 +101,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
   #if os(Linux)
     @Test("without libcurl, local pictures work, and one by URL ends with 69 and says what to install")
     func withoutLibcurl() throws {
-      // Broken libraries shadow the system's.
+      // Broken libraries shadow the system's own.
       let folder = try TemporaryFolder()
       for name in ["libcurl.so.4", "libcurl-gnutls.so.4"] { _ = try folder.file(name, [1]) }
       let paths = [folder.path, ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"]].compactMap { $0 }
@@ -116,7 +116,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     }
   #endif
 
-  @Test("what is no picture, or is cut off, ends with 65 and one line")
+  @Test("a file that is not a picture, or is cut off, ends with 65 and one line")
   func badPictures() throws {
     let folder = try TemporaryFolder()
     let png = try [UInt8](Data(contentsOf: URL(fileURLWithPath: tinyPicture)))
@@ -132,7 +132,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     }
   }
 
-  @Test("what is no model ends with 65 and one line")
+  @Test("a file that is not a model ends with 65 and one line")
   func badModels() throws {
     let folder = try TemporaryFolder()
     let gguf = try folder.file("broken.gguf", Array("GGUF\u{3}".utf8))
@@ -141,7 +141,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(outcome.errorLines.count == 1 && outcome.err.contains("broken.gguf"))
   }
 
-  @Test("an answer as JSON has the text, why it ended, and the figures")
+  @Test("an answer as JSON has the text, the reason it ended, and the figures")
   func json() throws {
     let outcome = try limn("ask", tinyPicture, "hello", "--model", tinyModel, "--max-tokens", "4", "--json")
     #expect(outcome.code == 0, "\(outcome.err)")
@@ -173,7 +173,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect((plain["timings"] as? [String: Any])?["guessed_tokens"] is Int)
   }
 
-  @Test("a picture comes from standard input, a data URL or a file, and the answer is the same")
+  @Test("a picture from standard input, a data URL or a file gives the same answer")
   func pictureSources() throws {
     let png = try [UInt8](Data(contentsOf: URL(fileURLWithPath: tinyPicture)))
     let options = ["--model", tinyModel, "--max-tokens", "4", "--compute", "exact"]
@@ -185,7 +185,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(standardInput.out == file.out && data.out == file.out)
   }
 
-  @Test("<image> in a question places as many pictures as are given, and else is text")
+  @Test("<image> marks in a question place its pictures if there are as many, and are text otherwise")
   func places() throws {
     let options = ["--model", tinyModel, "--max-tokens", "2", "--json"]
     func imageTokens(_ arguments: String...) throws -> Int {
@@ -202,7 +202,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(raw.code == 2 && raw.errorLines.count == 1)
   }
 
-  @Test("a prompt that does not fit the context is refused with both lengths")
+  @Test("a prompt that does not fit the context is refused, and the error gives both lengths")
   func overflow() throws {
     let text = String(repeating: "hello world ", count: 40)
     let arguments = ["ask", text, "--model", tinyModel, "--context", "32", "--max-tokens", "2"]
@@ -223,21 +223,21 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(outcome.err.contains("tokens") && outcome.err.contains("/nonsense"))
   }
 
-  @Test("colour and progress stay away where standard error is no terminal")
+  @Test("there is no colour and no progress if standard error is not a terminal")
   func plainErrors() throws {
     let outcome = try limn("ask", tinyPicture, "hello", "--model", tinyModel, "--max-tokens", "2", "--stats")
     #expect(!outcome.err.contains("\u{1B}") && !outcome.err.contains("\r"))
     #expect(outcome.err.contains("tokens/s"))
   }
 
-  @Test("the parts of a model are found in the Hugging Face cache, in the snapshot that main is at")
+  @Test("the parts of a model are found in the Hugging Face cache, in main's current snapshot")
   func huggingFaceCache() throws {
     let folder = try TemporaryFolder()
     let files = FileManager.default
     let checkpoints = fixtures + "/Models/checkpoints"
     for (name, repository) in [("layout-base", "some--layout-base"), ("layout-clip", "openai--layout-clip")] {
       let place = folder.path + "/hub/models--" + repository
-      // An older snapshot comes first in the alphabet.
+      // An older snapshot sorts first.
       try files.createDirectory(atPath: place + "/snapshots/0ld", withIntermediateDirectories: true)
       try files.createDirectory(atPath: place + "/refs", withIntermediateDirectories: true)
       try Data("{}".utf8).write(to: URL(fileURLWithPath: place + "/snapshots/0ld/config.json"))

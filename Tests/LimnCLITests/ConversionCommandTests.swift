@@ -33,7 +33,7 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     #expect(try limn("ask", "hello", "--model", folder, "--max-tokens", "2").code == 0)
   }
 
-  @Test("an adapter that does not lie beside its base is converted with --base")
+  @Test("an adapter away from its base is converted with --base")
   func base() throws {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -56,7 +56,7 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     #expect(whole.code == 2 && whole.errorLines.count == 1 && whole.err.contains("--base"))
   }
 
-  @Test("a checkpoint of bitsandbytes is quantised anew, and the report names its types")
+  @Test("a bitsandbytes checkpoint can be quantised again, and the report names its types")
   func bitsandbytes() throws {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     for (model, type) in [("bnb-nf4", "NF4"), ("bnb-int8", "LLM.int8")] {
@@ -84,7 +84,7 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     #expect(outcome.code == 2 && !outcome.err.isEmpty && outcome.out.isEmpty)
   }
 
-  @Test("what is not there, cannot be converted or cannot be written ends with one line")
+  @Test("a model that is missing, cannot be converted or cannot be written ends with one line")
   func refusals() throws {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     for (arguments, code) in [

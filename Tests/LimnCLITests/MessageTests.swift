@@ -6,7 +6,7 @@ private let checkpoints = URL(fileURLWithPath: #filePath).deletingLastPathCompon
   .appendingPathComponent("Fixtures/Models/checkpoints").path
 
 @Suite struct MessageTests {
-  @Test("every option that messages name is one of the command")
+  @Test("every option that a message names exists in the command")
   func options() throws {
     let help = try ["ask", "quantize"].map { try limn("help", $0).out }.joined()
     for option in LimnError.Option.allCases {
@@ -15,7 +15,7 @@ private let checkpoints = URL(fileURLWithPath: #filePath).deletingLastPathCompon
     }
   }
 
-  @Test("messages name options as the command has them, on one line and in JSON")
+  @Test("messages spell options as the command does, on one line and in JSON")
   func words() throws {
     let model = checkpoints + "/llama-mha"
     let text = String(repeating: "hello world ", count: 40)

@@ -1,17 +1,17 @@
 import Foundation
 
-/// How one run of the command ended.
+/// The result of running the command once.
 struct Outcome {
   let code: Int32
   let out: String
   let err: String
 
-  /// The lines on standard error that are not empty.
+  /// The non-empty lines on standard error.
   var errorLines: [Substring] { err.split(separator: "\n") }
 }
 
-/// Runs the command that was built beside these tests.
-/// - Parameter input: what stands on standard input.
+/// Runs the command that was built with these tests.
+/// - Parameter input: the contents of standard input.
 func limn(
   _ arguments: String..., input: [UInt8] = [], environment: [String: String] = [:]
 ) throws -> Outcome {
@@ -22,7 +22,7 @@ func limn(_ arguments: [String], input: [UInt8] = [], environment: [String: Stri
   let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
   try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
   defer { try? FileManager.default.removeItem(at: folder) }
-  // Files, not pipes: a pipe that nobody empties would stop a command that says much.
+  // Use files, not pipes: a pipe that nobody empties would block a command that prints much.
   func file(_ name: String, _ content: [UInt8] = []) throws -> FileHandle {
     let url = folder.appendingPathComponent(name)
     try Data(content).write(to: url)
@@ -50,7 +50,7 @@ func limn(_ arguments: [String], input: [UInt8] = [], environment: [String: Stri
 
 /// Where the build puts its products: the folder of this test bundle.
 let products: URL = {
-  // The bundle is a file in the products' folder; its path is in the arguments of the runner.
+  // On Linux the test runner's arguments name the bundle, which is a file in that folder.
   for argument in CommandLine.arguments where argument.contains(".xctest") {
     return URL(fileURLWithPath: argument).deletingLastPathComponent()
   }

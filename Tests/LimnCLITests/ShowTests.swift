@@ -1,14 +1,14 @@
 import Foundation
 import Testing
 
-/// What `limn show` says about checkpoints that are in order, and about each way not to be.
+/// Tests what `limn show` reports for good checkpoints, and for each way in which one can be bad.
 @Suite struct ShowTests {
   private static let checkpoints = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent().appendingPathComponent("Fixtures/Models/checkpoints")
 
   private func path(_ name: String) -> String { Self.checkpoints.appendingPathComponent(name).path }
 
-  /// A copy of a checkpoint's folder, to be broken; removed with the test.
+  /// A copy of a checkpoint's folder for a test to break; removed after the test.
   private final class Copy {
     let path: String
 
@@ -23,7 +23,7 @@ import Testing
 
     func write(_ file: String, _ text: String) throws { try Data(text.utf8).write(to: url(file)) }
 
-    /// Replaces values of a JSON file by dotted path; nil takes the key away.
+    /// Sets values in a JSON file by dotted path; nil removes the key.
     func change(_ file: String, _ changes: [String: Any?]) throws {
       var object = try JSONSerialization.jsonObject(with: Data(contentsOf: url(file))) as! [String: Any]
       for (key, value) in changes { set(&object, key.split(separator: ".").map(String.init), value) }
@@ -49,7 +49,7 @@ import Testing
     let findings: [[String: String]]
     let problem: String?
 
-    /// The finding about a subject, as its level and its words.
+    /// The finding about a subject, as its level and text.
     func finding(_ about: String) -> String? {
       findings.first { $0["about"] == about }.map { "\($0["level"]!): \($0["what"]!) → \($0["remedy"]!)" }
     }
@@ -60,7 +60,7 @@ import Testing
     let object = try JSONSerialization.jsonObject(with: Data(outcome.out.utf8))
     let facts = try #require(object as? [String: Any])
     let problem = facts["problem"] as? String
-    // The one line on standard error is the problem, and nothing else is.
+    // Standard error has one line if there is a problem, and none otherwise.
     #expect(outcome.errorLines.count == (problem == nil ? 0 : 1))
     if let problem { #expect(outcome.err.contains(problem)) }
     return Report(
@@ -72,7 +72,7 @@ import Testing
     for word in words { #expect(finding?.contains(word) == true, "\(word) in \(finding ?? "nothing")") }
   }
 
-  @Test("a model in order is described, for people and for programs")
+  @Test("a good model is described, for people and for programs")
   func inOrder() throws {
     let report = try show(path("siglip"))
     #expect(report.code == 0 && report.problem == nil)
@@ -94,7 +94,7 @@ import Testing
     #expect(text.out.contains("vision tower      SigLIP, 3 layers"))
   }
 
-  @Test("a checkpoint without chat template: which one is used, and why")
+  @Test("for a checkpoint without chat template, show says which one is used, and why")
   func missingTemplate() throws {
     expect(
       try show(path("original-bin")).finding("chat_template"),
@@ -129,7 +129,7 @@ import Testing
     #expect(broken.facts["vision_tower"] != nil)
   }
 
-  @Test("a stop token of the template that the checkpoint does not name")
+  @Test("a template's stop token that the checkpoint does not name is reported")
   func stopToken() throws {
     let copy = try Copy(of: "llama-mha")
     let turn = "{% for m in messages %}{{ m.content }}"
@@ -143,7 +143,7 @@ import Testing
     expect(try show(copy.path).finding("stop_token"), ["<pad> (337)", "may not end"])
   }
 
-  @Test("no stop token at all")
+  @Test("a model without any stop token is reported")
   func noStopToken() throws {
     let copy = try Copy(of: "phi2")
     try copy.replace("tokenizer.json", "<|endoftext|>", with: "<|odd|>")
@@ -153,7 +153,7 @@ import Testing
     expect(try show(copy.path).finding("stop_token"), ["warning", "no stop token", "--stop"])
   }
 
-  @Test("an eos that is not what a Phi-3 GGUF's template ends with")
+  @Test("an eos that a Phi-3 GGUF's template does not end with is reported")
   func phi3() throws {
     let report = try show(path("gguf/phi3-eos.gguf"))
     #expect(report.code == 0)
@@ -162,7 +162,7 @@ import Testing
       ["warning", "<|end|> (262)", "not among", "<|endoftext|> (260)", "tokenizer.ggml.eos_token_id"])
   }
 
-  @Test("an image token that the tokenizer does not have")
+  @Test("an image token that the tokenizer lacks is reported")
   func imageToken() throws {
     let copy = try Copy(of: "llama-mha")
     try copy.change("config.json", ["image_token_index": 9999])
@@ -184,7 +184,7 @@ import Testing
     #expect(report.facts[fact] != nil)
   }
 
-  @Test("a projector of another model is explained, and ends as asking would")
+  @Test("a projector of another model is explained, with the same exit code as asking")
   func projector() throws {
     let arguments = [path("gguf/phi3-eos.gguf"), "--mmproj", path("gguf/towers/mmproj-recent.gguf")]
     let report = try show(arguments[0], arguments[1], arguments[2])
@@ -194,7 +194,7 @@ import Testing
     #expect(try limn(["ask", "hello", "--model"] + arguments).code == 65)
   }
 
-  @Test("which projector file was chosen among several that fit")
+  @Test("show says which of several fitting projector files was chosen")
   func chosenProjector() throws {
     let copy = try Copy(of: "gguf/pair")
     for name in ["mmproj-other.gguf", "tiny-mmproj.gguf"] {
@@ -206,7 +206,7 @@ import Testing
     #expect(try show(path("gguf/pair/tiny-mixed.gguf")).finding("projector") == nil)
   }
 
-  @Test("a fine-tuned vision tower that is not inside, and one that is nowhere")
+  @Test("a missing fine-tuned vision tower is reported, and so is any tower that cannot be found")
   func tower() throws {
     let copy = try Copy(of: "original-bin")
     try copy.change(
@@ -225,7 +225,7 @@ import Testing
     #expect(try limn("ask", "hello", "--model", copy.path).code == 66)
   }
 
-  @Test("a vocabulary with filler rows, and one that is too small for its tokenizer")
+  @Test("filler rows in a vocabulary are noted, and one too small for its tokenizer is reported")
   func vocabulary() throws {
     expect(try show(path("llama-mha")).finding("vocabulary"), ["note", "3 rows", "filler"])
     let copy = try Copy(of: "llama-mha")
@@ -236,7 +236,7 @@ import Testing
     expect(try show(copy.path).finding("vocabulary"), ["warning", "401", "344", "too small"])
   }
 
-  @Test("tensors that nothing has a place for, that the config leaves over, and that are missing")
+  @Test("unknown, leftover and missing tensors are reported")
   func tensors() throws {
     let copy = try Copy(of: "llama-mha")
     try FileManager.default.moveItem(atPath: copy.path + "/model.safetensors", toPath: copy.path + "/a.safetensors")
@@ -255,12 +255,12 @@ import Testing
     #expect(deep.facts["vision_tower"] != nil && deep.facts["types"] != nil)
   }
 
-  @Test("a language model alone says what it needs to see")
+  @Test("for a language model alone, show says what it needs to see pictures")
   func textOnly() throws {
     expect(try show(path("gguf/llama.gguf")).finding("vision_tower"), ["note", "text only", "--mmproj"])
   }
 
-  @Test("nothing to show is an error alone")
+  @Test("a path with nothing to show is just an error")
   func nowhere() throws {
     let outcome = try limn("show", "/nowhere/model")
     #expect(outcome.code == 66 && outcome.out.isEmpty && outcome.errorLines.count == 1)

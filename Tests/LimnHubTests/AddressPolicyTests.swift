@@ -2,7 +2,7 @@ import Foundation
 import LimnHub
 import Testing
 
-/// The bytes of a written address, as the system parses it.
+/// The bytes of an address, as the system parses its text.
 private func bytes(_ text: String) throws -> [UInt8] {
   var bytes = [UInt8](repeating: 0, count: text.contains(":") ? 16 : 4)
   try #require(inet_pton(bytes.count == 16 ? AF_INET6 : AF_INET, text, &bytes) == 1, "\(text)")
@@ -11,7 +11,7 @@ private func bytes(_ text: String) throws -> [UInt8] {
 
 @Suite struct AddressPolicyTests {
   @Test(
-    "addresses that are not public",
+    "special and private addresses are not public",
     arguments: [
       "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1",
       "127.255.0.9",
@@ -31,7 +31,7 @@ private func bytes(_ text: String) throws -> [UInt8] {
   }
 
   @Test(
-    "public addresses, up to the edges of the blocks that are not",
+    "addresses just outside the private blocks are public",
     arguments: [
       "1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0",
       "169.253.0.1",

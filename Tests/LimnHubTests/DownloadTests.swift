@@ -2,7 +2,7 @@ import LimnHub
 import LimnCore
 import Testing
 
-/// Limits for servers that are to be given up, and for those that are to be waited for on a busy machine, too.
+/// Limits for servers on which the test expects limn to give up, and patient ones for busy machines.
 private func limits(_ patience: Duration, silence: Duration) -> Download.Limits {
   var limits = Download.Limits()
   (limits.bytes, limits.connect, limits.silence, limits.patience) = (10_000, .seconds(60), silence, patience)
@@ -19,7 +19,7 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) as
 }
 
 @Suite(.serialized) struct DownloadTests {
-  @Test("the bytes behind a URL arrive whole")
+  @Test("all bytes at a URL arrive")
   func whole() async throws {
     let body = (0..<5000).map { UInt8($0 % 251) }
     let server = try TinyServer(
@@ -27,7 +27,7 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) as
     #expect(try await fetch(server) == body)
   }
 
-  @Test("a page that is not there is a missing file, another refusal makes it unavailable")
+  @Test("404 is reported as a missing file, any other refusal as unavailable")
   func refusals() async throws {
     for (status, kind) in [("404 Not Found", LimnError.Kind.notFound), ("500 Oh", .unavailable)] {
       let server = try TinyServer(Array("HTTP/1.1 \(status)\r\nContent-Length: 0\r\n\r\n".utf8))
@@ -36,7 +36,7 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) as
     }
   }
 
-  @Test("a server that says nothing, or stops in the middle, is given up")
+  @Test("a server that sends nothing, or stops in the middle, is abandoned")
   func silence() async throws {
     for beginning in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc"] {
       let server = try TinyServer(Array(beginning.utf8), pause: .seconds(5), keepsOpen: true)
@@ -45,7 +45,7 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) as
     }
   }
 
-  @Test("a server that drips is given up although it never falls silent")
+  @Test("a server that drips is abandoned although it never falls silent")
   func dripping() async throws {
     let head = Array("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".utf8)
     let server = try TinyServer(
@@ -67,7 +67,7 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) as
     }
   }
 
-  @Test("a port where nobody listens is unavailable, an address that makes no sense is wrong usage")
+  @Test("a port where nobody listens is unavailable, and a malformed address is wrong usage")
   func nobody() async throws {
     for (url, kind) in [
       ("http://127.0.0.1:1/a.png", LimnError.Kind.unavailable),

@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Image references")
 struct ImageReferenceTests {
-  @Test("words of the command line are told apart")
+  @Test("an argument is standard input, a URL, a file or data")
   func words() throws {
     #expect(try ImageReference("-") == .standardInput)
     #expect(try ImageReference("HTTPS://example.org/a.jpg") == .url("HTTPS://example.org/a.jpg"))

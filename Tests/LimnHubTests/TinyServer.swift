@@ -1,7 +1,7 @@
 import Foundation
 import Synchronization
 
-/// A server on the loopback address that answers every connection with bytes of the test's choice, at a fixed pace.
+/// A server on the loopback address that answers every connection with the test's bytes, at a fixed pace.
 final class TinyServer: Sendable {
   let port: UInt16
   private let state: State
@@ -12,16 +12,16 @@ final class TinyServer: Sendable {
   func url(_ path: String = "/a.png") -> String { "http://127.0.0.1:\(port)\(path)" }
 
   /// - Parameters:
-  ///   - response: everything that is sent, status line included.
-  ///   - piece: bytes at a time; nil: all at once.
-  ///   - pause: between two pieces, and before closing where `keepsOpen`.
+  ///   - response: everything to send, including the status line.
+  ///   - piece: how many bytes to send at a time; nil: all at once.
+  ///   - pause: the wait between two pieces, and before closing if `keepsOpen`.
   convenience init(
     _ response: [UInt8], piece: Int? = nil, pause: Duration = .zero, keepsOpen: Bool = false
   ) throws {
     try self.init(piece: piece, pause: pause, keepsOpen: keepsOpen) { _ in response }
   }
 
-  /// - Parameter answer: everything that is sent in answer to a request's head.
+  /// - Parameter answer: returns everything to send for a request with the given head.
   init(
     piece: Int? = nil, pause: Duration = .zero, keepsOpen: Bool = false,
     answer: @escaping @Sendable (String) -> [UInt8]

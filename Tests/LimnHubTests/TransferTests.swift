@@ -22,7 +22,7 @@ private struct Received {
   var body: [UInt8] { Array(pieces.joined()) }
 }
 
-/// A transfer that is patient, for busy machines, unless `change` says otherwise.
+/// Runs a transfer, with patience for busy machines unless `change` says otherwise.
 private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) async -> Received {
   var transfer = Transfer(url)
   transfer.limits.connect = .seconds(60)
@@ -54,7 +54,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     #expect(server.requests.count == 2 && other.requests.first?.hasPrefix("GET /end ") == true)
   }
 
-  @Test("with redirects switched off, one is a response that tells its absolute target")
+  @Test("with redirects off, a redirect is a response with its absolute target")
   func manualRedirect() async throws {
     let server = try TinyServer(redirect(to: "/next?a=b"))
     let received = await run(server.url()) { $0.redirects = 0 }
@@ -84,7 +84,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
   }
 
   @Test(
-    "a private address is refused where only public ones are allowed, however it is spelled",
+    "a private address is refused if only public ones are allowed, however it is spelled",
     arguments: ["127.0.0.1", "localhost", "127.1", "2130706433", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"])
   func privateAddress(_ host: String) async throws {
     let server = try TinyServer(ok([1]))
@@ -94,7 +94,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     #expect(server.requests.isEmpty)
   }
 
-  @Test("a private address is refused where a redirect leads to it", arguments: ["127.0.0.2", "[::1]"])
+  @Test("a redirect to a private address is refused", arguments: ["127.0.0.2", "[::1]"])
   func privateRedirect(_ host: String) async throws {
     // A server on the loopback address stands in for a public one.
     let server = try TinyServer { _ in redirect(to: "http://\(host):1/") }
@@ -108,7 +108,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     #expect(received.error?.found?.hasPrefix("a redirect to http://\(host)") == true)
   }
 
-  @Test("headers are sent once each, and those of the response arrive")
+  @Test("each header is sent once, and those of the response arrive")
   func headers() async throws {
     let server = try TinyServer(ok([], "X-Linked-Etag: \"abc\"\r\nEmpty:\r\n"))
     let received = await run(server.url()) {
@@ -128,7 +128,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     #expect(received.error?.kind == .usage && server.requests.isEmpty)
   }
 
-  @Test("authorization for one server is not sent to the one it redirects to")
+  @Test("authorization for one server is not sent to another one after a redirect")
   func redirectedAuthorization() async throws {
     let other = try TinyServer(ok([]))
     let server = try TinyServer(redirect(to: "http://localhost:\(other.port)/"))
@@ -137,7 +137,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     #expect(other.requests.count == 1 && other.requests.first?.contains("secret") == false)
   }
 
-  @Test("a range is asked for, and its bytes arrive")
+  @Test("a requested range arrives")
   func range() async throws {
     let content = (0..<100).map { UInt8($0) }
     let server = try TinyServer { request in
@@ -154,7 +154,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     }
   }
 
-  @Test("HEAD has no body, however large it would be")
+  @Test("HEAD receives no body, however large it would be")
   func head() async throws {
     let server = try TinyServer(Array("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".utf8))
     let received = await run(server.url()) { $0.method = .head }
@@ -169,7 +169,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     #expect(received.pieces.count > 1 && received.body == [UInt8](0..<100))
   }
 
-  @Test("an error of the receiver ends the transfer and is thrown")
+  @Test("an error in the receiver ends the transfer and is thrown")
   func receiverThrows() async throws {
     let server = try TinyServer(ok([1]))
     for atHead in [true, false] {
@@ -213,7 +213,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
 
   @Test("a small response that unpacks to a huge one is cut at the limit")
   func bomb() async throws {
-    // The beginning of a gzip file of zeros; each 1000 bytes more are a million zeros.
+    // The beginning of a gzip file of zeros; every 1000 further bytes are a million zeros.
     var packed: [UInt8] = [
       0x1F, 0x8B, 0x08, 0, 0, 0, 0, 0, 0x02, 0x03, 0xED, 0xC1, 0x01, 0x01, 0, 0, 0, 0x82,
     ]
@@ -227,7 +227,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     #expect(received.body.count <= 100_000 && received.body.count > 50_000)
   }
 
-  @Test("a URL may contain spaces and any letters, and what is escaped stays escaped")
+  @Test("a URL may contain spaces and any letters, and escapes stay as they are")
   func escapes() async throws {
     let server = try TinyServer(ok([]))
     _ = await run(server.url("/a b%2F\u{FC}.png?q=1+2&r=%20\u{1F388}#part"))
@@ -243,7 +243,7 @@ private func run(_ url: String, _ change: (inout Transfer) -> Void = { _ in }) a
     #expect(await run(server.url()).error?.kind == .badData)
   }
 
-  @Test("errors say in plain words why nothing came")
+  @Test("errors say in plain words why nothing arrived")
   func words() async throws {
     let cut = try TinyServer(Array("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc".utf8))
     let noise = try TinyServer(
