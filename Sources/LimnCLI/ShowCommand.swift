@@ -24,7 +24,7 @@ struct Show: AsyncParsableCommand {
   func run() async throws {
     let report = try await report()
     if json {
-      Terminal.print(JSON.object(Self.object(report)).serialised(.init(indent: 2)))
+      Terminal.print(JSON.object(try Self.object(report)).serialised(.init(indent: 2)))
     } else {
       Self.lines(report).forEach(Terminal.print)
     }
@@ -48,7 +48,7 @@ struct Show: AsyncParsableCommand {
     return lines.map(LimnError.printable)
   }
 
-  private static func object(_ report: ModelReport) -> JSONObject {
+  private static func object(_ report: ModelReport) throws -> JSONObject {
     var object = JSONObject()
     for fact in report.facts { object.set(fact.key, to: .string(fact.value)) }
     object.set(
@@ -61,6 +61,17 @@ struct Show: AsyncParsableCommand {
           ])
         }))
     object.set("problem", to: report.problem.map { .string($0.description(for: .command)) } ?? .null)
+    object.set("summary", to: try JSON(encoding: report.summary))
     return object
+  }
+}
+
+extension JSON {
+  /// A value of the library, its keys in snake case as all of limn's are.
+  init(encoding value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = .sortedKeys
+    self = try JSON.parse(String(decoding: try encoder.encode(value), as: UTF8.self), place: "summary")
   }
 }

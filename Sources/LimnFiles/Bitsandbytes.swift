@@ -44,6 +44,9 @@ enum Bitsandbytes {
     weightName(beside: "." + leaf) == ".weight"
   }
 
+  /// Whether a tensor's name says that it lies beside a quantised weight.
+  static func isCompanion(name: String) -> Bool { weightName(beside: name) != nil }
+
   private static func weightName(beside name: String) -> String? {
     for suffix in beside + states where name.hasSuffix(".weight" + suffix) {
       return String(name.dropLast(suffix.count))

@@ -63,7 +63,7 @@ package struct Checkpoint: Sendable {
 
 extension Checkpoint {
   /// From a language model in GGUF and its projector file.
-  fileprivate init(_ reference: String, _ pair: GGUFPair) throws(LimnError) {
+  init(_ reference: String, _ pair: GGUFPair) throws(LimnError) {
     var names = CanonicalWeights()
     guard !pair.language.isProjector else {
       throw LimnError.badData(
@@ -123,6 +123,24 @@ extension Checkpoint {
     tokenizer = .folder(path: model.tokenizer.path)
     processorConfig = try model.processorConfig()
     endOfGenerationIDs = model.endOfGenerationIDs
+  }
+
+  /// Of headers that no files are behind.
+  init(
+    reference: String, layout: Layout, config: ModelConfig, names: CanonicalWeights, endOfGenerationIDs: Set<Int>
+  ) {
+    self.reference = reference
+    name = Self.lastComponent(reference)
+    self.layout = layout
+    self.config = config
+    weights = names.weights
+    unused = names.unused
+    projectorFile = nil
+    otherProjectors = []
+    parts = []
+    tokenizer = .folder(path: reference)
+    processorConfig = nil
+    self.endOfGenerationIDs = endOfGenerationIDs
   }
 
   private static func lastComponent(_ path: String) -> String {

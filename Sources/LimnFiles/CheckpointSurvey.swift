@@ -11,8 +11,6 @@ package struct CheckpointSurvey: Sendable {
   package private(set) var config: ModelConfig?
   /// What the files themselves, not their tokens' names, say ends an answer.
   package private(set) var endOfGenerationIDs: Set<Int> = []
-  /// The file or key that says so, for a remedy.
-  package let endOfGenerationPlace: String
   /// Where the image processor's config is; nil: nowhere.
   package private(set) var processorPlace: String?
   /// The vision tower that the original layout names.
@@ -24,11 +22,9 @@ package struct CheckpointSurvey: Sendable {
   package init(_ location: ModelLocation) throws(LimnError) {
     guard Folder.exists(location.model) else { throw RawWeights.notFound(location.model) }
     guard Folder.isDirectory(location.model) else {
-      endOfGenerationPlace = "tokenizer.ggml.eos_token_id"
       read(try? GGUFPair(location))
       return
     }
-    endOfGenerationPlace = "eos_token_id in generation_config.json"
     read(Folder(path: location.model))
   }
 
@@ -56,7 +52,7 @@ package struct CheckpointSurvey: Sendable {
     guard let json = try? folder.json("config.json") else { return }
     let fields = FieldReader(json: json, place: folder.path("config.json"))
     config = try? ModelConfig(json: json, place: fields.place)
-    endOfGenerationIDs = (try? ModelAssembly.endIDs(folder, fields)) ?? []
+    endOfGenerationIDs = (try? ModelAssembly.endIDs(of: folder, fields)) ?? []
     tower = json["mm_vision_tower"]?.string
     tunesTower = json["unfreeze_mm_vision_tower"]?.bool == true
   }

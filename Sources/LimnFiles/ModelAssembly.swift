@@ -63,7 +63,7 @@ struct ModelAssembly {
     names = CanonicalWeights()
     tokenizer = folder
     processors = [folder]
-    endOfGenerationIDs = try Self.endIDs(folder, fields)
+    endOfGenerationIDs = try Self.endIDs(of: folder, fields)
     try names.add(try RawWeights.folder(folder).tensors, TensorNames.place, folder.path)
     if try ModelConfig.nestedVision(fields) != nil {
       layout = fields.json["model_type"]?.string == "mipha_phi" ? .original : .llavaPhi
@@ -79,7 +79,7 @@ struct ModelAssembly {
     processors.insert(folder, at: 0)
     guard let json = try folder.json("config.json") else { return }
     let fields = FieldReader(json: json, place: folder.path("config.json"))
-    endOfGenerationIDs.formUnion(try Self.endIDs(folder, fields))
+    endOfGenerationIDs.formUnion(try Self.endIDs(of: folder, fields))
     let own = try ModelConfig(json: json, place: fields.place)
     // Where only the language model was trained, its config says nothing new.
     guard own.projector != nil else { return }
@@ -129,14 +129,18 @@ struct ModelAssembly {
   }
 
   /// What config.json and generation_config.json say ends an answer.
-  static func endIDs(_ folder: Folder, _ fields: FieldReader) throws(LimnError) -> Set<Int> {
-    var ids = Set(try fields.ints("eos_token_id") ?? [])
-    if let text = try fields.object("text_config") { ids.formUnion(try text.ints("eos_token_id") ?? []) }
-    if let generation = try folder.json("generation_config.json") {
-      let fields = FieldReader(json: generation, place: folder.path("generation_config.json"))
-      ids.formUnion(try fields.ints("eos_token_id") ?? [])
-    }
+  static func endIDs(_ config: FieldReader, _ generation: FieldReader?) throws(LimnError) -> Set<Int> {
+    var ids = Set(try config.ints("eos_token_id") ?? [])
+    if let text = try config.object("text_config") { ids.formUnion(try text.ints("eos_token_id") ?? []) }
+    if let generation { ids.formUnion(try generation.ints("eos_token_id") ?? []) }
     return ids
+  }
+
+  /// The same, where a folder may have the second one.
+  static func endIDs(of folder: Folder, _ config: FieldReader) throws(LimnError) -> Set<Int> {
+    let name = "generation_config.json"
+    let generation = try folder.json(name).map { FieldReader(json: $0, place: folder.path(name)) }
+    return try endIDs(config, generation)
   }
 }
 

@@ -10,6 +10,9 @@ package struct RawWeights: Sendable {
     /// The name in the model; nil where nothing in the model has this place.
     package let modelName: String?
     package let tensor: Tensor
+
+    /// Whether it lies beside a weight that bitsandbytes quantised, and is none of its own.
+    package var isCompanion: Bool { Bitsandbytes.isCompanion(name: name) }
   }
 
   /// In the order of the files.

@@ -93,6 +93,9 @@ package struct Weight: Sendable {
     for part in parts { part.memory.release(part.range) }
   }
 
+  /// Where its parts lie.
+  package var memories: [Memory] { parts.map(\.memory) }
+
   /// What the files hold of it.
   private var parts: [Tensor] {
     let stored =

@@ -103,6 +103,22 @@ import Testing
       try show(path("llama-mha")).finding("chat_template"), ["note", "no chat template", "phi-3", "<|end|>"])
   }
 
+  @Test("the numbers behind the lines are there for machines, also of a model that does not open")
+  func summary() throws {
+    func summary(_ report: Report) throws -> [String: Any] { try #require(report.facts["summary"] as? [String: Any]) }
+    let whole = try summary(try show(path("llama-mha")))
+    let language = try #require(whole["language"] as? [String: Any])
+    #expect(language["kv_heads"] as? Int == 4 && language["head_size"] as? Int == 6)
+    let context = try #require(whole["context"] as? [String: Any])
+    #expect((context["key_value_bytes_per_position"] as? [String: Int])?["q8_0"] == 544)
+    let copy = try Copy(of: "llama-mha")
+    try copy.change("config.json", ["text_config.num_hidden_layers": 3])
+    try copy.write("tokenizer.json", "[]")
+    let broken = try summary(try show(copy.path))
+    #expect((broken["language"] as? [String: Any])?["layers"] as? Int == 3 && broken["tokens"] == nil)
+    #expect((broken["parameters"] as? [String: Int]) == (whole["parameters"] as? [String: Int]))
+  }
+
   @Test("what the options of opening change is shown")
   func loadOptions() throws {
     let report = try show(path("llama-mha"), "--template", "plain", "--preprocess", "crop", "--threads", "1")

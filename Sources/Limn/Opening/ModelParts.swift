@@ -75,6 +75,22 @@ package struct ModelParts: Sendable {
   /// What the checkpoint says, or its config alone where it does not open.
   package var config: ModelConfig? { checkpoint?.config ?? survey?.config }
 
+  /// What the files, not the tokens' names, say ends an answer.
+  var endIDs: Set<Int> { (checkpoint?.endOfGenerationIDs ?? []).union(survey?.endOfGenerationIDs ?? []) }
+
+  /// Everything that ends an answer.
+  var stopIDs: Set<Int> {
+    (tokenizer?.endOfGenerationIDs ?? []).union(checkpoint?.endOfGenerationIDs ?? survey?.endOfGenerationIDs ?? [])
+  }
+
+  /// Whether the model is a GGUF file, not a folder.
+  var isFile: Bool { !Folder.isDirectory(location.model) }
+
+  /// The file or key that names what ends an answer, for a remedy.
+  var endOfGenerationPlace: String {
+    isFile ? "tokenizer.ggml.eos_token_id" : "eos_token_id in generation_config.json"
+  }
+
   /// The folder's or file's name.
   package var name: String {
     checkpoint?.name ?? location.model.split(separator: "/").last.map(String.init) ?? location.model

@@ -1,24 +1,46 @@
 import Foundation
+public import LimnCore
 import LimnFiles
 import LimnTensor
 import LimnText
 
-// What about a model is doubtful. Each function looks at one subject, and says nothing where it is in order.
+/// What about a model is missing, or does not fit together. Each function looks at one subject, and says nothing where it
+/// is in order.
+public struct ModelDoctor: Sendable {
+  public struct Finding: Sendable {
+    public enum Level: String, Sendable {
+      /// Good to know; limn gets along with it.
+      case note
+      /// Answers may suffer.
+      case warning
+    }
 
-extension ReportParts {
-  private typealias Finding = ModelReport.Finding
-
-  var findings: [ModelReport.Finding] {
-    let all =
-      templateFindings + stopFindings + [imageToken, vocabularyRows, projectorWidth, chosenProjector, tunedTower, noTower]
-      + tensorFindings
-    return all.compactMap(\.self).sorted { $0.level == .warning && $1.level == .note }
+    public let level: Level
+    /// For machines: "chat_template".
+    public let about: String
+    /// A sentence without a full stop.
+    public let what: String
+    /// What to do about it, as an imperative.
+    public let remedy: LimnError.Text
   }
 
+  let parts: ModelParts
+  let summary: ModelSummary
+
+  /// Warnings first.
+  var findings: [Finding] {
+    let all =
+      templateFindings + stopFindings
+      + [imageToken, vocabularyRows, projectorWidth, chosenProjector, tunedTower, noTower] + tensorFindings
+    return all.compactMap(\.self).sorted { $0.level == .warning && $1.level == .note }
+  }
+}
+
+extension ModelDoctor {
   // MARK: Template and stop tokens
 
   private var templateFindings: [Finding?] {
-    guard let conversation, let tokenizer else { return [] }
+    guard let conversation = parts.conversation, let tokenizer = parts.tokenizer else { return [] }
     if case .chosen(let evidence) = conversation.origin {
       let name = conversation.builtInName ?? ""
       return [
@@ -67,42 +89,42 @@ extension ReportParts {
   }
 
   private var stopFindings: [Finding?] {
-    guard let conversation, let tokenizer else { return [] }
-    if stopIDs.isEmpty, conversation.stops.isEmpty {
+    guard let conversation = parts.conversation, let tokenizer = parts.tokenizer else { return [] }
+    if parts.stopIDs.isEmpty, conversation.stops.isEmpty {
       return [
         Finding(
           level: .warning, about: "stop_token", what: "no stop token: nothing says what ends an answer",
-          remedy: "name a text that does with \(.stop), or set \(survey.endOfGenerationPlace)")
+          remedy: "name a text that does with \(.stop), or set \(parts.endOfGenerationPlace)")
       ]
     }
     let tail = try? conversation.answerEnd()
     let end = tail.flatMap { text in
       tokenizer.encode(text, addSpecial: false).first { tokenizer.specialIDs.contains($0) }
     }
-    let own = survey.endOfGenerationIDs.union(checkpoint?.endOfGenerationIDs ?? []).union(tokenizer.eosID.map { [$0] } ?? [])
+    let own = parts.endIDs.union(tokenizer.eosID.map { [$0] } ?? [])
     guard let end, !own.contains(end) else { return [] }
     let named = own.isEmpty ? "none" : own.sorted().map(tokenizer.named).joined(separator: ", ")
     let what =
       "the chat template ends answers with \(tokenizer.named(end)), which is not among the checkpoint's stop "
       + "tokens (\(named))"
-    if stopIDs.contains(end) {
+    if parts.stopIDs.contains(end) {
       return [
         Finding(
           level: .warning, about: "stop_token", what: what + "; limn stops at it by its name",
-          remedy: "for other programs, add \(end) to \(survey.endOfGenerationPlace)")
+          remedy: "for other programs, add \(end) to \(parts.endOfGenerationPlace)")
       ]
     }
     return [
       Finding(
         level: .warning, about: "stop_token", what: what + ", so answers may not end",
-        remedy: "add \(end) to \(survey.endOfGenerationPlace)")
+        remedy: "add \(end) to \(parts.endOfGenerationPlace)")
     ]
   }
 
   // MARK: Tokens and rows
 
   private var imageToken: Finding? {
-    guard let id = config?.imageTokenID, config?.vision != nil, let tokenizer else { return nil }
+    guard let id = summary.images?.token?.id, let tokenizer = parts.tokenizer else { return nil }
     let name = tokenizer.piece(id)
     guard name == nil || !tokenizer.specialIDs.contains(id) else { return nil }
     let what =
@@ -115,9 +137,9 @@ extension ReportParts {
   }
 
   private var vocabularyRows: Finding? {
-    guard let rows = config?.language.vocabulary, let tokenizer else { return nil }
+    guard let rows = summary.language?.vocabulary, let tokenizer = parts.tokenizer else { return nil }
     // The image token needs no row: a picture takes its place.
-    let known = tokenizer.vocabularySize - (config?.imageTokenID == tokenizer.vocabularySize - 1 ? 1 : 0)
+    let known = tokenizer.vocabularySize - (parts.config?.imageTokenID == tokenizer.vocabularySize - 1 ? 1 : 0)
     if known > rows {
       return Finding(
         level: .warning, about: "vocabulary",
@@ -137,18 +159,18 @@ extension ReportParts {
 
   private func shape(_ name: String) -> [Int]? {
     let full = "multi_modal_projector." + name
-    if let weight = checkpoint?.weights[full] { return weight.shape.count == 2 ? weight.shape : nil }
-    let tensor = survey.tensors.first { $0.modelName == full }?.tensor
+    if let weight = parts.checkpoint?.weights[full] { return weight.shape.count == 2 ? weight.shape : nil }
+    let tensor = parts.survey?.tensors.first { $0.modelName == full }?.tensor
     // Codes of bitsandbytes lie in another shape than the matrix.
     return tensor?.shape.count == 2 && tensor?.type != .u8 ? tensor?.shape : nil
   }
 
   private var projectorWidth: Finding? {
-    guard let config, let vision = config.vision else { return nil }
+    guard let config = parts.config, let vision = config.vision else { return nil }
     func mismatch(_ what: String) -> Finding {
       Finding(
         level: .warning, about: "projector", what: what + ": it is another model's",
-        remedy: reference.hasSuffix(".gguf")
+        remedy: parts.isFile
           ? "name the projector file that belongs to this model with \(.projector)"
           : "fetch the model's files again, its projector's among them")
     }
@@ -165,7 +187,7 @@ extension ReportParts {
   }
 
   private var chosenProjector: Finding? {
-    guard let checkpoint, !checkpoint.otherProjectors.isEmpty, let chosen = checkpoint.projectorFile else { return nil }
+    guard let checkpoint = parts.checkpoint, !checkpoint.otherProjectors.isEmpty, let chosen = checkpoint.projectorFile else { return nil }
     let others = checkpoint.otherProjectors
     return Finding(
       level: .note, about: "projector",
@@ -175,9 +197,9 @@ extension ReportParts {
   }
 
   private var tunedTower: Finding? {
-    guard survey.tunesTower, !survey.tensors.isEmpty, !survey.holdsTower else { return nil }
+    guard let survey = parts.survey, survey.tunesTower, !survey.tensors.isEmpty, !survey.holdsTower else { return nil }
     let used =
-      checkpoint == nil ? "" : "; limn uses the stock \(survey.tower ?? "tower"), which sees differently"
+      parts.checkpoint == nil ? "" : "; limn uses the stock \(survey.tower ?? "tower"), which sees differently"
     return Finding(
       level: .warning, about: "vision_tower",
       what: "the config says that the vision tower was fine-tuned (unfreeze_mm_vision_tower), but the checkpoint "
@@ -186,10 +208,10 @@ extension ReportParts {
   }
 
   private var noTower: Finding? {
-    guard let checkpoint, checkpoint.config.vision == nil else { return nil }
+    guard let checkpoint = parts.checkpoint, checkpoint.config.vision == nil else { return nil }
     return Finding(
       level: .note, about: "vision_tower", what: "there is no vision tower, so the model reads text only",
-      remedy: checkpoint.layout == .gguf
+      remedy: parts.isFile
         ? "put the projector file (mmproj-….gguf) beside the model, or name it with \(.projector)"
         : "name a LLaVA checkpoint to ask about pictures")
   }
@@ -197,7 +219,7 @@ extension ReportParts {
   // MARK: Tensors
 
   private var tensorFindings: [Finding?] {
-    guard let checkpoint else { return [] }
+    guard let checkpoint = parts.checkpoint else { return [] }
     func list(_ names: [String]) -> String {
       "\(names.prefix(3).joined(separator: ", "))\(names.count > 3 ? ", …" : "")"
     }
@@ -209,10 +231,10 @@ extension ReportParts {
           level: .note, about: "tensors",
           what: "\(names.count) tensor\(names.count == 1 ? " is" : "s are") unused, because nothing in the model has "
             + "that name: \(list(names))",
-          remedy: "see them with `limn debug tensors --model \(reference)`"))
+          remedy: "see them with `limn debug tensors --model \(parts.location.model)`"))
     }
     // The tower's blocks after the last one that is read, and the head of tied embeddings, are never asked for.
-    let unread = (model?.unread ?? []).filter { !$0.hasPrefix("vision_tower.") && !$0.hasPrefix("lm_head.") }
+    let unread = (parts.model?.unread ?? []).filter { !$0.hasPrefix("vision_tower.") && !$0.hasPrefix("lm_head.") }
     if !unread.isEmpty {
       findings.append(
         Finding(
@@ -222,4 +244,9 @@ extension ReportParts {
     }
     return findings
   }
+}
+
+extension Tokenizer {
+  /// "<|end|> (32007)", or the id alone.
+  fileprivate func named(_ id: Int) -> String { ModelSummary.Token(id: id, text: piece(id)).description }
 }

@@ -1,0 +1,41 @@
+public import LimnCore
+
+/// What a model is, how limn will use it and why, and what about it is doubtful: what `limn show` says.
+///
+/// A checkpoint that does not open for answering is reported all the same, as far as its files can be read.
+public struct ModelReport: Sendable {
+  /// One line about the model.
+  public struct Fact: Sendable, Equatable {
+    /// For machines: "language_model".
+    public let key: String
+    /// For people: "language model".
+    public let title: String
+    public let value: String
+  }
+
+  public let facts: [Fact]
+  public let findings: [ModelDoctor.Finding]
+  /// The model in numbers.
+  public let summary: ModelSummary
+  /// Why the model does not open for answering; nil: it does.
+  public let problem: LimnError?
+
+  /// - Parameter progress: is told what is done, and how far; not on the caller's thread.
+  /// - Throws: `notFound` where there is nothing to report about; `interrupted` where the task is cancelled.
+  public init(
+    _ reference: String, options: LoadOptions = LoadOptions(),
+    progress: @escaping @Sendable (OpeningProgress) -> Void = { _ in }
+  ) async throws(LimnError) {
+    self = try await OpeningWatch.run(report: progress) { watch throws(LimnError) in
+      ModelReport(try ModelParts(found: options.location(of: reference), options, watch: watch))
+    }
+  }
+
+  private init(_ parts: ModelParts) {
+    let summary = ModelSummary(parts)
+    facts = ModelFacts(parts: parts, summary: summary).all
+    findings = ModelDoctor(parts: parts, summary: summary).findings
+    self.summary = summary
+    problem = parts.problem
+  }
+}
