@@ -1,6 +1,6 @@
 /// A place in a backend's memory, in bytes: a pointer on the CPU, a device address on a GPU.
 ///
-/// Only the backend that gave an address may read or write there; everybody else does arithmetic.
+/// Only the backend that gave out an address may read or write there; everything else just does arithmetic on it.
 package struct Address: Sendable, Hashable {
   package let value: UInt
 
@@ -9,7 +9,7 @@ package struct Address: Sendable, Hashable {
   package static func + (start: Address, bytes: Int) -> Address { Address(start.value &+ UInt(bitPattern: bytes)) }
 }
 
-/// Memory of a backend, given back with the last reference.
+/// Memory of a backend, released with its last reference.
 package final class Allocation: Sendable {
   package let address: Address
   package let byteCount: Int
@@ -26,7 +26,7 @@ package final class Allocation: Sendable {
 
 /// Rows of float32 activations: [rows, width], row-major and contiguous, in a backend's memory.
 ///
-/// A view without ownership: a `Scratch` or an `Allocation` owns the memory and outlives it.
+/// A view that owns nothing: the memory belongs to a `Scratch` or an `Allocation`, which must outlive the view.
 package struct Activations: Sendable {
   package let address: Address
   package let rows: Int
@@ -38,10 +38,10 @@ package struct Activations: Sendable {
     self.width = width
   }
 
-  /// How many values it has.
+  /// The number of values.
   package var count: Int { rows * width }
 
-  /// Some of the rows, in place.
+  /// A range of the rows, in place.
   package func rows(_ range: Range<Int>) -> Activations {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows)
     return Activations(address + range.lowerBound * width * 4, rows: range.count, width: width)

@@ -1,53 +1,53 @@
 package import LimnCore
 
-/// Where a model computes: its memory, and every operation that models call. `CPU` implements the list; a GPU, an
-/// estimate of what a model needs, or a wrapper that watches another backend implement the same one.
+/// Where a model computes: its memory, and every operation that models call. `CPU` implements this list; so can a GPU,
+/// an estimate of what a model needs, or a wrapper that watches another backend.
 ///
-/// Activations are float32, [rows, width], a row per token or patch, in the backend's own memory: models move them
-/// through these operations only. No row's result depends on the other rows of a call (attention apart), on their
-/// number, or on how work is spread: bit for bit, so that a sequence gives the same text alone and among others. The
-/// phase that a row belongs to may matter.
+/// Activations are float32, [rows, width], one row per token or patch, in the backend's own memory; models move them
+/// only through these operations. Except in attention, a row's result depends neither on the other rows of a call, nor
+/// on how many there are, nor on how work is spread over threads, bit for bit: a sequence gives the same text alone and
+/// in a batch. It may depend on the row's phase.
 package protocol Backend: Sendable {
   // MARK: Memory
 
   /// Uninitialised memory for activations, aligned to 64 bytes.
   func scratch(bytes: Int) -> Allocation
 
-  /// Zeros that cost nothing until they are written, for keys and values.
-  /// - Throws: `unavailable` where there is no room.
+  /// Memory that reads as zeros and costs nothing until it is written, for keys and values.
+  /// - Throws: `unavailable` when there is no room.
   func sparse(bytes: Int) throws(LimnError) -> Allocation
 
-  /// A weight to multiply with, as its file has it: on the CPU the mapped bytes, elsewhere a copy.
+  /// A weight to multiply with, in its file's format: on the CPU the mapped bytes, elsewhere a copy.
   func place(_ tensor: Tensor) throws(LimnError) -> Matrix
 
   /// A short weight in float32.
   func place(_ values: [Float]) -> Vector
 
-  /// Values from the host into x, row-major.
+  /// Copies values from the host into x, row-major.
   func write(_ values: UnsafeBufferPointer<Float>, to x: Activations)
 
-  /// The values of x to the host, row-major. Only after the `submit` that computes them has returned.
+  /// Copies the values of x to the host, row-major. Call it only after the `submit` that computes them has returned.
   func read(_ x: Activations, into values: UnsafeMutableBufferPointer<Float>)
 
-  /// A key/value head's first keys of a layer, dequantised, to the host: [positions, headSize].
+  /// Copies the first keys of one key/value head of a layer to the host, dequantised: [positions, headSize].
   func keys(of cache: KVCache, layer: Int, head: Int, positions: Int) -> [Float]
 
-  /// A layer's first `positions` positions of a cache into another one of the same shape, as they are stored.
+  /// Copies a layer's first `positions` positions from one cache to another of the same shape, as they are stored.
   func copy(_ cache: KVCache, layer: Int, positions: Int, into other: KVCache)
 
-  /// Runs the operations that `body` calls; when it returns, they are done.
+  /// Runs the operations that `body` calls; they are complete when it returns.
   func submit<Result>(_ body: () -> Result) -> Result
 
   // MARK: Moving
 
-  /// y = x; the widths are equal, and so are the numbers of rows.
+  /// y = x; both have the same number of rows and the same width.
   func copy(_ x: Activations, into y: Activations)
 
   /// y[:, column..<column + x.width] = x.
   func copy(_ x: Activations, into y: Activations, column: Int)
 
-  /// The patches of a picture, each flattened as the weight of a convolution lies:
-  /// pixels [3, side, side] → y [patches, 3 · patch · patch], in reading order.
+  /// The patches of an image, each flattened in the order of a convolution's weight: pixels [3, side, side]
+  /// → y [patches, 3 · patch · patch], in reading order.
   func patches(_ pixels: UnsafeBufferPointer<Float>, side: Int, patch: Int, into y: Activations)
 
   /// y[i, :] = table[ids[i], :], dequantised.
@@ -55,8 +55,8 @@ package protocol Backend: Sendable {
 
   // MARK: Computing
 
-  /// y[t, r] = Σₖ x[t, k] · weight[r, k] + bias[r]; with `adding`, this is added to what y holds (a residual). The
-  /// layer's adapters are not applied: they belong to some rows only, see `Linear.adapters`.
+  /// y[t, r] = Σₖ x[t, k] · weight[r, k] + bias[r]; with `adding`, the result is added to y (a residual). The layer's
+  /// adapters are not applied, because they belong to some of the rows only: see `Linear.adapters`.
   func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, phase: Phase)
 
   /// y = x / √(mean(x²) + epsilon) · weight, per row; y may be x.
@@ -65,21 +65,21 @@ package protocol Backend: Sendable {
   /// y = (x − mean) / √(variance + epsilon) · weight + bias, per row; y may be x.
   func layerNorm(_ x: Activations, weight: Vector, bias: Vector, epsilon: Float, into y: Activations)
 
-  /// Rotates the first `table.dimensions` values of every head of x [tokens, heads · headSize], in place;
-  /// row i stands at position firstPosition + i.
+  /// Rotates the first `table.dimensions` values of every head of x [tokens, heads · headSize], in place; row i has
+  /// position firstPosition + i.
   func rope(_ x: Activations, heads: Int, firstPosition: Int, table: RoPETable)
 
-  /// Stores keys and values [tokens, kvHeads · headSize] in the cache of a layer, from `position` on.
+  /// Stores keys and values [tokens, kvHeads · headSize] in a layer's cache, starting at `position`.
   func store(keys: Activations, values: Activations, in cache: KVCache, layer: Int, position: Int)
 
-  /// Causal attention of queries [tokens, heads · headSize] (row i at position firstPosition + i) over the
-  /// cached positions 0...(its own), or only the last `window` of them; into [tokens, heads · headSize].
-  /// Query head h reads key/value head h / (heads / kvHeads). Scores are multiplied by `scale`.
+  /// Causal attention of queries [tokens, heads · headSize] over the cache, into [tokens, heads · headSize]. Row i has
+  /// position p = firstPosition + i and sees positions 0...p, or only the last `window` of them. Query head h reads
+  /// key/value head h / (heads / kvHeads). Scores are multiplied by `scale`.
   func attention(
     _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
     into y: Activations, phase: Phase)
 
-  /// Attention of every row over all rows, as a vision tower does: q, k, v [patches, heads · headSize].
+  /// Attention of every row to all rows, as in a vision tower: q, k, v [patches, heads · headSize].
   func fullAttention(
     q: Activations, k: Activations, v: Activations, heads: Int, scale: Float, into y: Activations)
 
@@ -94,25 +94,25 @@ package protocol Backend: Sendable {
 
   // MARK: Costs
 
-  /// A rough guess at the multiplications and additions of a prefill per second; measured times replace it soon.
+  /// A rough estimate of multiplications and additions per second in prefill, soon replaced by measured times.
   var assumedOperationsPerSecond: Double { get }
 
-  /// What one more token of a draft adds to the time of a decode step, in steps of one token.
+  /// How much one more draft token adds to the time of a decode step, in units of a one-token step.
   var furtherTokenCost: Double { get }
 }
 
-/// What the rows of a matrix product, or the queries of attention, belong to.
+/// The phase that rows of a matrix product, or queries of attention, belong to.
 ///
-/// Prefill rows come many at a time, decode rows a few: each has its fastest arithmetic. The phase of a row depends on
-/// its own sequence only, never on what else a step computes.
+/// Prefill brings many rows at a time, decode a few, and each phase uses the arithmetic that is fastest for it. A row's
+/// phase depends on its own sequence only, never on what else a step computes.
 package enum Phase: Sendable {
-  /// Tokens of a prompt, or patches of a picture.
+  /// Tokens of a prompt, or patches of an image.
   case prefill
-  /// Tokens of an answer under way, drafts included, and the rows that logits are computed from.
+  /// Tokens being generated, drafts included, and the rows from which logits are computed.
   case decode
 }
 
-/// The three functions that go by the name of GELU.
+/// The three functions called GELU.
 package enum GELU: Sendable {
   /// x/2 · (1 + erf(x / √2)): the projector.
   case erf
@@ -124,8 +124,8 @@ package enum GELU: Sendable {
 
 /// How exactly a backend computes.
 public enum Precision: String, Sendable, CaseIterable {
-  /// Activations stay in float32: the one to compare with references.
+  /// Activations stay in float32: use this to compare with references.
   case exact
-  /// bf16 or int8 activations where the machine has the instructions for them.
+  /// Activations are bf16 or int8 where the machine has the instructions for them.
   case fast
 }

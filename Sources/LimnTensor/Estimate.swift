@@ -1,13 +1,13 @@
 package import LimnCore
 import Synchronization
 
-/// A backend that computes nothing: it adds up the memory that a model takes and the work that a step is, from shapes
-/// alone. Its addresses lead nowhere, so the weights need not be there.
+/// A backend that computes nothing: from shapes alone it adds up the memory that a model takes and the work in a step.
+/// Its addresses point nowhere, so the weights need not be there.
 package final class Estimate: Backend {
   package struct Figures: Sendable, Equatable {
-    /// Bytes of weights that were placed: matrices as they are stored, and short weights in float32.
+    /// Bytes of the weights placed on it: matrices in their stored format, short weights in float32.
     package var weights = 0
-    /// Bytes of working memory, the most at a time.
+    /// Bytes of working memory at its peak.
     package var scratch = 0
     /// Bytes of keys and values at full length.
     package var keysAndValues = 0
@@ -37,7 +37,7 @@ package final class Estimate: Backend {
 
   package var figures: Figures { state.withLock { $0.figures } }
 
-  /// What `body` adds.
+  /// The amounts that `body` adds.
   package func figures<Failure: Error>(of body: () throws(Failure) -> Void) throws(Failure) -> Figures {
     state.withLock { $0.figures = Figures() }
     try body()
@@ -118,7 +118,7 @@ package final class Estimate: Backend {
     state.withLock { $0.figures.weightsRead += ids.count * table.rowBytes }
   }
 
-  // Too little to count.
+  // These cost too little to count.
   package func copy(_ x: Activations, into y: Activations) {}
   package func copy(_ x: Activations, into y: Activations, column: Int) {}
   package func patches(_ pixels: UnsafeBufferPointer<Float>, side: Int, patch: Int, into y: Activations) {}

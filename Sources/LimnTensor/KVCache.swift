@@ -1,13 +1,13 @@
 package import LimnCore
 
-/// How the keys and values of a conversation are kept.
+/// How keys and values are stored.
 public enum KVType: String, Sendable, CaseIterable {
   case f32
   case f16
-  /// 8 bits, with a float16 scale for every 32 values: a little over half of `f16`.
+  /// 8 bits per value, with a float16 scale for every 32: a little over half the size of `f16`.
   case q8_0
 
-  /// Bytes of one head's keys, or values, at one position. Blocks of `q8_0` are whole.
+  /// Bytes of one head's keys, or of its values, at one position. `q8_0` stores whole blocks.
   package func bytes(headSize: Int) -> Int {
     switch self {
     case .f32: 4 * headSize
@@ -17,11 +17,11 @@ public enum KVType: String, Sendable, CaseIterable {
   }
 }
 
-/// The keys and values of one sequence, for all layers: addresses for `capacity` positions, each layer in the memory
+/// The keys and values of one sequence, for all layers: `capacity` positions of address space, each layer in the memory
 /// of the backend that computes it.
 ///
-/// Layout of each layer's keys, and of its values: [kvHeads, capacity, headSize], so that one head's history is
-/// contiguous for the attention that streams it; a position's values of a head take `storage.bytes(headSize:)`.
+/// The keys of a layer, and likewise its values, are [kvHeads, capacity, headSize], so that one head's history is
+/// contiguous for attention, which streams it. One head's values at one position take `storage.bytes(headSize:)`.
 // Not Sendable: one sequence owns it and only one step at a time writes to it.
 package final class KVCache {
   package let layers: Int
@@ -29,15 +29,16 @@ package final class KVCache {
   package let headSize: Int
   package let capacity: Int
   package let storage: KVType
-  /// How many positions hold keys and values; the engine moves it after each step, and back to drop a suffix.
+  /// How many positions hold keys and values. The engine increases it after each step, and decreases it to drop a
+  /// suffix.
   package var count = 0 { didSet { maxCount = max(maxCount, count) } }
-  /// The most positions that it ever held.
+  /// The most positions that it has ever held.
   private var maxCount = 0
-  /// Of each layer: keys, then values.
+  /// For each layer: keys, then values.
   private let memory: [Allocation]
 
-  /// - Parameter backend: the one that computes a layer.
-  /// - Throws: the system has no room for that many positions.
+  /// - Parameter backend: returns the backend that computes a given layer.
+  /// - Throws: `unavailable` if the system has no room for that many positions.
   package init(
     layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: KVType, on backend: (Int) -> any Backend
   ) throws(LimnError) {
@@ -61,7 +62,7 @@ package final class KVCache {
     self.memory = memory
   }
 
-  /// On one backend.
+  /// A cache on a single backend.
   package convenience init(
     layers: Int, kvHeads: Int, headSize: Int, capacity: Int, storage: KVType, on backend: any Backend
   ) throws(LimnError) {
@@ -69,7 +70,7 @@ package final class KVCache {
       layers: layers, kvHeads: kvHeads, headSize: headSize, capacity: capacity, storage: storage, on: { _ in backend })
   }
 
-  /// Memory that the positions written so far take: the system gives it page by page.
+  /// Memory taken by the positions written so far: the system allocates it page by page.
   package var usedBytes: Int { layers * 2 * kvHeads * positionBytes * min(capacity, (maxCount + 63) & ~63) }
 
   /// Bytes from one position to the next.
@@ -77,9 +78,9 @@ package final class KVCache {
   /// Bytes from one key/value head to the next.
   package var headBytes: Int { capacity * positionBytes }
 
-  /// Keys of a layer: [kvHeads, capacity, headSize].
+  /// A layer's keys: [kvHeads, capacity, headSize].
   package func keys(layer: Int) -> Address { memory[layer].address }
 
-  /// Values of a layer: [kvHeads, capacity, headSize].
+  /// A layer's values: [kvHeads, capacity, headSize].
   package func values(layer: Int) -> Address { memory[layer].address + kvHeads * headBytes }
 }

@@ -2,18 +2,18 @@ import CLimnSystem
 package import LimnCore
 import Synchronization
 
-/// A backend that computes as another one does and watches its attention: how much chosen positions attend to others.
+/// A backend that delegates to another one and records its attention: how much chosen positions attend to others.
 ///
-/// The weights are computed anew in float32 on the host, from the queries and keys that the layers see, so that a kernel
-/// need not give them out; it is slow and exact, for looking into a model.
+/// It recomputes the attention weights in float32 on the host, from the queries and keys that the layers see, so
+/// kernels need not expose theirs. This is slow and exact, meant for looking into a model.
 package final class Probe: Backend {
-  /// What is watched.
+  /// What to record.
   package struct Target: Sendable {
     package var layers: Range<Int>
     package var heads: Range<Int>
-    /// Positions that attend.
+    /// The positions that attend.
     package var queries: Range<Int>
-    /// Positions that are attended to, in ascending order: an image's.
+    /// The positions attended to, in ascending order, such as those of an image.
     package var keys: [Int]
 
     package init(layers: Range<Int>, heads: Range<Int>, queries: Range<Int>, keys: [Int]) {
@@ -23,13 +23,13 @@ package final class Probe: Backend {
       self.keys = keys
     }
 
-    /// Values of the whole map.
+    /// Number of values in the whole map.
     package var count: Int { layers.count * heads.count * queries.count * keys.count }
   }
 
   private let base: any Backend
   package let target: Target
-  /// [layers, heads, queries, keys]; 0 where nothing was computed, or where a key lies after the query.
+  /// [layers, heads, queries, keys]; 0 where nothing was computed, and where a key comes after the query.
   private let weights: Mutex<[Float]>
 
   package init(_ base: any Backend, watching target: Target) {
@@ -65,7 +65,7 @@ package final class Probe: Backend {
     }
   }
 
-  /// The weights of positions 0...position; 0 before `first`.
+  /// The weights of positions 0...position; 0 for those before `first`.
   private static func softmax(
     _ query: ArraySlice<Float>, _ keys: [Float], from first: Int, through position: Int, _ scale: Float
   ) -> [Float] {
@@ -95,7 +95,7 @@ package final class Probe: Backend {
     }
   }
 
-  // MARK: As the other one
+  // MARK: Delegation
 
   package func scratch(bytes: Int) -> Allocation { base.scratch(bytes: bytes) }
   package func sparse(bytes: Int) throws(LimnError) -> Allocation { try base.sparse(bytes: bytes) }
@@ -109,7 +109,7 @@ package final class Probe: Backend {
   package func copy(_ cache: KVCache, layer: Int, positions: Int, into other: KVCache) {
     base.copy(cache, layer: layer, positions: positions, into: other)
   }
-  /// Each operation at once, so that what attention reads is there.
+  /// Each operation is submitted by itself, so that what attention reads has been computed.
   package func submit<Result>(_ body: () -> Result) -> Result { body() }
   package func copy(_ x: Activations, into y: Activations) { base.copy(x, into: y) }
   package func copy(_ x: Activations, into y: Activations, column: Int) { base.copy(x, into: y, column: column) }

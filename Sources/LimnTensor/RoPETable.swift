@@ -1,8 +1,8 @@
 import CLimnSystem
 
-/// Cosines and sines of rotary position embeddings, computed once per model for every position of its context.
+/// Cosines and sines for rotary position embeddings, computed once per model for every position of its context.
 package final class RoPETable: Sendable {
-  /// Which values of a head turn together.
+  /// Which values of a head are rotated together.
   package enum Style: Sendable {
     /// Value i with value i + dimensions / 2: Hugging Face checkpoints, and GGUF's phi2 and phi3.
     case halves
@@ -11,7 +11,7 @@ package final class RoPETable: Sendable {
   }
 
   package let style: Style
-  /// How many values of each head are rotated; the rest pass (Phi-2: 32 of 80).
+  /// How many values of each head are rotated; the rest pass through (Phi-2: 32 of 80).
   package let dimensions: Int
   /// Values per head.
   package let headSize: Int
@@ -21,7 +21,7 @@ package final class RoPETable: Sendable {
 
   /// - Parameters:
   ///   - inverseFrequencies: dimensions / 2 of them, after any scaling.
-  ///   - amplitude: multiplies both tables (1 but for YaRN and LongRoPE).
+  ///   - amplitude: multiplies both tables; 1 except for YaRN and LongRoPE.
   package init(
     inverseFrequencies: [Float], headSize: Int, positions: Int, style: Style, amplitude: Float = 1,
     on backend: any Backend

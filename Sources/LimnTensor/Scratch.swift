@@ -1,7 +1,6 @@
 /// The working memory of forward passes: a stack of activations in a backend's memory.
 ///
-/// It grows while the first pass finds out how much it needs; from the second pass of the same size on, nothing is
-/// allocated.
+/// It grows while the first pass shows how much it needs; later passes of the same size allocate nothing.
 // Not Sendable: one pass at a time uses it.
 package final class Scratch {
   private let backend: any Backend
@@ -11,7 +10,7 @@ package final class Scratch {
 
   package init(_ backend: any Backend) { self.backend = backend }
 
-  /// What the blocks take, in bytes.
+  /// Size of the blocks, in bytes.
   package var byteCount: Int { blocks.reduce(0) { $0 + $1.byteCount } }
 
   /// Uninitialised rows, aligned to 64 bytes, valid until the enclosing `frame` ends.
@@ -28,7 +27,7 @@ package final class Scratch {
     return Activations(blocks[current].address + used, rows: rows, width: width)
   }
 
-  /// Runs `body`, then forgets everything that it took.
+  /// Runs `body`, then releases everything that it took.
   package func frame<Result, Failure: Error>(
     _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
@@ -37,6 +36,6 @@ package final class Scratch {
     return try body()
   }
 
-  /// Forgets everything that was taken.
+  /// Releases everything that was taken.
   package func reset() { (current, used) = (0, 0) }
 }

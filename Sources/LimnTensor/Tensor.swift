@@ -1,7 +1,7 @@
 package import LimnCore
 
-/// A tensor as a file holds it: type, shape, and a place in memory that stays alive as long as the tensor. Of a file
-/// whose beginning alone was read, the place may be beyond it.
+/// A tensor as a file holds it: type, shape, and a place in memory that stays valid as long as the tensor. If only the
+/// beginning of the file was read, the place may lie beyond it.
 package struct Tensor: Sendable {
   package let type: TensorType
   /// Outermost axis first, as PyTorch writes it; the last axis is contiguous in memory.
@@ -19,7 +19,7 @@ package struct Tensor: Sendable {
     self.range = range
   }
 
-  /// Values of limn's own, along one axis.
+  /// Values that limn owns, along one axis.
   package init(floats: [Float]) throws(LimnError) {
     let memory = try Memory(count: floats.count * 4) { buffer throws(LimnError) in
       floats.withUnsafeBytes { buffer.copyMemory(from: $0) }
@@ -27,7 +27,7 @@ package struct Tensor: Sendable {
     self.init(type: .f32, shape: [floats.count], memory: memory, range: 0..<floats.count * 4)
   }
 
-  /// Values of limn's own in another shape.
+  /// Values that limn owns, in the given shape.
   package init(floats: [Float], shape: [Int]) throws(LimnError) {
     precondition(shape.reduce(1, *) == floats.count)
     let line = try Tensor(floats: floats)
@@ -40,7 +40,7 @@ package struct Tensor: Sendable {
   /// - Precondition: `isHere`.
   package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory.bytes[range]) }
 
-  /// - Throws: unavailable, where the values are not here.
+  /// - Throws: `unavailable` if the values are not here.
   package func requireValues() throws(LimnError) {
     if isHere { return }
     throw LimnError(

@@ -2,10 +2,11 @@ internal import CLimnKernels
 
 /// The element types that weight files hold, quantised blocks among them.
 ///
-/// What the kernels compute with are the rows of CLimnKernels' `formats.def`; a new weight format is a row and a
-/// file there, and a case here whose raw value is the row's spelling. The other types are listed, or refused by name.
+/// The kernels compute with the types that have a row in CLimnKernels' `formats.def`. A new weight format is a row and
+/// a file there, and a case here whose raw value is the row's spelling. The other types are only listed, or refused by
+/// name.
 package enum TensorType: String, Sendable, CaseIterable {
-  // Plain numbers. The raw value is the name that people see, spelt as the file formats spell it.
+  // Plain numbers. The raw value is the name that people see, spelled as in the file formats.
   case f64 = "F64"
   case f32 = "F32"
   case f16 = "F16"
@@ -19,7 +20,7 @@ package enum TensorType: String, Sendable, CaseIterable {
   case u16 = "U16"
   case u8 = "U8"
   case bool = "BOOL"
-  // Numbers that safetensors can hold and limn lists, but does not compute with.
+  // Numbers that safetensors files may hold. limn lists them, but does not compute with them.
   case f8_E4M3 = "F8_E4M3"
   case f8_E5M2 = "F8_E5M2"
   case f8_E8M0 = "F8_E8M0"
@@ -57,8 +58,8 @@ package enum TensorType: String, Sendable, CaseIterable {
   case tq2_0 = "TQ2_0"
   case mxfp4 = "MXFP4"
   case nvfp4 = "NVFP4"
-  // bitsandbytes' weights once codes and scales are put together; no file has these blocks. A 4-bit type is rounded to
-  // the type of its checkpoint.
+  // bitsandbytes' weights after codes and scales are combined; no file contains these blocks. A 4-bit type is rounded
+  // to the type of its checkpoint.
   case nf4 = "NF4"
   case nf4_F16 = "NF4_F16"
   case nf4_BF16 = "NF4_BF16"
@@ -67,7 +68,7 @@ package enum TensorType: String, Sendable, CaseIterable {
   case fp4_BF16 = "FP4_BF16"
   case llmInt8 = "LLM.int8"
 
-  /// How many elements one block holds, and its size in bytes. Everything that measures tensors goes through it.
+  /// How many elements one block holds, and its size in bytes. All code that measures tensors uses this.
   package var layout: (elements: Int, bytes: Int) {
     if let format { return format.layout }
     switch self {
@@ -85,7 +86,7 @@ package enum TensorType: String, Sendable, CaseIterable {
     }
   }
 
-  /// Its number in ggml, by which GGUF files name it; nil where ggml has no such type.
+  /// Its number in ggml, which GGUF files use; nil if ggml has no such type.
   package var ggml: UInt32? {
     if let format { return format.ggml }
     switch self {
@@ -102,7 +103,7 @@ package enum TensorType: String, Sendable, CaseIterable {
     }
   }
 
-  /// The bytes that `elements` take; nil where they do not fill whole blocks or the number overflows.
+  /// The bytes that `elements` take; nil if they do not fill whole blocks or the number overflows.
   package func byteCount(elements: Int) -> Int? {
     guard elements >= 0, elements % layout.elements == 0 else { return nil }
     let (bytes, overflow) = (elements / layout.elements).multipliedReportingOverflow(by: layout.bytes)
@@ -111,14 +112,14 @@ package enum TensorType: String, Sendable, CaseIterable {
 }
 
 extension TensorType {
-  /// What the kernels say about a type that they compute with: a row of `formats.def`.
+  /// What the kernels know about a type that they compute with: a row of `formats.def`.
   private struct Format {
     let code: limn_type
     let layout: (elements: Int, bytes: Int)
     let ggml: UInt32?
   }
 
-  /// By `place`. An array, since every matrix product asks.
+  /// Indexed by `place`. An array, because every matrix product looks a type up.
   private static let formats: [Format?] = {
     var formats = [Format?](repeating: nil, count: 256)
     for number in 0..<LIMN_TYPES.rawValue {
@@ -132,14 +133,14 @@ extension TensorType {
     return formats
   }()
 
-  /// A number below 256, another one for each case: the byte that the case is in memory.
+  /// A number below 256, unique to each case: the byte that represents the case in memory.
   private var place: Int { Int(unsafeBitCast(self, to: UInt8.self)) }
 
   private var format: Format? { Self.formats[place] }
 
-  /// The code of this type in the kernels; nil where they have none.
+  /// The kernels' code for this type; nil if they have none.
   var kernelType: limn_type? { format?.code }
 
-  /// Whether `Backend` can take weights of this type; a loader refuses the others.
+  /// Whether `Backend` accepts weights of this type; a loader refuses all others.
   package var isComputable: Bool { format != nil }
 }

@@ -1,7 +1,7 @@
 package import LimnCore
 
-/// One weight of a model as its files hold it, whole or in parts. Its shape, type and size are known without reading
-/// a value; `resolved` puts the parts together for whoever computes with it.
+/// One weight of a model as its files hold it, whole or in parts. Its shape, type and size are known without reading a
+/// value; `resolved` combines the parts into a tensor to compute with.
 package struct Weight: Sendable {
   package enum Stored: Sendable {
     case tensor(Tensor)
@@ -10,13 +10,13 @@ package struct Weight: Sendable {
   }
 
   package let stored: Stored
-  /// What adapters that belong to the checkpoint add, in this order. Their rows are those of `stored`.
+  /// What the checkpoint's own adapters add, in this order. Their rows are those of `stored`.
   package var updates: [LowRankUpdate] = []
-  /// What adapters add for the sequences that use them, by the adapter's index; likewise.
+  /// What adapters add for the sequences that use them, by the adapter's index. Their rows, too, are those of `stored`.
   package var adapters: [Int: LowRankUpdate] = [:]
-  /// Which stored row each row is; nil: all of them as they are stored.
+  /// Which stored row becomes each row; nil: all rows as stored.
   package var rows: [Int32]?
-  /// The file's name for a tensor with a factor for all values; limn does not compute with such weights.
+  /// The file's name for a tensor with one factor for all values; limn does not compute with such weights.
   package var scaleName: String?
 
   package init(_ stored: Stored) { self.stored = stored }
@@ -33,10 +33,10 @@ package struct Weight: Sendable {
     }
   }
 
-  /// How many values it has.
+  /// The number of values.
   package var count: Int { shape.reduce(1, *) }
 
-  /// The type of what `resolved` gives.
+  /// The type that `resolved` produces.
   package var type: TensorType {
     switch stored {
     case .tensor(let tensor): tensor.type
@@ -52,7 +52,7 @@ package struct Weight: Sendable {
     }
   }
 
-  /// What its values take in the files; of bitsandbytes' parts, the codes.
+  /// Size of its values in the files; for bitsandbytes' parts, the size of the codes.
   package var byteCount: Int {
     switch stored {
     case .tensor(let tensor): tensor.range.count
@@ -62,20 +62,18 @@ package struct Weight: Sendable {
 
   package var isQuantizedByBitsandbytes: Bool { if case .quantized = stored { true } else { false } }
 
-  /// Whether what adapters add can be merged into what is stored.
+  /// Whether adapters can be merged into the stored weight.
   package var canMerge: Bool {
     guard !updates.isEmpty else { return true }
     if case .tensor(let tensor) = stored { return CPU.mergeable.contains(tensor.type) }
     return false
   }
 
-  // MARK: With them
+  // MARK: Reading values
 
-  /// The tensor to compute with: where the files hold it whole, their own bytes; else in memory of its own.
-  /// - Throws: unavailable, where only the headers of the files are here.
-
-  ///
-  /// What cannot be merged, because what is stored is quantised, is left to `LowRank`.
+  /// The tensor to compute with: the files' own bytes where they hold it whole, else memory of its own. What cannot be
+  /// merged, because the stored weight is quantised, is left to `LowRank`.
+  /// - Throws: `unavailable` if only the headers of the files are here.
   package func resolved(on cpu: CPU) throws(LimnError) -> Tensor {
     for part in parts { try part.requireValues() }
     var tensor =
@@ -88,7 +86,7 @@ package struct Weight: Sendable {
     return tensor
   }
 
-  /// Nobody reads the files' bytes again: see `Memory.release`.
+  /// Tells the system that the files' bytes are not read again: see `Memory.release`.
   package func release() {
     for part in parts { part.memory.release(part.range) }
   }
@@ -108,7 +106,7 @@ package struct Weight: Sendable {
 }
 
 extension Tensor {
-  /// Some of the rows in any order, in memory of their own; along a single axis, values.
+  /// A selection of the rows, in any order, in memory of their own; with a single axis, of the values.
   fileprivate func rows(_ order: [Int32]) throws(LimnError) -> Tensor {
     let size = shape[0] > 0 ? range.count / shape[0] : 0
     let memory = try Memory(count: order.count * size) { target in

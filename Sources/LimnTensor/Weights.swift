@@ -1,20 +1,20 @@
 import LimnCore
 
-/// A weight matrix [rows, columns] in a backend's memory: each row is one output of a linear layer (or one token of an
-/// embedding table), its columns the inputs, in blocks of `type`.
+/// A weight matrix [rows, columns] in a backend's memory. Each row is one output of a linear layer (or one token of an
+/// embedding table) and holds the weights of its inputs, in blocks of `type`.
 package struct Matrix: Sendable {
   package let type: TensorType
   package let rows: Int
   package let columns: Int
   /// Bytes from one row to the next.
   package let rowBytes: Int
-  /// Where row 0 begins.
+  /// The address of row 0.
   package let address: Address
   /// Keeps the memory alive.
   package let owner: any AnyObject & Sendable
 
-  /// A tensor with two axes (or more: the inner ones count as one) at a place in a backend's memory. Columns must fill
-  /// whole blocks.
+  /// A tensor with two or more axes (the inner ones are flattened into one) at a place in a backend's memory. Columns
+  /// must fill whole blocks.
   package init(_ tensor: Tensor, at address: Address, owner: any AnyObject & Sendable) {
     let layout = tensor.type.layout
     let columns = tensor.shape.dropFirst().reduce(1, *)
@@ -36,20 +36,20 @@ package struct Matrix: Sendable {
     owner = matrix.owner
   }
 
-  /// Some of the rows, without a copy: how the parts of a fused projection are told apart.
+  /// A range of the rows, without a copy; this is how a fused projection is split into its parts.
   package func rows(_ range: Range<Int>) -> Matrix {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows)
     return Matrix(self, rows: range)
   }
 
-  /// How many values it has.
+  /// The number of values.
   package var count: Int { rows * columns }
-  /// What the rows take in memory.
+  /// The size of the rows in memory, in bytes.
   package var byteCount: Int { rows * rowBytes }
 }
 
-/// A short weight (a norm, a bias, a class embedding) in float32 in a backend's memory, converted at load: these are a
-/// few kilobytes.
+/// A short weight (a norm, a bias, a class embedding) in float32 in a backend's memory, converted when it is loaded: it
+/// takes only a few kilobytes.
 package struct Vector: Sendable {
   package let address: Address
   package let count: Int
@@ -62,13 +62,13 @@ package struct Vector: Sendable {
     self.owner = owner
   }
 
-  /// Some of the values, in place.
+  /// A range of the values, in place.
   package func values(_ range: Range<Int>) -> Vector {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     return Vector(address + range.lowerBound * 4, count: range.count, owner: owner)
   }
 
-  /// The same values as rows of activations, to be read only.
+  /// The same values as rows of activations, which must only be read.
   package func rows(width: Int) -> Activations {
     precondition(count % width == 0)
     return Activations(address, rows: count / width, width: width)
@@ -77,8 +77,8 @@ package struct Vector: Sendable {
 
 /// What an adapter (LoRA) adds to a linear layer: scale · B(A(x)), with the scale already in B.
 package struct LowRank: Sendable {
-  /// Which adapter it belongs to, by its index among those loaded with the model; nil: one that belongs to the
-  /// checkpoint, and counts for all rows.
+  /// The index of its adapter among those loaded with the model; nil for an adapter that is part of the checkpoint and
+  /// applies to all rows.
   package let adapter: Int?
   package let a: Linear  // [rank, inputs]
   package let b: Linear  // [outputs, rank]
@@ -91,7 +91,7 @@ package struct LowRank: Sendable {
   }
 }
 
-/// A linear layer: y = x · weightᵀ + bias, and what adapters add for the rows that use them.
+/// A linear layer: y = x · weightᵀ + bias, plus what adapters add for the rows that use them.
 package struct Linear: Sendable {
   package let weight: Matrix  // [outputs, inputs]
   package let bias: Vector?  // [outputs]
@@ -108,7 +108,7 @@ package struct Linear: Sendable {
   package var inputs: Int { weight.columns }
   package var outputs: Int { weight.rows }
 
-  /// Some of the outputs, without a copy: a part of a fused projection.
+  /// A range of the outputs, without a copy: one part of a fused projection.
   package func outputs(_ range: Range<Int>) -> Linear {
     Linear(
       weight: weight.rows(range), bias: bias?.values(range),

@@ -1,14 +1,14 @@
 internal import CLimnKernels
 package import LimnCore
 
-/// What an adapter adds to a weight, as its file holds it: scale · B · A, or its transpose.
+/// What an adapter adds to a weight, as stored in its file: scale · B · A, or the transpose of that.
 package struct LowRankUpdate: Sendable {
   /// [rank, inputs]
   package let a: Tensor
   /// [outputs, rank]
   package let b: Tensor
   package let scale: Float
-  /// Whether the weight is [inputs, outputs]: an embedding table, or a layer with `fan_in_fan_out`.
+  /// Whether the weight is [inputs, outputs], as in an embedding table or a layer with `fan_in_fan_out`.
   package let isTransposed: Bool
 
   package init(a: Tensor, b: Tensor, scale: Float, isTransposed: Bool) {
@@ -23,10 +23,10 @@ package struct LowRankUpdate: Sendable {
 }
 
 extension CPU {
-  /// Types of weights that an update can be added to.
+  /// The weight types that an update can be added to.
   package static let mergeable: Set<TensorType> = [.f32, .f16, .bf16]
 
-  /// The weight [rows, columns] with an update added in float32, rounded once to the type that the weight has.
+  /// The weight [rows, columns] plus an update, added in float32 and rounded once to the weight's type.
   /// - Precondition: the shapes fit, and the weight's type is one of `mergeable`.
   package func merged(_ weight: Tensor, _ update: LowRankUpdate) throws(LimnError) -> Tensor {
     let (rows, columns, rank) = (weight.shape[0], weight.shape[1], update.rank)

@@ -3,9 +3,9 @@ package import LimnCore
 
 /// The operations on this computer's processor.
 ///
-/// Each one fills a job for the kernels of CLimnKernels and lets the thread pool share it out. Calls from
-/// several threads take turns. In the steady state nothing is allocated: the memory for prepared activations
-/// grows to the largest call and stays.
+/// Each operation fills in a job for the kernels of CLimnKernels, and the thread pool shares it out. Calls from several
+/// threads take turns. In the steady state nothing is allocated: the buffer for prepared activations grows to fit the
+/// largest call and is kept.
 // @unchecked: the workspace is touched only inside `pool.exclusively`; the rest never changes after `init`.
 package final class CPU: Backend, @unchecked Sendable {
   package let precision: Precision
@@ -16,13 +16,13 @@ package final class CPU: Backend, @unchecked Sendable {
   let recipes: Recipes
   private var workspace = allocateLarge(64)
 
-  /// More threads than any machine has cores are of no use.
+  /// No machine has enough cores to use more threads than this.
   package static let maxThreads = 1024
 
   /// - Parameters:
-  ///   - threads: nil for the physical cores that this process may use.
-  ///   - isa: nil for the one that LIMN_ISA names, or the best that the machine has.
-  /// - Throws: an instruction set that the machine lacks.
+  ///   - threads: nil for the number of physical cores that this process may use.
+  ///   - isa: nil for the one named by LIMN_ISA, or else the best that the machine has.
+  /// - Throws: `unavailable` for an instruction set that the machine lacks.
   package init(threads: Int? = nil, precision: Precision = .fast, isa: ISA? = nil) throws(LimnError) {
     let isa = if let isa { isa } else { try ISA.chosen() }
     var kernels = limn_kernels()
@@ -46,21 +46,21 @@ package final class CPU: Backend, @unchecked Sendable {
     multiply(x, layer, into: y, adding: adding, recipes.preferred(layer.weight.type, precision, phase))
   }
 
-  /// With an arithmetic other than the one that `precision` would take, for tests.
+  /// Uses the given arithmetic instead of what `precision` would choose, for tests.
   package func linear(
     _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, arithmetic: limn_arithmetic
   ) {
     multiply(x, layer, into: y, adding: adding, recipes[layer.weight.type, arithmetic]!)
   }
 
-  /// Whether prompts are multiplied with weights of this type as 8-bit integers.
+  /// Whether prefill multiplies weights of this type as 8-bit integers.
   package func readsInBytes(_ type: TensorType) -> Bool {
     guard type.isComputable else { return false }
     let recipe = recipes.preferred(type, precision, .prefill)
     return [LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED].contains { recipe == recipes[type, $0] }
   }
 
-  /// What a further token of an answer adds to the time of a step, in steps of one token.
+  /// How much one more token adds to the time of a decode step, in units of a one-token step.
   package var furtherTokenCost: Double { limn_further_token_cost(kernels.isa) }
 
   package var assumedOperationsPerSecond: Double {
@@ -81,11 +81,11 @@ package final class CPU: Backend, @unchecked Sendable {
     precondition(x.width == layer.inputs && y.width == layer.outputs && x.rows == y.rows)
     if x.rows == 0 || y.width == 0 { return }
     let blocks = (x.width + LIMN_BLOCK - 1) / LIMN_BLOCK
-    // An odd number of cache lines from token to token, so that a tile's tokens fall into different cache sets.
+    // An odd number of cache lines per token, so that a tile's tokens fall into different cache sets.
     let stride = ((blocks * recipe.pointee.x_bytes + 63) / 64 | 1) * 64
     withExtendedLifetime(weight.owner) {
       pool.exclusively {
-        reserve(((x.rows + 15) & ~15) * stride)  // AMX reads whole 16 tokens
+        reserve(((x.rows + 15) & ~15) * stride)  // AMX reads tokens in groups of 16
         var prepare = limn_prepare_job(
           recipe: recipe, x: x.pointer, columns: x.width, prepared: workspace.baseAddress,
           prepared_stride: stride)
@@ -215,7 +215,7 @@ package final class CPU: Backend, @unchecked Sendable {
       q, y)
   }
 
-  /// For the few queries of an answer.
+  /// Attention for the few queries of a decode step.
   private func attendInPlace(_ attention: limn_attention_job, _ q: Activations, _ y: Activations) {
     precondition(y.rows == q.rows && y.width == q.width)
     if q.rows == 0 { return }
@@ -235,8 +235,8 @@ package final class CPU: Backend, @unchecked Sendable {
     } else {
       (job.recipe, job.unpack) = (recipes[.f32, LIMN_FLOAT32], kernels.unpack_float32)
     }
-    // As many query rows as fit the second-level cache share the unpacking of keys and values, as long as
-    // there are items enough to occupy all threads.
+    // As many query rows as fit the second-level cache share the unpacking of keys and values, as long as there are
+    // enough items to occupy all threads.
     let tile = Int(job.recipe.pointee.tile_tokens)
     let most = max(1, 192 / (job.heads / job.kv_heads))
     let wanted = (4 * threads + job.kv_heads - 1) / job.kv_heads
@@ -275,6 +275,6 @@ package final class CPU: Backend, @unchecked Sendable {
     }
   }
 
-  /// Rows of this width that make a range worth handing to a thread.
+  /// How many rows of this width make a range worth handing to a thread.
   private func grain(_ width: Int) -> Int { max(1, 8192 / max(1, width)) }
 }

@@ -1,23 +1,22 @@
 internal import CLimnKernels
 internal import CLimnSystem
 
-/// The most that a machine gives, with all threads: what measured speeds are to be set against.
+/// The most that the machine can do with all threads: the ceiling that measured speeds are compared with.
 package struct Ceilings: Sendable {
   /// Bytes read from memory, in 10⁹ per second.
   package var readGBs = 0.0
-  /// Products and sums of bfloat16 numbers; where there are no instructions for them, of 16-bit integers with
-  /// AVX2 or VNNI, else of float32; 10⁹ per second.
+  /// Multiply-adds of bfloat16 numbers, in 10⁹ per second. Without instructions for them: of 16-bit integers with AVX2
+  /// or VNNI, else of float32.
   package var bf16GFlops = 0.0
-  /// Products and sums of 8-bit integers (of float32, where there are no instructions for them), 10⁹ per
-  /// second.
+  /// Multiply-adds of 8-bit integers, in 10⁹ per second; of float32 where the machine has no instructions for them.
   package var int8GOps = 0.0
 
   package init() {}
 }
 
 extension CPU {
-  /// Measures for about half a second each; takes 256 MB of memory meanwhile, or four times the last cache, so
-  /// that it is memory that is read, but a gigabyte at most.
+  /// Takes about half a second for each figure. Meanwhile it uses 256 MB of memory or four times the last-level cache,
+  /// whichever is more, so that reads really come from memory; but never more than a gigabyte.
   package func measureCeilings() -> Ceilings {
     let items = 256
     let readItems = max(items, min(1024, 4 * limn_last_cache_bytes() / LIMN_READ_ITEM))
@@ -34,8 +33,8 @@ extension CPU {
     return found
   }
 
-  /// The best of three rounds, in 10⁹ units per second. A round takes as long as a step of a large model, so that what
-  /// others do on the machine meanwhile counts as it does there.
+  /// The best of three rounds, in 10⁹ units per second. A round takes as long as a step of a large model, so that other
+  /// load on the machine counts here as it does there.
   private func rate(_ kernel: Kernel, _ job: UnsafeRawPointer, items: Int, of units: Double) -> Double {
     let clock = ContinuousClock()
     var best = 0.0

@@ -1,9 +1,10 @@
 internal import CLimnKernels
 package import LimnCore
 
-/// A tensor's values as float32, exactly as the reference implementation of its format gives them.
+/// A tensor's values as float32, exactly as the format's reference implementation computes them.
 ///
-/// - Throws: a type that is not computed with, bytes that do not fit the shape, rows that end inside a block.
+/// - Throws: bad data for a type that limn cannot compute with, for bytes that do not fit the shape, and for rows that
+///   end inside a block.
 package func dequantized(_ tensor: Tensor) throws(LimnError) -> [Float] {
   let (elements, bytes) = tensor.type.layout
   var recipe = limn_recipe()
@@ -32,7 +33,7 @@ package func dequantized(_ tensor: Tensor) throws(LimnError) -> [Float] {
   try tensor.requireValues()
   return withExtendedLifetime(tensor.memory) {
     [Float](unsafeUninitializedCapacity: count) { values, initialized in
-      // A call takes 32 bits of columns; blocks follow one another across rows, so pieces may cross rows.
+      // One call counts columns in 32 bits. Blocks continue from row to row, so a piece may cross rows.
       let piece = 1 << 20
       for start in stride(from: 0, to: count, by: piece) {
         recipe.dequantize(

@@ -1,7 +1,8 @@
 import CLimnKernels
 package import LimnCore
 
-// The CPU's memory is the process's own: addresses are pointers. Only CPU backends and their tests use these.
+// The CPU uses the process's own memory, so its addresses are pointers. Only CPU backends and their tests use these
+// members.
 
 extension Address {
   package init(_ pointer: UnsafeRawPointer) { self.init(UInt(bitPattern: pointer)) }
@@ -18,7 +19,7 @@ extension Activations {
 }
 
 extension Matrix {
-  /// A tensor's rows where they are: nothing is copied.
+  /// A tensor's rows in place: nothing is copied.
   package init(_ tensor: Tensor) {
     let start = tensor.memory.bytes.baseAddress.map { Address($0) + tensor.range.lowerBound } ?? Address(0)
     self.init(tensor, at: start, owner: tensor.memory)
@@ -77,7 +78,7 @@ extension CPU {
     precondition(head < cache.kvHeads && positions <= cache.capacity)
     let start = cache.keys(layer: layer) + head * cache.headBytes
     let recipe = recipes[cache.storage.tensorType, LIMN_FLOAT32]!
-    // Blocks are whole, also where heads are shorter.
+    // Blocks are stored whole even when a head is shorter.
     var key = [Float](repeating: 0, count: (cache.headSize + 31) & ~31)
     let columns = cache.storage == .q8_0 ? key.count : cache.headSize
     var keys: [Float] = []

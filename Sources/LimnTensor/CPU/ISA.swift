@@ -3,7 +3,7 @@ internal import CLimnKernels
 internal import CLimnSystem
 package import LimnCore
 
-/// The instruction sets that the kernels have instances for, in ascending order of preference.
+/// The instruction sets that the kernels are compiled for, in ascending order of preference.
 package enum ISA: String, Sendable, CaseIterable {
   case scalar, neon, avx2, avx512
 
@@ -16,19 +16,19 @@ package enum ISA: String, Sendable, CaseIterable {
     }
   }
 
-  /// Whether this machine and its operating system can run it.
+  /// Whether this machine and its operating system support it.
   package var isSupported: Bool { limn_isa_supported(code) != 0 }
 
-  /// The best one here.
+  /// The best one on this machine.
   package static var best: ISA { allCases.last { $0.isSupported }! }
 
-  /// The one that the environment variable LIMN_ISA names, else the best.
+  /// The one named by the environment variable LIMN_ISA, or else the best.
   static func chosen() throws(LimnError) -> ISA {
     guard let value = getenv("LIMN_ISA"), value.pointee != 0 else { return best }
     return try named(String(cString: value))
   }
 
-  /// - Throws: a name that is none, or one that this machine lacks.
+  /// - Throws: for a name that does not exist, or that this machine lacks.
   package static func named(_ name: String) throws(LimnError) -> ISA {
     let supported = allCases.filter(\.isSupported).map(\.rawValue).joined(separator: ", ")
     guard let isa = ISA(rawValue: name) else {

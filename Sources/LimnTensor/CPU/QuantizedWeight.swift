@@ -1,13 +1,13 @@
 internal import CLimnKernels
 package import LimnCore
 
-/// A weight matrix as bitsandbytes keeps it, codes and scales apart. `packed` puts them together, block by block, to
-/// what the kernels multiply with.
+/// A weight matrix as bitsandbytes stores it, with codes and scales apart. `packed` combines them, block by block, into
+/// the format that the kernels multiply with.
 package enum QuantizedWeight: Sendable {
   case fourBit(FourBitWeight)
   case int8(Int8Weight)
 
-  /// The matrix's, [outputs, inputs].
+  /// The shape of the matrix, [outputs, inputs].
   package var shape: [Int] {
     switch self {
     case .fourBit(let weight): weight.shape
@@ -23,7 +23,7 @@ package enum QuantizedWeight: Sendable {
     }
   }
 
-  /// The type of what `packed` gives.
+  /// The type that `packed` produces.
   package var packedType: TensorType {
     switch self {
     case .fourBit(let weight): weight.packedType
@@ -38,7 +38,7 @@ package enum QuantizedWeight: Sendable {
     }
   }
 
-  /// The codes, and what the files have one of for every block or row.
+  /// The codes, and the values that the files hold once per block or row.
   var parts: [Tensor] {
     switch self {
     case .fourBit(let weight): [weight.codes, weight.scales.tensor]
@@ -46,7 +46,7 @@ package enum QuantizedWeight: Sendable {
     }
   }
 
-  /// The tensor to compute with, in memory of its own; the bytes of the files are not needed after that.
+  /// The tensor to compute with, in memory of its own; the files' bytes are not needed afterwards.
   package func packed(on cpu: CPU) throws(LimnError) -> Tensor {
     switch self {
     case .fourBit(let weight): try weight.packed(on: cpu)
@@ -72,12 +72,12 @@ package struct FourBitWeight: Sendable {
 
   /// The scales of the blocks.
   package enum Scales: Sendable {
-    /// F32, F16 or BF16. They stay in the file until they are needed: a model has as many as a 64th of its weights.
+    /// F32, F16 or BF16. They stay in the file until needed, because a model has up to one scale for every 64 weights.
     case plain(Tensor)
     /// absmax = map[code] · absmax of `blockSize` codes + offset: double quantisation.
     case nested(codes: Tensor, map: [Float], absmax: [Float], blockSize: Int, offset: Float)
 
-    /// What the file has one of for every block.
+    /// What the file holds once per block.
     var tensor: Tensor {
       switch self {
       case .plain(let tensor), .nested(let tensor, _, _, _, _): tensor
@@ -87,16 +87,16 @@ package struct FourBitWeight: Sendable {
 
   package let shape: [Int]
   package let code: Code
-  /// [16]; the code's own, unless a file says otherwise.
+  /// [16]; the standard values of NF4 or FP4 unless a file gives others.
   package let map: [Float]
-  /// F32, F16 or BF16: of the checkpoint that was quantised.
+  /// The type of the checkpoint that was quantised: F32, F16 or BF16.
   package let type: TensorType
   package let blockSize: Int
-  /// Two codes a byte, the first in the high nibble.
+  /// Two codes per byte, the first in the high nibble.
   package let codes: Tensor
   package let scales: Scales
 
-  /// All numbers are checked by whoever reads them from a file.
+  /// Checks nothing: the code that reads these numbers from a file has checked them all.
   package init(
     shape: [Int], code: Code, map: [Float], type: TensorType, blockSize: Int, codes: Tensor, scales: Scales
   ) {
@@ -110,7 +110,7 @@ package struct FourBitWeight: Sendable {
     self.scales = scales
   }
 
-  /// Quantises a matrix of F32, F16 or BF16 as the library's `quantize_4bit` does, in blocks of 64.
+  /// Quantises a matrix of F32, F16 or BF16 in blocks of 64, as bitsandbytes' `quantize_4bit` does.
   package init(quantizing tensor: Tensor, as code: Code, doubleQuantization: Bool, on cpu: CPU)
     throws(LimnError)
   {
@@ -140,7 +140,7 @@ package struct FourBitWeight: Sendable {
     return .nested(codes: codes, map: map, absmax: outer, blockSize: 256, offset: offset)
   }
 
-  /// One scale for every block.
+  /// One scale per block.
   package var absmax: [Float] {
     get throws(LimnError) {
       switch scales {
@@ -157,7 +157,7 @@ package struct FourBitWeight: Sendable {
     }
   }
 
-  /// In blocks of 64 where rows are made of whole ones; else, exactly as well, in the checkpoint's type.
+  /// In blocks of 64 if rows consist of whole blocks; else in the checkpoint's type, which is just as exact.
   func packed(on cpu: CPU) throws(LimnError) -> Tensor {
     let count = shape.reduce(1, *), absmax = try absmax
     let (type, fills) = (packedType, fillsBlocks)
@@ -178,7 +178,7 @@ package struct FourBitWeight: Sendable {
     return Tensor(type: type, shape: shape, memory: memory, range: 0..<memory.bytes.count)
   }
 
-  /// Whether rows are made of whole blocks of 64, with the code's own values.
+  /// Whether rows consist of whole blocks of 64, with the standard values of the code.
   private var fillsBlocks: Bool {
     shape.count == 2 && shape[1] % 64 == 0 && blockSize % 64 == 0 && map == code.map
   }
@@ -217,8 +217,8 @@ package struct Int8Weight: Sendable {
     get throws(LimnError) { try dequantized(scales) }
   }
 
-  /// Quantises a matrix [outputs, inputs] of F32, F16 or BF16 as the library's `int8_vectorwise_quant` does after
-  /// its rounding to float16.
+  /// Quantises a matrix [outputs, inputs] of F32, F16 or BF16 as bitsandbytes' `int8_vectorwise_quant` does after its
+  /// rounding to float16.
   package init(quantizing tensor: Tensor, on cpu: CPU) throws(LimnError) {
     let (rows, columns) = (tensor.shape[0], tensor.shape[1])
     var absmax = [Float](repeating: 0, count: rows)
@@ -237,7 +237,7 @@ package struct Int8Weight: Sendable {
 
   var packedType: TensorType { fillsBlocks ? .llmInt8 : .f32 }
 
-  /// In blocks of 64 where rows are made of whole ones, else in float32.
+  /// In blocks of 64 if rows consist of whole blocks, else in float32.
   func packed(on cpu: CPU) throws(LimnError) -> Tensor {
     let (type, fills, absmax) = (packedType, fillsBlocks, try absmax)
     let memory = try Memory(count: type.byteCount(elements: shape[0] * shape[1])!) {
@@ -257,14 +257,14 @@ package struct Int8Weight: Sendable {
 }
 
 extension CPU {
-  /// Runs a kernel over the items of a job on all threads.
+  /// Runs a kernel over a job's items on all threads.
   fileprivate func share(_ kernel: Kernel, _ job: UnsafeRawPointer, count: Int, grain: Int) {
     pool.exclusively { pool.run(kernel, job, count: count, grain: grain) }
   }
 }
 
 extension Tensor {
-  /// Bytes of limn's own.
+  /// Bytes that limn owns.
   fileprivate init(
     bytes: Int, fill: (UnsafeMutableRawBufferPointer) -> Void
   ) throws(LimnError) {

@@ -10,7 +10,7 @@ extension KVType {
     }
   }
 
-  /// The type of weights that are stored alike.
+  /// The weight type that is stored in the same way.
   var tensorType: TensorType {
     switch self {
     case .f32: .f32
@@ -20,8 +20,8 @@ extension KVType {
   }
 }
 
-/// The ways to multiply on one instruction set: one `limn_recipe` for each weight type and arithmetic that it
-/// has.
+/// The ways to multiply on one instruction set: one `limn_recipe` for each weight type and each arithmetic that the
+/// type supports.
 // @unchecked: written once in `init`, never after.
 package final class Recipes: @unchecked Sendable {
   private let table: UnsafeMutablePointer<limn_recipe>
@@ -49,7 +49,7 @@ package final class Recipes: @unchecked Sendable {
     return isFilled[index] ? UnsafePointer(table + index) : nil
   }
 
-  /// The fastest recipe within the fidelity that `precision` promises.
+  /// The fastest recipe that is as exact as `precision` promises.
   func preferred(_ type: TensorType, _ precision: Precision, _ phase: Phase) -> UnsafePointer<limn_recipe> {
     precondition(type.isComputable, "\(type.rawValue) is not a type to compute with")
     let exact = self[type, LIMN_FLOAT32]!

@@ -4,16 +4,17 @@ internal import Synchronization
 internal import CLimnSystem
 import LimnCore
 
-/// A kernel of CLimnKernels: does items begin..<end of a job, with scratch memory of its thread.
+/// A kernel of CLimnKernels: computes items begin..<end of a job, using scratch memory that belongs to its thread.
 package typealias Kernel = @convention(c) (UnsafeRawPointer?, Int, Int, UnsafeMutableRawPointer?) -> Void
 
 /// Threads that share the items of one job after another. The calling thread works too.
 ///
-/// Each thread has a share of the items, which it does in their order: what a kernel fetches ahead of one item is what
-/// the thread needs for the next. Who is through with his own share takes pieces from the ends of the others', so that a
-/// slow core does fewer items, and a worker that comes late (the core was busy with something else) is not waited for.
-/// After a job the workers spin for some tens of microseconds, since in a forward pass the next job follows at once, and
-/// then sleep. One caller at a time runs jobs, inside `exclusively`. Running a job allocates nothing.
+/// Each thread has a share of the items and computes them in order, so that what a kernel prefetches during one item is
+/// what the thread needs for the next. A thread that has finished its share steals pieces from the end of another's. So
+/// a slow core computes fewer items, and nobody waits for a worker that starts late because its core was busy.
+///
+/// In a forward pass the next job follows at once, so after a job the workers spin for some tens of microseconds before
+/// they sleep. One caller at a time runs jobs, inside `exclusively`. Running a job allocates nothing.
 package final class ThreadPool: Sendable {
   let threads: Int
   private let shared: Shared
@@ -34,16 +35,16 @@ package final class ThreadPool: Sendable {
     return body()
   }
 
-  /// Runs a kernel over `count` items in pieces of `grain`, each thread with `scratch` bytes; returns when
-  /// all are done. Only inside `exclusively`.
+  /// Runs a kernel over `count` items in pieces of `grain`, giving each thread `scratch` bytes; returns when all items
+  /// are done. Call it only inside `exclusively`.
   package func run(_ kernel: Kernel, _ job: UnsafeRawPointer, count: Int, grain: Int = 1, scratch: Int = 0) {
     shared.run(kernel, job, count: count, grain: max(1, grain), scratch: scratch)
   }
 }
 
-/// What the workers keep alive.
-// @unchecked: the fields of the job are written by the one caller while no worker has joined, and read by
-// workers after they joined; `state` orders the two. The mutexes and the condition are made for sharing.
+/// The state that the workers keep alive.
+// @unchecked: the fields of the job are written by the one caller while no worker has joined, and read by workers after
+// they joined; `state` orders the two. The mutexes and the condition are made to be shared.
 private final class Shared: @unchecked Sendable {
   let callers = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let sleep = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -52,7 +53,7 @@ private final class Shared: @unchecked Sendable {
   private let threads: Int
   /// 1 while the job can be joined, plus 2 for every worker that has joined.
   private let state = Atomic<Int>(0)
-  /// Counts jobs, so that workers notice a new one.
+  /// The job's number, by which workers notice a new job.
   private let generation = Atomic<Int>(0)
   private let sleepers = Atomic<Int>(0)
   private let stopping = Atomic<Bool>(false)
@@ -89,7 +90,7 @@ private final class Shared: @unchecked Sendable {
     callers.deallocate()
   }
 
-  /// Without a thread that the system refuses, the others do its share.
+  /// If the system refuses a thread, the others do its share.
   func start() {
     for thread in 1..<max(1, threads) { handles[thread] = startThread(Start(shared: self, thread: thread)) }
   }
@@ -152,7 +153,7 @@ private final class Shared: @unchecked Sendable {
     }
   }
 
-  /// Joins the job, unless it is over; true if it did.
+  /// Joins the job unless it is over; returns whether it joined.
   private func join() -> Bool {
     var seen = state.load(ordering: .relaxed)
     while seen & 1 == 1 {
@@ -194,10 +195,11 @@ private final class Shared: @unchecked Sendable {
   }
 }
 
-/// The pieces of a job that nobody has begun: a range for each thread.
+/// The pieces of a job that no thread has begun: a range per thread.
 private struct Shares: ~Copyable {
   private let threads: Int
-  /// Begin in the lower half, end in the upper one; 128 bytes apart, so that no two share a cache line or its neighbour.
+  /// The range's begin in the lower half, its end in the upper. Ranges are 128 bytes apart, so that no two share a
+  /// cache line or a pair of adjacent lines.
   private let ranges: UnsafeMutablePointer<Atomic<UInt64>>
   private static let stride = 16
 
@@ -212,7 +214,7 @@ private struct Shares: ~Copyable {
     ranges.deallocate()
   }
 
-  /// Equal parts of pieces 0..<count, one after another. Nobody takes any meanwhile.
+  /// Splits pieces 0..<count into equal consecutive parts. No thread may take pieces meanwhile.
   func deal(_ count: Int) {
     precondition(count <= UInt32.max)
     for thread in 0..<threads {
@@ -221,7 +223,7 @@ private struct Shares: ~Copyable {
     }
   }
 
-  /// The first piece of the thread's own share, or else the last one of another's; nil if there is none any more.
+  /// The first piece of the thread's own share, or else the last piece of another's; nil when none is left.
   func take(thread: Int) -> Int? {
     for other in 0..<threads {
       let owner = (thread + other) % threads
@@ -243,7 +245,7 @@ private struct Shares: ~Copyable {
   }
 }
 
-/// What a new thread is told; it takes over the reference.
+/// What a new thread receives; the thread takes over the reference.
 private final class Start: Sendable {
   let shared: Shared
   let thread: Int
@@ -256,7 +258,7 @@ private final class Start: Sendable {
   func run() { shared.serve(thread: thread) }
 }
 
-/// pthread_create, whose types differ between the systems; nil where there are no more threads to be had.
+/// pthread_create, whose types differ between systems; nil when the system refuses another thread.
 private func startThread(_ start: Start) -> pthread_t? {
   let argument = Unmanaged.passRetained(start)
   #if canImport(Darwin)

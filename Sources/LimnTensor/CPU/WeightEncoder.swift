@@ -1,7 +1,7 @@
 internal import CLimnKernels
 package import LimnCore
 
-/// What weights lose when they are written in another type: sums over all of their values.
+/// The error of writing weights in another type, as sums over all of their values.
 package struct EncodingLoss: Sendable {
   /// Σ (x − x̂)²
   package var error = 0.0
@@ -10,7 +10,7 @@ package struct EncodingLoss: Sendable {
 
   package init() {}
 
-  /// The root mean square of the error in units of the weights' own; 0 for weights that are all 0.
+  /// The root mean square error, relative to the root mean square of the weights; 0 if all weights are 0.
   package var relative: Double { norm > 0 ? (error / norm).squareRoot() : 0 }
 
   package static func += (a: inout EncodingLoss, b: EncodingLoss) {
@@ -19,32 +19,32 @@ package struct EncodingLoss: Sendable {
   }
 }
 
-/// Writes weights in another type, on all cores, some rows at a time: memory does not grow with the tensor.
+/// Writes weights in another type, on all cores, some rows at a time, so that memory use does not grow with the tensor.
 package final class WeightEncoder {
-  /// What else there is to do with weights on the same threads.
+  /// For other work on weights with the same threads.
   package let cpu: CPU
   private var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 64)
 
-  /// About so many bytes of a result are made between two writes.
+  /// About this many bytes of the result are produced between two writes.
   private static let piece = 4 << 20
 
   /// - Parameters:
-  ///   - threads: nil for the physical cores that this process may use.
-  ///   - isa: nil for the one that LIMN_ISA names, or the best that the machine has.
+  ///   - threads: nil for the number of physical cores that this process may use.
+  ///   - isa: nil for the one named by LIMN_ISA, or else the best that the machine has.
   package init(threads: Int? = nil, isa: ISA? = nil) throws(LimnError) {
     cpu = try CPU(threads: threads, precision: .exact, isa: isa)
   }
 
   deinit { buffer.deallocate() }
 
-  /// Writes a tensor's rows in another type. Where the type is the same, its bytes are passed on.
+  /// Writes a tensor's rows in another type. If the type is the same, the bytes are passed through.
   /// - Parameters:
   ///   - tensor: [rows, …]; a single axis is one row.
-  ///   - order: which row of the tensor becomes each row of the result; nil: all of them as they come.
-  ///   - name: the tensor's, for messages.
-  ///   - write: takes the bytes in their order.
-  /// - Throws: bad data for a type that limn does not read, for values that are not finite or that the type
-  ///   cannot hold, always with the tensor's name; and what `write` throws.
+  ///   - order: which of the tensor's rows becomes each row of the result; nil: all rows in their order.
+  ///   - name: the tensor's name, for messages.
+  ///   - write: receives the bytes in order.
+  /// - Throws: bad data, always with the tensor's name, for a type that limn does not read, and for values that are not
+  ///   finite or that the type cannot hold; and whatever `write` throws.
   package func encode(
     _ tensor: Tensor, order: [Int32]? = nil, as type: TensorType, name: String,
     write: (UnsafeRawBufferPointer) throws(LimnError) -> Void
@@ -143,7 +143,7 @@ package final class WeightEncoder {
     return EncodingLoss()
   }
 
-  /// Nobody reads these bytes of the tensor again.
+  /// Tells the system that these bytes of the tensor are not read again.
   private func release(_ tensor: Tensor, _ range: Range<Int>) {
     tensor.memory.release(
       tensor.range.lowerBound + range.lowerBound..<tensor.range.lowerBound + range.upperBound)
