@@ -21,7 +21,7 @@ bool limn_is_disk_full(int error) { return error == ENOSPC || error == EDQUOT; }
 const char *limn_error_text(int error) {
   static _Thread_local char text[256];
 #if defined(__GLIBC__)
-  return strerror_r(error, text, sizeof text);  // GNU's returns the text
+  return strerror_r(error, text, sizeof text);  // GNU's version returns the text
 #else
   return strerror_r(error, text, sizeof text) == 0 ? text : "unknown error";
 #endif
@@ -77,7 +77,7 @@ void *limn_map_zeros(size_t count) {
   void *start = mmap(NULL, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
   if (start == MAP_FAILED) return NULL;
 #if defined(MADV_NOHUGEPAGE)
-  // A system that prefers large pages would hand out all of a sparse memory at its first use.
+  // A system set to prefer large pages would allocate all of a sparse range at its first use.
   madvise(start, count, MADV_NOHUGEPAGE);
 #endif
   return start;
@@ -103,7 +103,7 @@ int limn_allowed_processors(uint8_t *allowed, size_t count) {
   int found = 0;
   for (size_t i = 0; i < count; i++) allowed[i] = 0;
 #if defined(__linux__)
-  // The kernel refuses sets that are smaller than its own.
+  // The kernel refuses sets smaller than its own.
   cpu_set_t *set = CPU_ALLOC(count);
   if (!set) return 0;
   if (sched_getaffinity(0, CPU_ALLOC_SIZE(count), set) == 0)

@@ -1,15 +1,15 @@
 import CLimnSystem
 
-/// A file in the making: NAME.partial until it is whole, and removed if that never happens. What is there and is no
-/// plain file, such as a pipe or a device, is written into, and never replaced.
+/// A file being written: NAME.partial until it is complete, and removed if it never is. An existing target that is not
+/// a plain file, such as a pipe or a device, is written to directly and never replaced.
 package final class AtomicFile {
   package let path: String
   private let partial: String
   private let descriptor: Int32
   private var isPublished = false
 
-  /// Begins a file, in the place of one that was left behind.
-  /// - Throws: unavailable, where the folder does not let it be written.
+  /// Begins a file, overwriting a partial one that an earlier attempt left.
+  /// - Throws: `unavailable` if the folder does not allow it.
   package init(_ path: String) throws(LimnError) {
     self.path = path
     let kind = limn_status_of_path(path).kind
@@ -19,7 +19,7 @@ package final class AtomicFile {
   }
 
   /// Appends bytes.
-  /// - Throws: unavailable, with the disk's reason.
+  /// - Throws: `unavailable`, with the system's reason.
   package func write(_ bytes: UnsafeRawBufferPointer) throws(LimnError) {
     var rest = bytes
     while !rest.isEmpty {
@@ -36,12 +36,12 @@ package final class AtomicFile {
     try bytes.withUnsafeBufferPointer { bytes throws(LimnError) in try write(UnsafeRawBufferPointer(bytes)) }
   }
 
-  /// Waits until the disk has everything.
+  /// Waits until all bytes are on disk.
   package func finish() throws(LimnError) {
     guard fsync(descriptor) == 0 else { throw Self.refusal(path, limn_errno()) }
   }
 
-  /// Gives the file its name; one of this name is replaced.
+  /// Gives the file its final name, replacing an existing file of that name.
   package func publish() throws(LimnError) {
     guard partial == path || rename(partial, path) == 0 else { throw Self.refusal(path, limn_errno()) }
     isPublished = true
@@ -62,7 +62,8 @@ package final class AtomicFile {
       remedy: "check the folder and its permissions")
   }
 
-  /// How many bytes this user may still write where the path is, or would be; nil where the system does not tell.
+  /// How many bytes this user may still write to the volume of the path, which need not exist; nil if the system does
+  /// not say.
   package static func freeSpace(at path: String) -> Int? {
     var place = path
     while !Folder.exists(place) {

@@ -1,17 +1,18 @@
-/// Reads little-endian numbers and lengths from bytes that may lie about themselves: every step is checked
-/// against what is left, and the error says where it stopped. What is read is named for that error, and only then.
-/// Where only the beginning of a file is here, lengths are checked against the whole file.
+/// Reads little-endian numbers and lengths from bytes that may be malformed: every read is checked against what is
+/// left, and an error says where reading stopped. The description of what is being read is built only for such an
+/// error. If only the beginning of a file is here, lengths are checked against the size of the whole file.
 package struct ByteReader {
   package let bytes: UnsafeRawBufferPointer
   /// What the bytes are, for messages.
   package let place: String
-  /// How many bytes there are, those included that are not here.
+  /// The total number of bytes, including those that are not here.
   package let size: Int
   package private(set) var position = 0
-  /// How many bytes from the beginning it would take to go on; nil: reading did not reach what is not here.
+  /// How many bytes from the beginning are needed to continue; nil if reading has not gone beyond the bytes that are
+  /// here.
   package private(set) var needed: Int?
 
-  /// - Parameter size: of the whole file; nil: all of it is here.
+  /// - Parameter size: the size of the whole file; nil if all of it is here.
   package init(_ bytes: UnsafeRawBufferPointer, place: String, size: Int? = nil, at position: Int = 0) {
     self.bytes = bytes
     self.place = place
@@ -21,7 +22,7 @@ package struct ByteReader {
 
   package var remaining: Int { size - position }
 
-  /// Moves to a place that is known to be inside.
+  /// Moves to a place known to be inside.
   package mutating func move(to position: Int) {
     precondition(position >= 0 && position <= bytes.count)
     self.position = position
@@ -32,7 +33,7 @@ package struct ByteReader {
     return T(littleEndian: bytes.loadUnaligned(fromByteOffset: range.lowerBound, as: T.self))
   }
 
-  /// A u64 that counts bytes or things, none of which can be more than what is left divided by `each` bytes.
+  /// A u64 that counts bytes or items; it must not exceed what is left divided by `each`, the bytes of one item.
   package mutating func count(each: Int = 1, _ what: @autoclosure () -> String) throws(LimnError) -> Int {
     let value: UInt64 = try integer(what())
     guard value <= UInt64(remaining / each) else {
@@ -41,7 +42,7 @@ package struct ByteReader {
     return Int(value)
   }
 
-  /// Steps over `count` bytes and says where they are.
+  /// Skips `count` bytes and returns where they are.
   package mutating func take(_ count: Int, _ what: @autoclosure () -> String) throws(LimnError) -> Range<Int> {
     guard count >= 0, count <= remaining else {
       throw LimnError.badData(

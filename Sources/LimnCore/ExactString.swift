@@ -1,5 +1,5 @@
-/// A string that equals another only if all bytes do. `String` itself takes canonically equivalent texts for
-/// equal, which merges distinct tokens and tensor names, and hashes more slowly for that.
+/// A string that equals another only if all bytes do. `String` itself treats canonically equivalent texts as equal,
+/// which would merge distinct tokens and tensor names, and hashes more slowly because of it.
 package struct ExactString: Hashable, Sendable {
   package let value: String
 
@@ -18,7 +18,7 @@ package struct ExactString: Hashable, Sendable {
 }
 
 extension String {
-  /// What lies between the places where another text stands, byte for byte; the whole where it stands nowhere.
+  /// The pieces between the occurrences of another text, matched byte for byte; the whole text if it does not occur.
   package func cut(at separator: String) -> [String] {
     utf8.split(separator: separator.utf8, omittingEmptySubsequences: false).map { String(Substring($0)) }
   }

@@ -1,6 +1,6 @@
 import CLimnSystem
 
-/// A model's folder: which files it has, and the ways into it.
+/// A model's folder: which files it has, and how to reach them.
 package struct Folder: Sendable {
   package let path: String
 
@@ -12,12 +12,12 @@ package struct Folder: Sendable {
     limn_status_of_path(path).kind == LIMN_FILE_FOLDER
   }
 
-  /// A file's size; 0 where it is not there.
+  /// A file's size; 0 if it does not exist.
   package static func bytes(_ path: String) -> Int {
     Int(limn_status_of_path(path).bytes)
   }
 
-  /// The folder that holds a file.
+  /// The folder that contains a file.
   package static func holding(_ file: String) -> Folder {
     guard let slash = file.lastIndex(of: "/") else { return Folder(path: ".") }
     return Folder(path: slash == file.startIndex ? "/" : String(file[..<slash]))
@@ -27,7 +27,7 @@ package struct Folder: Sendable {
 
   package func has(_ name: String) -> Bool { Self.exists(path(name)) }
 
-  /// The names in the folder, sorted; none where it cannot be read.
+  /// The names in the folder, sorted; empty if it cannot be read.
   package var names: [String] {
     guard let directory = opendir(path) else { return [] }
     defer { closedir(directory) }
@@ -39,10 +39,10 @@ package struct Folder: Sendable {
     return names.sorted()
   }
 
-  /// A JSON file of the folder; nil where there is none.
+  /// A JSON file in the folder; nil if it does not exist.
   package func json(_ name: String) throws(LimnError) -> JSON? { has(name) ? try JSON.parse(file: path(name)) : nil }
 
-  /// A file that another file of the folder names: it has to be there, and inside.
+  /// A file that another file of the folder refers to: it must exist, and lie inside the folder.
   package func file(_ name: String, namedBy index: String) throws(LimnError) -> String {
     guard !name.isEmpty, !name.hasPrefix("/"), !name.split(separator: "/").contains("..") else {
       throw LimnError.badData("a file outside the model's folder is named", in: path(index), found: name)

@@ -1,30 +1,30 @@
 extension LimnError {
-  /// What a program can tell an error by. The raw values are what a server's clients switch on.
+  /// The codes by which programs tell errors apart. Clients of a server switch on the raw values.
   public enum Code: String, Sendable, CaseIterable {
-    /// An argument or option makes no sense, or does not go with another one.
+    /// An argument or option makes no sense, or contradicts another one.
     case invalidArgument = "invalid_argument"
-    /// The conversation or prompt cannot be put before the model: its template refuses it, it is empty, or its places
-    /// for pictures are not as many as its pictures.
+    /// The conversation or prompt cannot be given to the model: its template refuses it, it is empty, or its places for
+    /// images do not match the number of images.
     case invalidPrompt = "invalid_prompt"
-    /// Prompt and pictures are longer than the model's context.
+    /// Prompt and images together exceed the model's context.
     case contextLengthExceeded = "context_length_exceeded"
-    /// There is no such picture.
+    /// There is no such image.
     case imageNotFound = "image_not_found"
-    /// Not a picture, a broken one, or one of a kind that is not supported.
+    /// Not an image, a broken one, or one of an unsupported kind.
     case imageUnreadable = "image_unreadable"
-    /// A picture of too many bytes or pixels.
+    /// An image with too many bytes or pixels.
     case imageTooLarge = "image_too_large"
-    /// The model, or another one that it is built on, is not there.
+    /// The model, or a model that it builds on, does not exist.
     case modelNotFound = "model_not_found"
-    /// The model's files are broken, do not belong together, or are of a kind that is not supported.
+    /// The model's files are broken, do not belong together, or are of an unsupported kind.
     case modelUnreadable = "model_unreadable"
-    /// Another file is not there.
+    /// Another file does not exist.
     case fileNotFound = "file_not_found"
     /// Another file is broken.
     case fileUnreadable = "file_unreadable"
-    /// As many requests wait as may wait; later there may be room.
+    /// The queue of waiting requests is full; there may be room later.
     case queueFull = "queue_full"
-    /// The network, the disk or the machine does not give what is needed.
+    /// The network, the disk or the machine does not provide what is needed.
     case unavailable
     /// The caller stopped it.
     case cancelled
@@ -32,7 +32,7 @@ extension LimnError {
     case defect
   }
 
-  /// The same error under a code that says more, for kinds whose usual code it has.
+  /// The same error with a more specific code, if its code was only the default of its kind.
   package func recoded(_ codes: [Kind: Code]) -> LimnError {
     guard code == kind.usualCode, let code = codes[kind] else { return self }
     var error = self
@@ -40,17 +40,17 @@ extension LimnError {
     return error
   }
 
-  /// An error of opening a model or of reading its files.
+  /// The same error with the code for opening a model or reading its files.
   package var ofModel: LimnError { recoded([.badData: .modelUnreadable, .notFound: .modelNotFound]) }
 
-  /// An error of reading a picture.
+  /// The same error with the code for reading an image.
   package var ofImage: LimnError {
     recoded([.badData: .imageUnreadable, .notFound: .imageNotFound, .unavailable: .imageUnreadable])
   }
 }
 
 extension LimnError.Kind {
-  /// The code of errors that say no more than their kind.
+  /// The default code for errors of this kind.
   package var usualCode: LimnError.Code {
     switch self {
     case .usage: .invalidArgument

@@ -1,5 +1,5 @@
 extension LimnError {
-  /// Who reads a message, and so how options are called in it.
+  /// Who reads a message, which decides how the message names options.
   public enum Channel: Sendable, CaseIterable {
     /// `--max-tokens`
     case command
@@ -9,7 +9,7 @@ extension LimnError {
     case json
   }
 
-  /// What messages tell people to set.
+  /// The options that messages can tell people to set.
   public enum Option: Sendable, CaseIterable {
     case model, projector, base, template, preprocess, quantize
     case context, threads, kvType
@@ -35,7 +35,7 @@ extension LimnError {
       }
     }
 
-    /// As a channel calls it: `--context`, `LoadOptions.context`, `context`.
+    /// The option's name in a channel: `--context`, `LoadOptions.context`, `context`.
     public func name(for channel: Channel) -> String {
       switch channel {
       case .command: names.command
@@ -57,7 +57,7 @@ extension LimnError {
     }
   }
 
-  /// A text that names options in its reader's words: `"shorten it, or raise \(.context)"`, and with a value
+  /// A text that names options in its reader's terms: `"shorten it, or raise \(.context)"`, or with a value
   /// `"use \(.overflow, "truncate-middle")"`.
   public struct Text: Sendable, Equatable, ExpressibleByStringInterpolation, CustomStringConvertible {
     fileprivate enum Piece: Sendable, Equatable {
@@ -85,7 +85,7 @@ extension LimnError {
     public init(stringLiteral text: String) { self.init(text) }
     public init(stringInterpolation: StringInterpolation) { pieces = stringInterpolation.pieces }
 
-    /// With options as Swift has them.
+    /// With options named as in Swift.
     public var description: String { description(for: .swift) }
 
     public func description(for channel: Channel) -> String {
@@ -98,7 +98,7 @@ extension LimnError {
       }
     }
 
-    /// Whether all channels read the same.
+    /// Whether it reads the same in all channels.
     public static func == (a: Text, b: Text) -> Bool {
       Channel.allCases.allSatisfy { a.description(for: $0) == b.description(for: $0) }
     }

@@ -1,17 +1,17 @@
-/// Everything that limn refuses or fails at, worded for the person who has to mend it.
+/// Everything that limn refuses or fails at, worded for the person who has to fix it.
 ///
 /// One type for the whole package, so that a message reads the same wherever it arises. Programs switch on `code`;
 /// people read `description`. Programmer errors trap instead.
 public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
   /// Who has to act.
   public enum Kind: Sendable, CaseIterable {
-    /// The command line or the arguments of a call make no sense together.
+    /// The arguments of a command or a call make no sense together.
     case usage
-    /// A file, picture, template or prompt that is broken, hostile or not supported.
+    /// A file, image, template or prompt is broken, hostile or unsupported.
     case badData
-    /// A file or model that is not there.
+    /// A file or model does not exist.
     case notFound
-    /// The network, the disk or the machine does not give what is needed.
+    /// The network, the disk or the machine does not provide what is needed.
     case unavailable
     /// A defect of limn itself.
     case defect
@@ -20,9 +20,9 @@ public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
   }
 
   public var kind: Kind
-  /// What a program can tell this error by.
+  /// The code by which a program can tell this error apart.
   public var code: Code
-  /// What went wrong, in a short sentence without a full stop: "tensor data ends too early".
+  /// What went wrong, as a short phrase without a full stop: "tensor data ends too early".
   public var what: Text
   /// Where: a file, a tensor, a line.
   public var place: String?
@@ -32,7 +32,7 @@ public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
   /// What to do about it, as an imperative: "shorten it, or raise \(.context)".
   public var remedy: Text?
 
-  /// - Parameter code: nil: the usual one of this kind.
+  /// - Parameter code: nil: the default for this kind.
   public init(
     _ kind: Kind, code: Code? = nil, _ what: Text, in place: String? = nil, expected: String? = nil,
     found: String? = nil, remedy: Text? = nil
@@ -54,12 +54,12 @@ public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
     LimnError(.badData, code: code, what, in: place, expected: expected, found: found, remedy: remedy)
   }
 
-  /// One line, with options as Swift has them.
+  /// One line, with options named as in Swift.
   public var description: String { description(for: .swift) }
 
-  /// One line: `place: what: expected …, found …; remedy`. Control characters, which a hostile file may
-  /// bring in by way of a name, become `?`; names are cut at 400 characters.
-  /// - Parameter channel: in whose words options are named.
+  /// One line: `place: what: expected …, found …; remedy`. Control characters, which a hostile file may smuggle in
+  /// through a name, become `?`; names are cut at 400 characters.
+  /// - Parameter channel: decides how options are named.
   public func description(for channel: Channel) -> String {
     var line = ""
     if let place { line += Self.printable(place) + ": " }
@@ -70,7 +70,7 @@ public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
     return line
   }
 
-  /// A text from a file, fit for a terminal.
+  /// A text from a file, made safe for a terminal.
   package static func printable(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars.prefix(400) {

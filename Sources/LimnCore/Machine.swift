@@ -1,12 +1,12 @@
 internal import CLimnSystem
 
-/// What this computer offers to the engine.
+/// What this computer offers the engine.
 package enum Machine {
-  /// Bytes for keys and values where nobody says otherwise: a quarter of the memory, 1 GiB at least.
+  /// Default size of the memory for keys and values, in bytes: a quarter of the machine's memory, but at least 1 GiB.
   package static let usualCacheBytes = max(1 << 30, Int(limn_physical_memory()) / 4)
 
-  /// How many threads pay: the physical cores that this process may run on, or fewer where a container's
-  /// limit on processor time (cgroup v2 or v1) allows fewer.
+  /// How many threads are worth using: the physical cores that this process may run on, or fewer if a container limits
+  /// processor time (cgroup v2 or v1).
   package static let defaultThreads: Int = {
     #if os(Linux)
       var cores: Set<String> = []
@@ -28,8 +28,7 @@ package enum Machine {
       return count > 0 ? (0..<allowed.count).filter { allowed[$0] != 0 } : [0]
     }
 
-    /// The whole processors that the cgroups of this process, and those around them, are granted; nil: no
-    /// limit.
+    /// The number of whole processors that this process's cgroups, and the cgroups around them, allow; nil: no limit.
     ///
     /// - Parameter groups: the lines of /proc/self/cgroup, "hierarchy:controllers:path".
     package static func processorLimit(groups: String, root: String) -> Int? {
@@ -58,7 +57,7 @@ package enum Machine {
       return limit
     }
 
-    /// A small file of the system, without the newline at its end.
+    /// A small file of the system, without its final newline.
     private static func text(of path: String) -> String? {
       guard let file = fopen(path, "re") else { return nil }
       defer { fclose(file) }

@@ -1,15 +1,15 @@
 import CLimnSystem
 
-/// Read-only bytes that outlive the tensors which point into them: a mapped file, its beginning, or memory that limn
-/// filled once.
+/// Read-only bytes that outlive the tensors pointing into them: a mapped file, the beginning of one, or memory that
+/// limn filled once.
 ///
-/// Weights stay where they are on disk; the page cache holds them, once for all processes.
+/// Mapped weights stay on disk; the page cache holds them once for all processes.
 // @unchecked: the bytes never change after `init`, so any thread may read them.
 package final class Memory: @unchecked Sendable {
   package let bytes: UnsafeRawBufferPointer
-  /// How many bytes there are: more than `bytes`, where only a file's beginning is here.
+  /// The total number of bytes: more than `bytes` holds if only a file's beginning is here.
   package let size: Int
-  /// The file behind the bytes, for messages; nil for memory of our own.
+  /// The file that the bytes come from, for messages; nil for memory that limn allocated.
   package let path: String?
   private let isMapped: Bool
 
@@ -34,7 +34,7 @@ package final class Memory: @unchecked Sendable {
     self.bytes = UnsafeRawBufferPointer(start: start, count: count)
   }
 
-  /// Allocates `count` bytes, aligned to 64, and lets `fill` write all of them.
+  /// Allocates `count` bytes, aligned to 64, and calls `fill`, which must write all of them.
   package init(count: Int, fill: (UnsafeMutableRawBufferPointer) throws(LimnError) -> Void) throws(LimnError)
   {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
@@ -45,9 +45,9 @@ package final class Memory: @unchecked Sendable {
     try fill(buffer)
   }
 
-  /// The first bytes of a file that lies elsewhere.
+  /// The first bytes of a file that is elsewhere.
   /// - Parameters:
-  ///   - size: the whole file's; bytes beyond it are dropped.
+  ///   - size: the size of the whole file; bytes beyond it are dropped.
   ///   - path: the file, for messages.
   package init(beginning: some Collection<UInt8>, size: Int, path: String) {
     precondition(size >= 0)
@@ -59,8 +59,8 @@ package final class Memory: @unchecked Sendable {
     bytes = UnsafeRawBufferPointer(buffer)
   }
 
-  /// Tells the system that these bytes are read once more at most: it may take back the pages of a mapped file, so
-  /// that reading a file of any size from its beginning to its end takes little memory.
+  /// Tells the system that these bytes are read at most once more, so that it may reclaim the pages of a mapped file.
+  /// Reading a file of any size from beginning to end then takes little memory.
   package func release(_ range: Range<Int>) {
     guard isMapped, !range.isEmpty else { return }
     limn_release_pages(bytes.baseAddress! + range.lowerBound, range.count)
@@ -83,7 +83,7 @@ package final class Memory: @unchecked Sendable {
   }
 }
 
-/// Uninitialised memory, aligned to 64 bytes at least, in large pages if it is worth it.
+/// Uninitialised memory, aligned to at least 64 bytes, in large pages where that pays.
 package func allocateLarge(_ count: Int) -> UnsafeMutableRawBufferPointer {
   let isLarge = count >= 2 * largePage
   let size = isLarge ? (count + largePage - 1) & ~(largePage - 1) : count
@@ -92,13 +92,13 @@ package func allocateLarge(_ count: Int) -> UnsafeMutableRawBufferPointer {
   return buffer
 }
 
-/// Zeros that the system hands out page by page when they are first written, to be given back by `unmapPages`; nil where
-/// it has no such range of addresses.
+/// Zeros that the system allocates page by page, when they are first written, to be released with `unmapPages`; nil if
+/// no such range of addresses is free.
 package func mapPages(_ count: Int) -> UnsafeMutableRawBufferPointer? {
   limn_map_zeros(count).map { UnsafeMutableRawBufferPointer(start: $0, count: count) }
 }
 
 package func unmapPages(_ memory: UnsafeMutableRawBufferPointer) { limn_unmap(memory.baseAddress!, memory.count) }
 
-/// A page of 4 KB is a few hundred nanoseconds of work for the processor, and twice that in a virtual machine.
+/// Each first touch of a 4 KB page costs the processor a few hundred nanoseconds, and twice that in a virtual machine.
 private let largePage = 2 << 20

@@ -1,5 +1,5 @@
-/// Typed access to the fields of a JSON object. null counts as absent; another type than expected is an error that names
-/// the field.
+/// Typed access to the fields of a JSON object. null counts as absent; a value of an unexpected type is an error that
+/// names the field.
 package struct FieldReader: Sendable {
   package let json: JSON
   /// What the object is, for messages.
@@ -12,13 +12,13 @@ package struct FieldReader: Sendable {
 
   package func has(_ field: String) -> Bool { json.present(field) != nil }
 
-  /// Whether the field stands there as null: that overrides a default.
+  /// Whether the field is present as null, which overrides a default.
   package func isNull(_ field: String) -> Bool { json[field]?.isNull == true }
 
   package func int(_ field: String) throws(LimnError) -> Int? {
     guard let value = json.present(field) else { return nil }
     if let number = value.int { return number }
-    // 4096.0 occurs where a script computed it.
+    // Scripts write 4096.0 where they computed the number.
     if let number = value.double, let whole = Int(exactly: number) { return whole }
     throw wrong(field, expected: "a whole number")
   }
@@ -65,7 +65,7 @@ package struct FieldReader: Sendable {
     return numbers
   }
 
-  /// The side of a square, as one number or as two equal ones.
+  /// The side of a square, given as one number or as two equal ones.
   package func side(_ field: String) throws(LimnError) -> Int? {
     guard let sides = try ints(field) else { return nil }
     guard let first = sides.first, sides.allSatisfy({ $0 == first }) else {

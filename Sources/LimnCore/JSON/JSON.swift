@@ -1,9 +1,9 @@
-/// A JSON value. Objects keep the order of their members; texts are compared byte for byte, never by
-/// canonical equivalence, because a vocabulary may hold both "é" and "e" with a combining accent.
+/// A JSON value. Objects keep the order of their members. Strings are compared byte for byte, never by canonical
+/// equivalence, because a vocabulary may contain both "é" and "e" with a combining accent.
 package enum JSON: Sendable, Equatable {
   case null
   case bool(Bool)
-  /// A number without fraction and exponent that fits; larger ones become `number`.
+  /// A number without fraction and exponent that fits in Int; larger ones become `number`.
   case integer(Int)
   case number(Double)
   case string(String)
@@ -13,7 +13,7 @@ package enum JSON: Sendable, Equatable {
   package var isNull: Bool { if case .null = self { true } else { false } }
   package var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
   package var int: Int? { if case .integer(let value) = self { value } else { nil } }
-  /// Integers too.
+  /// Also for integers.
   package var double: Double? {
     switch self {
     case .number(let value): value
@@ -25,10 +25,10 @@ package enum JSON: Sendable, Equatable {
   package var array: [JSON]? { if case .array(let value) = self { value } else { nil } }
   package var object: JSONObject? { if case .object(let value) = self { value } else { nil } }
 
-  /// The member of an object; nil where there is none, or where this is no object.
+  /// The member of an object with this key; nil if there is none, or if this is not an object.
   package subscript(_ key: String) -> JSON? { object?[key] }
 
-  /// The member of an object, unless it is null.
+  /// The same, but nil if the member is null.
   package func present(_ key: String) -> JSON? {
     guard let value = self[key], !value.isNull else { return nil }
     return value
@@ -64,7 +64,7 @@ package enum JSON: Sendable, Equatable {
 /// The members of a JSON object in their order, found by key in constant time.
 package struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
   package private(set) var members: [(key: String, value: JSON)] = []
-  /// Where each key is in `members`; only kept for objects that are too large to be searched.
+  /// Where each key is in `members`; kept only for objects too large for a linear search.
   private var places: [ExactString: Int] = [:]
 
   private static let searchable = 8
@@ -80,8 +80,8 @@ package struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
 
   package subscript(_ key: String) -> JSON? { place(of: key).map { members[$0].value } }
 
-  /// Adds a member, or replaces the value of the one with this key, which keeps its place (as Python does).
-  /// - Returns: whether there was one.
+  /// Adds a member, or replaces the value of an existing key, which keeps its place (as in Python).
+  /// - Returns: whether the key already existed.
   @discardableResult
   package mutating func set(_ key: String, to value: JSON) -> Bool {
     if let place = place(of: key) {
@@ -105,7 +105,7 @@ package struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     return members.firstIndex { ExactString($0.key) == wanted }
   }
 
-  /// The same members, in whatever order.
+  /// Whether both have the same members, in any order.
   package static func == (a: JSONObject, b: JSONObject) -> Bool {
     a.count == b.count && a.members.allSatisfy { b[$0.key] == $0.value }
   }

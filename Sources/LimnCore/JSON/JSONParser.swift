@@ -1,24 +1,24 @@
 import CLimnSystem
 
 extension JSON {
-  /// What the second member of the same name does.
+  /// What happens when an object has two members of the same name.
   package enum Duplicates: Sendable {
-    /// It replaces the first, as in Python.
+    /// The second replaces the first, as in Python.
     case keepLast
-    /// It is an error, as in the safetensors library.
+    /// This is an error, as in the safetensors library.
     case reject
   }
 
-  /// How deep arrays and objects may be nested.
+  /// How deeply arrays and objects may be nested.
   static let depthLimit = 128
-  /// How many values one document may hold: twice what the largest vocabularies need.
+  /// How many values one document may contain: twice what the largest vocabularies need.
   static let valueLimit = 4_000_000
 
   /// Parses one JSON document in UTF-8.
   /// - Parameters:
-  ///   - place: what the bytes are, for messages: the file's path.
-  ///   - lenient: accepts what Python's `json` accepts beyond the standard: `NaN`, `Infinity`, `-Infinity`, and
-  ///     halves of surrogate pairs (they become U+FFFD, a Swift string cannot hold them); also a byte order mark.
+  ///   - place: what the bytes are, usually the file's path, for messages.
+  ///   - lenient: accepts what Python's `json` accepts beyond the standard: `NaN`, `Infinity`, `-Infinity`, a byte
+  ///     order mark, and unpaired surrogates (which become U+FFFD, because a Swift string cannot hold them).
   /// - Throws: bad data with line and column.
   package static func parse(
     _ bytes: UnsafeRawBufferPointer, place: String, duplicates: Duplicates = .keepLast, lenient: Bool = true
@@ -49,7 +49,7 @@ extension JSON {
   }
 }
 
-/// A recursive-descent parser over bytes. Strings without escapes, nearly all of them, are taken in one piece.
+/// A recursive-descent parser over bytes. Strings without escapes, nearly all of them, are copied in one piece.
 private struct JSONParser {
   let bytes: UnsafeRawBufferPointer
   let place: String
@@ -148,7 +148,7 @@ private struct JSONParser {
     return try stringWithEscapes(from: start)
   }
 
-  /// The slow path: copies the bytes, escapes resolved, from where the string starts.
+  /// The slow path: copies the string from its start and resolves escapes.
   private mutating func stringWithEscapes(from start: Int) throws(LimnError) -> String {
     var content = [UInt8](bytes[start..<position])
     while let byte = peek {
@@ -188,7 +188,7 @@ private struct JSONParser {
     }
   }
 
-  /// After `\u`: one code unit, or two that are a surrogate pair.
+  /// Reads what follows `\u`: one code unit, or the two of a surrogate pair.
   private mutating func escapedScalar() throws(LimnError) -> Unicode.Scalar {
     let first = try fourHexDigits()
     if let scalar = Unicode.Scalar(first) { return scalar }
@@ -239,7 +239,7 @@ private struct JSONParser {
     while let digit = digit() {
       magnitude = magnitude.flatMap { value in
         let (scaled, overflow) = value.multipliedReportingOverflow(by: 10)
-        // Negative all the way, so that Int.min fits.
+        // Accumulates a negative number throughout, because Int.min has no positive counterpart.
         let (sum, tooFar) = scaled.subtractingReportingOverflow(digit)
         return overflow || tooFar ? nil : sum
       }
@@ -263,7 +263,7 @@ private struct JSONParser {
       return .integer(negative ? magnitude : -magnitude)
     }
     let text = String(decoding: bytes[start..<position], as: UTF8.self)
-    // `strtod` rounds correctly, and gives infinity for what is too large, as Python does.
+    // `strtod` rounds correctly and returns infinity for numbers that are too large, as Python does.
     return .number(strtod(text, nil))
   }
 

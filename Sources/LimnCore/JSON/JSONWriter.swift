@@ -1,9 +1,9 @@
 extension JSON {
-  /// How a value is written; the defaults are those of Python's `json.dumps(…, ensure_ascii=False)`.
+  /// How a value is written; the defaults match Python's `json.dumps(…, ensure_ascii=False)`.
   package struct Format: Sendable {
-    /// Spaces per level, one member a line; nil: all on one line.
+    /// Spaces per level, with one member per line; nil: everything on one line.
     package var indent: Int?
-    /// nil: "," before a line's end, else ", ".
+    /// nil: "," at the end of a line, otherwise ", ".
     package var itemSeparator: String?
     package var keySeparator: String
     package var sortsKeys: Bool
@@ -20,22 +20,23 @@ extension JSON {
       self.escapesNonASCII = escapesNonASCII
     }
 
-    /// No space anywhere.
+    /// Without any spaces.
     package static let compact = Format(itemSeparator: ",", keySeparator: ":")
   }
 
-  /// The JSON text, byte for byte as Python's `json.dumps` writes it.
+  /// The JSON text, byte for byte what Python's `json.dumps` writes.
   package func serialised(_ format: Format = Format()) -> String {
     var writer = JSONWriter(format: format)
     writer.write(self, level: 0)
     return writer.text
   }
 
-  /// A number as Python's `repr` writes it: the shortest digits that give it back, `1e-05`, `1e+16`, `2.0`.
+  /// A number as Python's `repr` writes it: the fewest digits that parse back to it, as in `1e-05`, `1e+16`, `2.0`.
   package static func text(of number: Double) -> String {
     if number.isNaN { return "NaN" }
     if number.isInfinite { return number < 0 ? "-Infinity" : "Infinity" }
-    // Swift finds the same digits, but changes to exponents at another place: take them apart and set anew.
+    // Swift finds the same digits, but switches to exponents at other magnitudes: split its text and lay the digits out
+    // again.
     let parts = number.magnitude.description.split(separator: "e")
     let mantissa = parts[0].split(separator: ".")
     var digits = mantissa[0] + (mantissa.count > 1 ? mantissa[1] : "")
@@ -85,7 +86,7 @@ private struct JSONWriter {
     }
   }
 
-  /// Python sorts by code points.
+  /// Python sorts by code point.
   private static func precedes(_ a: String, _ b: String) -> Bool {
     a.unicodeScalars.lexicographicallyPrecedes(b.unicodeScalars)
   }
