@@ -13,7 +13,7 @@ static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4"};
 static struct limn_curl curl;
 static int is_ready;
 
-// `dlsym` returns a data pointer, which C does not convert to a function pointer.
+// `dlsym` returns a data pointer, which C cannot convert to a function pointer.
 static int find(void *library, const char *name, void *function) {
   void *symbol = dlsym(library, name);
   *(void **)function = symbol;

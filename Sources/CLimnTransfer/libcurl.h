@@ -1,5 +1,5 @@
 #pragma once
-// The header gives types and constants only; the functions are looked up at run time.
+// The header provides types and constants only; the functions are looked up at run time.
 #define CURL_DISABLE_TYPECHECK
 #define CURL_DISABLE_DEPRECATION  // CURLOPT_PROTOCOLS: its successor is newer than some libraries in use
 #if !__has_include(<curl/curl.h>)
@@ -31,5 +31,5 @@ struct limn_curl {
 #undef FIELD
 };
 
-// The system's libcurl, opened once; NULL where there is none, or one older than 7.66 (2019).
+// The system's libcurl, opened once; NULL if there is none, or only one older than 7.66 (2019).
 const struct limn_curl *limn_curl(void);

@@ -12,9 +12,9 @@
 #define TICK_MILLISECONDS 100
 
 struct transfer {
-  struct limn_transfer result;  // first: it is what the caller holds
+  struct limn_transfer result;  // must come first: the caller holds a pointer to it
   const struct limn_curl *curl;
-  const struct limn_transfer_events *events;  // NULL when the transfer is over: the caller may be gone
+  const struct limn_transfer_events *events;  // NULL once the transfer is over, because the caller may be gone
   CURL *easy;
   CURLM *multi;
   struct curl_slist *headers;

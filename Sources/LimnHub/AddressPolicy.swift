@@ -5,15 +5,15 @@ package struct AddressPolicy: Sendable {
 
   /// Only the public internet: for URLs from strangers, who must not reach the network behind a server by way of it.
   ///
-  /// Judged is the resolved address, just before connecting and again at each redirect, so neither a name that points
-  /// inside nor one that resolves differently the second time gets through. A proxy would resolve and connect out of
-  /// sight. Proxies are therefore not used, and a machine that reaches the internet only through one fetches nothing
-  /// under this policy. Nor is `~/.netrc` read, whose passwords are not meant for strangers.
+  /// The address is checked after it is resolved, just before connecting and again at each redirect, so that neither a
+  /// name that points inside nor one that resolves differently the second time gets through. A proxy would resolve and
+  /// connect out of sight, so proxies are not used; a machine that reaches the internet only through one fetches
+  /// nothing under this policy. Nor is `~/.netrc` read, whose passwords are not meant for strangers.
   package static let publicOnly = AddressPolicy(usesSettings: false, allows: isPublic)
 
-  /// Whether the environment's proxies and `~/.netrc` are used. With a proxy, it is the proxy's address that is judged.
+  /// Whether the environment's proxies and `~/.netrc` are used. With a proxy, the address checked is the proxy's.
   let usesSettings: Bool
-  /// Judges 4 bytes of IPv4 or 16 of IPv6.
+  /// Checks 4 bytes of IPv4 or 16 of IPv6.
   package let allows: @Sendable ([UInt8]) -> Bool
 
   package init(usesSettings: Bool, allows: @escaping @Sendable ([UInt8]) -> Bool) {
@@ -34,7 +34,7 @@ extension AddressPolicy {
     }
   }
 
-  /// Addresses with a common beginning.
+  /// Addresses with a common prefix.
   private struct Block {
     let start: [UInt8]
     let bits: Int

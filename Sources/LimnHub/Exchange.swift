@@ -3,7 +3,7 @@ import Foundation
 import LimnCore
 import Synchronization
 
-/// A transfer under way: libcurl's callbacks, and the limits on time and size.
+/// A transfer in progress: libcurl's callbacks, and the limits on time and size.
 ///
 /// Unchecked because only the transfer's thread touches its variables, which `start` sets before that thread exists;
 /// the stop flag is atomic.
@@ -30,10 +30,11 @@ final class Exchange: @unchecked Sendable {
     heads.followsRedirects = transfer.redirects > 0
   }
 
-  /// Ends the transfer at its next tick. From any thread.
+  /// Ends the transfer at its next tick. May be called from any thread.
   func stop() { isStopped.store(true, ordering: .relaxed) }
 
-  /// Runs the transfer on a thread of its own: libcurl blocks, and the threads that tasks share must not be blocked.
+  /// Runs the transfer on a thread of its own, because libcurl blocks, and the threads that Swift's tasks share must
+  /// not be blocked.
   func start(_ continuation: CheckedContinuation<Outcome, Never>) {
     self.continuation = continuation
     let context = Unmanaged.passRetained(self)
@@ -96,7 +97,7 @@ private func of(_ context: UnsafeMutableRawPointer?) -> Exchange {
 // MARK: - What libcurl reports
 
 extension Exchange {
-  /// Nonzero, which ends the transfer, for what is thrown.
+  /// Runs `step`; if it throws, keeps the error and returns nonzero, which ends the transfer.
   private func attempt(_ step: (Exchange) throws(LimnError) -> Void) -> Int32 {
     do {
       try step(self)
@@ -110,7 +111,7 @@ extension Exchange {
   private func receiveHeader(_ line: UnsafeRawBufferPointer) throws(LimnError) {
     lastSign = .now
     guard response == nil else {
-      // Trailers may follow the body. A second response would come with the status of the first.
+      // Trailers may follow the body. A second response must not be taken for part of the first.
       if line.starts(with: "HTTP/".utf8) { throw .notFetched("the server does not speak HTTP", transfer) }
       return
     }
@@ -126,7 +127,7 @@ extension Exchange {
     byteCount += bytes.count
     try check(byteCount)
     try receive(bytes)
-    // Only now: the time that the receiver takes is not silence of the server.
+    // The clock starts only now, because time that the receiver takes is not silence of the server.
     lastSign = .now
   }
 
@@ -162,9 +163,9 @@ extension Exchange {
 }
 
 extension Transfer {
-  /// Calls `body` with the request in C's terms.
+  /// Calls `body` with the request as C structures.
   fileprivate func withRequest<Result>(_ body: (UnsafePointer<limn_transfer_request>) -> Result) -> Result {
-    // To libcurl "Name:" removes a header, and "Name;" is a header without a value.
+    // To libcurl, "Name:" removes a header, and "Name;" is a header without a value.
     let lines = headers.map { strdup($0.value.isEmpty ? "\($0.name);" : "\($0.name): \($0.value)") }
     defer { for line in lines { free(line) } }
     let range = range.map { "\($0.lowerBound)-" + ($0.upperBound == .max ? "" : "\($0.upperBound - 1)") }

@@ -2,20 +2,20 @@ import LimnCore
 
 /// Assembles responses from their lines and picks the final one, skipping interim responses and followed redirects.
 struct HeadReader {
-  /// Bounds servers that never stop sending headers.
+  /// Limits servers that never stop sending headers.
   private static let maxBytes = 256 << 10
 
   var followsRedirects = false
-  /// How many were followed.
+  /// How many redirects were followed.
   private(set) var redirects = 0
   private var byteCount = 0
   private var status = 0
   private var headers: [(name: String, value: String)] = []
 
-  /// Whether no line of the next response has come.
+  /// Whether no line of the next response has arrived yet.
   var isEmpty: Bool { status == 0 }
 
-  /// - Parameter line: with its line end.
+  /// - Parameter line: includes its line ending.
   /// - Returns: the final response, at the empty line that ends its headers.
   mutating func receive(
     _ line: UnsafeRawBufferPointer, of transfer: Transfer

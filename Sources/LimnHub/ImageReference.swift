@@ -3,15 +3,15 @@ import Foundation
 public import LimnCore
 public import LimnImage
 
-/// A picture as a command line names it: a path, `-` for standard input, or an `http(s):`, `data:` or `file:` URL.
+/// An image as a command line names it: a path, `-` for standard input, or an `http(s):`, `data:` or `file:` URL.
 public enum ImageReference: Sendable, Equatable {
   case standardInput
   /// An http or https URL.
   case url(String)
   case source(ImageSource)
 
-  /// Tells the kinds apart; reads and fetches nothing.
-  /// - Throws: `badData` for a `data:` URL that is not well formed.
+  /// Recognises the kind; reads and fetches nothing.
+  /// - Throws: `badData` for a malformed `data:` URL.
   public init(_ text: String) throws(LimnError) {
     let scheme = text.prefix(8).lowercased()
     if text == "-" {
@@ -27,7 +27,7 @@ public enum ImageReference: Sendable, Equatable {
     }
   }
 
-  /// The picture's source, with standard input read and a URL fetched.
+  /// The image's source, with standard input read and a URL fetched.
   /// - Throws: what reading or fetching it throws.
   public func source() async throws(LimnError) -> ImageSource {
     switch self {

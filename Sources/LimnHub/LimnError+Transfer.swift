@@ -9,7 +9,7 @@ extension LimnError {
 
   /// - Parameters:
   ///   - reason: what stopped it, in a few words.
-  ///   - target: the URL that a redirect led to before that.
+  ///   - target: the URL that a redirect led to before the failure.
   static func notFetched(
     _ reason: String, _ transfer: Transfer, target: String? = nil,
     remedy: LimnError.Text = "check the address and the network"

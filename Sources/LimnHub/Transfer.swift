@@ -1,20 +1,20 @@
 import Foundation
 package import LimnCore
 
-/// One HTTP request, whose response body is handed over piece by piece as it arrives.
+/// One HTTP request, whose response body is delivered piece by piece as it arrives.
 ///
 /// The system's libcurl does the work, on a thread of its own. As with the command `curl`, proxies come from the
 /// environment (`http_proxy`, `https_proxy`, `no_proxy`) and passwords from `~/.netrc`.
 package struct Transfer: Sendable {
   package enum Method: Sendable { case get, head }
 
-  /// What a transfer may cost before it is given up. Time during which the machine sleeps does not count.
+  /// What a transfer may cost before it is abandoned. Time during which the machine sleeps does not count.
   package struct Limits: Sendable {
-    /// Of the body, after decompression.
+    /// Size of the body, after decompression.
     package var bytes = 100 << 20
     /// For name resolution, connecting and the TLS handshake together.
     package var connect = Duration.seconds(3)
-    /// Longest silence of the server.
+    /// The longest silence of the server.
     package var silence = Duration.seconds(3)
     /// After this time the average since the start must be at least `bytesPerSecond`; 0 turns this off.
     package var patience = Duration.seconds(4)
@@ -26,7 +26,7 @@ package struct Transfer: Sendable {
   package typealias Begin = @Sendable (Response) throws(LimnError) -> Void
   package typealias Receive = @Sendable (UnsafeRawBufferPointer) throws(LimnError) -> Void
 
-  /// Everything but the body.
+  /// Everything about the response except its body.
   package struct Response: Sendable {
     package var status: Int
     /// In the server's order, names in lowercase.

@@ -21,16 +21,16 @@ enum {
   LIMN_TRANSFER_BAD_CERTIFICATE,
   LIMN_TRANSFER_NO_CERTIFICATES,  // the system's certificate authorities cannot be read
   LIMN_TRANSFER_TOO_MANY_REDIRECTS,
-  LIMN_TRANSFER_CUT_OFF,  // the connection ended before the response did
+  LIMN_TRANSFER_CUT_OFF,  // the connection ended before the response was complete
   LIMN_TRANSFER_BAD_ENCODING,
   LIMN_TRANSFER_OTHER,  // `message` says what
 };
 
 struct limn_transfer_request {
   const char *url;
-  const char *const *headers;  // "Name: value" each, then NULL
-  const char *range;           // "0-99" or "100-"; NULL: everything
-  long redirects;              // how many are followed; 0: a redirect is a response like any other
+  const char *const *headers;  // "Name: value" each; NULL ends the list
+  const char *range;           // "0-99" or "100-"; NULL asks for everything
+  long redirects;              // how many to follow; with 0, a redirect is a response like any other
   long connect_milliseconds;   // for name resolution, connecting and the TLS handshake together, at each redirect
   int head_only;               // HEAD instead of GET
   int accepts_compression;     // the body is unpacked before `receive_body` gets it
@@ -40,10 +40,10 @@ struct limn_transfer_request {
 // Called on the thread that runs the transfer, never after limn_transfer_run; nonzero ends the transfer.
 struct limn_transfer_events {
   void *context;
-  // A line with its line end: status lines, headers and the empty line after them, of every response on the way.
+  // One line with its line ending: status lines, headers and the empty line after them, of every response on the way.
   int (*receive_header)(void *context, const uint8_t *line, size_t count);
   int (*receive_body)(void *context, const uint8_t *bytes, size_t count);
-  // Before each connection, with the resolved address: 4 bytes of IPv4 or 16 of IPv6, or none for anything else.
+  // Before each connection, with the resolved address: 4 bytes of IPv4, 16 of IPv6, or none for anything else.
   // Nonzero forbids this address; others of the same host are still tried.
   int (*may_connect)(void *context, const uint8_t *address, size_t count);
   // Several times a second, whether anything arrives or not.
