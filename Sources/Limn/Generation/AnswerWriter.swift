@@ -1,19 +1,19 @@
 import LimnCore
 import LimnText
 
-/// Turns a sequence's tokens into an answer's text: detokenises, looks for stop texts, and keeps the figures.
+/// Turns a sequence's tokens into an answer's text: detokenises, looks for stop texts, and keeps statistics.
 struct AnswerWriter {
   private var detokenizer: StreamingDetokenizer
   private var stops: StopMatcher
   private let endIDs: Set<Int32>
   private var text = ""
   private var tokens = 0
-  /// Tokens that the engine gave, the end token too.
+  /// Tokens that the engine produced, the end token included.
   private var steps = 0
   private var ended = false
   private var firstToken: ContinuousClock.Instant?
   private var lastToken: ContinuousClock.Instant?
-  /// Prompt positions that were there before the prompt was computed.
+  /// Prompt positions that were already in the cache.
   private var reused: Int?
   private var drafted = 0
   private var accepted = 0
@@ -24,11 +24,11 @@ struct AnswerWriter {
     self.endIDs = endIDs
   }
 
-  /// Whether a stop text was met: what the sequence says after it is of no use.
+  /// Whether a stop text was found; whatever the sequence generates afterwards is ignored.
   var isStopped: Bool { stops.isStopped }
 
   /// Takes the sequence's next event.
-  /// - Returns: what there is to report, if anything.
+  /// - Returns: what there is to report, or nil.
   mutating func receive(_ event: SequenceEvent) -> AnswerEvent? {
     if isStopped { return nil }
     switch event {
@@ -57,7 +57,7 @@ struct AnswerWriter {
     }
   }
 
-  /// The text that was held back as the possible beginning of a stop text; none where one was met.
+  /// The text held back as a possible beginning of a stop text; empty if a stop text was found.
   mutating func rest() -> String {
     guard !stops.isStopped else { return "" }
     var rest = stops.append(detokenizer.finish())
@@ -66,7 +66,7 @@ struct AnswerWriter {
     return rest
   }
 
-  /// The whole answer, after `rest`.
+  /// The whole answer. Call it after `rest`.
   func answer(
     prompt: PromptInputs, started: ContinuousClock.Instant, encoded: ContinuousClock.Instant
   ) -> Answer {

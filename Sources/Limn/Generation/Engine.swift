@@ -5,11 +5,11 @@ package import LimnImage
 package import LimnTensor
 import Synchronization
 
-/// Runs models, one slice of work at a time, on a thread of its own: it knows tokens and embeddings, not text.
+/// Runs models, one slice of work at a time, on a thread of its own. It knows tokens and embeddings, not text.
 ///
-/// Answers under way share decode steps; between two of them there is a slice of time for reading images and prompts
-/// (see `Scheduler`). A new sequence joins between two slices. Each has its own cache, and no sequence's result depends
-/// on its companions. A single question is a batch of one.
+/// Decoding sequences share each decode step; between two steps there is a slice of time for encoding images and
+/// prefilling prompts (see `Scheduler`). A new sequence joins between two slices. Each sequence has its own cache, and
+/// none of its results depends on the sequences that run beside it. A single question is a batch of one.
 package actor Engine {
   package nonisolated let model: Llava
   package nonisolated let storage: KVType
@@ -18,28 +18,28 @@ package actor Engine {
   private var scheduler: Scheduler
   private var images: ImageStore
   private var store: KVStore
-  /// The sequences under way, and those that wait for a place among them.
+  /// The running sequences, and those that wait to join them.
   private var running: [Sequence] = []
   private var waiting: [Waiting] = []
   private var encodings: [PendingImage] = []
   private var passes: [ForwardPass] = []
   private var isRunning = false
-  /// Of decode steps, of reading passes that have ended, and of images.
+  /// The memory of decode steps, of finished prefill passes (for reuse), and of images.
   private let stepMemory: PassMemory
   private var freeMemory: [PassMemory] = []
   private let imageScratch: Scratch
-  /// What was done so far, for tests and figures.
+  /// Counts of the work done so far, for tests and reports.
   package private(set) var statistics = Statistics()
 
   package struct Limits: Sendable {
-    /// Sequences under way at the same time; more wait.
+    /// How many sequences may run at the same time; more than this wait.
     package var maxSequences = 8
-    /// Sequences that may wait; more are refused. nil: any number.
+    /// How many sequences may wait; more than this are refused. nil: any number.
     package var maxWaiting: Int?
-    /// Bytes of keys and values, of sequences under way and kept ones together. 0: nothing is kept.
+    /// Bytes of keys and values, of running sequences and kept caches together. 0: no cache is kept.
     package var cacheBytes = 1 << 30
     package var scheduler = Scheduler.Limits()
-    /// Seconds from any beginning: what slices of time are measured with.
+    /// Seconds since an arbitrary start, used to measure slices of time.
     package var clock: @Sendable () -> Double = { [start = ContinuousClock.now] in
       (ContinuousClock.now - start) / .seconds(1)
     }
@@ -63,7 +63,7 @@ package actor Engine {
   private nonisolated let executor = QueueExecutor()
   package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-  /// - Parameter context: the longest sequence.
+  /// - Parameter context: the greatest length of a sequence.
   package init(_ model: Llava, storage: KVType, context: Int, limits: Limits = Limits()) {
     self.model = model
     self.storage = storage
@@ -82,9 +82,9 @@ package actor Engine {
 
   // MARK: Asking
 
-  /// Generates sequences beside others that are under way.
-  /// - Returns: a handle for each; its events end with `ended`.
-  /// - Throws: `unavailable` where too many wait already.
+  /// Generates sequences alongside those that are running.
+  /// - Returns: a handle for each, whose events end with `ended`.
+  /// - Throws: `unavailable` if too many are waiting already.
   package func generate(_ requests: [SequenceRequest]) throws(LimnError) -> [SequenceHandle] {
     if let most = limits.maxWaiting, waiting.count + requests.count > most + limits.maxSequences - running.count {
       throw LimnError(
@@ -102,11 +102,11 @@ package actor Engine {
     return handles
   }
 
-  /// An image's embeddings; several who ask for the same image at the same time share the work.
+  /// An image's embeddings. Callers who ask for the same image at the same time share the work.
   /// - Parameters:
-  ///   - file: the file that the image comes from.
-  ///   - reuse: whether they may be those of earlier, and are kept for later.
-  ///   - progress: gets how many of how many tiles are done.
+  ///   - file: the file that the image was read from.
+  ///   - reuse: whether embeddings computed earlier may be returned, and these are kept for later.
+  ///   - progress: receives how many tiles are done, and how many there are.
   package func encode(
     _ image: ProcessedImage, file: ImageKey? = nil, reuse: Bool = false,
     progress: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
@@ -133,10 +133,10 @@ package actor Engine {
     return try result.get()
   }
 
-  /// The embeddings of an image in a file that was encoded before.
+  /// The embeddings of the image in a file, if it was encoded before.
   package func embedding(of file: ImageKey) -> ImageEmbedding? { images.embedding(of: file) }
 
-  /// Lets go of all that was kept for later sequences.
+  /// Discards everything that was kept for later sequences.
   package func forget() {
     images.removeAll()
     store.removeAll()
@@ -152,8 +152,8 @@ package actor Engine {
     return result
   }
 
-  /// How much positions of a prompt attend to its images.
-  /// - Returns: [layers, heads, positions, image positions]; 0 where an image lies after the position.
+  /// How much the positions of a prompt attend to its images.
+  /// - Returns: [layers, heads, positions, image positions]; 0 where an image comes after the position.
   package func attention(
     of prompt: PromptInputs, adapters: [Int] = [], layers: Range<Int>? = nil, heads: Range<Int>? = nil,
     positions: Range<Int>? = nil
@@ -169,7 +169,8 @@ package actor Engine {
     return (sum, [target.layers.count, target.heads.count, target.queries.count, target.keys.count])
   }
 
-  /// Computes a prompt from its beginning, alone and at once; `body` gets the logits of each pass [rows · vocabulary].
+  /// Computes a whole prompt from its beginning, without other sequences; `body` receives the logits of each pass,
+  /// [rows · vocabulary].
   private func compute(
     _ prompt: PromptInputs, _ adapters: [Int], _ memory: PassMemory,
     _ body: (UnsafeMutableBufferPointer<Float>, Int) -> Void
@@ -200,7 +201,7 @@ package actor Engine {
     Task { await run() }
   }
 
-  /// Computes as long as there is something to do. Whoever calls the engine has a turn between two slices.
+  /// Computes as long as there is work. Callers of the engine get their turn between two slices.
   private func run() async {
     while true {
       retire()
@@ -213,7 +214,7 @@ package actor Engine {
     isRunning = false
   }
 
-  /// Retires what has ended or was stopped.
+  /// Retires finished and stopped sequences, and drops stopped requests that wait.
   private func retire() {
     for sequence in running { sequence.obeyStop() }
     passes.removeAll { pass in
@@ -234,13 +235,13 @@ package actor Engine {
   }
 
   private func finish(_ sequence: Sequence) {
-    // Those who wait for its positions take what there is.
+    // Followers that wait for its positions take those that are there.
     for follower in running {
       if case .following(let leader, let positions) = follower.state, leader === sequence, follower.ending == nil {
         fork(sequence.cache, positions: min(positions, sequence.cache.count), for: follower)
       }
     }
-    // A pass that others share writes to its cache for some layers more.
+    // If the pass also serves other sequences, it goes on writing to this cache until its last layer.
     let isWritten = passes.contains { $0.chunks.contains { $0.sequence === sequence } }
     var isSound = true
     if case .failed = sequence.ending { isSound = false }
@@ -251,7 +252,7 @@ package actor Engine {
     sequence.finish()
   }
 
-  /// Lets in those who wait, as many as there are places and memory for.
+  /// Admits waiting sequences as long as there are places and memory for them.
   private func admit() {
     while running.count < max(1, limits.maxSequences), let item = waiting.first {
       let needed = positions(item.request) * bytesPerPosition
@@ -279,7 +280,7 @@ package actor Engine {
     guard positionsAreFixed, request.reuse else {
       return sequence(try model.language.makeCache(capacity: needed, storage: storage), .prefill)
     }
-    // Room for the next turns; memory that no position has reached costs nothing.
+    // Leaves room for the conversation's next turns; positions that are never written cost no memory.
     let room = max(needed, min(context, max(4096, 2 * needed)))
     let keys = request.prompt.keys
     let leader = leader(of: keys, adapters: request.adapters)
@@ -304,7 +305,7 @@ package actor Engine {
     return sequence(cache, .prefill)
   }
 
-  /// The sequence under way that computes, or has computed, most of the beginning of a prompt.
+  /// The running sequence whose prompt shares the longest beginning with this one, computed or not yet.
   private func leader(of keys: [PromptInputs.Key], adapters: [Int]) -> (sequence: Sequence, positions: Int)? {
     var best: (sequence: Sequence, positions: Int)?
     for other in running where other.request.reuse && other.request.adapters == adapters && other.ending == nil {
@@ -324,9 +325,10 @@ package actor Engine {
     statistics.forks += 1
   }
 
-  // MARK: Answers
+  // MARK: Decode
 
-  /// One token, or more where drafts are right, for every sequence that answers; short ends of prompts go along.
+  /// One decode step for all decoding sequences, which gives each one token, or more where drafts are right. Prompts
+  /// with few positions left join it.
   private func decodeStep() -> Bool {
     let decoding = running.filter { if case .decode = $0.state { true } else { false } }
     guard !decoding.isEmpty else { return false }
@@ -334,7 +336,7 @@ package actor Engine {
     var rowsLeft = limits.scheduler.maxRows
     var chunks: [Chunk] = []
     for (index, sequence) in decoding.enumerated() {
-      // A row for each of those that come after.
+      // Leaves a row for each of the sequences that follow.
       let chunk = sequence.decodeChunk(atMost: max(1, rowsLeft - (decoding.count - 1 - index)), among: running.count)
       rowsLeft -= chunk.count
       chunks.append(chunk)
@@ -365,7 +367,7 @@ package actor Engine {
     }
   }
 
-  // MARK: Reading
+  // MARK: Prefill and images
 
   private enum Item {
     case pass(ForwardPass)
@@ -373,7 +375,7 @@ package actor Engine {
     case image(PendingImage)
   }
 
-  /// Reads images and prompts for a slice of time; false where there is nothing to read.
+  /// Encodes images and prefills prompts for a slice of time; false if there is none of that to do.
   private func read(besideAnswers: Bool) -> Bool {
     copyBeginnings()
     let start = limits.clock()
@@ -418,7 +420,7 @@ package actor Engine {
     return scheduler.next(items.map { ($0.work, now - $0.since) }).map { items[$0].item }
   }
 
-  /// A pass for the next part of a prompt; other prompts fill it up.
+  /// Begins a pass over the next part of a prompt, filled up with other prompts.
   private func begin(_ first: Sequence, besideAnswers: Bool) -> ForwardPass {
     var rowsLeft = scheduler.rowsPerPass(besideAnswers: besideAnswers)
     var chunks: [Chunk] = []
@@ -462,7 +464,7 @@ package actor Engine {
     pending.finish(embedding)
   }
 
-  /// Gives followers the positions that they wait for, where these are computed.
+  /// Gives followers the positions that they wait for, once their leader has computed them.
   private func copyBeginnings() {
     for follower in running {
       guard case .following(let leader, let positions) = follower.state, follower.ending == nil,
@@ -478,7 +480,8 @@ package actor Engine {
     running.contains { $0.isStopRaised } || encodings.contains { $0.isStopRaised }
   }
 
-  /// Where rotary tables change with the length, keys and values fit no other length, and no draft.
+  /// Whether keys and values stay valid while a sequence grows. They do not if rotary tables change with its length:
+  /// then caches are not reused and nothing is drafted.
   private var positionsAreFixed: Bool { model.language.config.ropeScaling.isTheSameForAllLengths }
 
   private func positions(_ request: SequenceRequest) -> Int { request.prompt.count + request.maxTokens }
@@ -488,7 +491,7 @@ package actor Engine {
     return 2 * config.layers * config.kvHeads * storage.bytes(headSize: config.headSize)
   }
 
-  /// Keys and values that sequences under way may come to.
+  /// The bytes of keys and values that running sequences may grow to.
   private func liveBytes(without other: Sequence? = nil) -> Int {
     running.reduce(0) { $1 === other ? $0 : $0 + positions($1.request) * bytesPerPosition }
   }
@@ -496,7 +499,7 @@ package actor Engine {
   private static var stopped: LimnError { LimnError(.interrupted, "stopped") }
 }
 
-/// An image that is being encoded, and who waits for it.
+/// An image that is being encoded, and the callers that wait for it.
 // Not Sendable: it lives in the engine's actor.
 private final class PendingImage {
   struct Waiter {
@@ -544,7 +547,7 @@ private final class QueueExecutor: SerialExecutor {
   private let queue = DispatchQueue(label: "limn.engine", qos: .userInitiated)
   private let waiting = Atomic<Int>(0)
 
-  /// Whether there is work that waits for what is running now.
+  /// Whether other work is waiting for the actor.
   var isAwaited: Bool { waiting.load(ordering: .relaxed) > 0 }
 
   func enqueue(_ job: consuming ExecutorJob) {

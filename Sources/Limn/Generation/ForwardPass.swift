@@ -1,12 +1,12 @@
 import LimnFiles
 import LimnTensor
 
-/// One forward pass over chunks of several sequences, a layer at a time: between two layers the engine may do something
-/// else, so that nobody waits for a long prompt.
+/// One forward pass over chunks of several sequences, one layer at a time, so that between two layers the engine can do
+/// something else and a long prompt makes nobody wait.
 // Not Sendable: it lives in the engine's actor.
 final class ForwardPass {
   let chunks: [Chunk]
-  /// Tokens of all chunks.
+  /// The number of tokens in all chunks.
   let rows: Int
   private(set) var layer = 0
   private let model: any LanguageModel
@@ -14,7 +14,7 @@ final class ForwardPass {
   private let segments: [Segment]
   private let decodeRows: Int
   private let wanted: Int
-  /// The hidden states, and the backend that holds them; those of the wanted rows after the last layer.
+  /// The hidden states and the backend that holds them; after the last layer, only those of the wanted rows.
   private var x: Activations
   private var device: Int
 
@@ -55,7 +55,7 @@ final class ForwardPass {
     let end = min(model.layerCount, layer + count)
     while layer < end {
       move(to: model.placement.layers[layer])
-      // As many as lie on one backend are submitted together.
+      // Consecutive layers on one backend are submitted together.
       let run = layer..<(model.placement.layers[layer..<end].firstIndex { $0 != device } ?? end)
       let on = memory.devices[device]
       let step = Step(backend: on.backend, scratch: on.scratch, segments: segments, decodeRows: decodeRows)
@@ -71,8 +71,8 @@ final class ForwardPass {
     }
   }
 
-  /// After the last layer: counts the positions as computed, and gives the logits of the wanted rows to `body`, chunk by
-  /// chunk: [chunk.wanted · vocabulary], to be read or overwritten.
+  /// After the last layer: counts the positions as computed, and calls `body` chunk by chunk with the logits of the
+  /// wanted rows, [chunk.wanted · vocabulary], which it may overwrite.
   func finish(_ body: (Chunk, UnsafeMutableBufferPointer<Float>) -> Void) {
     precondition(layersLeft == 0)
     for chunk in chunks { chunk.cache.count += chunk.count }
@@ -96,7 +96,7 @@ final class ForwardPass {
     }
   }
 
-  /// The one copy at the border between two backends.
+  /// Copies the hidden states where a pass moves from one backend to another.
   private func move(to target: Int) {
     guard target != device else { return }
     let y = memory.devices[target].scratch.take(rows: x.rows, width: x.width)
@@ -108,15 +108,15 @@ final class ForwardPass {
   }
 }
 
-/// The memory of one pass, to be used again by later ones.
-// Not Sendable: one pass at a time has it.
+/// The memory of one pass, reused by later ones.
+// Not Sendable: one pass at a time owns it.
 final class PassMemory {
   let devices: [Device]
   private var logits: [Float] = []
 
   init(_ placement: Placement) { devices = placement.backends.map { Device($0) } }
 
-  /// With backends that stand in for those of the model, and share their memory.
+  /// With backends that stand in for the model's own and share their memory.
   init(_ backends: [any Backend]) { devices = backends.map { Device($0) } }
 
   func withLogits(count: Int, _ body: (UnsafeMutableBufferPointer<Float>) -> Void) {

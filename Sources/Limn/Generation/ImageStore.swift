@@ -1,20 +1,20 @@
 package import LimnImage
 
-/// What tells pictures apart: a digest of all that the image processor made of them. A processor and a vision
-/// tower belong to one opened model, so that within it nothing else determines a picture's embeddings.
+/// Identifies an image: a digest of everything that the image processor made of it. Within one opened model, which has
+/// one processor and one vision tower, nothing else determines an image's embeddings.
 package struct ImageKey: Hashable, Sendable {
-  /// Two digests under keys that are drawn anew in each process: nobody can make two pictures that share them.
+  /// Two digests with keys that each process draws at random, so that nobody can construct two images that share them.
   private let digests: SIMD2<Int>
 
   package init(_ image: ProcessedImage) {
-    // LLaVA-NeXT cuts away what only covers padding: that depends on the original size.
+    // LLaVA-NeXT cuts away whatever covers only padding, which depends on the original size.
     let sizes = [
       image.tiles, image.height, image.width, image.originalSize.height, image.originalSize.width,
     ]
     digests = image.pixels.withUnsafeBytes { Self.digests(sizes, $0) }
   }
 
-  /// A picture's file, which determines its pixels.
+  /// Identifies an image by its file, which determines its pixels.
   package init(file: [UInt8]) { digests = file.withUnsafeBytes { Self.digests([], $0) } }
 
   private static func digests(_ sizes: [Int], _ bytes: UnsafeRawBufferPointer) -> SIMD2<Int> {
@@ -29,31 +29,31 @@ package struct ImageKey: Hashable, Sendable {
   }
 }
 
-/// The embeddings of the latest images.
+/// The embeddings of the most recently used images.
 struct ImageStore {
   private struct Entry {
     let embedding: ImageEmbedding
-    /// Files that hold this picture.
+    /// Files that contain this image.
     var files: Set<ImageKey> = []
   }
 
-  /// The one that was used last stands last.
+  /// In order of use, the most recently used last.
   private var entries: [Entry] = []
   private var bytes = 0
-  /// Bytes that all of them together may take.
+  /// The bytes that all of them together may take.
   private let limit: Int
 
   init(limit: Int) { self.limit = limit }
 
   /// - Parameters:
-  ///   - key: of the picture, or of a file.
-  ///   - file: will lead to the same picture from now on.
+  ///   - key: of the image, or of a file.
+  ///   - file: a file that leads to the same image from now on.
   mutating func embedding(of key: ImageKey, file: ImageKey? = nil) -> ImageEmbedding? {
     guard let index = entries.lastIndex(where: { $0.embedding.key == key || $0.files.contains(key) }) else {
       return nil
     }
     var entry = entries.remove(at: index)
-    // Nobody sends one picture in many files but to fill the memory.
+    // The only reason to send one image in many files would be to fill the memory.
     if let file, entry.files.count < 16 { entry.files.insert(file) }
     entries.append(entry)
     return entry.embedding

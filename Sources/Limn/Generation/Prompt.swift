@@ -2,26 +2,26 @@ package import LimnCore
 import LimnTensor
 package import LimnText
 
-/// A prompt as the engine reads it: token ids, and places where a picture's embeddings stand.
+/// A prompt as the engine takes it: token ids, and the places of images' embeddings.
 package struct Prompt: Sendable, Equatable {
   package enum Piece: Sendable, Equatable {
     case tokens([Int32])
-    /// The picture with this index, in the order in which they were given.
+    /// The image with this index, in the order in which the images were given.
     case image(Int)
   }
 
   package var pieces: [Piece]
 
-  /// The id that stands for a picture in every model, beside the model's own image token.
+  /// The id that stands for an image in every model, in addition to the model's own image token.
   package static let imagePlaceholder = -200
 
-  /// Text with `<image>` where the pictures stand.
+  /// Text with `<image>` where the images belong.
   ///
-  /// Where the vocabulary knows the image token, the whole text is tokenised at once; elsewhere (original
-  /// layout, GGUF) the text between pictures piece by piece, with BOS once at the start.
+  /// If the vocabulary knows the image token, the whole text is tokenised at once. Otherwise (original layout, GGUF)
+  /// the pieces of text between images are tokenised one by one, with BOS once at the start.
   /// - Parameters:
   ///   - imageToken: the model's own image token, if it has one.
-  ///   - literalMark: stands in what is data, though it spells a special token or `<image>`.
+  ///   - literalMark: was written into special tokens and `<image>` that are data; not part of the text.
   package init(
     text: String, tokenizer: Tokenizer, imageToken: Int?, addSpecial: Bool = true, literalMark: Unicode.Scalar? = nil
   ) {
@@ -40,8 +40,8 @@ package struct Prompt: Sendable, Equatable {
     }
   }
 
-  /// Ids as the model's tokenizer gives them, one image token per picture, or already one per embedding row.
-  /// - Parameter imageTokenCounts: how many rows each picture has.
+  /// Ids from the model's tokenizer, with one image token per image, or already one per embedding row.
+  /// - Parameter imageTokenCounts: the number of rows of each image.
   package init(
     ids: [Int], imageToken: Int?, imageTokenCounts: [Int], vocabulary: Int
   ) throws(LimnError) {
@@ -59,7 +59,7 @@ package struct Prompt: Sendable, Equatable {
     self.init(splitting: ids, at: mark)
   }
 
-  /// One mark per picture where an expanded prompt has one per row.
+  /// Replaces the run of image tokens in an expanded prompt, one per row, by one mark per image.
   private static func collapse(_ ids: [Int], mark: Int, runs: [Int]) throws(LimnError) -> [Int] {
     var result: [Int] = []
     var picture = 0
@@ -108,7 +108,7 @@ package struct Prompt: Sendable, Equatable {
     pieces.count { if case .image = $0 { true } else { false } }
   }
 
-  /// Refuses a prompt whose places do not match the pictures, or that is empty.
+  /// Refuses an empty prompt, and one whose places do not match the images.
   package func check(images: Int) throws(LimnError) {
     guard imageCount == images else {
       throw LimnError(
@@ -118,7 +118,7 @@ package struct Prompt: Sendable, Equatable {
     guard !pieces.isEmpty else { throw LimnError(.usage, code: .invalidPrompt, "the prompt is empty", remedy: "ask something") }
   }
 
-  /// Refuses ids that the model has no embedding for: a tokenizer of another model gives such.
+  /// Refuses ids that the model has no embedding for; they come from another model's tokenizer.
   package func check(vocabulary: Int, in place: String) throws(LimnError) {
     for case .tokens(let ids) in pieces {
       guard let id = ids.first(where: { !(0..<vocabulary).contains(Int($0)) }) else { continue }

@@ -1,11 +1,11 @@
 import LimnTensor
 
-/// A prompt with its pictures encoded: what the language model is fed, position by position.
+/// A prompt with its images encoded: the language model's input, position by position.
 package struct PromptInputs: Sendable {
   /// A stretch of positions.
   private enum Run: Sendable {
     case tokens([Int32])
-    /// Some rows of a picture's embeddings.
+    /// Some rows of an image's embeddings.
     case image(ImageEmbedding, Range<Int>)
 
     var count: Int {
@@ -24,7 +24,7 @@ package struct PromptInputs: Sendable {
     }
   }
 
-  /// What stands at one position, for finding out how much two prompts share.
+  /// What a position holds, used to find out how much two prompts share.
   package enum Key: Hashable, Sendable {
     case token(Int32)
     case image(ImageKey, row: Int)
@@ -35,7 +35,7 @@ package struct PromptInputs: Sendable {
 
   package init(tokens: [Int32]) { append(.tokens(tokens)) }
 
-  /// - Parameter images: one per place of the prompt.
+  /// - Parameter images: one for each place in the prompt.
   package init(_ prompt: Prompt, images: [ImageEmbedding]) {
     for piece in prompt.pieces {
       switch piece {
@@ -61,12 +61,12 @@ package struct PromptInputs: Sendable {
     runs.flatMap { run -> [Int32] in if case .tokens(let ids) = run { ids } else { [] } }
   }
 
-  /// The text tokens, in order, and −1 where a picture stands.
+  /// The text tokens, in order, and −1 for an image.
   var marked: [Int32] {
     runs.flatMap { run -> [Int32] in if case .tokens(let ids) = run { ids } else { [-1] } }
   }
 
-  /// How many positions belong to pictures.
+  /// How many positions belong to images.
   package var imageCount: Int {
     runs.reduce(0) { if case .image(_, let rows) = $1 { $0 + rows.count } else { $0 } }
   }
@@ -85,7 +85,7 @@ package struct PromptInputs: Sendable {
     }
   }
 
-  /// The embeddings of some positions, into x [part.count, hidden], on the backend of the model's tables.
+  /// Writes the embeddings of some positions to x [part.count, hidden], on the backend of the model's tables.
   func write(_ part: Range<Int>, into x: Activations, _ model: any LanguageModel) {
     var start = 0
     for run in runs {
@@ -108,15 +108,15 @@ package struct PromptInputs: Sendable {
     }
   }
 
-  /// Takes text tokens out of the middle until `limit` positions are left; pictures stay, and so do the
-  /// beginning, with the system text, and the end, with the question's last words.
-  /// - Returns: nil if even without all text of the middle it does not fit.
+  /// Removes text tokens from the middle until `limit` positions are left. Images stay, and so do the beginning, with
+  /// the system prompt, and the end, with the last words of the question.
+  /// - Returns: nil if the prompt is too long even without any of that text.
   package func truncatingMiddle(to limit: Int) -> PromptInputs? {
     guard count > limit else { return self }
     let excess = count - limit
     let texts = runs.enumerated().filter { if case .tokens = $0.element { true } else { false } }
     guard let longest = texts.max(by: { $0.element.count < $1.element.count }) else { return nil }
-    // A few tokens of the longest text stay at each end at least.
+    // At each end, at least a few tokens of the longest text stay.
     let length = longest.element.count
     let kept = length - excess
     guard kept >= 2, kept * 2 >= min(length, 8) else { return nil }

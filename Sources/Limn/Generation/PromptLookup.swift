@@ -1,38 +1,40 @@
-/// Guesses the tokens that come next: what followed the latest two or three the last time that they stood
-/// together, in the prompt or in the answer. Answers repeat what is there.
+/// Drafts the next tokens: those that followed the last two or three tokens at their latest earlier occurrence, in the
+/// prompt or in the answer. Answers often repeat what is there.
 ///
-/// One step computes a whole guess, and every token is still chosen from its own logits, in order, with the
-/// same random numbers; what is behind the first wrong one is thrown away. So an answer is, token by token, the
-/// one that is given without guessing, for a token's logits do not depend on what is computed beside it.
+/// One step computes a whole draft, and every token is still chosen from its own logits, in order, with the same random
+/// numbers; whatever follows the first wrong token is discarded. A token's logits do not depend on what is computed
+/// beside it, so the answer is the same, token by token, as without drafts.
 ///
 /// https://github.com/apoorvumang/prompt-lookup-decoding
 package struct PromptLookup {
-  /// With the token before it, a guess of this length fills a tile of the matrix products.
+  /// Together with the token before it, a draft of this length fills a tile of the matrix products.
   package static let longest = 11
-  /// How fast trust follows what is seen.
+  /// How quickly `trust` follows recent results.
   private static let rate = 0.15
 
   private struct Match {
-    /// The place behind the tokens that were found.
+    /// The place after the matching tokens.
     let end: Int
-    /// Two or three.
+    /// How many tokens match: two or three.
     let length: Int
   }
 
-  /// The prompt's text and the answer so far; a picture is one place, which equals no token.
+  /// The prompt's text and the answer so far; an image is a single place, which equals no token.
   package private(set) var history: [Int32]
-  /// What the next step computes: the latest token, then the guess at what follows it.
+  /// What the next step computes: the latest token, followed by the draft.
   package private(set) var next: [Int32] = []
   private var match: Match?
-  /// What a further token adds to the time of a step, in steps of one token.
+  /// How much one more token adds to the time of a step, in units of a one-token step.
   private let cost: Double
-  /// How likely a guess's next token is right if those before it are, after two matching tokens and after three.
+  /// The probability that a draft's next token is right if those before it are: after two matching tokens, and after
+  /// three.
   private var trust = SIMD2(0.3, 0.6)
 
   /// - Parameters:
-  ///   - prompt: text tokens, and −1 where a picture stands.
+  ///   - prompt: text tokens, and −1 for an image.
   ///   - room: how many tokens may follow.
-  ///   - cost: what a further token adds to the time of a step, in steps of one token; `CPU.furtherTokenCost`.
+  ///   - cost: how much one more token adds to the time of a step, in units of a one-token step; see
+  ///     `CPU.furtherTokenCost`.
   package init(prompt: [Int32], room: Int, cost: Double) {
     history = prompt
     self.cost = cost
@@ -42,8 +44,8 @@ package struct PromptLookup {
 
   /// Decides what the next step computes.
   /// - Parameters:
-  ///   - limit: the longest guess; 0 for none.
-  ///   - sequences: how many share the step, this one included.
+  ///   - limit: the greatest length of the draft; 0 for none.
+  ///   - sequences: how many sequences share the step, this one included.
   package mutating func draft(atMost limit: Int, among sequences: Int) {
     next.removeAll(keepingCapacity: true)
     next.append(history[history.count - 1])
@@ -51,7 +53,7 @@ package struct PromptLookup {
     guard let match else { return }
     let count = length(trust: trust[match.length - 2], atMost: min(limit, Self.longest), among: sequences)
     while next.count <= count {
-      // Where the text to be repeated ends, it goes on with the guess itself: "la la la".
+      // Where the text to be repeated ends, the draft repeats itself: "la la la".
       let place = match.end + next.count - 1
       let token = place < history.count ? history[place] : next[1 + place - history.count]
       if token < 0 { break }
@@ -59,18 +61,18 @@ package struct PromptLookup {
     }
   }
 
-  /// Takes the token that was chosen behind one of the step's; true where it is the guessed one, so that the
-  /// logits behind it count, too.
+  /// Takes the token that was chosen after one of the step's tokens. Returns true if it equals the drafted token, so
+  /// that the logits after that one are valid, too.
   package mutating func append(_ token: Int32, behind place: Int) -> Bool {
     history.append(token)
     guard let match, place == 0 || place + 1 < next.count else { return false }
-    // The first token is looked up even where no guess is tried, to notice when guesses become worth trying.
+    // The first token is checked even if nothing was drafted, to notice when drafts become worthwhile.
     let isRight = token == (place + 1 < next.count ? next[place + 1] : history[match.end])
     trust[match.length - 2] += Self.rate * ((isRight ? 1 : 0) - trust[match.length - 2])
     return isRight && place + 1 < next.count
   }
 
-  /// The latest place where the last three tokens stood before, else the last two.
+  /// The latest place where the last three tokens occurred before, else the last two.
   private func lookUp() -> Match? {
     history.withUnsafeBufferPointer { tokens in
       let count = tokens.count
@@ -89,7 +91,8 @@ package struct PromptLookup {
     }
   }
 
-  /// The length that gives the most tokens per time, if each further token is right with probability `trust`.
+  /// The draft length that gives the most tokens per unit of time if each further token is right with probability
+  /// `trust`.
   private func length(trust: Double, atMost limit: Int, among sequences: Int) -> Int {
     let others = Double(sequences - 1)
     var (best, bestSpeed) = (0, (others + 1) / (1 + cost * others))

@@ -1,19 +1,19 @@
 public import LimnImage
 
-/// Everything that one answer depends on, beside the model.
+/// Everything, besides the model, that an answer depends on.
 public struct Request: Sendable {
-  /// What the model reads.
+  /// The model's input.
   public enum Prompt: Sendable {
-    /// A conversation, which the model's chat template writes as prompt text; the answer is to its last message.
+    /// A conversation, which the model's chat template turns into prompt text; the answer responds to its last message.
     case messages([ChatMessage])
-    /// Prompt text that goes to the tokenizer as it is, special tokens too, with `<image>` where the pictures stand;
-    /// without any `<image>` they come first.
+    /// Prompt text that is tokenised as it is, special tokens included, with `<image>` where the images belong; without
+    /// any `<image>`, they come first.
     case raw(String, images: [ImageSource])
   }
 
-  /// What the model reads.
+  /// The model's input.
   public var prompt: Prompt
-  /// How it answers.
+  /// How the answer is generated.
   public var options: GenerationOptions
 
   /// Asks for the answer to a conversation's last message.
@@ -22,7 +22,7 @@ public struct Request: Sendable {
     self.options = options
   }
 
-  /// Asks for what follows a text.
+  /// Asks for the continuation of a text.
   public init(
     rawPrompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions()
   ) {
@@ -30,7 +30,7 @@ public struct Request: Sendable {
     self.options = options
   }
 
-  /// The pictures, in the order in which they are given.
+  /// The images, in the order in which they are given.
   public var images: [ImageSource] {
     switch prompt {
     case .messages(let messages): messages.flatMap(\.images)

@@ -1,38 +1,38 @@
 import LimnTensor
 
-/// Decides who computes next, and for how long: a pure value that knows costs, not models.
+/// Decides which work comes next, and for how long. A plain value that knows costs, not models.
 ///
-/// Between two decode steps, which all answers under way share, there is a slice of time for reading: images and
-/// prompts. A prompt is not cut into pieces as short as a slice: matrix products of few rows read every weight for
-/// little work, and 150 ms are seven tokens on a small machine. Instead a pass takes as many rows as one *layer* computes
-/// within a slice, some hundreds, and pauses between layers. So words keep their pace, a prompt its full speed, and a
-/// cancelled request is noticed after a layer.
+/// Between two decode steps, which all decoding sequences share, there is a slice of time for encoding images and for
+/// prefill. A prompt is not cut into pieces that fit a slice: a matrix product of few rows reads every weight for
+/// little work, and 150 ms are only seven tokens on a small machine. Instead, a pass takes as many rows as one *layer*
+/// can compute within a slice, which is some hundreds, and pauses between layers. So decoding keeps its pace, prefill
+/// keeps its full speed, and a cancelled request is noticed after one layer.
 package struct Scheduler: Sendable {
   /// Durations in seconds.
   package struct Limits: Sendable {
-    /// Reading between two decode steps.
+    /// For prefill and images between two decode steps.
     package var sliceBesideAnswers = 0.15
-    /// Reading while nobody answers; an arrival ends it early.
+    /// For prefill and images while no sequence decodes; a new request ends the slice early.
     package var sliceAlone = 1.0
-    /// Tokens of one pass.
+    /// The most tokens in one pass.
     package var maxRows = 1024
     package var minRows = 16
-    /// The end of a prompt with at most this many tokens goes along with a decode step.
+    /// A prompt with at most this many tokens left joins a decode step.
     package var joinRows = 32
 
     package init() {}
   }
 
   package let limits: Limits
-  /// Of one token in one layer of a prefill.
+  /// The time of one token in one layer of prefill.
   private var rowLayer: Double
-  /// Of a decode step, of an image's slice.
+  /// The times of a decode step, and of an image's slice.
   private var decodeStep = 0.0
   private var imageSlice = 0.0
 
   /// - Parameters:
   ///   - operationsPerRowLayer: multiplications and additions of one token in one layer.
-  ///   - operationsPerSecond: a guess, until something is measured.
+  ///   - operationsPerSecond: an estimate, used until something is measured.
   package init(_ limits: Limits, operationsPerRowLayer: Double, operationsPerSecond: Double) {
     self.limits = limits
     rowLayer = operationsPerRowLayer / operationsPerSecond
@@ -40,7 +40,7 @@ package struct Scheduler: Sendable {
 
   // MARK: Costs
 
-  /// How much a measurement counts against those before it.
+  /// How much a new measurement counts against earlier ones.
   private static let weight = 0.3
 
   private static func mix(_ old: inout Double, _ new: Double) {
@@ -55,7 +55,7 @@ package struct Scheduler: Sendable {
   package mutating func measured(decodeStep seconds: Double) { Self.mix(&decodeStep, seconds) }
   package mutating func measured(imageSlice seconds: Double) { Self.mix(&imageSlice, seconds) }
 
-  /// Seconds that work will take, as far as is known.
+  /// The time that work will take, in seconds, as far as is known.
   package func cost(_ work: Work) -> Double {
     switch work {
     case .prefill(let rows, let layers): Double(rows * layers) * rowLayer
@@ -65,30 +65,30 @@ package struct Scheduler: Sendable {
 
   // MARK: Decisions
 
-  /// What is left to read of something.
+  /// The work that is left of a prompt or an image.
   package enum Work: Sendable {
     case prefill(rows: Int, layers: Int)
     case image(slices: Int)
   }
 
-  /// How long reading may take before answers go on.
+  /// How long prefill and images may take before the next decode step.
   package func slice(besideAnswers: Bool) -> Double {
     guard besideAnswers else { return limits.sliceAlone }
-    // Of a small model whose words come every millisecond, reading takes its share and no more.
+    // A small model decodes a token every millisecond; prefill then takes its share of the time and no more.
     return decodeStep == 0 ? limits.sliceBesideAnswers : min(limits.sliceBesideAnswers, max(0.004, 1.25 * decodeStep))
   }
 
-  /// Tokens of the next pass: one layer of them fits into a slice.
+  /// Number of tokens in the next pass, chosen so that one layer of them fits into a slice.
   package func rowsPerPass(besideAnswers: Bool) -> Int {
     let layer = min(limits.sliceBesideAnswers, slice(besideAnswers: besideAnswers))
     let fitting = Int(min(Double(limits.maxRows), layer / max(rowLayer, 1e-12)))
-    // Whole tiles of the matrix products.
+    // Matrix products want whole tiles.
     return max(limits.minRows, min(limits.maxRows, fitting / 16 * 16))
   }
 
-  /// Which of several things to read goes on: the one that is done soonest, but what has waited for longer than that
-  /// makes up is not passed by.
-  /// - Parameter items: what is left of each, and how long ago it was asked for.
+  /// Chooses which item goes on: the one that finishes soonest, unless another has waited for longer than the
+  /// difference.
+  /// - Parameter items: the work left of each, and how many seconds ago it was requested.
   package func next(_ items: [(work: Work, waited: Double)]) -> Int? {
     items.indices.min { cost(items[$0].work) - items[$0].waited < cost(items[$1].work) - items[$1].waited }
   }

@@ -1,15 +1,15 @@
 import LimnCore
 import LimnTensor
 
-/// A sequence under way: its cache, what was said, and what it needs from the next step.
+/// A running sequence: its cache, its tokens so far, and what it needs from the next step.
 // Not Sendable: it lives in the engine's actor.
 final class Sequence {
   enum State {
-    /// Its prompt begins like that of another sequence, which is computing it: this many positions are copied from
-    /// there once they are done.
+    /// Its prompt begins like that of another sequence, which is computing that beginning: this many positions are
+    /// copied from there once they are done.
     case following(Sequence, positions: Int)
     case prefill
-    /// Some of its prompt is in a pass under way.
+    /// Part of its prompt is in a running pass.
     case inPass
     case decode
   }
@@ -24,13 +24,13 @@ final class Sequence {
   private var generated = 0
   private let drafts: Bool
   private(set) var ending: SequenceEnding?
-  /// When it was admitted, in seconds of the engine's clock, for its turn among others.
+  /// When it was admitted, by the engine's clock in seconds; decides its turn among others.
   let admitted: Double
 
   /// - Parameters:
-  ///   - cache: may hold the beginning of the prompt.
-  ///   - draftCost: what a drafted token adds to the time of a step, in steps of one token; nil where the model does
-  ///     not allow drafts.
+  ///   - cache: may already hold the beginning of the prompt.
+  ///   - draftCost: how much a drafted token adds to the time of a step, in units of a one-token step; nil if the model
+  ///     does not allow drafts.
   init(
     _ request: SequenceRequest, _ cache: KVCache, state: State, stop: StopSign,
     events: AsyncStream<SequenceEvent>.Continuation, admitted: Double, draftCost: Double?
@@ -51,10 +51,10 @@ final class Sequence {
 
   var isStopRaised: Bool { ending == nil && stop.isRaised }
 
-  /// Notices a raised stop sign.
+  /// Checks whether its stop sign was raised.
   func obeyStop() { if ending == nil, stop.isRaised { ending = .cancelled } }
 
-  /// Tells how it ended, and that nothing comes any more.
+  /// Reports how it ended, and closes its events.
   func finish() {
     events.yield(.ended(ending ?? .cancelled))
     events.finish()
@@ -62,18 +62,18 @@ final class Sequence {
 
   var promptLeft: Int { request.prompt.count - cache.count }
 
-  /// What the cache holds, position by position.
+  /// What each position of the cache holds.
   var keys: [PromptInputs.Key] {
     request.prompt.keys + lookup.history.suffix(generated).map(PromptInputs.Key.token)
   }
 
-  /// Goes on after positions that were copied into its cache.
+  /// Starts prefill after positions were copied into its cache.
   func begin() {
     state = .prefill
     reportProgress()
   }
 
-  /// Its next part of the prompt, of at most `limit` rows.
+  /// The next part of its prompt, of at most `limit` rows.
   func prefillChunk(atMost limit: Int) -> Chunk {
     let part = cache.count..<cache.count + min(limit, promptLeft)
     return Chunk(
@@ -81,12 +81,12 @@ final class Sequence {
       expectedLength: request.prompt.count, wanted: part.count == promptLeft ? 1 : 0, adapters: request.adapters)
   }
 
-  /// Its latest token and the draft of what follows.
+  /// Its latest token, followed by a draft.
   /// - Parameters:
-  ///   - limit: rows that the step has left, at least 1.
-  ///   - sequences: how many share the step.
+  ///   - limit: how many rows the step has left, at least 1.
+  ///   - sequences: how many sequences share the step.
   func decodeChunk(atMost limit: Int, among sequences: Int) -> Chunk {
-    // The last token is said, never computed.
+    // The last token is reported, but never computed.
     let room = min(limit - 1, request.maxTokens - generated - 1)
     lookup.draft(atMost: drafts ? max(0, room) : 0, among: sequences)
     let count = lookup.next.count
@@ -98,8 +98,8 @@ final class Sequence {
   /// The tokens of its decode chunk.
   func withTokens(_ body: (UnsafeBufferPointer<Int32>) -> Void) { lookup.next.withUnsafeBufferPointer(body) }
 
-  /// Takes the result of a step whose rows are in its cache: chooses tokens from the logits [rows][vocabulary], as far
-  /// as the draft was right.
+  /// Takes the results of a step whose rows are in its cache: chooses tokens from the logits [rows][vocabulary] as long
+  /// as the draft is right.
   func take(_ logits: UnsafeMutableBufferPointer<Float>, rows: Int) {
     guard rows > 0 else {
       state = .prefill
@@ -113,7 +113,7 @@ final class Sequence {
     while true {
       let scores = UnsafeMutableBufferPointer(rebasing: logits[row * vocabulary..<(row + 1) * vocabulary])
       var choice = sampler.next(scores)
-      // NaN in a layer's weight reaches all logits of all positions.
+      // A NaN in a layer's weight spreads to all logits of all positions.
       if scores[Int(choice.id)].isNaN {
         ending = .failed(
           LimnError(
@@ -133,7 +133,7 @@ final class Sequence {
       if ending != nil || !wasDrafted { break }
       row += 1
     }
-    // Keys and values of wrong drafts are written over.
+    // Later tokens overwrite the keys and values of wrong drafts.
     cache.count -= rows - 1 - row
     events.yield(.choices(chosen, at: .now))
     if rows > 1 { events.yield(.drafted(rows - 1, accepted: row)) }
@@ -147,15 +147,15 @@ struct Chunk {
   enum Input {
     /// Some positions of a prompt.
     case prompt(PromptInputs, Range<Int>)
-    /// The tokens that the sequence has ready.
+    /// The sequence's latest token and its draft.
     case decode
   }
 
-  /// Nil where only logits are asked for.
+  /// Nil if only logits are requested.
   let sequence: Sequence?
   let cache: KVCache
   let input: Input
-  /// Rows that it takes.
+  /// How many rows it takes.
   let count: Int
   let expectedLength: Int
   /// How many of its last rows need logits.

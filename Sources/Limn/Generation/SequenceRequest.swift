@@ -7,19 +7,19 @@ package struct SequenceRequest: Sendable {
   package let sampling: Sampling
   /// At least 1.
   package let maxTokens: Int
-  /// Tokens that end the sequence; the one that does is given out, too.
+  /// Tokens that end the sequence; the end token itself is reported, too.
   package var endIDs: Set<Int32> = []
-  /// Whether what earlier sequences left is used, and what this one leaves is kept.
+  /// Whether caches of earlier sequences are used, and this sequence's cache is kept.
   package var reuse = false
-  /// Whether tokens are drafted ahead: it makes no difference to the answer.
+  /// Whether tokens are drafted; this makes no difference to the answer.
   package var speculation = true
-  /// Give log-probabilities, and those of this many likeliest tokens beside the chosen one; nil: none.
+  /// Reports log-probabilities: of the chosen token, and of this many most likely ones; nil: none.
   package var alternatives: Int?
-  /// Change logits before a token is chosen, after the penalties, in this order.
+  /// Change the logits before a token is chosen, after the penalties, in this order.
   package var processors: [any LogitsProcessor] = []
-  /// The adapters that it uses, by their place among those loaded with the model.
+  /// The adapters that it uses, by their index among those loaded with the model.
   package var adapters: [Int] = []
-  /// Tokens to say in place of the chosen ones, as far as they reach: for measurements with weights that mean nothing.
+  /// Tokens to report in place of the chosen ones, as far as they reach: for measurements with meaningless weights.
   package var script: [Int32] = []
 
   package init(prompt: PromptInputs, sampling: Sampling = Sampling(), maxTokens: Int) {
@@ -29,13 +29,13 @@ package struct SequenceRequest: Sendable {
   }
 }
 
-/// What happens to a sequence, in order; `ended` comes last, always.
+/// The events of a sequence, in order; the last one is always `ended`.
 package enum SequenceEvent: Sendable {
   /// This many positions of the prompt are in the cache.
   case prefill(done: Int, of: Int)
-  /// Tokens that one step chose: one, and as many more as drafts were right.
+  /// The tokens that one step chose: one, and one more for each accepted draft token.
   case choices([Choice], at: ContinuousClock.Instant)
-  /// This many tokens were drafted in one step, and this many of them were right.
+  /// How many tokens were drafted in one step, and how many of them were accepted.
   case drafted(Int, accepted: Int)
   case ended(SequenceEnding)
 }
@@ -45,12 +45,12 @@ package enum SequenceEnding: Sendable, Equatable {
   case stop
   /// `maxTokens` is reached.
   case length
-  /// Its stop sign was raised, or nobody reads its events any more.
+  /// Its stop sign was raised, or nothing reads its events any more.
   case cancelled
   case failed(LimnError)
 }
 
-/// A sequence under way, for whoever asked for it. Dropping the events stops it.
+/// A running sequence, as its requester sees it. Dropping the events stops it.
 package struct SequenceHandle: Sendable {
   package let events: AsyncStream<SequenceEvent>
   private let sign: StopSign
@@ -60,11 +60,11 @@ package struct SequenceHandle: Sendable {
     self.sign = sign
   }
 
-  /// Ends the sequence at the engine's next step; its last event says so.
+  /// Ends the sequence at the engine's next step, as its last event reports.
   package func stop() { sign.raise() }
 }
 
-/// Raised from anywhere, seen by the engine before its next step.
+/// Can be raised from any thread; the engine sees it before its next step.
 final class StopSign: Sendable {
   private let state = Atomic<Bool>(false)
 

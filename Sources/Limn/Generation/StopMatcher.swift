@@ -1,15 +1,16 @@
-/// Finds stop strings in text that arrives in pieces, and holds back what may become one.
+/// Finds stop strings in text that arrives in pieces, and holds back text that may become one.
 package struct StopMatcher: Sendable {
   private let stops: [[UInt8]]
   private var held: [UInt8] = []
-  /// Whether a stop string was met; nothing comes after it.
+  /// Whether a stop string was found; nothing is returned after it.
   package private(set) var isStopped = false
 
   package init(_ stops: [String]) {
     self.stops = stops.filter { !$0.isEmpty }.map { Array($0.utf8) }
   }
 
-  /// Takes the next piece; returns what can no longer be part of a stop string, without the stop itself.
+  /// Takes the next piece, and returns the text that can no longer be part of a stop string, without the stop string
+  /// itself.
   package mutating func append(_ text: String) -> String {
     guard !isStopped else { return "" }
     guard !stops.isEmpty else { return text }
@@ -24,7 +25,7 @@ package struct StopMatcher: Sendable {
     return String(decoding: held[..<(held.count - keep)], as: UTF8.self)
   }
 
-  /// What was held back, when no more text comes.
+  /// Returns the text held back, when no more text comes.
   package mutating func finish() -> String {
     defer { held = [] }
     return String(decoding: held, as: UTF8.self)
@@ -38,7 +39,7 @@ package struct StopMatcher: Sendable {
     return nil
   }
 
-  /// How many bytes at the end are the beginning of a stop string.
+  /// How many bytes at the end of the text are the beginning of a stop string.
   private func longestBeginning() -> Int {
     for start in held.indices {
       let tail = held[start...]

@@ -1,22 +1,22 @@
 /// Changes logits before a token is chosen: a penalty, a bias, a constraint on what may come next.
 ///
-/// It has a state of its own for each sequence. Drafts need no care: rows are judged in order, and what lies after a
-/// wrong draft is never shown to a processor.
+/// Each sequence has a processor with its own state. Drafts need no special care: rows are judged in order, and what
+/// follows a wrong draft never reaches a processor.
 package protocol LogitsProcessor: Sendable {
-  /// Changes the logits of the next token, [vocabulary]; −∞ forbids one.
+  /// Changes the logits of the next token, [vocabulary]; −∞ forbids a token.
   mutating func process(_ logits: UnsafeMutableBufferPointer<Float>)
 
-  /// The token that was chosen.
+  /// Receives the token that was chosen.
   mutating func accepted(_ id: Int32)
 }
 
 /// A chosen token.
 package struct Choice: Sendable, Equatable {
   package let id: Int32
-  /// The natural logarithm of the probability that the model itself gave it, before processors and temperature; nil
-  /// where it was not asked for.
+  /// The natural logarithm of the probability that the model itself gave this token, before processors and temperature;
+  /// nil unless requested.
   package var logprob: Float?
-  /// The model's likeliest tokens, likeliest first, with theirs.
+  /// The model's most likely tokens with their log-probabilities, the most likely first.
   package var alternatives: [Alternative] = []
 
   package struct Alternative: Sendable, Equatable {
@@ -30,12 +30,12 @@ package struct Choice: Sendable, Equatable {
 /// The repeat, presence and frequency penalties.
 struct Penalties: LogitsProcessor {
   private let sampling: Sampling
-  /// Tokens of the prompt and the answer, for the repeat penalty.
+  /// Tokens of prompt and answer, for the repeat penalty.
   private var seen: Set<Int32>
-  /// How often each token was generated, for the presence and frequency penalties.
+  /// How often each token has been generated, for the presence and frequency penalties.
   private var counts: [Int32: Int] = [:]
 
-  /// Nil where nothing is penalised.
+  /// Nil if nothing is penalised.
   init?(_ sampling: Sampling, prompt: some Swift.Sequence<Int32>) {
     guard sampling.repeatPenalty != 1 || sampling.presencePenalty != 0 || sampling.frequencyPenalty != 0 else {
       return nil

@@ -2,21 +2,21 @@ import Foundation
 
 /// How the next token is chosen.
 public struct Sampling: Sendable, Equatable {
-  /// 0 always takes the likeliest token; higher values take more chances.
+  /// 0 always takes the most likely token; higher values take more chances.
   public var temperature: Double = 0
-  /// Only the k likeliest tokens; 0: all.
+  /// Only the k most likely tokens; 0: all.
   public var topK: Int = 0
-  /// Only the likeliest tokens which together reach this probability; 1: all.
+  /// Only the most likely tokens that together reach this probability; 1: all.
   public var topP: Double = 1
-  /// Only tokens with at least this share of the likeliest one's probability; 0: all.
+  /// Only tokens with at least this fraction of the most likely token's probability; 0: all.
   public var minP: Double = 0
-  /// Divides the positive and multiplies the negative logits of tokens seen before; 1: off.
+  /// Divides positive and multiplies negative logits of tokens that have occurred; 1: off.
   public var repeatPenalty: Double = 1
-  /// Subtracted from the logit of each token generated before; 0: off.
+  /// Subtracted from the logit of every token that has been generated; 0: off.
   public var presencePenalty: Double = 0
-  /// Subtracted once for each time that the token was generated; 0: off.
+  /// Subtracted from a token's logit once for each time it has been generated; 0: off.
   public var frequencyPenalty: Double = 0
-  /// Makes the random choices repeatable; nil: another one each time.
+  /// Makes the random choices repeatable; nil: a new seed each time.
   public var seed: UInt64?
 
   public init() {}
@@ -29,7 +29,7 @@ package struct Sampler: Sendable {
   private var processors: [any LogitsProcessor]
   private let alternatives: Int?
   private var random: SplitMix64
-  /// What may be drawn; it keeps its memory from token to token.
+  /// The tokens that may be drawn; the array keeps its memory from token to token.
   private var candidates: [Candidate] = []
 
   private struct Candidate {
@@ -39,9 +39,10 @@ package struct Sampler: Sendable {
   }
 
   /// - Parameters:
-  ///   - prompt: its text tokens, for the repeat penalty.
-  ///   - processors: change logits after the penalties.
-  ///   - alternatives: how many likeliest tokens a choice lists with log-probabilities; nil: no log-probabilities.
+  ///   - prompt: the prompt's text tokens, for the repeat penalty.
+  ///   - processors: applied after the penalties.
+  ///   - alternatives: how many of the most likely tokens a choice lists with their log-probabilities; nil: no
+  ///     log-probabilities.
   package init(
     _ sampling: Sampling, prompt: some Swift.Sequence<Int32> = [], processors: [any LogitsProcessor] = [],
     alternatives: Int? = nil
@@ -52,8 +53,8 @@ package struct Sampler: Sendable {
     random = SplitMix64(state: sampling.seed ?? UInt64.random(in: .min ... .max))
   }
 
-  /// The next token. Penalties and other processors come first, then top-k, temperature, top-p and min-p, each on
-  /// what is left. The logits are overwritten.
+  /// The next token. Penalties and other processors come first, then top-k, temperature, top-p and min-p, each applied
+  /// to what the one before it left. The logits are overwritten.
   package mutating func next(_ logits: UnsafeMutableBufferPointer<Float>) -> Choice {
     let own = alternatives.map { LogProbabilities(logits, listing: $0) }
     for index in processors.indices { processors[index].process(logits) }
@@ -76,7 +77,7 @@ package struct Sampler: Sendable {
 
   // MARK: Drawing
 
-  /// A token's share before it is divided by the sum of all.
+  /// A token's probability, before division by the sum over all tokens.
   private func weight(_ logit: Float, top: Float) -> Double {
     exp((Double(logit) - Double(top)) / sampling.temperature)
   }
@@ -84,7 +85,7 @@ package struct Sampler: Sendable {
   private mutating func draw(_ logits: UnsafeMutableBufferPointer<Float>) -> Int32 {
     let best = Self.argmax(logits)
     let top = logits[Int(best)]
-    // Only what may be left in the end is listed and sorted, some dozens of tokens as a rule.
+    // Only tokens that can survive the cuts are listed and sorted, usually a few dozen.
     var total: Double?
     if sampling.topK > 0, sampling.topK < logits.count {
       listLargest(sampling.topK, logits)
@@ -92,15 +93,15 @@ package struct Sampler: Sendable {
       var least = sampling.minP
       if sampling.topP < 1 {
         let sum = logits.reduce(0) { $0 + weight($1, top: top) }
-        // All tokens of a smaller weight together do not make up what top-p leaves out.
+        // All tokens with less weight than this, taken together, fit into the share that top-p leaves out.
         least = max(least, (1 - sampling.topP) * sum / Double(logits.count))
         total = sum
       }
       guard least > 0 else { return drawFromAll(logits, best: best) }
-      // A little less, so that rounding leaves nothing out that the cuts below would keep.
+      // Slightly less, so that rounding never drops a token that the cuts below would keep.
       list(logits, from: Double(top) + log(min(least, 1) * 0.999) * sampling.temperature)
     }
-    // Logits that are no numbers, of a broken model.
+    // NaN logits, of a broken model, leave the list empty.
     guard !candidates.isEmpty else { return best }
     candidates.sort { $0.logit > $1.logit || ($0.logit == $1.logit && $0.id < $1.id) }
     for index in candidates.indices { candidates[index].weight = weight(candidates[index].logit, top: top) }
@@ -115,7 +116,7 @@ package struct Sampler: Sendable {
     return candidates[candidates.count - 1].id
   }
 
-  /// In the order of the vocabulary: nothing has to be sorted where nothing is left out.
+  /// In vocabulary order: if nothing is cut, nothing needs to be sorted.
   private mutating func drawFromAll(_ logits: UnsafeMutableBufferPointer<Float>, best: Int32) -> Int32 {
     let top = logits[Int(best)]
     var sum = 0.0
@@ -138,7 +139,7 @@ package struct Sampler: Sendable {
     }
   }
 
-  /// Lists the largest logits, of equals the first: a heap with the least of them at its root.
+  /// Lists the largest logits, the first among equals: a heap with the least of them at its root.
   private mutating func listLargest(_ count: Int, _ logits: UnsafeMutableBufferPointer<Float>) {
     candidates.removeAll(keepingCapacity: true)
     for index in 0..<count { candidates.append(Candidate(id: Int32(index), logit: logits[index])) }
@@ -166,7 +167,7 @@ package struct Sampler: Sendable {
     }
   }
 
-  /// How many of the likeliest tokens it takes to reach top-p; at least one.
+  /// How many of the most likely tokens are needed to reach top-p; at least one.
   private func nucleus(of total: Double) -> Int {
     var sum = 0.0
     for (index, candidate) in candidates.enumerated() {
@@ -181,7 +182,7 @@ package struct Sampler: Sendable {
   }
 }
 
-/// The logarithms of the probabilities that logits stand for, kept before anything changes them.
+/// The log-probabilities that the logits stand for, computed before anything changes the logits.
 private struct LogProbabilities {
   private let logits: [Float]
   private let logSum: Float
@@ -201,7 +202,7 @@ private struct LogProbabilities {
 }
 
 extension Swift.Sequence {
-  /// The largest elements, the largest first; of equals the first.
+  /// The largest elements in descending order; among equals, the first ones.
   fileprivate func max(count: Int, by isLess: (Element, Element) -> Bool) -> [Element] {
     var result: [Element] = []
     for element in self {
@@ -214,7 +215,7 @@ extension Swift.Sequence {
   }
 }
 
-/// Steele, Lea and Flood's generator: tiny, fast, and the same on every machine.
+/// The generator of Steele, Lea and Flood: tiny, fast, and the same on every machine.
 /// https://doi.org/10.1145/2714064.2660195
 struct SplitMix64: RandomNumberGenerator, Sendable {
   var state: UInt64
