@@ -24,6 +24,6 @@ import Testing
     options.precision = precision
     let model = try await VisionLanguageModel.load(file.path, options: options)
     let error = await #expect(throws: LimnError.self) { try await model.ask("hello") }
-    #expect(error?.kind == .badData && "\(error!)".contains("no numbers"))
+    #expect(error?.kind == .badData && "\(error!)".contains("results are NaN"))
   }
 }

@@ -117,7 +117,7 @@ final class Sequence {
       if scores[Int(choice.id)].isNaN {
         ending = .failed(
           LimnError(
-            .badData, code: .modelUnreadable, "the model's results are no numbers",
+            .badData, code: .modelUnreadable, "the model's results are NaN",
             remedy: "check its files: a weight is damaged, or too large for the type that holds it"))
         return
       }

@@ -105,7 +105,7 @@ package final class WeightEncoder {
   ) throws(LimnError) {
     guard !loss.norm.isNaN else {
       throw LimnError.badData(
-        "the tensor \(name) holds a value that is no number", expected: "finite weights", found: "NaN or infinity",
+        "the tensor \(name) holds a value that is not finite", expected: "finite weights", found: "NaN or infinity",
         remedy: "fetch the file again; if it is whole, its training went wrong")
     }
     guard loss.error.isFinite else {
