@@ -4,19 +4,20 @@ package import LimnFiles
 package import LimnTensor
 import Synchronization
 
-/// A language model without weights whose next token is a function of everything before it.
+/// A language model without weights, whose next token is a function of everything before it.
 ///
-/// It keeps what it reads in its cache, as a real model keeps keys, and computes each token from there: a cache that is
-/// cut, copied, shared or overwritten wrongly changes the answer.
+/// It stores its input in its cache, as a real model stores keys, and computes each token from there: if a cache is
+/// wrongly cut, copied, shared or overwritten, the answer changes.
 package struct ScriptedModel: LanguageModel {
   package static let vocabulary = 64
-  /// Heads are rotated in pairs of values, so two is the narrowest; the first one holds the token.
+  /// Heads are rotated in pairs of values, so two is the narrowest; the first value holds the token.
   private static let width = 2
 
   package let config: LanguageConfig
   package let placement: Placement
   private let next: @Sendable ([Int32]) -> Int32
-  /// What its work takes: time that only this clock knows, so that no test depends on how busy a machine is.
+  /// Counts the time that its work takes. Only this clock knows that time, so no test depends on how busy the machine
+  /// is.
   package let clock: Clock
 
   /// Time that passes only while a scripted model computes.
@@ -31,16 +32,16 @@ package struct ScriptedModel: LanguageModel {
     private let state = Mutex(State())
     private let secondsPerRow: Double
 
-    /// - Parameter secondsPerRow: what a row takes in a layer.
+    /// - Parameter secondsPerRow: the time of one row in one layer.
     package init(secondsPerRow: Double = 0) { self.secondsPerRow = secondsPerRow }
 
     package var seconds: Double { state.withLock { $0.seconds } }
     /// When each decode step ended.
     package var decodeSteps: [Double] { state.withLock { $0.decodeSteps } }
-    /// Layers that were computed, those of all passes together.
+    /// The number of layers computed, over all passes together.
     package var layers: Int { state.withLock { $0.layers } }
 
-    /// Calls `action` with the number of layers so far, before each is computed.
+    /// Calls `action` before each layer, with the number of layers computed so far.
     package func onLayer(_ action: @escaping @Sendable (Int) -> Void) { state.withLock { $0.onLayer = action } }
 
     fileprivate func compute(rows: Int) {
@@ -56,8 +57,8 @@ package struct ScriptedModel: LanguageModel {
   }
 
   /// - Parameters:
-  ///   - layers: how many times a pass can be interrupted.
-  ///   - next: the token after these; nil: a hash of them.
+  ///   - layers: how many layers a pass has, and so how often it can be interrupted.
+  ///   - next: the token that follows the given ones; by default a hash of them.
   package init(
     layers: Int = 4, clock: Clock = Clock(), on backend: any Backend,
     next: @escaping @Sendable ([Int32]) -> Int32 = ScriptedModel.hash
@@ -81,14 +82,14 @@ package struct ScriptedModel: LanguageModel {
     preconditionFailure("a scripted model has no checkpoint")
   }
 
-  /// Depends on every token and its place.
+  /// A hash of every token and its place.
   package static func hash(_ tokens: [Int32]) -> Int32 {
     var hash: UInt64 = 1469
     for token in tokens { hash = (hash ^ UInt64(bitPattern: Int64(token))) &* 0x100_0000_01B3 }
     return Int32(hash >> 32 & 0xFFFF) % Int32(vocabulary)
   }
 
-  /// What the model says after a prompt, by its definition.
+  /// The tokens that follow a prompt by the model's definition.
   package func answer(to prompt: [Int32], count: Int) -> [Int32] {
     var tokens = prompt
     for _ in 0..<count { tokens.append(next(tokens)) }
@@ -126,18 +127,18 @@ package struct ScriptedModel: LanguageModel {
 }
 
 extension SequenceHandle {
-  /// Everything that a sequence says, read to its end.
+  /// Everything that a sequence generated.
   package struct Said: Sendable, Equatable {
     package var tokens: [Int32] = []
     package var times: [ContinuousClock.Instant] = []
     package var drafted = 0
     package var accepted = 0
-    /// Positions that were there before its prompt was computed.
+    /// Positions that were in the cache before its prompt was computed.
     package var reused: Int?
     package var ending: SequenceEnding?
   }
 
-  /// - Parameter token: called with what was said so far, at each token; false stops the sequence.
+  /// - Parameter token: called after each token with everything so far; returning false stops the sequence.
   package func said(_ token: @Sendable (Said) -> Bool = { _ in true }) async -> Said {
     var said = Said()
     for await event in events {
@@ -163,7 +164,7 @@ extension SequenceHandle {
 }
 
 extension Engine {
-  /// Generates sequences together and reads all of them to their ends.
+  /// Generates sequences together, and returns them when all have ended.
   package func said(_ requests: [SequenceRequest]) async throws -> [SequenceHandle.Said] {
     let handles = try generate(requests)
     return await withTaskGroup(of: (Int, SequenceHandle.Said).self) { group in

@@ -2,7 +2,7 @@ import LimnCore
 import LimnFiles
 import LimnTensor
 
-/// Causal self-attention with rotary positions over a key/value cache; grouped queries where kvHeads < heads.
+/// Causal self-attention with rotary positions over a key/value cache; queries are grouped if kvHeads < heads.
 struct Attention: Sendable {
   let q: Linear  // [heads · headSize, hidden]
   let k: Linear  // [kvHeads · headSize, hidden]
@@ -12,10 +12,10 @@ struct Attention: Sendable {
   let kvHeads: Int
   let headSize: Int
   let rope: RoPE
-  /// How many positions a token sees, itself included; nil: all before it.
+  /// How many positions a token sees, including its own; nil: all up to its own.
   let window: Int?
 
-  /// Writes keys and values of x [tokens, hidden] to the caches of the step's segments.
+  /// Writes the keys and values of x [tokens, hidden] to the caches of the step's segments.
   func store(_ x: Activations, layer: Int, _ step: Step) {
     step.scratch.frame {
       let k = step.scratch.take(rows: x.rows, width: kvHeads * headSize)
@@ -30,7 +30,8 @@ struct Attention: Sendable {
     }
   }
 
-  /// y += o(attention(x)) over what is stored, x's own keys and values included; x and y [tokens, hidden].
+  /// y += o(attention(x)) over the caches, which must already hold x's own keys and values;
+  /// x and y [tokens, hidden].
   func forward(_ x: Activations, addingTo y: Activations, layer: Int, _ step: Step) {
     step.scratch.frame {
       let q = step.scratch.take(rows: x.rows, width: heads * headSize)
@@ -56,7 +57,7 @@ struct Attention: Sendable {
 // MARK: Loading
 
 extension Attention {
-  /// Split projections or a stacked one, whichever the checkpoint has.
+  /// Loads separate projections or a stacked one, whichever the checkpoint has.
   init(_ prefix: String, _ config: LanguageConfig, _ rope: RoPE, _ weights: inout WeightReader)
     throws(LimnError)
   {

@@ -2,22 +2,22 @@ import LimnCore
 import LimnFiles
 import LimnTensor
 
-/// One layer of a decoder: what a language model is made of. See `LlamaLayer`.
+/// One layer of a decoder, the building block of a language model. See `LlamaLayer`.
 protocol DecoderLayer: Sendable {
   associatedtype FinalNorm: Norm
 
-  /// - Parameter prefix: of its weights' canonical names, "language_model.layers.3".
+  /// - Parameter prefix: the prefix of its weights' canonical names, "language_model.layers.3".
   init(_ prefix: String, _ config: LanguageConfig, _ rope: RoPE, _ weights: inout WeightReader) throws(LimnError)
 
   /// The norm after the last layer.
   static func finalNorm(_ config: LanguageConfig, _ weights: inout WeightReader) throws(LimnError) -> FinalNorm
 
-  /// Adds what the layer computes to x [tokens, hidden], in place; writes keys and values.
-  /// - Parameter wanted: given for the last layer; see `Step.narrowed`.
+  /// Adds the layer's output to x [tokens, hidden], in place; writes keys and values to the caches.
+  /// - Parameter wanted: non-nil for the last layer; see `Step.narrowed`.
   func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?)
 }
 
-/// A language model: the token table, a stack of equal layers, a norm and the output head.
+/// A language model: the token table, a stack of layers of the same kind, a norm and the output head.
 struct Decoder<Layer: DecoderLayer>: LanguageModel {
   let config: LanguageConfig
   let placement: Placement
@@ -42,7 +42,7 @@ struct Decoder<Layer: DecoderLayer>: LanguageModel {
     weights.backend = placement.backends[placement.tables]
     embeddings = try weights.matrix(
       "language_model.embed_tokens.weight", rows: config.vocabulary, columns: config.hidden)
-    // A tied head is the token table; a head that is missing is reported by reading it.
+    // A tied head is the token table. If a head is missing, reading it reports that.
     head =
       config.tiedEmbeddings
       ? Linear(weight: embeddings)

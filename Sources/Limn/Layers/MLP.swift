@@ -41,7 +41,7 @@ struct MLP: Sendable {
 // MARK: Loading
 
 extension GatedMLP {
-  /// Split projections or a stacked one, whichever the checkpoint has.
+  /// Loads separate projections or a stacked one, whichever the checkpoint has.
   init(_ prefix: String, _ config: LanguageConfig, _ weights: inout WeightReader) throws(LimnError) {
     if weights.has(prefix + ".gate_up_proj.weight") {
       let parts = try weights.stacked(

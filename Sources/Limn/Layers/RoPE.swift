@@ -3,11 +3,11 @@ import LimnFiles
 import LimnTensor
 import Synchronization
 
-/// The rotary tables of a model, one for every context, or chosen by the length of the sequence.
+/// The rotary tables of a model: one for every sequence, or one chosen by the sequence's length.
 struct RoPE: Sendable {
   private enum Tables: Sendable {
     case one(RoPETable)
-    /// LongRoPE: another one for sequences longer than `original`.
+    /// LongRoPE: a second one for sequences longer than `original`.
     case two(short: RoPETable, original: Int, long: RoPETable)
     /// Dynamic scaling: one for each length beyond the trained context.
     case perLength(DynamicTables)
@@ -15,7 +15,7 @@ struct RoPE: Sendable {
 
   private let tables: Tables
 
-  /// - Parameter context: how many positions the tables cover.
+  /// - Parameter context: how many positions the tables must cover.
   init(_ config: LanguageConfig, context: Int, on backend: any Backend) {
     let plain = Self.frequencies(theta: config.ropeTheta, dimensions: config.rotaryDimensions)
     @Sendable func table(
@@ -35,7 +35,7 @@ struct RoPE: Sendable {
     case .dynamic(let factor):
       let (limit, dimensions) = (Double(config.maxPositions), Double(config.rotaryDimensions))
       let dynamic = DynamicTables(limit: config.maxPositions) { length in
-        // The base grows with the length, so that the longest wave stretches with it.
+        // The base grows with the length, which stretches the longest wave along with it.
         let stretch = factor * Double(max(length, config.maxPositions)) / limit - (factor - 1)
         let theta = config.ropeTheta * pow(stretch, dimensions / (dimensions - 2))
         return table(Self.frequencies(theta: theta, dimensions: config.rotaryDimensions), positions: length)
@@ -54,7 +54,7 @@ struct RoPE: Sendable {
     }
   }
 
-  /// The table for a sequence of so many positions in all.
+  /// The table for a sequence of this length.
   func table(forLength length: Int) -> RoPETable {
     switch tables {
     case .one(let table): table
@@ -68,7 +68,7 @@ struct RoPE: Sendable {
     (0..<dimensions / 2).map { i in 1 / powf(Float(theta), Float(2 * i) / Float(dimensions)) }
   }
 
-  /// By what Llama 3.1's scaling divides each frequency; all 1 for other models.
+  /// The divisors by which Llama 3.1's scaling divides the frequencies; all 1 for other models.
   static func llama3Divisors(_ config: LanguageConfig) -> [Float] {
     let plain = frequencies(theta: config.ropeTheta, dimensions: config.rotaryDimensions)
     guard case .llama3(let factor, let low, let high, let original) = config.ropeScaling else {
@@ -77,7 +77,7 @@ struct RoPE: Sendable {
     return plain.map { $0 / llama3($0, factor, low, high, original) }
   }
 
-  /// Llama 3.1's scaling: long waves are stretched by `factor`, short ones kept, those between blended.
+  /// Llama 3.1's scaling: long waves are stretched by `factor`, short ones kept, those in between blended.
   private static func llama3(
     _ frequency: Float, _ factor: Double, _ low: Double, _ high: Double, _ original: Int
   ) -> Float {
@@ -89,13 +89,13 @@ struct RoPE: Sendable {
   }
 }
 
-/// Tables of dynamic scaling, each as long as the length that needs it; the last ones are kept, for sequences side by side,
-/// whose layers take turns.
+/// Tables of dynamic scaling, each as long as the sequence that needs it. The most recent ones are kept, because
+/// sequences in a batch take turns in every layer.
 private final class DynamicTables: Sendable {
   private let limit: Int
   private let make: @Sendable (Int) -> RoPETable
   private let last: Mutex<[RoPETable]>
-  /// Of all tables together, but for a longer one: 32 MB for heads of 128.
+  /// The limit for all tables together, unless a single one exceeds it: 32 MB for heads of 128.
   private static let maxPositions = 1 << 16
 
   init(limit: Int, make: @escaping @Sendable (Int) -> RoPETable) {

@@ -1,17 +1,17 @@
 package import LimnTensor
 
-/// One sequence's part of a step: which rows of the activations are its tokens, and where they stand.
+/// One sequence's part of a step: which rows of the activations are its tokens, and at which positions.
 package struct Segment {
   package let cache: KVCache
-  /// Rows of the step's activations.
+  /// The sequence's rows in the step's activations.
   package let rows: Range<Int>
-  /// For how many of them, the last ones, the output of the last layer is needed.
+  /// How many of these rows, counted from the end, need the output of the last layer.
   package let wanted: Int
-  /// Position of the first of those rows; also how many positions the cache holds before the step.
+  /// The position of the first row; this many positions are in the cache before the step.
   package let position: Int
-  /// Positions that the whole sequence will need as far as known, for models whose rotary embedding depends on it.
+  /// How many positions the whole sequence will need, as far as known; some rotary embeddings depend on it.
   package let expectedLength: Int
-  /// The adapters that this sequence uses, by their place among those loaded with the model.
+  /// The adapters that this sequence uses, by their index among those loaded with the model.
   package let adapters: [Int]
 
   package init(
@@ -26,13 +26,13 @@ package struct Segment {
   }
 }
 
-/// What every layer of one forward pass needs: the operations, working memory, and whose tokens the rows are.
+/// What every layer of one forward pass needs: the operations, working memory, and which rows belong to which sequence.
 package struct Step {
   package let backend: any Backend
   package let scratch: Scratch
-  /// Of the language model; none in a vision tower.
+  /// The language model's sequences; empty in a vision tower.
   package let segments: [Segment]
-  /// The first rows are decode rows, this many of them; those after them are prefill rows (or patches).
+  /// The first rows, this many, are decode rows; those after them are prefill rows (or patches).
   package let decodeRows: Int
 
   package init(backend: any Backend, scratch: Scratch, segments: [Segment] = [], decodeRows: Int = 0) {
@@ -42,7 +42,7 @@ package struct Step {
     self.decodeRows = decodeRows
   }
 
-  /// y = layer(x), or y += that; x [rows of the step, inputs], y [rows, outputs].
+  /// y = layer(x), or y += layer(x); x [rows of the step, inputs], y [rows, outputs].
   package func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool = false) {
     let decode = 0..<min(decodeRows, x.rows), prefill = decode.upperBound..<x.rows
     if !decode.isEmpty {
@@ -63,7 +63,7 @@ package struct Step {
     }
   }
 
-  /// y += b(a(x)) for some rows of a phase.
+  /// y += b(a(x)) for rows that are all in one phase.
   private func add(_ adapter: LowRank, _ rows: Range<Int>, _ phase: Phase, _ x: Activations, to y: Activations) {
     if rows.isEmpty { return }
     scratch.frame {
@@ -73,8 +73,9 @@ package struct Step {
     }
   }
 
-  /// What the last layer does once keys and values are stored: `body` works on the wanted rows of x, which are copied to
-  /// `wanted`, of `normed`, and on a step for them alone. Other layers (nil) need all rows.
+  /// Runs the part of a layer that follows the storing of keys and values. In the last layer only some rows are wanted:
+  /// `body` gets these rows of x, copied to `wanted`, and of `normed`, with a step for them alone. In other layers
+  /// (`wanted` is nil) it gets all rows.
   package func narrowed(
     _ x: Activations, _ normed: Activations, to wanted: Activations?,
     _ body: (_ x: Activations, _ normed: Activations, _ step: Step) -> Void
@@ -110,7 +111,7 @@ package struct Step {
   }
 }
 
-/// A backend with the working memory of the pass that runs on it.
+/// A backend, and the working memory of the pass that runs on it.
 package struct Device {
   package let backend: any Backend
   package let scratch: Scratch

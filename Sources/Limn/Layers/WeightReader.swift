@@ -2,23 +2,23 @@ import LimnFiles
 import LimnCore
 import LimnTensor
 
-/// Takes a model's weights out of a checkpoint by canonical name, checks every shape, and remembers what was
-/// taken, so that in the end what nobody asked for can be reported.
+/// Takes a model's weights out of a checkpoint by canonical name, checks every shape, and records what was taken, so
+/// that weights which no layer asked for can be reported in the end.
 package struct WeightReader {
   let checkpoint: Checkpoint
-  /// Nil: linear layers stay as the checkpoint has them.
+  /// Nil: linear layers keep the checkpoint's types.
   private let quantization: Quantization?
-  /// Puts weights together that the files keep in parts.
+  /// Combines weights that the files hold in parts.
   private let cpu: CPU
-  /// Where the weights go.
+  /// Where the weights are placed.
   var backend: any Backend
-  /// Whether weights only have to be there and of the right shape: nothing is put together or quantised.
+  /// Whether to check only that weights exist and have the right shape, without combining or quantising any.
   private let checksOnly: Bool
   private let watch: OpeningWatch
   private(set) var taken: Set<String> = []
-  /// Weights of linear layers, which adapters may add to.
+  /// Weights of linear layers, to which adapters may be added.
   private var adapted: Set<String> = []
-  /// Bytes of the files: of what was taken, and of all.
+  /// Bytes in the files: those taken so far, and all.
   private var bytesTaken = 0
   private let bytes: Int
 
@@ -35,12 +35,12 @@ package struct WeightReader {
     bytes = checkpoint.weights.values.reduce(0) { $0 + $1.byteCount }
   }
 
-  /// What nobody asked for, by canonical name.
+  /// The weights that were never taken, by canonical name.
   var unread: [String] { checkpoint.weights.keys.filter { !taken.contains($0) }.sorted() }
 
   func has(_ name: String) -> Bool { checkpoint.weights[name] != nil }
 
-  /// A tensor of just this shape.
+  /// A tensor that must have exactly this shape.
   mutating func tensor(_ name: String, shape: [Int]) throws(LimnError) -> Tensor {
     try watch.reached(bytes > 0 ? min(1, Double(bytesTaken) / Double(bytes)) : 0, of: .weights)
     let weight = try checkpoint.weight(named: name)
@@ -68,7 +68,7 @@ package struct WeightReader {
   }
 
   /// A weight matrix [rows, columns].
-  /// - Parameter quantizing: whether it belongs to a linear layer, which opening the model may quantise.
+  /// - Parameter quantizing: whether it belongs to a linear layer and so may be quantised on opening.
   mutating func matrix(
     _ name: String, rows: Int, columns: Int, quantizing: Bool = false
   ) throws(LimnError) -> Matrix {
@@ -84,25 +84,25 @@ package struct WeightReader {
     return try backend.place(tensor)
   }
 
-  /// A tensor's values in float32; zeros where weights are only checked.
+  /// A tensor's values in float32; zeros if weights are only checked.
   mutating func values(_ name: String, shape: [Int]) throws(LimnError) -> Vector {
     let tensor = try tensor(name, shape: shape)
     return backend.place(checksOnly ? [Float](repeating: 0, count: tensor.count) : try dequantized(tensor))
   }
 
-  /// A norm, bias or the like, in float32.
+  /// A norm, bias or similar, in float32.
   mutating func vector(_ name: String, count: Int) throws(LimnError) -> Vector {
     try values(name, shape: [count])
   }
 
-  /// `prefix.weight` [outputs, inputs] and, where there is one, `prefix.bias` [outputs].
+  /// `prefix.weight` [outputs, inputs] and, if it exists, `prefix.bias` [outputs].
   mutating func linear(_ prefix: String, outputs: Int, inputs: Int) throws(LimnError) -> Linear {
     let weight = try matrix(prefix + ".weight", rows: outputs, columns: inputs, quantizing: true)
     let bias = has(prefix + ".bias") ? try vector(prefix + ".bias", count: outputs) : nil
     return Linear(weight: weight, bias: bias, adapters: try adapters(prefix + ".weight"))
   }
 
-  /// Refuses adapters for weights that no linear layer has: an embedding table, a norm.
+  /// Refuses adapters for weights that do not belong to a linear layer, such as an embedding table or a norm.
   func requireAdaptersUsed() throws(LimnError) {
     for (name, weight) in checkpoint.weights.sorted(by: { $0.key < $1.key }) {
       guard !checksOnly, !weight.canMerge || !weight.adapters.isEmpty, !adapted.contains(name) else { continue }
@@ -112,8 +112,8 @@ package struct WeightReader {
     }
   }
 
-  /// What adapters add to a linear layer, unmerged: those of the checkpoint that its quantised weight cannot take in,
-  /// and those that only some sequences use.
+  /// What adapters add to a linear layer, unmerged: the checkpoint's own adapters if its weight is quantised and cannot
+  /// absorb them, and adapters that only some sequences use.
   private mutating func adapters(_ name: String) throws(LimnError) -> [LowRank] {
     adapted.insert(name)
     guard !checksOnly, let weight = checkpoint.weights[name] else { return [] }
@@ -150,8 +150,9 @@ package struct WeightReader {
       b: Linear(weight: try backend.place(try Tensor(floats: scaled, shape: [outputs, rank]))))
   }
 
-  /// Which row of an adapter's B belongs to a row of the weight; nil: the same one. Adapters know the rows as Hugging
-  /// Face has them; a checkpoint's may be regrouped, and GGUF's llama has the halves of each head of q and k in turn.
+  /// Which row of an adapter's B belongs to a row of the weight; nil: the row of the same index. Adapters use Hugging
+  /// Face's row order. A checkpoint's rows may be regrouped, and GGUF's llama interleaves the two halves of each head
+  /// of q and k.
   private func rowOrder(of weight: Weight, _ name: String) -> ((Int) -> Int)? {
     if let rows = weight.rows { return { Int(rows[$0]) } }
     let config = checkpoint.config.language
@@ -162,7 +163,7 @@ package struct WeightReader {
     return { row in row / size * size + row % size % 2 * (size / 2) + row % size / 2 }
   }
 
-  /// The parts of a projection whose rows are stacked, without a copy: q, k and v, or gate and up.
+  /// Splits a projection with stacked rows into its parts, without a copy: q, k and v, or gate and up.
   mutating func stacked(_ prefix: String, outputs: [Int], inputs: Int) throws(LimnError) -> [Linear] {
     let whole = try linear(prefix, outputs: outputs.reduce(0, +), inputs: inputs)
     var first = 0
@@ -184,7 +185,7 @@ package struct WeightReader {
 }
 
 extension Tensor {
-  /// What stands for a weight that nobody computes with: of its type and shape, without values.
+  /// A placeholder for a weight that is never computed with: type and shape without values.
   fileprivate init(emptyOf type: TensorType, shape: [Int]) throws(LimnError) {
     let memory = try Memory(count: 0) { _ in }
     self.init(type: type, shape: shape, memory: memory, range: 0..<0)

@@ -3,22 +3,23 @@ package import LimnCore
 package import LimnImage
 import LimnTensor
 
-/// An image on its way through the vision tower and the projector, a slice at a time, so that answers under way need
-/// not wait for a whole one.
+/// Encodes one image through the vision tower and the projector, a slice at a time, so that decoding sequences need not
+/// wait for a whole image.
 // Not Sendable: it lives in the engine's actor.
 package final class ImageEncoding {
   package let key: ImageKey
   private let image: ProcessedImage
   private let model: Llava
   private let vision: Llava.VisionParts
-  /// The memory of what lives from slice to slice.
+  /// The memory of everything that lives from slice to slice.
   private let kept: Scratch
   private let x: Activations  // [tower rows, vision hidden]
   private let features: Activations  // [features per tile, feature width]
   private let embeddings: Activations  // [tiles · features per tile, hidden]
   private var slice = 0
 
-  /// - Throws: bad data for a model without a vision tower, and for an image of another size than it reads.
+  /// - Throws: bad data for a model without a vision tower, and for an image whose size is not the one the tower
+  ///   expects.
   package init(_ image: ProcessedImage, _ model: Llava) throws(LimnError) {
     guard let vision = model.vision else {
       throw .badData(
@@ -43,7 +44,7 @@ package final class ImageEncoding {
     embeddings = kept.take(rows: image.tiles * tower.featureCount, width: model.config.language.hidden)
   }
 
-  /// Slices of one tile: the tower's stages, then the projector.
+  /// The slices of one tile: the tower's stages, then the projector.
   private var slicesPerTile: Int { vision.tower.stages + 1 }
   package var tiles: Int { image.tiles }
   package var tilesDone: Int { slice / slicesPerTile }
@@ -66,7 +67,7 @@ package final class ImageEncoding {
     slice += 1
   }
 
-  /// The embeddings, once no slice is left.
+  /// The embeddings. Call this once no slice is left.
   package func finish(_ step: Step) -> ImageEmbedding {
     precondition(slicesLeft == 0)
     let rows = model.imageTokens(image), width = embeddings.width
@@ -81,7 +82,7 @@ package final class ImageEncoding {
     return ImageEmbedding(key, rows: rows, width: width, values: values)
   }
 
-  /// Puts the tiles' embeddings in the order in which the language model reads them.
+  /// Puts the tiles' embeddings in the order that the language model expects.
   private func arrange(into result: Activations, _ step: Step) {
     func copy(_ source: Activations, to row: Int) {
       step.backend.copy(source, into: result.rows(row..<row + source.rows))
@@ -94,7 +95,7 @@ package final class ImageEncoding {
     let map = AnyRes.unpaddedFeatureGrid(originalSize: image.originalSize, grid: grid, patchesPerSide: side)
     var next = perTile
     for y in map.rows {
-      // A row of the map runs through the tiles beside each other.
+      // A row of the map crosses all tiles that lie side by side.
       var column = map.columns.lowerBound
       while column < map.columns.upperBound {
         let tile = 1 + y / side * grid.columns + column / side

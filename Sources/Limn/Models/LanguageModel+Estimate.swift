@@ -3,10 +3,10 @@ import LimnCore
 package import LimnTensor
 
 extension LanguageModel {
-  /// What a step of one sequence is, without computing it.
+  /// The cost of a step of one sequence, without computing it.
   /// - Parameters:
-  ///   - rows: tokens of the step.
-  ///   - positions: those that the cache holds before it.
+  ///   - rows: the number of tokens in the step.
+  ///   - positions: how many positions the cache holds before the step.
   ///   - wanted: how many of the rows need logits.
   package func estimate(
     rows: Int, after positions: Int, wanted: Int, phase: Phase, storage: KVType

@@ -2,7 +2,7 @@ package import LimnCore
 package import LimnFiles
 package import LimnTensor
 
-/// A decoder under LLaVA: embeddings in, logits out. It knows tokens, not text, and images only as embeddings.
+/// The decoder inside LLaVA: embeddings in, logits out. It knows tokens, not text, and images only as embeddings.
 package protocol LanguageModel: Sendable {
   /// Builds the model from a checkpoint's tensors.
   /// - Parameters:
@@ -13,11 +13,12 @@ package protocol LanguageModel: Sendable {
   var config: LanguageConfig { get }
   var placement: Placement { get }
 
-  /// Embeddings of tokens [ids.count, hidden], on the backend of the tables.
+  /// Writes the embeddings of tokens to x [ids.count, hidden], on the backend of the tables.
   func embed(_ ids: UnsafeBufferPointer<Int32>, into x: Activations)
 
-  /// Runs one layer over x [tokens, hidden], which is overwritten, and writes keys and values of the step's segments.
-  /// - Parameter wanted: given for the last layer, the hidden states of the rows that are wanted, [wanted rows, hidden].
+  /// Runs one layer over x [tokens, hidden], in place, and writes the keys and values of the step's segments.
+  /// - Parameter wanted: non-nil for the last layer: receives the hidden states of the wanted rows,
+  ///   [wanted rows, hidden].
   func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?)
 
   /// Final norm and output head: hidden states [rows, hidden] → logits [rows, vocabulary].
@@ -34,7 +35,7 @@ extension LanguageModel {
       storage: storage, on: { placement.backends[placement.layers[$0]] })
   }
 
-  /// Copies the first positions of one sequence's cache to another's, which then holds just these.
+  /// Copies the first positions of one sequence's cache into another's, which afterwards holds exactly these.
   package func copy(_ cache: KVCache, positions: Int, into other: KVCache) {
     for layer in 0..<layerCount {
       placement.backends[placement.layers[layer]].copy(cache, layer: layer, positions: positions, into: other)
@@ -43,12 +44,12 @@ extension LanguageModel {
   }
 }
 
-/// Which backend holds and computes what: the seam along which a model is split between devices.
+/// Which backend holds and computes what; a model is split between devices along this line.
 package struct Placement: Sendable {
   package let backends: [any Backend]
-  /// For each layer, the index of its backend.
+  /// The index of each layer's backend.
   package let layers: [Int]
-  /// The index of the backend of the token table and the output head, where hidden states come from and go to.
+  /// The index of the backend that has the token table and the output head, where a pass begins and ends.
   package let tables: Int
 
   package init(backends: [any Backend], layers: [Int], tables: Int = 0) {
@@ -58,7 +59,7 @@ package struct Placement: Sendable {
     self.tables = tables
   }
 
-  /// Everything on one backend.
+  /// Places everything on one backend.
   package init(_ backend: any Backend, layers: Int) {
     self.init(backends: [backend], layers: [Int](repeating: 0, count: layers))
   }

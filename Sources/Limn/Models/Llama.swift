@@ -1,10 +1,10 @@
-// Llama: Vicuna, Llama 2 and 3, Mistral, and Phi-3, which differ in numbers only.
+// Llama, and its relatives that differ in numbers only: Vicuna, Llama 2 and 3, Mistral, and Phi-3.
 //
 // What is worth knowing:
-// - pre-norm with RMSNorm, rotary positions, no biases unless the checkpoint brings some
+// - pre-norm with RMSNorm, rotary positions, no biases unless the checkpoint has some
 // - k and v may have fewer heads than q (Llama 3, Mistral)
-// - Mistral and Phi-3 may see a window of the past only
-// - Phi-3 stacks q, k, v in one matrix and gate, up in another: their rows are told apart, nothing is copied
+// - Mistral and Phi-3 may attend to only a window of the past
+// - Phi-3 stacks q, k, v in one matrix and gate, up in another: views of their rows separate them, nothing is copied
 // - GGUF's `llama` rotates neighbours instead of halves, because its converter permuted the rows of q and k
 //
 // Llama: https://arxiv.org/abs/2302.13971, Mistral: https://arxiv.org/abs/2310.06825,

@@ -1,10 +1,10 @@
-// LLaVA: pictures become embeddings which stand among those of the text.
+// LLaVA: images become embeddings, which take their places among those of the text.
 //
 // What is worth knowing:
-// - LLaVA-1.5: one tile per picture, its patch features through the projector, in reading order
-// - LLaVA-NeXT (1.6): an overview tile, then a grid of tiles; the grid's features are laid out as one map, the
-//   rows and columns that only cover padding are cut away, and every row of the map ends with `image_newline`
-// - the language model sees embeddings only and cannot tell a picture's from a word's
+// - LLaVA-1.5: one tile per image, whose patch features pass through the projector in reading order
+// - LLaVA-NeXT (1.6): an overview tile, then a grid of tiles. The grid's features form one map; the rows and columns
+//   that cover only padding are cut away, and every row of the map ends with `image_newline`
+// - the language model sees only embeddings, and cannot tell an image's from a word's
 //
 // LLaVA-1.5: https://arxiv.org/abs/2310.03744, 1.6: https://llava-vl.github.io/blog/2024-01-30-llava-next/
 
@@ -18,24 +18,24 @@ package struct Llava: Sendable {
   package let language: any LanguageModel
   /// Where images are encoded and logits are computed.
   package let backend: any Backend
-  /// Nil in a checkpoint that holds a language model only.
+  /// Nil if the checkpoint holds only a language model.
   package let vision: VisionParts?
-  /// Canonical names of tensors that the checkpoint has and this model does not read.
+  /// Canonical names of tensors in the checkpoint that this model does not read.
   package let unread: [String]
 
   package struct VisionParts: Sendable {
     let tower: VisionTower
     let projector: Projector
-    /// Stands at the end of each row of an anyres map, [text hidden]; nil in LLaVA-1.5.
+    /// Ends each row of an anyres map, [text hidden]; nil in LLaVA-1.5.
     let newline: Vector?
   }
 
   /// - Parameters:
   ///   - context: how many positions the rotary tables cover.
-  ///   - quantization: of linear layers while they are read; nil: they stay as the checkpoint has them.
-  ///   - cpu: puts weights together that the files keep in parts, and computes what has no other placement.
-  ///   - placement: which backend computes each layer; nil: `cpu` everything.
-  ///   - checksOnly: makes a model that says whether the checkpoint is whole, but may not be able to compute.
+  ///   - quantization: applied to linear layers while they are read; nil: they keep the checkpoint's types.
+  ///   - cpu: combines weights that the files hold in parts, and computes whatever has no other placement.
+  ///   - placement: which backend computes each layer; nil: `cpu` computes everything.
+  ///   - checksOnly: makes a model that shows whether the checkpoint is complete, but may be unable to compute.
   package init(
     _ checkpoint: Checkpoint, context: Int, quantization: Quantization?, cpu: CPU, placement: Placement? = nil,
     checksOnly: Bool = false, watch: OpeningWatch = OpeningWatch()
@@ -71,7 +71,7 @@ package struct Llava: Sendable {
     try weights.requireAdaptersUsed()
   }
 
-  /// A language model without eyes.
+  /// A language model without a vision tower.
   package init(_ language: any LanguageModel) {
     config = ModelConfig(language: language.config)
     self.language = language
@@ -81,9 +81,9 @@ package struct Llava: Sendable {
   }
 }
 
-/// An image as the language model reads it: [imageTokens, hidden], kept for as long as it may be asked about.
+/// An image as the language model sees it: [imageTokens, hidden], kept for as long as questions about it may come.
 package final class ImageEmbedding: Sendable {
-  /// Which image it is.
+  /// Identifies the image.
   package let key: ImageKey
   package let rows: Int
   package let width: Int
@@ -102,7 +102,7 @@ package final class ImageEmbedding: Sendable {
 }
 
 extension Llava {
-  /// How many tokens an image takes, before it is encoded.
+  /// How many tokens an image takes, known before it is encoded.
   package func imageTokens(_ image: ProcessedImage) -> Int {
     guard let vision else { return 0 }
     let tower = vision.tower

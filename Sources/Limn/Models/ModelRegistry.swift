@@ -1,7 +1,7 @@
 import LimnFiles
 import LimnCore
 
-/// Which decoder runs which architecture. A new language model is a file beside this one and a row here.
+/// Which decoder runs which architecture. To add a language model, write a file beside this one and add a row here.
 enum ModelRegistry {
   static let languageModels: [LanguageConfig.Architecture: any LanguageModel.Type] = [
     .llama: Decoder<LlamaLayer>.self,

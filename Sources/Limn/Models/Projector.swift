@@ -12,7 +12,7 @@ struct Projector: Sendable {
   let linear2: Linear  // [text hidden, text hidden]
   let norm2: LayerNorm?  // [text hidden]: Yi-VL
 
-  /// features [rows, vision width] → embeddings [rows, text hidden]; features are overwritten.
+  /// features [rows, vision width] → embeddings [rows, text hidden]; the features are overwritten.
   func forward(_ features: Activations, into embeddings: Activations, _ step: Step) {
     step.scratch.frame {
       let inner = step.scratch.take(rows: features.rows, width: linear1.outputs)

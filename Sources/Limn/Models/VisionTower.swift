@@ -1,11 +1,11 @@
-// The vision tower, CLIP's or SigLIP's: a picture in, hidden states of its patches out.
+// The vision tower of CLIP or SigLIP: an image in, hidden states of its patches out.
 //
 // What is worth knowing:
-// - the patch embedding is a convolution whose stride is its size: a matrix product over flattened patches
-// - positions are learned, one per patch and, first, one for CLIP's class token
-// - SigLIP has no class token and no norm before the blocks, but a bias in its convolution
-// - LLaVA reads the hidden states before the last block (vision_feature_layer −2), without the final norm;
-//   blocks after the last one that is read are never run
+// - the patch embedding is a convolution whose stride equals its size: a matrix product over flattened patches
+// - positions are learned, one per patch, preceded by one for CLIP's class token
+// - SigLIP has no class token and no norm before the blocks, but its convolution has a bias
+// - LLaVA reads the hidden states before the last block (vision_feature_layer −2), without the final norm; blocks after
+//   the last one that is read are never run
 //
 // CLIP: https://arxiv.org/abs/2103.00020, SigLIP: https://arxiv.org/abs/2303.15343
 
@@ -15,8 +15,8 @@ import LimnTensor
 
 struct VisionTower: Sendable {
   let config: VisionConfig
-  /// Indices into the hidden states that a picture's features are made of: 0 is the input of the first
-  /// block, k the output of block k.
+  /// Indices of the hidden states that make up an image's features: 0 is the input of the first block, k the output of
+  /// block k.
   let featureLayers: [Int]
   let keepsClassToken: Bool
 
@@ -30,19 +30,19 @@ struct VisionTower: Sendable {
   var patchesPerSide: Int { config.patchesPerSide }
   /// Feature rows per tile.
   var featureCount: Int { keepsClassToken ? rows : rows - 1 }
-  /// Width of a feature row: several layers are concatenated.
+  /// Width of a feature row, in which several layers may be concatenated.
   var featureWidth: Int { config.hidden * featureLayers.count }
 
-  /// Rows that go through the blocks: the patches and the class token.
+  /// The rows that pass through the blocks: the patches and the class token.
   var rows: Int { patchesPerSide * patchesPerSide + (config.hasClassToken ? 1 : 0) }
-  /// Stages that one tile goes through: the embedding, then a block each.
+  /// The stages of one tile: the embedding, then one per block.
   var stages: Int { blocks.count + 1 }
 
-  /// One stage of a tile: x [rows, hidden] becomes the hidden states after it, and whatever of them belongs to the
-  /// features [featureCount, featureWidth] is copied there.
+  /// Computes one stage of a tile: x [rows, hidden] becomes the hidden states after it. If the features include these,
+  /// they are also copied to features [featureCount, featureWidth].
   /// - Parameters:
-  ///   - stage: 0 for the embedding of the patches, k for block k.
-  ///   - pixels: [3, side, side], read by the first stage only.
+  ///   - stage: 0 for the patch embedding, k for block k.
+  ///   - pixels: [3, side, side], read only by stage 0.
   func forward(
     stage: Int, _ pixels: UnsafeBufferPointer<Float>, _ x: Activations, into features: Activations, _ step: Step
   ) {
@@ -98,7 +98,7 @@ struct VisionBlock: Sendable {
 // MARK: Loading
 
 extension VisionTower {
-  /// - Parameter featureLayers: as configs say them: negative ones count from the end of the hidden states.
+  /// - Parameter featureLayers: as in configs; negative ones count from the end of the hidden states.
   init(
     _ config: VisionConfig, featureLayers: [Int], keepsClassToken: Bool, _ weights: inout WeightReader
   ) throws(LimnError) {
