@@ -6,7 +6,7 @@ import LimnTensor
 import LimnTesting
 import Testing
 
-/// Adapters that stay unmerged, against peft on the same bases; on a GGUF base against its values in PyTorch with peft.
+/// Adapters that stay unmerged, against peft on the same bases; on a GGUF base, against peft on its values in PyTorch.
 @Suite struct AdapterTests {
   struct Case: Sendable, CustomTestStringConvertible {
     let name: String
@@ -40,14 +40,14 @@ import Testing
     return try await VisionLanguageModel.load(base, options: options)
   }
 
-  @Test("logits with an adapter on any base are the reference's", arguments: Case.all)
+  @Test("logits with an adapter equal the reference's on any base", arguments: Case.all)
   func reference(_ item: Case) async throws {
     let model = try await open(item.base, adapters: item.adapter.map { [$0] } ?? [])
     let logits = try await model.logits(ids: Case.ids, images: [])
     #expect(largestError(logits, try item.expected()) <= Case.tolerance)
   }
 
-  @Test("an adapter's folder on a quantised base opens as a model, with what it adds unmerged")
+  @Test("an adapter's folder with a quantised base opens as a model, and the adapter stays unmerged")
   func quantisedBase() async throws {
     let item = try #require(Case.all.first { $0.name == "nf4-all" })
     var options = LoadOptions()
@@ -59,7 +59,7 @@ import Testing
     #expect(largestError(logits, try item.expected()) <= Case.tolerance)
   }
 
-  @Test("questions with different adapters are answered side by side, each as if it were alone")
+  @Test("questions with different adapters in one batch are answered as if each were alone")
   func sideBySide() async throws {
     let cases = ["float-base", "float-qv", "float-all"].compactMap { name in Case.all.first { $0.name == name } }
     let model = try await open(cases[0].base, adapters: cases.compactMap(\.adapter))
@@ -82,7 +82,7 @@ import Testing
     }
   }
 
-  @Test("a name that was not loaded is refused")
+  @Test("the name of an adapter that was not loaded is refused")
   func unknown() async throws {
     let item = try #require(Case.all.first { $0.name == "float-qv" })
     let model = try await open(item.base, adapters: [try #require(item.adapter)])

@@ -6,7 +6,7 @@ import LimnTensor
 import LimnTesting
 import Testing
 
-/// What positions of a prompt attend to in its images, against transformers' `output_attentions` with eager attention.
+/// How much positions of a prompt attend to its images, against transformers' `output_attentions` with eager attention.
 @Suite struct AttentionMapTests {
   struct MapCase: Sendable, CustomTestStringConvertible {
     let name: String
@@ -39,7 +39,7 @@ import Testing
     #expect(largest <= map.tolerance, "\(largest)")
   }
 
-  @Test("some layers, heads and positions are the same as those of the whole map, and keys in 8 bits come near it")
+  @Test("a map of some layers, heads and positions equals that part of the whole map, and 8-bit keys come close")
   func parts() async throws {
     let testCase = try ModelCase("llama-gqa-odd")
     let model = try await testCase.open()

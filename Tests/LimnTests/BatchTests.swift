@@ -6,7 +6,7 @@ import LimnTesting
 import Synchronization
 import Testing
 
-/// The tokens of several sequences that are generated together.
+/// The tokens of several sequences generated together.
 private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: Int = 8) async throws
   -> [[Int32]]
 {
@@ -14,14 +14,14 @@ private func generate(_ prompts: [PromptInputs], _ engine: Engine, maxTokens: In
   return try await engine.said(requests).map(\.tokens)
 }
 
-/// A model whose passes take few rows, so that prompts are cut.
+/// A model whose passes take few rows, so that prompts are split.
 private func openInPieces(_ testCase: ModelCase, rows: Int = 64) async throws -> VisionLanguageModel {
   try await testCase.open { $0.scheduler.maxRows = rows }
 }
 
 @Suite struct BatchTests {
   @Test(
-    "sequences generated together give, each, exactly what they give alone",
+    "each of several sequences generated together gives exactly what it gives alone",
     arguments: [Precision.exact, .fast])
   func batchEqualsAlone(_ precision: Precision) async throws {
     for name in ["llama-gqa-odd", "gguf-pair"] {
@@ -45,7 +45,7 @@ private func openInPieces(_ testCase: ModelCase, rows: Int = 64) async throws ->
     }
   }
 
-  @Test("a prompt that takes several passes gives the same logits as in one")
+  @Test("a prompt gives the same logits in several passes as in one")
   func longPrompt() async throws {
     let testCase = try ModelCase("llama-mha")
     let whole = try await testCase.open()
@@ -57,7 +57,7 @@ private func openInPieces(_ testCase: ModelCase, rows: Int = 64) async throws ->
     #expect(await pieces.engine.statistics.passes == 10)
   }
 
-  @Test("a long prompt full of images gives the same wherever passes cut it, alone and beside others")
+  @Test("a long prompt full of images gives the same result wherever passes split it, alone and in a batch")
   func cutImages() async throws {
     let testCase = try ModelCase("llama-mha")
     let whole = try await testCase.open()

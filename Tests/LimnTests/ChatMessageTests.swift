@@ -11,7 +11,7 @@ private let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent
   .appendingPathComponent("Fixtures").path
 private let (a, b) = (ImageSource.path("a.png"), ImageSource.path("b.png"))
 
-/// The format of a model with this chat template; nil: with none.
+/// The format of a model with this chat template; nil: without one.
 private func format(_ template: String?, name: String = "auto") throws -> ConversationFormat {
   let folder = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID())")
   try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -30,7 +30,7 @@ private func template(_ name: String) throws -> String {
 }
 
 @Suite struct ChatMessageTests {
-  @Test("pictures stand where the text has as many places, else they come first")
+  @Test("images go to their places if the text has one for each, else they come first")
   func places() {
     func parts(_ text: String, _ images: [ImageSource]) -> [ChatMessage.Part] {
       ChatMessage(.user, text, images: images).parts
@@ -43,14 +43,14 @@ private func template(_ name: String) throws -> String {
     ])
     #expect(parts("<image>\nQ", [a]) == [.image(a), .text("\nQ")])
     #expect(parts("<image><image>", [a, b]) == [.image(a), .image(b)])
-    // A mark may stand beside whatever would make one character with it.
+    // A mark is found even before a combining accent, which merges with the mark's last character.
     #expect(parts("<image>\u{301}", [a]) == [.image(a), .text("\u{301}")])
     #expect(parts("<image> and <image>", [a]) == [.image(a), .text("<image> and <image>")])
     #expect(parts("Say <image>", []) == [.text("Say <image>")])
     #expect(parts("<IMAGE> <image >", [a, b]).count == 3)
   }
 
-  @Test("text and pictures of a message are those of its parts")
+  @Test("a message's text and images are those of its parts")
   func texts() {
     let message = ChatMessage(.user, [.text("x"), .image(a), .text("y"), .image(b)])
     #expect(message.text == "x\ny" && message.images == [a, b])
@@ -58,7 +58,7 @@ private func template(_ name: String) throws -> String {
     #expect(inline.text == "x  y" && inline.images == [a])
   }
 
-  @Test("a text that is cut at places and joined again is the same text")
+  @Test("a text split at its places and joined again is unchanged")
   func roundTrip() {
     var random = SeededRandom(7)
     let pieces = ["<image>", "<", "image>", "<image", ">", "é", "e", "\u{301}", "\r\n", " ", "🌅", "<image >"]
@@ -73,7 +73,7 @@ private func template(_ name: String) throws -> String {
     }
   }
 
-  @Test("built-in templates and those made for text have the parts in order, a line each")
+  @Test("built-in templates and text templates get the parts in order, one line each")
   func textTemplates() throws {
     let mixed = ChatMessage(.user, [.text("x"), .image(a), .text("y"), .image(b)])
     let first = ChatMessage(.user, "x", images: [a, b])
@@ -89,7 +89,7 @@ private func template(_ name: String) throws -> String {
     #expect(try text.render([inline]) == "[Q] is <image>, or <image>? [/Q]")
   }
 
-  @Test("templates of parts get them in order, and do with them what they were made to")
+  @Test("templates that understand parts get them in order, and render them their own way")
   func partTemplates() throws {
     let mixed = ChatMessage(.user, [.text("x"), .image(a), .text("y"), .image(b)])
     let inline = ChatMessage(.user, "is <image>, or <image>?", images: [a, b])

@@ -7,7 +7,7 @@ import LimnTensor
 import LimnText
 import Testing
 
-/// A folder that is removed with the test.
+/// A folder that is deleted when the test ends.
 private final class TemporaryFolder {
   let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
 
@@ -21,9 +21,9 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
 }
 
 @Suite struct ConversionTests {
-  /// Projectors with norms behind their layers, which transformers has no class for.
+  /// Projectors with norms after their layers, which transformers has no class for.
   private static let beyondHuggingFace = ["gguf-siglip", "gguf-yi", "projector-norms"]
-  /// Readers of GGUF ignore Phi-3's window, and the prompt here is longer than it.
+  /// GGUF readers ignore Phi-3's window, and this prompt is longer than the window.
   private static let windowed = ["phi3"]
 
   private static func checkpoint(_ testCase: ModelCase) -> String {
@@ -65,7 +65,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     }
     if folder.names.count == 2, !Self.beyondHuggingFace.contains(testCase.name) {
       try run(try Conversion.huggingFace(ModelLocation(pair), type: .f32, output: folder.path + "/again"))
-      // The processor that is written prepares pictures as the model was trained: it pads where the case crops.
+      // The processor that is written prepares images as in training: it pads where the case crops.
       let crops = testCase.preprocess == .hf && config.family == .llava && config.vision?.family == .clip
       if !Self.windowed.contains(name) {
         let text = try await greedyText(testCase, folder.path + "/again", crops ? .crop : nil)
@@ -81,7 +81,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     #expect(try await greedyText(testCase, folder.path + "/hf") == expected, "hf")
   }
 
-  @Test("the demo model as a pair in F16 answers as before, word for word")
+  @Test("the demo model, converted to an F16 pair, answers as before, word for word")
   func demo() async throws {
     let folder = TemporaryFolder()
     try run(
@@ -102,7 +102,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     }
   }
 
-  @Test("each tensor gets the type that llama-quantize gives it")
+  @Test("each tensor gets the type that llama-quantize chooses for it")
   func mixes() throws {
     let file = ModelCase.root + "/../Files/mixes.json"
     let models = try #require(try JSON.parse(file: file).array)
@@ -121,7 +121,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     }
   }
 
-  @Test("quantising in one step and by way of F32 GGUF gives the same weights")
+  @Test("quantising in one step gives the same weights as by way of an F32 GGUF")
   func twoWays() throws {
     let folder = TemporaryFolder()
     let demo = try DemoModel.path()
@@ -142,7 +142,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     }
   }
 
-  @Test("a conversion that is cancelled, or meets a weight that is no number, leaves nothing behind")
+  @Test("a conversion that is cancelled, or finds a weight that is NaN, leaves nothing behind")
   func nothingBehind() async throws {
     let folder = TemporaryFolder()
     let conversion = try Conversion.gguf(
@@ -180,7 +180,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     }
   }
 
-  @Test("tokenizers gives every added token its id: the vocabulary holds them all, in spite of ids that are missing")
+  @Test("the tokenizers library gives every added token its id: the vocabulary holds them all, even if ids are missing")
   func addedTokens() throws {
     let folder = TemporaryFolder()
     try run(try Conversion.huggingFace(ModelLocation(ModelCase.root + "/checkpoints/mipha"), type: .f16, output: folder.path))
@@ -209,7 +209,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     return source
   }
 
-  @Test("an image token behind the vocabulary gets a row, which the config counts")
+  @Test("an image token just after the vocabulary gets a row, which the config counts")
   func newRow() throws {
     let folder = TemporaryFolder()
     let out = folder.path + "/out"
@@ -219,11 +219,11 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     #expect(config["text_config"]?["hidden_size"]?.int == 24)
     let table = try Checkpoint.open(ModelLocation(out)).weight(named: "language_model.embed_tokens.weight")
     #expect(table.shape == [345, 24])
-    // Only what fits its config can be converted.
+    // Only a checkpoint that fits its config can be converted.
     #expect(throws: Never.self) { try Conversion.huggingFace(ModelLocation(out), type: .f32, output: folder.path + "/again") }
   }
 
-  @Test("an image token far beyond the vocabulary is refused, not filled up to")
+  @Test("an image token far beyond the vocabulary is refused rather than reached with padding rows")
   func farImageToken() throws {
     let folder = TemporaryFolder()
     let source = try source(folder, imageToken: 4_000_000)
@@ -234,7 +234,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     #expect(error?.remedy?.description.contains("image_token_index") == true)
   }
 
-  @Test("files that are there are replaced only if asked to")
+  @Test("existing files are replaced only on request")
   func replacing() throws {
     let folder = TemporaryFolder()
     let conversion = try Conversion.huggingFace(
@@ -247,7 +247,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     #expect(config["dtype"]?.string == "bfloat16" && config["image_token_index"]?.int == 4)
   }
 
-  @Test("a file that would be taken for part of the result is removed only if asked to")
+  @Test("a file that would be taken for part of the result is removed only on request")
   func obsolete() throws {
     let folder = TemporaryFolder()
     let index = "model.safetensors.index.json"

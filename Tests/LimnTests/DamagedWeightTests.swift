@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct DamagedWeightTests {
   @Test(
-    "a weight that is no number ends a question with an error, not with an answer",
+    "a weight that is NaN ends a question with an error, not an answer",
     arguments: [Precision.exact, .fast])
   func noNumbers(_ precision: Precision) async throws {
     let path = try ModelCase("gguf-pair").model
@@ -17,7 +17,7 @@ import Testing
     let file = folder.appending(path: URL(filePath: path).lastPathComponent)
     var data = try Data(contentsOf: file)
     let tensor = try #require(try GGUF(path: path).tensors.first { $0.name == "blk.0.ffn_down.weight" })
-    // Its first block of Q6_K, scales and all.
+    // The weight's first block of Q6_K, scales included.
     for index in 0..<210 { data[tensor.tensor.range.lowerBound + index] = 0xff }
     try data.write(to: file)
     var options = LoadOptions()

@@ -6,7 +6,7 @@ import LimnCore
 import LimnTensor
 import Testing
 
-/// A question about a scene that the demo model never saw, and its answer by the scene's facts.
+/// A question about a scene that the demo model never saw, with the answer that follows from the scene's facts.
 private struct SceneQuestion {
   let image: String
   let language: String
@@ -41,7 +41,7 @@ private struct SceneQuestion {
     return answers
   }
 
-  @Test("of 200 scenes that it never saw, the demo model answers 98 of 100 questions right in each language")
+  @Test("the demo model answers 98% of questions about 200 unseen scenes correctly in each language")
   func unseenScenes() async throws {
     let questions = try SceneQuestion.all()
     #expect(questions.count == 400)
@@ -55,7 +55,7 @@ private struct SceneQuestion {
     }
   }
 
-  @Test("rounding activations costs no answers: fast and exact agree but for one in two hundred")
+  @Test("rounding activations costs no answers: fast and exact agree on all but one in two hundred")
   func fastAgainstExact() async throws {
     let questions = try SceneQuestion.all().filter { $0.language == "en" }
     let (fast, exact) = (try await answers(questions, .fast), try await answers(questions, .exact))

@@ -6,7 +6,7 @@ import LimnTesting
 import Synchronization
 import Testing
 
-/// An engine over a scripted model, which shows in its answers whatever goes wrong with caches.
+/// An engine over a scripted model, whose answers reveal whatever goes wrong with caches.
 private func engine(
   _ model: ScriptedModel, _ change: (inout Engine.Limits) -> Void = { _ in }
 ) -> Engine {
@@ -22,17 +22,17 @@ private func request(_ tokens: [Int32], _ count: Int = 12, reuse: Bool = true) -
   return request
 }
 
-/// Tokens that repeat nothing.
+/// Tokens without repetitions.
 private func tokens(_ count: Int, seed: Int32 = 1) -> [Int32] {
   (0..<Int32(count)).map { ($0 &* $0 &+ seed &* 7 &+ $0) % Int32(ScriptedModel.vocabulary) }
 }
 
-/// How many tokens a sequence said; 0 until it has ended.
+/// How many tokens a sequence generated; 0 until it has ended.
 private final class Finished: Sendable {
   let count = Atomic(0)
 }
 
-/// Stops a sequence from within the engine, once it is known there.
+/// Stops a sequence from within the engine, as soon as its handle is known there.
 private final class Stopping: Sendable {
   let handle = Mutex<SequenceHandle?>(nil)
 
@@ -45,7 +45,7 @@ private final class Stopping: Sendable {
 @Suite struct EngineTests {
   private let cpu = try! CPU(threads: 1, precision: .exact)
 
-  @Test("sequences of any length say what they say alone, however passes cut their prompts")
+  @Test("sequences of any length generate what they generate alone, however passes split their prompts")
   func anyLengths() async throws {
     let model = try ScriptedModel(on: cpu)
     let prompts = [1, 2, 15, 16, 17, 31, 32, 33, 100, 700].map { tokens($0, seed: Int32($0)) }
@@ -59,7 +59,7 @@ private final class Stopping: Sendable {
     }
   }
 
-  @Test("a sequence ends with the first of its end tokens")
+  @Test("a sequence ends at the first of its end tokens")
   func endTokens() async throws {
     let model = try ScriptedModel(on: cpu)
     let prompt = tokens(20)
@@ -73,7 +73,7 @@ private final class Stopping: Sendable {
     }
   }
 
-  @Test("a sequence that joins another under way is answered beside it")
+  @Test("a sequence that joins a running one is answered beside it")
   func joining() async throws {
     let model = try ScriptedModel(on: cpu)
     let engine = engine(model)
@@ -91,7 +91,7 @@ private final class Stopping: Sendable {
     #expect(said.ending == .cancelled && said.tokens.count < 16_000)
   }
 
-  @Test("a stopped sequence goes, and the others go on")
+  @Test("a stopped sequence ends, and the others continue")
   func stopping() async throws {
     let engine = engine(try ScriptedModel(on: cpu))
     let handles = try await engine.generate([request(tokens(3), 10_000), request(tokens(4), 200)])
@@ -112,24 +112,24 @@ private final class Stopping: Sendable {
     async let first = handles[0].said()
     #expect(await handles[1].said().tokens == model.answer(to: tokens(2), count: 1))
     #expect(await first.ending == .cancelled)
-    // The layer during which it was stopped, and the other one's twenty.
+    // The layer during which it was stopped, and the other sequence's twenty.
     #expect(model.clock.layers == 51 + 20)
   }
 
-  @Test("a sequence that is stopped while it waits for a place does not wait any longer")
+  @Test("a sequence stopped while it waits for a place ends at once")
   func stoppingInTheQueue() async throws {
     let engine = engine(try ScriptedModel(on: cpu)) { $0.maxSequences = 1 }
     let first = try await engine.generate([request(tokens(3), 100_000)])[0]
     let second = try await engine.generate([request(tokens(3), 5)])[0]
     second.stop()
-    // The first one keeps the only place until then.
+    // Until then, the first sequence occupies the only place.
     let said = await second.said()
     #expect(said.ending == .cancelled && said.tokens.isEmpty)
     first.stop()
     #expect(await first.said().ending == .cancelled)
   }
 
-  @Test("more sequences than have a place wait, and more than may wait are refused")
+  @Test("sequences beyond the limit wait, and those beyond the waiting limit are refused")
   func waiting() async throws {
     let model = try ScriptedModel(on: cpu)
     let engine = engine(model) { ($0.maxSequences, $0.maxWaiting) = (2, 5) }
@@ -142,7 +142,7 @@ private final class Stopping: Sendable {
     #expect(error?.kind == .unavailable && error?.code == .queueFull)
   }
 
-  @Test("eight questions with one long beginning, asked together, compute it once")
+  @Test("eight questions with the same long beginning, asked together, compute it once")
   func together() async throws {
     let model = try ScriptedModel(on: cpu)
     let engine = engine(model) { $0.scheduler.maxRows = 64 }
@@ -155,7 +155,7 @@ private final class Stopping: Sendable {
     #expect(await engine.statistics.forks == 7)
   }
 
-  @Test("those who follow a sequence that is stopped go on from where it was")
+  @Test("when a leading sequence is stopped, its followers continue from where it was")
   func leaderStops() async throws {
     let model = try ScriptedModel(on: cpu)
     let engine = engine(model) { $0.scheduler.maxRows = 64 }
@@ -170,7 +170,7 @@ private final class Stopping: Sendable {
     #expect((one.reused ?? 0) + (two.reused ?? 0) >= 128)
   }
 
-  @Test("a long conversation that a short prompt shares a beginning with is copied, and keeps its own")
+  @Test("a short prompt copies the beginning that it shares with a long conversation, whose cache stays whole")
   func copiedBeginning() async throws {
     let model = try ScriptedModel(on: cpu)
     let engine = engine(model)
@@ -182,11 +182,11 @@ private final class Stopping: Sendable {
     #expect(again.reused == 900 && again.tokens == model.answer(to: long + [5], count: 12))
   }
 
-  @Test("a prompt takes the kept beginning that is mostly its own, not a longer conversation's")
+  @Test("a prompt takes over the kept cache that is mostly its own beginning, not a longer conversation's")
   func bestPrefix() async throws {
     let engine = engine(try ScriptedModel(on: cpu))
     let beginning = tokens(10)
-    // The longer one ends, and is kept, last.
+    // The longer one ends last, and so is kept last.
     _ = try await engine.said([request(beginning + [50, 51], 3), request(beginning + tokens(80, seed: 9), 20)])
     #expect(try await engine.said([request(beginning + [49], 1)])[0].reused == 10)
   }
@@ -194,16 +194,16 @@ private final class Stopping: Sendable {
   @Test("sequences wait until there is memory for their keys and values, but one always has room")
   func memory() async throws {
     let model = try ScriptedModel(on: cpu)
-    // Four layers of keys and values of two floats.
+    // Four layers, each with a key and a value of two floats, for 150 positions.
     let engine = engine(model) { $0.cacheBytes = 2 * 4 * 2 * 4 * 150 }
     let prompts = (0..<5).map { tokens(100, seed: Int32($0)) } + [tokens(1000)]
     let said = try await engine.said(prompts.map { request($0, 20) })
     #expect(said.map(\.tokens) == prompts.map { model.answer(to: $0, count: 20) })
   }
 
-  @Test("words keep their pace while a long prompt is read, and the prompt takes half of the time")
+  @Test("decoding keeps its pace during the prefill of a long prompt, which takes half of the time")
   func pace() async throws {
-    // A token takes 1 ms in all 20 layers, so that a decode step takes 1 ms and the prompt 3 s.
+    // One token takes 1 ms in all 20 layers together, so a decode step takes 1 ms and the prompt 3 s.
     let model = try ScriptedModel(layers: 20, clock: .init(secondsPerRow: 0.00005), on: cpu)
     let engine = engine(model)
     let (begun, beginning) = AsyncStream.makeStream(of: Void.self)
@@ -222,7 +222,7 @@ private final class Stopping: Sendable {
     let steps = model.clock.decodeSteps.filter { $0 > start && $0 < end }
     let gaps = zip(steps, steps.dropFirst()).map { $1 - $0 }
     #expect(gaps.count > 100)
-    // A step of 1 ms, and a slice of 4 ms that may end with a whole layer.
+    // A step of 1 ms, and a slice of 4 ms that may overrun by one layer.
     #expect(gaps.max()! < 0.0095)
   }
 }

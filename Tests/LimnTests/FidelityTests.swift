@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct FidelityTests {
   @Test(
-    "logits are transformers', from ids with one token per picture and from expanded ones",
+    "logits equal transformers', from ids with one token per image and from expanded ids",
     arguments: ModelCase.all)
   func logits(_ testCase: ModelCase) async throws {
     let model = try await testCase.open()
@@ -22,7 +22,7 @@ import Testing
     }
   }
 
-  @Test("a prompt becomes the reference's ids, and an answer its greedy text", arguments: ModelCase.all)
+  @Test("a prompt becomes the reference's ids, and the greedy answer is the reference's text", arguments: ModelCase.all)
   func greedyText(_ testCase: ModelCase) async throws {
     let model = try await testCase.open()
     let answer = try await model.answer(testCase.request())
@@ -36,7 +36,7 @@ import Testing
   }
 
   @Test(
-    "image embeddings are transformers'",
+    "image embeddings equal transformers'",
     arguments: ModelCase.all.filter { FileManager.default.fileExists(atPath: $0.folder + "/embed.npy") })
   func embeddings(_ testCase: ModelCase) async throws {
     let model = try await testCase.open()
@@ -49,7 +49,7 @@ import Testing
   }
 
   @Test(
-    "text logits and tokens are llama.cpp's, too",
+    "text logits and tokens equal llama.cpp's, too",
     arguments: ModelCase.all.filter { FileManager.default.fileExists(atPath: $0.folder + "/llamacpp.json") })
   func llamaCpp(_ testCase: ModelCase) async throws {
     let json = try JSON.parse(file: testCase.folder + "/llamacpp.json")
@@ -91,7 +91,7 @@ import Testing
     return ab / (aa * bb).squareRoot()
   }
 
-  /// Kullback and Leibler's, in nats.
+  /// The Kullback-Leibler divergence, in nats.
   private func divergence(_ p: [Float], _ q: [Float]) -> Double {
     func logarithms(_ logits: [Float]) -> [Double] {
       let top = Double(logits.max() ?? 0)

@@ -6,7 +6,7 @@ import LimnImage
 import Testing
 
 @Suite("Errors") struct LimnErrorTests {
-  @Test("options are named in the reader's words, and the rest of the line is the same")
+  @Test("each channel names options in its own way, and the rest of the line is the same")
   func channels() {
     let error = LimnError.badData(
       code: .contextLengthExceeded, "the prompt does not fit", in: "a", expected: "5", found: "9",
@@ -20,7 +20,7 @@ import Testing
     #expect(error.description == error.description(for: .swift) && "\(error)" == error.description)
   }
 
-  @Test("a text without options is a plain string, and one text may stand in another")
+  @Test("a text without options is a plain string, and a text can contain another")
   func texts() {
     let plain: LimnError.Text = "check \("the") path \(3)"
     #expect(plain == "check the path 3" && plain.description(for: .command) == "check the path 3")
@@ -32,7 +32,7 @@ import Testing
     #expect(template.description == #"try LoadOptions.template = "phi-3""#)
   }
 
-  @Test("control characters of a file reach no terminal, by whatever part of the error they come")
+  @Test("control characters from a file never reach a terminal through any part of an error")
   func hostileTexts() {
     let error = LimnError(
       .badData, "a\u{1B}[2J", in: "b\u{7}", expected: "c\n", found: "d\u{202E}", remedy: "e\r\(.model)")
@@ -41,7 +41,7 @@ import Testing
     }
   }
 
-  @Test("what Swift's users are told to set is there")
+  @Test("every option that Swift users are told to set exists")
   func swiftNames() {
     let properties = [
       "LoadOptions": Mirror(reflecting: LoadOptions()), "GenerationOptions": Mirror(reflecting: GenerationOptions()),
@@ -53,7 +53,7 @@ import Testing
     }
   }
 
-  @Test("no two codes or options have the same name")
+  @Test("codes and options have distinct names")
   func names() {
     #expect(Set(LimnError.Code.allCases.map(\.rawValue)).count == LimnError.Code.allCases.count)
     for channel in LimnError.Channel.allCases {
@@ -61,7 +61,7 @@ import Testing
     }
   }
 
-  @Test("the usual mistakes, and the codes by which a program tells them apart")
+  @Test("common mistakes have the codes by which programs tell them apart")
   func codes() async throws {
     let files = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID())")
     try FileManager.default.createDirectory(at: files, withIntermediateDirectories: true)
@@ -100,7 +100,7 @@ import Testing
     await mistake(.imageUnreadable) { try await ask("hello", try file("a.png", "not a picture")) }
     await mistake(.imageUnreadable) { try await ask("hello", files.path) }
     await mistake(.imageUnreadable) { _ = try ImageSource(dataURL: "data:,%") }
-    // A PNG that claims 65,536 × 65,536 pixels.
+    // A PNG whose header claims 65,536 × 65,536 pixels.
     let header: [UInt8] = [0x89, 0x50, 0x4E, 0x47, 13, 10, 26, 10, 0, 0, 0, 13, 0x49, 0x48, 0x44, 0x52]
     let size: [UInt8] = [0, 1, 0, 0, 0, 1, 0, 0, 8, 2, 0, 0, 0, 0xE3, 0xE6, 0xA7, 0xB4]
     let noData: [UInt8] = [0, 0, 0, 0, 0x49, 0x44, 0x41, 0x54, 0x35, 0xAF, 0x06, 0x1E]
@@ -116,7 +116,7 @@ import Testing
       }
       _ = try await task.value
     }
-    // Only the machine, too many requests and defects of limn itself lead to the others.
+    // The other codes arise only from the machine, from too many requests, and from defects of limn itself.
     #expect(Set(LimnError.Code.allCases).subtracting(reached.keys) == [.queueFull, .unavailable, .defect])
   }
 }

@@ -2,7 +2,7 @@ import Limn
 import LimnTensor
 import Testing
 
-/// The work that `limn bench` sets measured speeds against.
+/// The work that `limn bench` compares measured speeds with.
 @Suite struct MeasureTests {
   private func open(
     _ model: String, quantization: Quantization? = nil
@@ -12,10 +12,10 @@ import Testing
     return try await VisionLanguageModel.load(model, options: options)
   }
 
-  @Test("weights that are quantised while opening count as they lie in memory, with the same operations")
+  @Test("weights quantised while opening count with their size in memory and unchanged operations")
   func quantizedWhileOpening() async throws {
     // Four layers of F16: q and o of 256 · 256, k and v of 128 · 256, three matrices of 512 · 256. The head is the
-    // token table, which stays as it is.
+    // token table, which is not quantised.
     let layer = 2 * 256 * 256 + 2 * 128 * 256 + 3 * 512 * 256
     let head = 1377 * 256 * 2
     let plain = try await open(DemoModel.path())
@@ -23,7 +23,7 @@ import Testing
     #expect(try plain.bytesPerStep(after: 0) == 4 * layer * 2 + head)
     // 64 values take 32 bytes and a scale in float32.
     #expect(try quantized.bytesPerStep(after: 0) == 4 * layer / 64 * 36 + head)
-    // The last layer's are for keys and values only.
+    // The last layer computes these only for keys and values.
     let operations = 2 * (3 * layer + 2 * 128 * 256)
     #expect(try plain.operationsPerToken == operations)
     #expect(try quantized.operationsPerToken == operations)
@@ -32,7 +32,7 @@ import Testing
     #expect(try quantized.readsInBytes(on: cpu) == cpu.readsInBytes(.nf4_F16))
   }
 
-  @Test("weights that a checkpoint holds as bitsandbytes' codes count as the matrices that they stand for")
+  @Test("weights stored as bitsandbytes' codes count as the matrices that they represent")
   func storedInFourBits() async throws {
     // Two layers of NF4: q and o of 64 · 64, k and v of 32 · 64, three matrices of 128 · 64. The head is BF16.
     let layer = 2 * 64 * 64 + 2 * 32 * 64 + 3 * 128 * 64
@@ -43,7 +43,7 @@ import Testing
     #expect(try model.readsInBytes(on: cpu) == cpu.readsInBytes(.nf4_BF16))
   }
 
-  @Test("of a fused projection in the last layer, the rows that make keys and values count as operations")
+  @Test("in the last layer's fused projection, only the rows for keys and values count as operations")
   func fusedProjections() async throws {
     // Two layers of F16 with 32 columns: 32 rows of queries, 16 of keys, 16 of values, 2 · 36 of the feed-forward's.
     let layer = (32 + 2 * 16) * 32 + 32 * 32 + 2 * 36 * 32 + 32 * 36

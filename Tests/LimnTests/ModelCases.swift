@@ -7,12 +7,12 @@ import LimnTensor
 import LimnTesting
 import Testing
 
-/// What a reference implementation says about one tiny checkpoint, one prompt and its pictures.
+/// A reference implementation's results for one tiny checkpoint, one prompt and its images.
 struct ModelCase: Sendable, CustomTestStringConvertible {
   let name: String
   let folder: String
   let model: String
-  /// The projector file of a GGUF model, where it does not lie beside it.
+  /// The projector file of a GGUF model, if it is not beside the model.
   let projectorFile: String?
   let images: [String]
   let preprocess: PreprocessPolicy
@@ -20,7 +20,7 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
   let inputIDs: [Int]
   let expandedIDs: [Int]?
   let imageTokens: Int
-  /// Which positions `logits.npy` holds.
+  /// The positions that `logits.npy` covers.
   let positions: [Int]
   let greedyText: String
   let greedyCount: Int
@@ -63,7 +63,7 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     tolerance = json["tolerance"]?.double ?? 1e-3
   }
 
-  /// Opens the model. Some checkpoints (a GGUF pair) lie side by side with others, and find their own parts.
+  /// Opens the model. Some checkpoints (a GGUF pair) share a folder with others, and find their own parts.
   func open(
     _ precision: Precision = .exact, _ change: (inout LoadOptions) -> Void = { _ in }
   ) async throws -> VisionLanguageModel {
@@ -71,7 +71,7 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     options.precision = precision
     options.preprocess = preprocess
     options.projectorFile = projectorFile
-    // More than the tiny configs say: some cases and tests go beyond the trained context.
+    // More than the tiny configs allow, because some cases and tests go beyond the trained context.
     options.context = 1024
     change(&options)
     return try await VisionLanguageModel.load(model, options: options)
@@ -79,7 +79,7 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
 
   var sources: [ImageSource] { images.map(ImageSource.path) }
 
-  /// The reference's logits: a row per position of `positions`.
+  /// The reference's logits: one row for each of `positions`.
   func expectedLogits(_ file: String = "logits.npy") throws -> [[Float]] {
     let array = try NumpyFile(folder + "/" + file)
     let width = array.shape[1]

@@ -9,14 +9,14 @@ import Testing
   private let checkpoints = ModelCase.root + "/checkpoints/"
   private let cancelled = DispatchSemaphore(value: 0)
 
-  /// What was reported, in its order.
+  /// Everything that was reported, in order.
   private final class Log: Sendable {
     private let entries = Mutex<[OpeningProgress]>([])
     var progress: [OpeningProgress] { entries.withLock { $0 } }
     func add(_ progress: OpeningProgress) { entries.withLock { $0.append(progress) } }
   }
 
-  @Test("progress goes through the steps in their order, each from 0 to 1, and is told on no thread of Swift's pool")
+  @Test("progress passes through the steps in order, each from 0 to 1, and is not reported on Swift's thread pool")
   func progress() async throws {
     let log = Log()
     let tasks = Mutex(0)
@@ -33,7 +33,7 @@ import Testing
       let fractions = log.progress.filter { $0.step == step }.map(\.fraction)
       #expect(fractions.first == 0 && fractions.last == 1 && fractions == fractions.sorted(), "\(step)")
     }
-    // The report moves with the weights: most of the way is told, not only the ends.
+    // Progress moves with the weights: reports come along the way, not only at the ends.
     #expect(Set(log.progress.filter { $0.step == .weights }.map(\.fraction)).count > 20)
   }
 
@@ -45,7 +45,7 @@ import Testing
       group.addTask {
         _ = try await VisionLanguageModel.load(path) { progress in
           log.add(progress)
-          // The opening waits in its report until the test has cancelled it.
+          // The opening waits in its report until the test has cancelled its task.
           if progress.step == .weights, progress.fraction > 0.2 { self.cancelled.wait() }
         }
       }
@@ -61,7 +61,7 @@ import Testing
     #expect(told.count == 1 && told[0].fraction < 0.9)
   }
 
-  /// A checkpoint's folder, to be broken; removed with the test.
+  /// A copy of a checkpoint's folder for the test to damage, deleted when the test ends.
   private final class Copy {
     let url = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID())")
 
@@ -72,7 +72,7 @@ import Testing
     func write(_ file: String, _ text: String) throws { try Data(text.utf8).write(to: url.appending(path: file)) }
   }
 
-  @Test("of several faults asking and showing meet the same one, the first in the order of the steps")
+  @Test("with several faults, asking and showing report the same one, the first in the order of the steps")
   func sameProblem() throws {
     let faults: [(String, String)] = [
       ("config.json", "{}"), ("tokenizer.json", "[]"), ("chat_template.jinja", "{% for %}"),
@@ -85,7 +85,7 @@ import Testing
       let thrown = #expect(throws: LimnError.self) { try ModelParts(location) }
       let found = try ModelParts(found: location)
       #expect(found.problem == thrown && thrown?.place?.contains(faults[first].0) == true, "\(thrown!)")
-      // What does not depend on the fault is there all the same.
+      // Whatever does not depend on the fault is there all the same.
       #expect((found.checkpoint == nil) == (first == 0) && (found.tokenizer == nil) == (first <= 1))
     }
   }

@@ -22,17 +22,17 @@ private let checkpoints = ModelCase.root + "/checkpoints"
     return try GGUF(path: conversion.paths[1])
   }
 
-  /// What llama.cpp's clip.cpp asks a file of the type for.
+  /// What llama.cpp's clip.cpp requires of a file of this type.
   private static let plain = ["mm.0.bias", "mm.0.weight", "mm.2.bias", "mm.2.weight"]
   private static let normed = [0, 1, 3, 4].flatMap { ["mm.\($0).bias", "mm.\($0).weight"] }
   private static let before = ["mm.input_norm.bias", "mm.input_norm.weight"]
 
-  @Test("a projector that llama.cpp computes has its type and names there, another one a type that llama.cpp refuses")
+  @Test("a projector that llama.cpp can compute has its type and names; any other has a type that llama.cpp refuses")
   func types() throws {
     let all = [
       ("llama-mha", "mlp", Self.plain), ("siglip", "mlp", Self.plain), ("mipha", "mlp", Self.plain),
       ("projector-norms", "mlp", Self.normed),
-      // The first patch left out, a norm before the projector, the class token kept.
+      // Without the first patch, with a norm before the projector, with the class token kept.
       ("siglip-default", "limn_mlp", Self.plain), ("vipllava", "limn_mlp", Self.plain + Self.before),
       ("llama-rope-linear", "limn_mlp", Self.plain),
     ]
@@ -46,7 +46,7 @@ private let checkpoints = ModelCase.root + "/checkpoints"
     }
   }
 
-  @Test("limn's own keys are there only where the usual ones say something else")
+  @Test("limn's own keys are written only if the usual keys cannot express the same")
   func ownKeys() throws {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     func keys(_ name: String) throws -> [String] {
@@ -58,7 +58,7 @@ private let checkpoints = ModelCase.root + "/checkpoints"
     #expect(try keys("llama-rope-linear") == ["clip.limn.vision.keeps_first_feature"])
   }
 
-  @Test("a pair says whether pictures are padded, cropped or stretched", arguments: ["llama-mha", "mipha", "siglip"])
+  @Test("a pair records whether images are padded, cropped or stretched", arguments: ["llama-mha", "mipha", "siglip"])
   func aspect(_ name: String) throws {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     func policy(_ reference: String) throws -> PreprocessPolicy {
@@ -70,7 +70,7 @@ private let checkpoints = ModelCase.root + "/checkpoints"
     #expect(before == (name == "siglip" ? .hf : .pad))
   }
 
-  @Test("of a checkpoint of bitsandbytes its own values are written", arguments: ["bnb-nf4", "bnb-int8"])
+  @Test("a bitsandbytes checkpoint is written with its own values", arguments: ["bnb-nf4", "bnb-int8"])
   func bitsandbytes(_ name: String) throws {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let cpu = try CPU(threads: 2)

@@ -12,7 +12,7 @@ import Testing
     return try await model.logits(ids: testCase.inputIDs, images: try await model.encode(testCase.sources))
   }
 
-  @Test("modules are skipped by name, by parts of it and by its end, in other layouts' names too")
+  @Test("modules are skipped by name, part of a name or its end, also under other layouts' names")
   func skipping() {
     let layer = "language_model.layers.1.mlp.down_proj.weight"
     #expect(Quantization(.nf4).applies(to: layer))
@@ -30,7 +30,7 @@ import Testing
         .applies(to: "vision_tower.encoder.layers.0.mlp.fc1.weight"))
   }
 
-  @Test("each format changes the logits, 8 bits less than 4, and skipping all parts not at all")
+  @Test("each format changes the logits, 8 bits less than 4; skipping all parts changes nothing")
   func formats() async throws {
     let testCase = try #require(ModelCase.all.first { $0.name == "llama-mha" })
     let plain = try await logits(testCase, nil)
@@ -48,7 +48,7 @@ import Testing
     #expect(try await logits(testCase, all) == plain)
   }
 
-  @Test("what is quantised already is refused", arguments: ["gguf-pair", "bnb-nf4", "bnb-int8"])
+  @Test("a model that is already quantised is refused", arguments: ["gguf-pair", "bnb-nf4", "bnb-int8"])
   func again(name: String) async throws {
     let testCase = try #require(ModelCase.all.first { $0.name == name })
     let error = await #expect(throws: LimnError.self) { try await logits(testCase, Quantization(.nf4)) }

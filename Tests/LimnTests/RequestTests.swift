@@ -12,7 +12,7 @@ private let picture = ImageSource.pixels(RGBImage(width: 2, height: 1, pixels: [
 private func model() async throws -> VisionLanguageModel { try await ModelCase("llama-mha").open() }
 
 @Suite struct RequestTests {
-  @Test("asked, streamed and as a session's turn, a question is answered the same")
+  @Test("a question has the same answer whether asked, streamed or part of a session")
   func ways() async throws {
     let model = try await model()
     var options = GenerationOptions()
@@ -34,7 +34,7 @@ private func model() async throws -> VisionLanguageModel { try await ModelCase("
     }
   }
 
-  @Test("a raw prompt is tokenised as it is, and its pictures come first where it does not place them")
+  @Test("a raw prompt is tokenised as it is, and images that it does not place come first")
   func raw() async throws {
     let model = try await model()
     func prompt(_ text: String, _ count: Int) throws -> Prompt {
@@ -50,7 +50,7 @@ private func model() async throws -> VisionLanguageModel { try await ModelCase("
   }
 
   @Test(
-    "what messages say never becomes a special token or a place for a picture, unless that is asked for",
+    "text in messages never becomes a special token or an image's place, unless requested",
     arguments: ["llama-mha", "phi3-longrope-short", "gguf-pair"])
   func data(_ name: String) async throws {
     let model = try await ModelCase(name).open()
@@ -80,7 +80,7 @@ private func model() async throws -> VisionLanguageModel { try await ModelCase("
     }
   }
 
-  @Test("a marked text gives the ids that it gives alone")
+  @Test("a text without special tokens gives the same ids whether or not they are recognised")
   func sameIDs() async throws {
     let model = try await model()
     func prompt(_ text: String, _ recognises: Bool) throws -> Prompt {
@@ -97,7 +97,7 @@ private func model() async throws -> VisionLanguageModel { try await ModelCase("
 }
 
 @Suite struct PromptTests {
-  @Test("a prompt that has a token for each row of its pictures is the one that has a token for each picture")
+  @Test("a prompt with one token per image row equals the prompt with one token per image")
   func collapse() throws {
     var random = SeededRandom(11)
     for _ in 0..<300 {

@@ -31,7 +31,7 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
 
 @Suite struct ReuseTests {
   @Test(
-    "another question about the same picture computes the new words only, and is answered as if it were the first"
+    "another question about the same image computes only the new words, and is answered as if it were the first"
   )
   func samePicture() async throws {
     let (model, fresh) = (try await model(), try await model())
@@ -43,7 +43,7 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect(second.timings.promptComputed < second.usage.promptTokens - second.usage.imageTokens)
   }
 
-  @Test("another picture of the same size is another picture")
+  @Test("another image of the same size is told apart")
   func otherPicture() async throws {
     let model = try await model()
     let first = try await model.ask("hello", images: [picture(0)], options: options())
@@ -51,14 +51,14 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     let alone = try await model.ask("hello", images: [picture(90)], options: options(reuse: false))
     #expect(second.text == alone.text)
     #expect(second.timings.promptComputed >= second.usage.imageTokens)
-    // A tiny model may say the same about both, its embeddings may not.
+    // A tiny model may answer both alike, but their embeddings must differ.
     let embeddings = try await model.encode([picture(0), picture(90)], reuse: true)
     #expect(embeddings[0].key != embeddings[1].key)
     #expect(Array(embeddings[0].values) != Array(embeddings[1].values))
     #expect(first.usage == second.usage)
   }
 
-  @Test("the same picture is encoded once, and anew where nothing is to be reused or kept")
+  @Test("the same image is encoded once, but anew if nothing may be reused or kept")
   func embeddings() async throws {
     let model = try await model()
     let first = try await model.encode([picture(0)], reuse: true)[0]
@@ -76,10 +76,10 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     try await model(cacheBytes: cacheBytes)
   }
 
-  @Test("pictures are kept up to so many bytes, the oldest go first")
+  @Test("images are kept up to a number of bytes, and the oldest are dropped first")
   func pictureLimit() async throws {
     let size = try await model().encode([picture(0)])[0].values.count * 4
-    // An eighth is for pictures: there is room for two.
+    // An eighth is for images: room for two.
     let model = try await model(cacheBytes: 8 * 2 * size)
     let first = try await model.encode([picture(0)], reuse: true)[0]
     let second = try await model.encode([picture(1)], reuse: true)[0]
@@ -90,7 +90,7 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
   }
 
   @Test(
-    "a conversation's next turn computes what is new, also after another conversation, and --no-cache all of it"
+    "a conversation's next turn computes only what is new, even after another one, but with --no-cache everything"
   )
   func turns() async throws {
     let model = try await model()
@@ -111,7 +111,7 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect(anew.timings.promptComputed == anew.usage.promptTokens)
   }
 
-  @Test("a memory that is too small keeps the latest conversation only")
+  @Test("a cache that is too small keeps only the latest conversation")
   func smallMemory() async throws {
     let model = try await model(cacheBytes: 8)
     _ = try await model.ask("hello hello hello", options: options())
@@ -122,7 +122,7 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect(back.timings.promptComputed > 1)
   }
 
-  @Test("questions asked at the same time are answered as each would be alone")
+  @Test("questions asked at the same time are answered as if each were alone")
   func atTheSameTime() async throws {
     let model = try await model()
     let questions = (0..<8).map { ("hello \($0) world", UInt8($0 % 3)) }
@@ -142,7 +142,7 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect((0..<8).map { answers[$0] } == expected)
   }
 
-  @Test("a picture's file is known again, and so are its pixels from another file")
+  @Test("an image is recognised by its file, and by its pixels in another file")
   func files() async throws {
     let model = try await model()
     let testCase = try ModelCase("llama-mha")
@@ -150,14 +150,14 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     let bytes = try #require(try source.bytes())
     let first = try await model.encode([source], reuse: true)[0]
     #expect(try await model.encode([.data(bytes, name: "the same")], reuse: true)[0] === first)
-    // Bytes behind a picture's end make it another file of the same picture.
+    // Bytes after the end of an image make it another file of the same image.
     #expect(try await model.encode([.data(bytes + [0], name: "longer")], reuse: true)[0] === first)
     #expect(try await model.encode([.pixels(try source.image())], reuse: true)[0] === first)
     let other = try ModelCase("llama-mha-two").sources[1]
     #expect(try await model.encode([other], reuse: true)[0] !== first)
   }
 
-  @Test("a picture in a conversation stays what it was when its file changes")
+  @Test("an image in a conversation stays as it was when its file changes")
   func settledFile() async throws {
     let file = FileManager.default.temporaryDirectory.appending(path: "limn-\(UUID()).png")
     try Data(try #require(try ModelCase("llama-mha").sources[0].bytes())).write(to: file)
@@ -168,7 +168,7 @@ private func model(cacheBytes: Int = 1 << 30, _ name: String = "llama-mha") asyn
     #expect(source.name == file.path)
   }
 
-  @Test("a model whose positions turn with the length reuses no keys and values, and answers the same")
+  @Test("a model whose rotary tables change with the length reuses no keys and values, and answers the same")
   func longRope() async throws {
     let model = try await model("phi3-longrope-short")
     _ = try await model.ask("hello", options: options())

@@ -2,7 +2,7 @@ import Foundation
 import Limn
 import Testing
 
-/// Draws `count` tokens, each from the same logits, and returns how often each came.
+/// Draws `count` tokens, each from the same logits, and returns how often each one came up.
 private func draws(_ sampling: Sampling, _ probabilities: [Double], count: Int = 4000) -> [Double] {
   var sampler = Sampler(sampling)
   var counts = [Int](repeating: 0, count: probabilities.count)
@@ -24,14 +24,14 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
 @Suite struct SamplerTests {
   let probabilities = [0.1, 0.4, 0.25, 0.15, 0.1]
 
-  @Test("without temperature the likeliest token is taken, and of equals the first")
+  @Test("without temperature the most likely token is taken, the first among equals")
   func greedy() {
     var sampler = Sampler(Sampling())
     var logits: [Float] = [1, 3, 3, -2]
     #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0).id } == 1)
   }
 
-  @Test("at temperature 1 tokens come as often as their probability says")
+  @Test("at temperature 1 tokens come up as often as their probabilities say")
   func temperature() {
     let shares = draws(sampling { _ in }, probabilities)
     for (share, probability) in zip(shares, probabilities) { #expect(abs(share - probability) < 0.03) }
@@ -45,22 +45,22 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     for (share, square) in zip(shares, squares) { #expect(abs(share - square / sum) < 0.03) }
   }
 
-  @Test("top-k leaves the k likeliest tokens")
+  @Test("top-k keeps the k most likely tokens")
   func topK() {
     let shares = draws(sampling { $0.topK = 2 }, probabilities)
     #expect(shares[0] == 0 && shares[3] == 0 && shares[4] == 0)
     #expect(abs(shares[1] - 0.4 / 0.65) < 0.03)
   }
 
-  @Test("top-p leaves the fewest tokens that reach the share")
+  @Test("top-p keeps the fewest tokens that reach the probability")
   func topP() {
-    // 0.4 + 0.25 = 0.65 is under 0.7, so the third, 0.15, is needed too.
+    // 0.4 + 0.25 = 0.65 is less than 0.7, so the third, 0.15, is needed too.
     let shares = draws(sampling { $0.topP = 0.7 }, probabilities)
     #expect(shares[0] == 0 && shares[4] == 0)
     #expect(abs(shares[3] - 0.15 / 0.8) < 0.03)
   }
 
-  @Test("min-p leaves the tokens that have that share of the likeliest one's probability")
+  @Test("min-p keeps the tokens with at least that fraction of the most likely one's probability")
   func minP() {
     let shares = draws(sampling { $0.minP = 0.5 }, probabilities)
     #expect(shares[0] == 0 && shares[3] == 0 && shares[4] == 0)
@@ -71,7 +71,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
   private let many: [Float] = (0..<3000).map { Float(($0 * 7919) % 3001 / 3) * 0.01 }
 
   @Test(
-    "of a large vocabulary just those tokens are drawn that sorting the whole of it would leave",
+    "from a large vocabulary the tokens drawn are exactly those that sorting all of it would keep",
     arguments: [
       (40, 1.0, 0.0), (0, 0.05, 0.0), (0, 1.0, 0.9), (100, 0.5, 0.0), (0, 0.2, 0.8), (2999, 0.05, 0.0),
     ])
@@ -95,11 +95,11 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
       drawn.insert(logits.withUnsafeMutableBufferPointer { sampler.next($0).id })
     }
     #expect(drawn.isSubset(of: Set(left.map(Int32.init))))
-    // What is left is a few hundred tokens of nearly equal weight: most of them come up.
+    // A few hundred tokens of nearly equal weight are left, and most of them come up.
     #expect(Double(drawn.count) >= 0.9 * Double(left.count), "\(drawn.count) of \(left.count)")
   }
 
-  @Test("logits that are no numbers give some token, whatever the cuts")
+  @Test("NaN logits give some token, whatever the cuts")
   func notNumbers() {
     for change: (inout Sampling) -> Void in [{ _ in }, { $0.topP = 0.9 }, { $0.minP = 0.1 }, { $0.topK = 2 }]
     {
@@ -111,7 +111,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     }
   }
 
-  @Test("the same seed gives the same tokens, another seed others")
+  @Test("the same seed gives the same tokens, and another seed gives others")
   func seeds() {
     func tokens(_ seed: UInt64) -> [Int32] {
       var sampler = Sampler(sampling { $0.seed = seed })
@@ -125,7 +125,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
   }
 
   @Test(
-    "the repeat penalty divides positive and multiplies negative logits of tokens seen, those of the prompt too"
+    "the repeat penalty divides positive and multiplies negative logits of tokens in the prompt and the answer"
   )
   func repeatPenalty() {
     var options = Sampling()
@@ -134,12 +134,12 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     // 4 / 2 = 2 is less than 3.
     var logits: [Float] = [4, 3, -1]
     #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0).id } == 1)
-    // Now 0 and 1 are seen: −1 · 2 = −2 each, and 2 wins with −1.5.
+    // Now 0 and 1 have occurred: −1 · 2 = −2 each, and 2 wins with −1.5.
     logits = [-1, -1, -1.5]
     #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0).id } == 2)
   }
 
-  @Test("presence is subtracted once and frequency each time, for generated tokens only")
+  @Test("the presence penalty counts once and the frequency penalty each time, for generated tokens only")
   func presenceAndFrequency() {
     var options = Sampling()
     options.presencePenalty = 0.5
@@ -156,7 +156,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
 }
 
 @Suite struct StopMatcherTests {
-  @Test("text before a stop comes out, the stop and what follows do not")
+  @Test("text before a stop string is returned; the stop string and what follows are not")
   func stops() {
     var matcher = StopMatcher(["</s>"])
     #expect(matcher.append("A lake.</s> More") == "A lake.")
@@ -164,7 +164,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     #expect(matcher.append("x") == "" && matcher.finish() == "")
   }
 
-  @Test("a stop that arrives in pieces is found, and what might become one is held back")
+  @Test("a stop string that arrives in pieces is found, and text that may become one is held back")
   func pieces() {
     var matcher = StopMatcher(["###", "\nUSER"])
     #expect(matcher.append("a #") == "a ")
@@ -176,14 +176,14 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     #expect(matcher.isStopped)
   }
 
-  @Test("what was held back comes out at the end")
+  @Test("text held back is returned at the end")
   func finish() {
     var matcher = StopMatcher(["湖畔"])
     #expect(matcher.append("在湖") == "在")
     #expect(matcher.finish() == "湖")
   }
 
-  @Test("of two stops the one that begins first counts")
+  @Test("of two stop strings, the one that begins first counts")
   func first() {
     var matcher = StopMatcher(["world", "lo w"])
     #expect(matcher.append("hello world") == "hel")
@@ -201,7 +201,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     var sampling = Sampling()
     sampling.repeatPenalty = 4
     var sampler = Sampler(sampling, prompt: [2], alternatives: 3)
-    // log softmax of (0, 1, 2, -1), by numpy.
+    // log softmax of (0, 1, 2, -1), computed with numpy.
     let expected: [Float] = [-2.4401897, -1.4401897, -0.4401897, -3.4401897]
     let choice = next([0, 1, 2, -1], &sampler)
     #expect(choice.id == 1, "2 is penalised")
@@ -212,9 +212,9 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
     #expect(next([0, 1], &plain) == Choice(id: 1))
   }
 
-  @Test("processors of a request forbid tokens and see what was chosen")
+  @Test("a request's processors can forbid tokens, and see which ones were chosen")
   func processors() {
-    /// Forbids the token that was chosen last.
+    /// Forbids the token chosen last.
     struct NoRepeat: LogitsProcessor {
       var last: Int32?
       func process(_ logits: UnsafeMutableBufferPointer<Float>) { if let last { logits[Int(last)] = -.infinity } }

@@ -7,7 +7,7 @@ import Testing
 
 /// The seam between models and devices.
 @Suite struct SeamTests {
-  @Test("layers on two backends in turn give the same bits as on one", arguments: ["llama-gqa-odd", "phi2"])
+  @Test("layers that alternate between two backends give the same bits as on one", arguments: ["llama-gqa-odd", "phi2"])
   func placement(_ name: String) async throws {
     let testCase = try ModelCase(name)
     let whole = try await testCase.open()
@@ -23,7 +23,7 @@ import Testing
     #expect(try await engine.said([request])[0].tokens == whole.engine.said([request])[0].tokens)
   }
 
-  @Test("an estimate counts the bytes of weights and of keys and values that opening and answering take")
+  @Test("an estimate counts the bytes that weights, keys and values take in opening and answering")
   func estimate() async throws {
     let testCase = try ModelCase("llama-gqa-odd")
     let model = try await testCase.open()
@@ -33,7 +33,7 @@ import Testing
       model.checkpoint, context: 64, quantization: nil, cpu: try CPU(threads: 1),
       placement: Placement(estimate, layers: language.layerCount))
     let config = language.config
-    // Matrices as the file has them; norms, biases and rotary tables in float32.
+    // Matrices with their size in the file; norms, biases and rotary tables in float32.
     let matrices = model.checkpoint.weights.filter { placed.unread.contains($0.key) == false && $0.value.shape.count > 1 }
     let bytes = matrices.values.reduce(0) { $0 + $1.byteCount }
     #expect(estimate.figures.weights >= bytes && estimate.figures.weights < bytes + bytes / 10)

@@ -7,7 +7,7 @@ import LimnTesting
 import Synchronization
 import Testing
 
-/// What sequences said, and how their drafts went.
+/// The tokens of sequences, and how their drafts fared.
 private struct Said: Equatable {
   var tokens: [[Int32]]
   var drafted = 0
@@ -45,7 +45,7 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
 
 @Suite struct SpeculationTests {
   @Test(
-    "an answer is the same with and without drafts, greedy or drawn, with penalties and without",
+    "an answer is the same with and without drafts, greedy or sampled, with and without penalties",
     arguments: ["llama-gqa-odd", "gguf-pair", "phi2", "mistral-window"], [Precision.exact, .fast])
   func sameTokens(_ name: String, _ precision: Precision) async throws {
     let testCase = try ModelCase(name)
@@ -75,7 +75,7 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     #expect(right > 0, "without a right guess nothing was tested")
   }
 
-  @Test("a sequence that ends amid a right draft ends there, and its companions go on")
+  @Test("a sequence that ends in the middle of a right draft ends there, and the others continue")
   func stopping() async throws {
     let testCase = try ModelCase("llama-gqa-odd")
     let model = try await testCase.open()
@@ -89,7 +89,7 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     }
   }
 
-  @Test("an answer that ends at a stop text or at its longest length ends at the same place")
+  @Test("an answer that ends at a stop text or its maximum length ends at the same place with drafts")
   func stopTexts() async throws {
     let testCase = try ModelCase("llama-mha-text")
     let model = try await testCase.open(.fast)
@@ -114,7 +114,7 @@ private func prompts(_ testCase: ModelCase, _ model: VisionLanguageModel) async 
     }
   }
 
-  @Test("the demo model says the same about pictures with and without drafts")
+  @Test("the demo model says the same about images with and without drafts")
   func demo() async throws {
     let model = try await VisionLanguageModel.load(try DemoModel.path())
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

@@ -8,7 +8,7 @@ import Testing
 @Suite struct WeightTypesTests {
   private let checkpoints = ModelCase.root + "/checkpoints/"
 
-  /// The quantised pair, with another type of the same size for one tensor, and perhaps a tensor more.
+  /// The quantised pair, with one tensor's type replaced by another of the same size, and optionally one more tensor.
   private func model(
     _ tensor: String, as type: TensorType, adding name: String? = nil
   ) async throws -> VisionLanguageModel {
@@ -44,18 +44,18 @@ import Testing
     }
   }
 
-  @Test("NVFP4 weights are taken, but not one whose scale lies in a tensor of its own")
+  @Test("NVFP4 weights are accepted, except one whose scale is in a separate tensor")
   func scalesApart() async throws {
     let tensor = "blk.0.attn_output"
     _ = try await model(tensor + ".weight", as: .nvfp4)
-    // A scale that belongs to no weight says nothing about this one.
+    // A scale that belongs to no weight says nothing about this weight.
     _ = try await model(tensor + ".weight", as: .nvfp4, adding: "strange.scale")
     await expect("NVFP4", tensor + ".scale", "o_proj") {
       try await model(tensor + ".weight", as: .nvfp4, adding: tensor + ".scale")
     }
   }
 
-  @Test("a type that the kernels do not have is refused by name")
+  @Test("a type without kernels is refused by name")
   func unknownType() async throws {
     await expect("I16") { try await model("blk.0.attn_k.weight", as: .i16) }
   }
