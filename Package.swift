@@ -74,7 +74,7 @@ let package = Package(
       name: "LimnImageTests", dependencies: ["LimnImage", "LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnHubTests", dependencies: ["LimnHub", "LimnImage", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTests", dependencies: ["Limn", "LimnTesting"], swiftSettings: settings),
-    .testTarget(name: "LimnCLITests", dependencies: ["LimnCLI", "LimnTesting"], swiftSettings: settings),
+    .testTarget(name: "LimnCLITests", dependencies: ["LimnCLI", "Limn", "LimnTesting"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c17

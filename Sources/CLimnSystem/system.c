@@ -2,6 +2,7 @@
   #define _GNU_SOURCE
 #endif
 #include "limn_system.h"
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -55,6 +56,15 @@ ptrdiff_t limn_read(int file, void *bytes, size_t count) { return read(file, byt
 const char *limn_next_name(DIR *folder) {
   const struct dirent *entry = readdir(folder);
   return entry ? entry->d_name : NULL;
+}
+
+char *limn_program_path(void) {
+#if defined(__linux__)
+  return realpath("/proc/self/exe", NULL);
+#else
+  Dl_info image;
+  return dladdr((const void *)&limn_program_path, &image) ? realpath(image.dli_fname, NULL) : NULL;
+#endif
 }
 
 int64_t limn_free_bytes(const char *path) {

@@ -1,19 +1,6 @@
 import Foundation
+import LimnTesting
 import Testing
-
-/// A folder that is removed with the test.
-private final class TemporaryFolder {
-  let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-
-  init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  func file(_ name: String, _ content: [UInt8]) throws -> String {
-    let file = path + "/" + name
-    try Data(content).write(to: URL(fileURLWithPath: file))
-    return file
-  }
-}
 
 private let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
   .appendingPathComponent("Fixtures").path
@@ -103,7 +90,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     func withoutLibcurl() throws {
       // Broken libraries shadow the system's own.
       let folder = try TemporaryFolder()
-      for name in ["libcurl.so.4", "libcurl-gnutls.so.4"] { _ = try folder.file(name, [1]) }
+      for name in ["libcurl.so.4", "libcurl-gnutls.so.4"] { _ = try folder.write(name, [1]) }
       let paths = [folder.path, ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"]].compactMap { $0 }
       let environment = ["LD_LIBRARY_PATH": paths.joined(separator: ":")]
       let here = try limn(
@@ -124,7 +111,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
       ("text.jpg", Array("not a picture at all".utf8)), ("empty.png", []),
       ("cut.png", Array(png.dropLast(40))),
     ] {
-      let file = try folder.file(name, content)
+      let file = try folder.write(name, content)
       let outcome = try limn("ask", file, "hello", "--model", tinyModel, "--max-tokens", "1")
       #expect(outcome.code == 65, "\(name): \(outcome.err)")
       #expect(outcome.errorLines.count == 1 && outcome.err.contains(name))
@@ -135,7 +122,7 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
   @Test("a file that is not a model ends with 65 and one line")
   func badModels() throws {
     let folder = try TemporaryFolder()
-    let gguf = try folder.file("broken.gguf", Array("GGUF\u{3}".utf8))
+    let gguf = try folder.write("broken.gguf", Array("GGUF\u{3}".utf8))
     let outcome = try limn("ask", "hello", "--model", gguf)
     #expect(outcome.code == 65)
     #expect(outcome.errorLines.count == 1 && outcome.err.contains("broken.gguf"))

@@ -18,7 +18,10 @@ func limn(
   try limn(arguments, input: input, environment: environment)
 }
 
-func limn(_ arguments: [String], input: [UInt8] = [], environment: [String: String] = [:]) throws -> Outcome {
+/// - Parameter command: another place of the command; nil: beside these tests.
+func limn(
+  _ arguments: [String], input: [UInt8] = [], environment: [String: String] = [:], command: String? = nil
+) throws -> Outcome {
   let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
   try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
   defer { try? FileManager.default.removeItem(at: folder) }
@@ -30,9 +33,9 @@ func limn(_ arguments: [String], input: [UInt8] = [], environment: [String: Stri
   }
   let (standardInput, out, err) = (try file("in", input), try file("out"), try file("err"))
   let process = Process()
-  process.executableURL = products.appendingPathComponent("limn")
+  process.executableURL = command.map { URL(fileURLWithPath: $0) } ?? products.appendingPathComponent("limn")
   process.arguments = arguments
-  var variables = ProcessInfo.processInfo.environment.filter { $0.key != "LIMN_MODEL" }
+  var variables = ProcessInfo.processInfo.environment.filter { !["LIMN_MODEL", "LIMN_RESOURCES"].contains($0.key) }
   variables.merge(environment) { $1 }
   process.environment = variables
   process.standardInput = standardInput

@@ -43,6 +43,9 @@ ptrdiff_t limn_write(int file, const void *_Nonnull bytes, size_t count);
 ptrdiff_t limn_read(int file, void *_Nonnull bytes, size_t count);
 /// The name of the next entry in a folder; NULL at its end.
 const char *_Nullable limn_next_name(DIR *_Nonnull folder);
+/// The file that holds this code, symbolic links resolved: the program, on macOS also the library or test bundle that limn
+/// is part of; NULL where the system does not tell. The caller frees it.
+char *_Nullable limn_program_path(void);
 /// Bytes that this user may still write to the volume of a path; −1 if the system does not say.
 int64_t limn_free_bytes(const char *_Nonnull path);
 
