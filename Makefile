@@ -1,6 +1,9 @@
 # `make demo` and `make test` are all that a newcomer needs; both install the libraries that are missing.
 .PHONY: setup build demo test sanitize test-x86 test-arm format clean
 
+# The commit that `limn --version` names; nothing where this is no clone.
+export LIMN_COMMIT := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=7 --exclude='*'))
+
 setup:
 	@Tools/setup.sh
 

@@ -9,6 +9,10 @@ let settings: [SwiftSetting] = [
   .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
+/// The commit that `limn --version` names; the Makefile sets it. `Context.gitInformation` would not do: SwiftPM caches what
+/// this file evaluates to, and with it an old commit.
+let commit = Context.environment["LIMN_COMMIT"].flatMap { $0.isEmpty ? nil : $0 }
+
 let package = Package(
   name: "limn",
   platforms: [.macOS(.v15)],
@@ -55,10 +59,15 @@ let package = Package(
     .target(
       name: "Limn", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "LimnText", "LimnImage"],
       resources: [.copy("Resources/limn-demo")], swiftSettings: settings),
+    // The commit that the command was built from.
+    .target(name: "CLimnCommit", cSettings: commit.map { [.define("LIMN_COMMIT", to: "\"\($0)\"")] } ?? []),
     // The command `limn`.
     .executableTarget(
       name: "LimnCLI",
-      dependencies: ["Limn", "LimnHub", "CLimnSystem", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: [
+        "Limn", "LimnHub", "CLimnSystem", "CLimnCommit",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
       swiftSettings: settings),
     // What tests share: a scripted model.
     .target(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLimnCommit
 import Foundation
 import Limn
 import LimnCore
@@ -16,7 +17,7 @@ struct LimnCommand: AsyncParsableCommand {
       Without --model and LIMN_MODEL, a small demo model answers; it knows
       drawn scenes only.
       """,
-    version: "limn \(Limn.version)",
+    version: "limn \(Limn.version)" + (limn_commit().map { " (\(String(cString: $0)))" } ?? ""),
     subcommands: [
       Ask.self, Chat.self, Show.self, Quantize.self, Convert.self, Bench.self, Debug.self,
     ])

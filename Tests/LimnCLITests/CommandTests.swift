@@ -15,6 +15,14 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(outcome.out.contains("ask") && outcome.out.contains("chat"))
   }
 
+  @Test("--version names the version, and the commit where the build knew it")
+  func version() throws {
+    let outcome = try limn("--version")
+    #expect(outcome.code == 0)
+    let commit = /limn [0-9]+\.[0-9]+\.[0-9]+( \([0-9a-f]{7,}(-dirty)?\))?\n/
+    #expect(outcome.out.wholeMatch(of: commit) != nil, "\(outcome.out)")
+  }
+
   @Test(
     "wrong usage ends with 2 and says what is wrong",
     arguments: [
