@@ -19,10 +19,11 @@ struct Ask: AsyncParsableCommand {
         curl -s https://example.org/a.jpg | limn ask - "Describe this picture." --json
       """)
 
-  @Argument(help: ArgumentHelp("Pictures, then the question.", valueName: "image… prompt"))
+  @Argument(help: ArgumentHelp("Pictures, then the question.", valueName: "image… prompt"), completion: .file())
   var operands: [String] = []
 
-  @Option(name: .customLong("image"), help: ArgumentHelp("Another picture.", valueName: "image"))
+  @Option(
+    name: .customLong("image"), help: ArgumentHelp("Another picture.", valueName: "image"), completion: .file())
   var images: [String] = []
 
   @OptionGroup var load: LoadArguments

@@ -30,7 +30,8 @@ struct Bench: AsyncParsableCommand {
   var quoting = false
   @Flag(help: "Also measure how an answer keeps its pace while a prompt of --prompt-tokens or a picture is read.")
   var pace = false
-  @Option(help: ArgumentHelp("The picture; default: a drawn one.", valueName: "file")) var image: String?
+  @Option(help: ArgumentHelp("The picture; default: a drawn one.", valueName: "file"), completion: .file())
+  var image: String?
   @Option(help: ArgumentHelp("How often everything is measured; medians count.", valueName: "n"))
   var repetitions = 3
   @Flag(help: "Print JSON.") var json = false

@@ -20,10 +20,11 @@ struct Chat: AsyncParsableCommand {
         /help          list these commands
       """)
 
-  @Argument(help: ArgumentHelp("Pictures to begin with.", valueName: "image"))
+  @Argument(help: ArgumentHelp("Pictures to begin with.", valueName: "image"), completion: .file())
   var images: [String] = []
 
-  @Option(name: .customLong("image"), help: ArgumentHelp("Another picture.", valueName: "image"))
+  @Option(
+    name: .customLong("image"), help: ArgumentHelp("Another picture.", valueName: "image"), completion: .file())
   var moreImages: [String] = []
 
   @OptionGroup var load: LoadArguments

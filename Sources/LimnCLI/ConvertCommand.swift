@@ -15,13 +15,15 @@ struct Convert: AsyncParsableCommand {
       hf: a folder for transformers' LlavaForConditionalGeneration.
       """)
 
-  @Argument(help: "A model: a folder, or a .gguf file.")
+  @Argument(help: "A model: a folder, or a .gguf file.", completion: .file())
   var reference: String
 
   @Option(help: "The layout: gguf or hf.")
   var to: Layout
 
-  @Option(help: ArgumentHelp("Where: a folder, or for gguf a file that ends in .gguf.", valueName: "path"))
+  @Option(
+    help: ArgumentHelp("Where: a folder, or for gguf a file that ends in .gguf.", valueName: "path"),
+    completion: .file())
   var output: String
 
   @Option(help: "Type of the stored weights: f16, f32 or bf16.")

@@ -10,9 +10,9 @@ struct LimnCommand: AsyncParsableCommand {
     commandName: "limn",
     abstract: "Ask about pictures, on your own computer.",
     discussion: """
-      limn ask photo.jpg "What is the weather?"   one answer
-      limn chat photo.jpg                         a conversation
-      limn show path/to/model                     what a model is
+        limn ask photo.jpg "What is the weather?"   one answer
+        limn chat photo.jpg                         a conversation
+        limn show path/to/model                     what a model is
 
       Without --model and LIMN_MODEL, a small demo model answers; it knows
       drawn scenes only.

@@ -12,11 +12,14 @@ extension Quantization.Format: ExpressibleByArgument {}
 
 /// Options of every command that reads a model: the files that belong to it, and the number of threads.
 struct SourceArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("The projector of a .gguf model, if it is not beside it.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("The projector of a .gguf model, if it is not beside it.", valueName: "file"),
+    completion: .file())
   var mmproj: String?
 
   @Option(
-    help: ArgumentHelp("The model that an adapter (LoRA) or a projector belongs to.", valueName: "folder"))
+    help: ArgumentHelp("The model that an adapter (LoRA) or a projector belongs to.", valueName: "folder"),
+    completion: .directory)
   var base: String?
 
   @Option(help: ArgumentHelp("Number of threads; default: all cores that this process may use.", valueName: "n"))
@@ -41,14 +44,16 @@ struct SourceArguments: ParsableArguments {
 
 /// Options of every command that runs a model or parts of it: which model, and how to open it.
 struct LoadArguments: ParsableArguments {
-  @Option(help: "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.")
+  @Option(
+    help: "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.", completion: .file())
   var model: String?
 
   @OptionGroup var source: SourceArguments
 
   @Option(
     name: .customLong("adapter"),
-    help: ArgumentHelp("An adapter (LoRA) to use on the model, unmerged: on any base.", valueName: "folder"))
+    help: ArgumentHelp("An adapter (LoRA) to use on the model, unmerged: on any base.", valueName: "folder"),
+    completion: .directory)
   var adapters: [String] = []
 
   @Option(help: "Quantise linear layers while opening, as bitsandbytes does: nf4, fp4 or int8.")

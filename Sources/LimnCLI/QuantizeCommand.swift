@@ -19,14 +19,15 @@ struct Quantize: AsyncParsableCommand {
       answers change little. Q8_0 is hard to tell from the original.
       """)
 
-  @Argument(help: "A model: a folder, or a .gguf file.")
+  @Argument(help: "A model: a folder, or a .gguf file.", completion: .file())
   var reference: String
 
   @Option(help: "Q4_K_M, Q5_K_M, Q6_K, Q8_0, Q4_0, f16, bf16 or f32.")
   var to: WeightFormat
 
   @Option(
-    help: ArgumentHelp("Where: a folder, or a file that ends in .gguf (mmproj goes beside it).", valueName: "path"))
+    help: ArgumentHelp("Where: a folder, or a file that ends in .gguf (mmproj goes beside it).", valueName: "path"),
+    completion: .file())
   var output: String
 
   @Option(help: "Type of the vision tower and projector: f16 or Q8_0.")
@@ -38,7 +39,8 @@ struct Quantize: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "With --report: a folder with questions.json ([{image, question, answer}]), asked before and after.",
-      valueName: "folder"))
+      valueName: "folder"),
+    completion: .directory)
   var scenes: String?
 
   @OptionGroup var options: ConversionOptions

@@ -9,7 +9,8 @@ struct Show: AsyncParsableCommand {
     abstract: "Show what a model is, how limn will use it, and any problems with it.",
     discussion: "A model that does not open is shown as far as it can be read; the exit code is the one of ask.")
 
-  @Argument(help: "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.")
+  @Argument(
+    help: "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.", completion: .file())
   var reference: String?
 
   @OptionGroup var load: LoadArguments
