@@ -69,6 +69,10 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
+    // Programs that show how the library is used: `swift run ExampleAsk …`.
+    .executableTarget(name: "ExampleAsk", dependencies: ["Limn"], path: "Examples/Ask", swiftSettings: settings),
+    .executableTarget(name: "ExampleStream", dependencies: ["Limn"], path: "Examples/Stream", swiftSettings: settings),
+    .executableTarget(name: "ExampleBatch", dependencies: ["Limn"], path: "Examples/Batch", swiftSettings: settings),
     // What tests share: a scripted model.
     .target(
       name: "LimnTesting", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "Limn"],
