@@ -87,6 +87,8 @@ let package = Package(
       name: "LimnImageTests", dependencies: ["LimnImage", "LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnHubTests", dependencies: ["LimnHub", "LimnImage", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTests", dependencies: ["Limn", "LimnTesting"], swiftSettings: settings),
+    // Limn as its users see it.
+    .testTarget(name: "LimnAPITests", dependencies: ["Limn"], swiftSettings: settings),
     .testTarget(name: "LimnCLITests", dependencies: ["LimnCLI", "Limn", "LimnTesting"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
