@@ -7,8 +7,9 @@ private let types: [Any.Type] = [
   Answer.self, Answer.FinishReason.self, Answer.Timings.self, Answer.Usage.self, AnswerEvent.self, ChatMessage.self,
   ChatMessage.Part.self, ChatMessage.Role.self, ChatSession.self, DemoModel.self, GenerationOptions.self,
   ImageSource.self, KVType.self, LimnError.self, LimnError.Channel.self, LimnError.Code.self, LimnError.Kind.self,
-  LimnError.Option.self, LimnError.Text.self, LoadOptions.self, ModelReport.self, ModelReport.Fact.self,
-  ModelReport.Finding.self, ModelReport.Finding.Level.self, OpeningProgress.self, OpeningStep.self, Overflow.self,
+  LimnError.Option.self, LimnError.Text.self, LoadOptions.self, ModelDoctor.self,
+  ModelDoctor.Finding.self, ModelDoctor.Finding.Level.self, ModelReport.self, ModelReport.Fact.self, ModelSummary.self,
+  ModelSummary.Language.self, ModelSummary.Vision.self, ModelSummary.Projector.self, OpeningProgress.self, OpeningStep.self, Overflow.self,
   Precision.self, PreprocessPolicy.self, Quantization.self, Quantization.Format.self, RGBImage.self, Request.self,
   Request.Prompt.self, Sampling.self, VisionLanguageModel.self,
 ]

@@ -78,7 +78,7 @@ import Testing
       try Conversion.gguf(options.location(of: folder.path), format: .f16, vision: .f16, output: folder.path + "/out")
     }
     #expect(error?.kind == .badData)
-    for word in ["q_proj", "NF4", "before quantisation", "adapter_model.safetensors"] {
+    for word in ["attn_q", "NF4", "before quantisation", "adapter_model.safetensors"] {
       #expect("\(error!)".contains(word))
     }
   }
