@@ -75,12 +75,13 @@ package struct Scheduler: Sendable {
   package func slice(besideAnswers: Bool) -> Double {
     guard besideAnswers else { return limits.sliceAlone }
     // A small model decodes a token every millisecond; prefill then takes its share of the time and no more.
-    return decodeStep == 0 ? limits.sliceBesideAnswers : min(limits.sliceBesideAnswers, max(0.004, 1.25 * decodeStep))
+    return decodeStep == 0 ? limits.sliceBesideAnswers : min(limits.sliceBesideAnswers, max(0.004, decodeStep))
   }
 
-  /// Number of tokens in the next pass, chosen so that one layer of them fits into a slice.
+  /// Number of tokens in the next pass: one layer of them fits into a slice, or two beside answers, because a layer takes
+  /// longer the more positions lie before it.
   package func rowsPerPass(besideAnswers: Bool) -> Int {
-    let layer = min(limits.sliceBesideAnswers, slice(besideAnswers: besideAnswers))
+    let layer = besideAnswers ? slice(besideAnswers: true) / 2 : min(limits.sliceBesideAnswers, limits.sliceAlone)
     let fitting = Int(min(Double(limits.maxRows), layer / max(rowLayer, 1e-12)))
     // Matrix products want whole tiles.
     return max(limits.minRows, min(limits.maxRows, fitting / 16 * 16))

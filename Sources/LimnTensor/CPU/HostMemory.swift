@@ -1,4 +1,5 @@
 import CLimnKernels
+import Dispatch
 package import LimnCore
 
 // The CPU uses the process's own memory, so its addresses are pointers. Only CPU backends and their tests use these
@@ -93,13 +94,13 @@ extension CPU {
   package func copy(_ cache: KVCache, layer: Int, positions: Int, into other: KVCache) {
     precondition(cache.layers == other.layers && cache.kvHeads == other.kvHeads && cache.storage == other.storage)
     precondition(cache.headSize == other.headSize && positions <= min(cache.capacity, other.capacity))
-    let bytes = positions * cache.positionBytes
+    let bytes = positions * cache.positionBytes, (fromStride, toStride) = (cache.headBytes, other.headBytes)
     for (from, to) in [
       (cache.keys(layer: layer), other.keys(layer: layer)), (cache.values(layer: layer), other.values(layer: layer)),
     ] {
-      for head in 0..<cache.kvHeads {
-        (to + head * other.headBytes).pointer
-          .copyMemory(from: (from + head * cache.headBytes).pointer, byteCount: bytes)
+      // Most of the time goes into the pages that the system hands out on their first write: a thread each.
+      DispatchQueue.concurrentPerform(iterations: cache.kvHeads) { head in
+        (to + head * toStride).pointer.copyMemory(from: (from + head * fromStride).pointer, byteCount: bytes)
       }
     }
   }
