@@ -31,6 +31,7 @@ public final class VisionLanguageModel: Sendable {
   /// Opens a model on a thread of its own. Cancelling the task stops it.
   /// - Parameters:
   ///   - reference: a folder (a model, or an adapter for one), or a `.gguf` file.
+  ///   - options: how it is opened.
   ///   - progress: receives the current step and how far it is; not called on the caller's thread.
   public static func load(
     _ reference: String, options: LoadOptions = LoadOptions(),
@@ -64,8 +65,11 @@ public final class VisionLanguageModel: Sendable {
   // MARK: Asking
 
   /// Answers one question.
-  /// - Parameter images: placed before the question, or at its `<image>` marks: see
-  ///   ``ChatMessage/init(_:_:images:)``.
+  /// - Parameters:
+  ///   - question: what the user asks.
+  ///   - images: placed before the question, or at its `<image>` marks: see ``ChatMessage/init(_:_:images:)``.
+  ///   - system: instructions for the model.
+  ///   - options: how the answer is generated.
   public func ask(
     _ question: String, images: [ImageSource] = [], system: String? = nil,
     options: GenerationOptions = GenerationOptions()

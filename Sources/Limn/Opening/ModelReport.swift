@@ -20,7 +20,11 @@ public struct ModelReport: Sendable {
   /// Why the model does not open for answering; nil: it does.
   public let problem: LimnError?
 
-  /// - Parameter progress: is told what is done, and how far; not on the caller's thread.
+  /// Reports on a model, on a thread of its own.
+  /// - Parameters:
+  ///   - reference: a folder (a model, or an adapter for one), or a `.gguf` file.
+  ///   - options: how the model would be opened.
+  ///   - progress: receives the current step and how far it is; not called on the caller's thread.
   /// - Throws: `notFound` where there is nothing to report about; `interrupted` where the task is cancelled.
   public init(
     _ reference: String, options: LoadOptions = LoadOptions(),
