@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all that a newcomer needs; both install the libraries that are missing.
-.PHONY: setup build demo test docs sanitize test-x86 test-arm format clean
+.PHONY: setup build demo test dist docs sanitize test-x86 test-arm format clean
 
 # The commit that `limn --version` names; nothing where this is no clone.
 export LIMN_COMMIT := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=7 --exclude='*'))
@@ -19,6 +19,10 @@ demo: build
 test: setup
 	swift build -c release --build-tests
 	swift test -c release --skip-build
+
+# What people download: limn-VERSION-linux-ARCH.tar.gz. Tools/dist-check.sh tries it where nothing is installed.
+dist: setup
+	@Tools/dist.sh
 
 # The library's documentation, for a browser.
 docs: setup
