@@ -42,7 +42,7 @@ test-arm:
 
 # C is formatted where clang-format is installed (Debian: clang-format).
 format:
-	swift format --in-place --recursive Sources Tests Package.swift
+	swift format --in-place --recursive Sources Tests Examples Package.swift
 	@if command -v clang-format >/dev/null; then find Sources Tests -name '*.[ch]' -exec clang-format -i {} +; \
 	else echo "limn: no clang-format, the C code is left as it is" >&2; fi
 

@@ -21,7 +21,8 @@ extension VisionLanguageModel {
 
   private var prefillProducts: [TensorType: Int] {
     get throws(LimnError) {
-      try engine.model.language.estimate(rows: 1, after: 0, wanted: 0, phase: .prefill, storage: engine.storage).products
+      try engine.model.language.estimate(rows: 1, after: 0, wanted: 0, phase: .prefill, storage: engine.storage)
+        .products
     }
   }
 

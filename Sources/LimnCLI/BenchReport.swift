@@ -92,7 +92,9 @@ struct BenchReport {
       object.set("quoting_predicted_per_second", to: number(\.quotingPerSecond))
     }
     if rounds[0].pace != nil {
-      func pace(_ value: @escaping (VisionLanguageModel.Pace) -> Double) -> JSON { number { value($0.pace ?? .init()) } }
+      func pace(_ value: @escaping (VisionLanguageModel.Pace) -> Double) -> JSON {
+        number { value($0.pace ?? .init()) }
+      }
       object.set(
         "pace",
         to: .object([
@@ -159,7 +161,9 @@ struct BenchReport {
       ),
     ]
     if rounds[0].pace != nil {
-      func times(_ value: @escaping (VisionLanguageModel.Pace) -> Double, _ unit: @escaping (VisionLanguageModel.Pace) -> Double)
+      func times(
+        _ value: @escaping (VisionLanguageModel.Pace) -> Double, _ unit: @escaping (VisionLanguageModel.Pace) -> Double
+      )
         -> String
       {
         let ratio = median { $0.pace.map { value($0) / unit($0) } ?? 0 }

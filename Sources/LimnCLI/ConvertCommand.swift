@@ -38,7 +38,7 @@ struct Convert: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let format = WeightFormat(name: type)!
+    let format = GGUFMix(name: type)!
     let conversion =
       switch to {
       case .gguf:

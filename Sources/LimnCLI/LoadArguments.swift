@@ -8,7 +8,7 @@ public import LimnTensor
 extension Precision: ExpressibleByArgument {}
 extension KVType: ExpressibleByArgument {}
 extension PreprocessPolicy: ExpressibleByArgument {}
-extension Quantization.Format: ExpressibleByArgument {}
+extension LoadQuantization.Format: ExpressibleByArgument {}
 
 /// Options of every command that reads a model: the files that belong to it, and the number of threads.
 struct SourceArguments: ParsableArguments {
@@ -57,7 +57,7 @@ struct LoadArguments: ParsableArguments {
   var adapters: [String] = []
 
   @Option(help: "Quantise linear layers while opening, as bitsandbytes does: nf4, fp4 or int8.")
-  var quantize: Quantization.Format?
+  var quantize: LoadQuantization.Format?
 
   @Flag(help: "With nf4 or fp4: also quantise the scales.")
   var doubleQuant = false
@@ -101,8 +101,9 @@ struct LoadArguments: ParsableArguments {
   var options: LoadOptions {
     var options = source.options
     options.quantization = quantize.map {
-      Quantization(
-        $0, isDouble: doubleQuant, skip: (skip ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
+      LoadQuantization(
+        $0, isDouble: doubleQuant,
+        skip: (skip ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
     }
     options.adapters = adapters
     options.template = template

@@ -6,7 +6,7 @@ import LimnImage
 import LimnCore
 import LimnTensor
 
-extension WeightFormat: ExpressibleByArgument {
+extension GGUFMix: ExpressibleByArgument {
   public init?(argument: String) { self.init(name: argument) }
   public static var allValueStrings: [String] { allCases.map(\.rawValue) }
 }
@@ -23,7 +23,7 @@ struct Quantize: AsyncParsableCommand {
   var reference: String
 
   @Option(help: "Q4_K_M, Q5_K_M, Q6_K, Q8_0, Q4_0, f16, bf16 or f32.")
-  var to: WeightFormat
+  var to: GGUFMix
 
   @Option(
     help: ArgumentHelp("Where: a folder, or a file that ends in .gguf (mmproj goes beside it).", valueName: "path"),
@@ -31,7 +31,7 @@ struct Quantize: AsyncParsableCommand {
   var output: String
 
   @Option(help: "Type of the vision tower and projector: f16 or Q8_0.")
-  var vision = WeightFormat.f16
+  var vision = GGUFMix.f16
 
   @Flag(help: "List what each tensor lost: the error's root mean square, relative to the weights'.")
   var report = false

@@ -35,8 +35,7 @@ package final class Memory: @unchecked Sendable {
   }
 
   /// Allocates `count` bytes, aligned to 64, and calls `fill`, which must write all of them.
-  package init(count: Int, fill: (UnsafeMutableRawBufferPointer) throws(LimnError) -> Void) throws(LimnError)
-  {
+  package init(count: Int, fill: (UnsafeMutableRawBufferPointer) throws(LimnError) -> Void) throws(LimnError) {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
     size = count
     path = nil

@@ -107,7 +107,8 @@ extension GGUFPair {
     guard let separator = stem.lastIndex(where: { $0 == "-" || $0 == "." }) else { return stem }
     let last = stem[stem.index(after: separator)...]
     let letters = last.prefix { $0.isLetter }
-    let isType = ["q", "iq", "tq", "f", "bf"].contains(letters) && last.dropFirst(letters.count).first?.isNumber == true
+    let isType =
+      ["q", "iq", "tq", "f", "bf"].contains(letters) && last.dropFirst(letters.count).first?.isNumber == true
     return isType ? String(stem[..<separator]) : stem
   }
 }

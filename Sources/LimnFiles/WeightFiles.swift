@@ -78,7 +78,8 @@ package struct RawWeights: Sendable {
 
   static func notFound(_ reference: String) -> LimnError {
     LimnError(
-      .notFound, code: .modelNotFound, "no such model", in: reference, expected: "a folder or a .gguf file on this machine",
+      .notFound, code: .modelNotFound, "no such model", in: reference,
+      expected: "a folder or a .gguf file on this machine",
       remedy: "check the path")
   }
 
@@ -170,8 +171,7 @@ package struct RawWeights: Sendable {
   }
 
   /// Several files without an index: no tensor may occur in two of them.
-  private static func joined(_ paths: [String]) throws(LimnError) -> (tensors: [NamedTensor], files: [String])
-  {
+  private static func joined(_ paths: [String]) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
     var tensors: [NamedTensor] = []
     var seen: Set<ExactString> = []
     for path in paths {

@@ -184,8 +184,7 @@ extension Transfer {
   }
 }
 
-private func withOptionalCString<Result>(_ text: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result
-{
+private func withOptionalCString<Result>(_ text: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {
   text.map { $0.withCString(body) } ?? body(nil)
 }
 

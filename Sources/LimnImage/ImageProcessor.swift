@@ -161,7 +161,8 @@ package struct ImageProcessor: Sendable {
   private func squared(_ picture: RGBImage, _ colour: [UInt8]) throws(LimnError) -> Canvas {
     guard picture.height <= max(picture.width, Self.highestPadded) else {
       throw .badData(
-        code: .imageTooLarge, "the picture is too narrow to be padded to a square", expected: "at most \(Self.highestPadded) rows",
+        code: .imageTooLarge, "the picture is too narrow to be padded to a square",
+        expected: "at most \(Self.highestPadded) rows",
         found: "\(picture.width) × \(picture.height)", remedy: "use \(.preprocess, "crop")")
     }
     return Canvas(squareAround: picture, colour: colour)

@@ -60,19 +60,22 @@ public enum ImageSource: Sendable, Equatable {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else {
       guard errno == ENOENT || errno == ENOTDIR else {
-        throw LimnError(.unavailable, code: .imageUnreadable, "cannot be opened (\(String(cString: strerror(errno))))", in: path)
+        throw LimnError(
+          .unavailable, code: .imageUnreadable, "cannot be opened (\(String(cString: strerror(errno))))", in: path)
       }
       throw LimnError(.notFound, code: .imageNotFound, "no such file", in: path, remedy: "check the path")
     }
     defer { close(descriptor) }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {
-      throw LimnError(.unavailable, code: .imageUnreadable, "cannot be read (\(String(cString: strerror(errno))))", in: path)
+      throw LimnError(
+        .unavailable, code: .imageUnreadable, "cannot be read (\(String(cString: strerror(errno))))", in: path)
     }
     switch status.st_mode & S_IFMT {
     case S_IFREG where status.st_size > maxBytes: throw tooLarge(path)
     case S_IFREG, S_IFIFO: return try readAll(descriptor, size: Int(status.st_size), name: path)
-    case S_IFDIR: throw .badData(code: .imageUnreadable, "a directory, not a picture", in: path, remedy: "name a file in it")
+    case S_IFDIR:
+      throw .badData(code: .imageUnreadable, "a directory, not a picture", in: path, remedy: "name a file in it")
     default: throw .badData(code: .imageUnreadable, "a device, not a picture", in: path, remedy: "name a file")
     }
   }
@@ -90,7 +93,8 @@ public enum ImageSource: Sendable, Equatable {
       if count == 0 { return bytes }
       if count < 0 {
         if errno == EINTR { continue }
-        throw LimnError(.unavailable, code: .imageUnreadable, "cannot be read (\(String(cString: strerror(errno))))", in: name)
+        throw LimnError(
+          .unavailable, code: .imageUnreadable, "cannot be read (\(String(cString: strerror(errno))))", in: name)
       }
       guard bytes.count + count <= maxBytes else { throw tooLarge(name) }
       bytes += piece[..<count]

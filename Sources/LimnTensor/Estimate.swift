@@ -80,7 +80,9 @@ package final class Estimate: Backend {
   }
 
   package func write(_ values: UnsafeBufferPointer<Float>, to x: Activations) {}
-  package func read(_ x: Activations, into values: UnsafeMutableBufferPointer<Float>) { values.initialize(repeating: 0) }
+  package func read(_ x: Activations, into values: UnsafeMutableBufferPointer<Float>) {
+    values.initialize(repeating: 0)
+  }
   package func keys(of cache: KVCache, layer: Int, head: Int, positions: Int) -> [Float] {
     [Float](repeating: 0, count: positions * cache.headSize)
   }

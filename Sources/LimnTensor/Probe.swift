@@ -86,7 +86,8 @@ package final class Probe: Backend {
   }
 
   private func record(_ row: [Float], layer: Int, head: Int, position: Int) {
-    let index = ((layer - target.layers.lowerBound) * target.heads.count + head - target.heads.lowerBound)
+    let index =
+      ((layer - target.layers.lowerBound) * target.heads.count + head - target.heads.lowerBound)
       * target.queries.count + position - target.queries.lowerBound
     weights.withLock { weights in
       for (place, key) in target.keys.enumerated() where key < row.count {

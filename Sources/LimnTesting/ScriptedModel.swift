@@ -97,7 +97,9 @@ package struct ScriptedModel: LanguageModel {
   }
 
   package func embed(_ ids: UnsafeBufferPointer<Int32>, into x: Activations) {
-    for (row, id) in ids.enumerated() { (x.pointer[Self.width * row], x.pointer[Self.width * row + 1]) = (Float(id), 0) }
+    for (row, id) in ids.enumerated() {
+      (x.pointer[Self.width * row], x.pointer[Self.width * row + 1]) = (Float(id), 0)
+    }
   }
 
   package func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?) {
@@ -121,7 +123,9 @@ package struct ScriptedModel: LanguageModel {
 
   package func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
     for row in 0..<hidden.rows {
-      for id in 0..<logits.width { logits.pointer[row * logits.width + id] = id == Int(hidden.pointer[Self.width * row]) ? 9 : 0 }
+      for id in 0..<logits.width {
+        logits.pointer[row * logits.width + id] = id == Int(hidden.pointer[Self.width * row]) ? 9 : 0
+      }
     }
   }
 }

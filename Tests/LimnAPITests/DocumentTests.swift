@@ -72,7 +72,9 @@ let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingL
   private func words(of text: String) -> String { text.split(whereSeparator: \.isWhitespace).joined(separator: " ") }
 }
 
-func text(_ path: String) throws -> String { try String(contentsOf: root.appendingPathComponent(path), encoding: .utf8) }
+func text(_ path: String) throws -> String {
+  try String(contentsOf: root.appendingPathComponent(path), encoding: .utf8)
+}
 
 /// Paths below a folder, from the root of the repository.
 func files(in folder: String, ending: String) throws -> [String] {

@@ -32,7 +32,8 @@ func twoImages() -> ChatMessage {
 
 /// ChatMessage.swift
 func questionsAboutImages() -> [ChatMessage] {
-  let garden = ChatMessage(.user, [.text("This is my garden:"), .image(.path("garden.jpg")), .text("What is missing?")])
+  let garden = ChatMessage(
+    .user, [.text("This is my garden:"), .image(.path("garden.jpg")), .text("What is missing?")])
   let change = ChatMessage(.user, "What has changed?", images: [.path("before.png"), .path("after.png")])
   return [garden, change]
 }

@@ -27,7 +27,8 @@ import Testing
   func batch() throws {
     let question = "Describe this picture."
     let outcome = try run(
-      "ExampleBatch", "Examples/lighthouse.png", "missing.png", "Examples/camp.png", "--", question, "What is the mood?")
+      "ExampleBatch", "Examples/lighthouse.png", "missing.png", "Examples/camp.png", "--", question, "What is the mood?"
+    )
     #expect(outcome.code == 1)
     let lines = outcome.out.split(separator: "\n")
     #expect(lines.count == 4)
@@ -37,7 +38,9 @@ import Testing
     #expect(errors.allSatisfy { $0.hasPrefix("missing.png: no such file") })
   }
 
-  @Test("a wrong use prints how to use the program and exits with 2", arguments: ["ExampleAsk", "ExampleStream", "ExampleBatch"])
+  @Test(
+    "a wrong use prints how to use the program and exits with 2",
+    arguments: ["ExampleAsk", "ExampleStream", "ExampleBatch"])
   func wrongUse(program: String) throws {
     let outcome = try run(program, "Examples/camp.png")
     #expect(outcome.code == 2)

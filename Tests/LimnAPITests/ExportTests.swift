@@ -9,8 +9,10 @@ private let types: [Any.Type] = [
   ImageSource.self, KVType.self, LimnError.self, LimnError.Channel.self, LimnError.Code.self, LimnError.Kind.self,
   LimnError.Option.self, LimnError.Text.self, LoadOptions.self, ModelDoctor.self,
   ModelDoctor.Finding.self, ModelDoctor.Finding.Level.self, ModelReport.self, ModelReport.Fact.self, ModelSummary.self,
-  ModelSummary.Language.self, ModelSummary.Vision.self, ModelSummary.Projector.self, OpeningProgress.self, OpeningStep.self, Overflow.self,
-  Precision.self, PreprocessPolicy.self, Quantization.self, Quantization.Format.self, RGBImage.self, Request.self,
+  ModelSummary.Language.self, ModelSummary.Vision.self, ModelSummary.Projector.self, OpeningProgress.self,
+  OpeningStep.self, Overflow.self,
+  Precision.self, PreprocessPolicy.self, LoadQuantization.self, LoadQuantization.Format.self, RGBImage.self,
+  Request.self,
   Request.Prompt.self, Sampling.self, VisionLanguageModel.self,
 ]
 
@@ -25,7 +27,8 @@ private let types: [Any.Type] = [
     #expect(open == exported)
     // And all of them are named above, like all of Limn's own.
     let own = try names(
-      in: files(in: "Sources/Limn", ending: "swift"), after: #/public (?:final )?(?:struct|enum|class|protocol|actor) /#)
+      in: files(in: "Sources/Limn", ending: "swift"), after: #/public (?:final )?(?:struct|enum|class|protocol|actor) /#
+    )
     let named = Set(types.map { String(reflecting: $0).split(separator: ".")[1] }.map(String.init))
     #expect(named == own.union(exported))
   }

@@ -27,7 +27,8 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     "wrong usage ends with 2 and says what is wrong",
     arguments: [
       ["aks", "x"], ["ask"], ["ask", "x", "--max-tokens", "0"], ["ask", "x", "--context", "0"],
-      ["bench", "--compute", "half"], ["show", "--threads", "0"], ["quantize", "x", "--to", "Q8_0", "--output", "y", "--threads", "0"], ["ask", "x", "--temperature", "warm"],
+      ["bench", "--compute", "half"], ["show", "--threads", "0"],
+      ["quantize", "x", "--to", "Q8_0", "--output", "y", "--threads", "0"], ["ask", "x", "--temperature", "warm"],
       ["ask", "x", "--preprocess", "fold"], ["debug", "logits", "--output", "x.npy"],
       ["ask", "x", "--top-p", "2"],
       ["ask", "x", "--template", "nonsense"], ["ask", "x", "--raw-prompt", "--system", "y"],

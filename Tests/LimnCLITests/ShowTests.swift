@@ -218,7 +218,9 @@ import Testing
     }
     let report = try show(copy.path + "/tiny-mixed.gguf")
     #expect(report.code == 0)
-    expect(report.finding("projector"), ["note", "3 projector files", "takes tiny-mmproj.gguf", "mmproj-tiny-f16.gguf", "--mmproj"])
+    expect(
+      report.finding("projector"),
+      ["note", "3 projector files", "takes tiny-mmproj.gguf", "mmproj-tiny-f16.gguf", "--mmproj"])
     #expect(try show(path("gguf/pair/tiny-mixed.gguf")).finding("projector") == nil)
   }
 

@@ -9,7 +9,8 @@ import Testing
     "shards are joined by their index, and a missing, incomplete or outside shard is refused")
   func shards() throws {
     let folder = Fixtures.path("sharded")
-    #expect(try RawWeights.open(ModelLocation(folder)).tensors.map(\.name).sorted() == ["empty", "f32", "i64", "scalar"])
+    #expect(
+      try RawWeights.open(ModelLocation(folder)).tensors.map(\.name).sorted() == ["empty", "f32", "i64", "scalar"])
     for (file, says) in [
       ("gone.safetensors", "missing"), ("../types.safetensors", "outside"), ("/etc/passwd", "outside"),
     ] {

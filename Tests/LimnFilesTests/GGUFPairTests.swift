@@ -29,7 +29,9 @@ import Testing
   }
 
   private func projector(_ name: String, width: Int, as type: TensorType = .f16) throws {
-    try write(name, [("general.architecture", .string("clip"))], [("mm.0.weight", type, [width, 32]), ("mm.2.weight", type, [width, width])])
+    try write(
+      name, [("general.architecture", .string("clip"))],
+      [("mm.0.weight", type, [width, 32]), ("mm.2.weight", type, [width, width])])
   }
 
   private func chosen(_ location: ModelLocation) throws -> (name: String?, others: [String]) {
@@ -62,7 +64,8 @@ import Testing
     try projector("mmproj-llava-v1.5-7b-f16.gguf", width: 32, as: .f16)
     let (name, others) = try chosen(location)
     #expect(name == "mmproj-llava-v1.5-7b-f32.gguf")
-    #expect(others == ["mmproj-llava-v1.5-7b-f16.gguf", "mmproj-llava-v1.5-7b-q8_0.gguf", "llava-v1.6-7b-mmproj-q4_k_m.gguf"])
+    #expect(
+      others == ["mmproj-llava-v1.5-7b-f16.gguf", "mmproj-llava-v1.5-7b-q8_0.gguf", "llava-v1.6-7b-mmproj-q4_k_m.gguf"])
   }
 
   @Test("where none fits, the error names them all with their widths, and the one that is wanted")

@@ -92,7 +92,8 @@ private enum Format: String, CaseIterable {
   static let files: [String] = {
     let small = ["v3.gguf", "v2.gguf", "align128.gguf", "align4.gguf", "types.safetensors"].map(Fixtures.path)
     let models = FileManager.default.enumerator(atPath: Self.models)?.compactMap { $0 as? String } ?? []
-    return small + models.filter { $0.hasSuffix(".gguf") || $0.hasSuffix(".safetensors") }.sorted()
+    return small
+      + models.filter { $0.hasSuffix(".gguf") || $0.hasSuffix(".safetensors") }.sorted()
       .map { Self.models + "/" + $0 }
   }()
 

@@ -40,7 +40,9 @@ import Testing
   }
 
   private func refusal(_ folder: URL, base: URL? = nil) throws -> LimnError {
-    let error = #expect(throws: LimnError.self) { try Checkpoint.open(ModelLocation(folder.path(), base: base?.path())) }
+    let error = #expect(throws: LimnError.self) {
+      try Checkpoint.open(ModelLocation(folder.path(), base: base?.path()))
+    }
     #expect(error?.description.contains { $0.isNewline } == false)
     return try #require(error)
   }
@@ -111,7 +113,9 @@ import Testing
       let elsewhere = root.appending(path: "elsewhere")
       try FileManager.default.moveItem(at: base, to: elsewhere)
       var error = try refusal(adapter)
-      #expect(error.kind == .notFound && error.description.contains("layout-base") && error.description(for: .command).contains("--base"))
+      #expect(
+        error.kind == .notFound && error.description.contains("layout-base")
+          && error.description(for: .command).contains("--base"))
       #expect(try bytes(try Checkpoint.open(ModelLocation(adapter.path(), base: elsewhere.path()))) == found)
       error = try refusal(adapter, base: root.appending(path: "nowhere"))
       #expect(error.kind == .notFound && error.description.contains("nowhere"))
@@ -126,10 +130,14 @@ import Testing
   @Test("an adapter without a tokenizer uses the base's")
   func tokenizer() throws {
     let folder = checkpoints.appending(path: "lora-original").path()
-    guard case .folder(let path) = try TokenizerSource.open(ModelLocation(folder)) else { throw LimnError.badData("no folder") }
+    guard case .folder(let path) = try TokenizerSource.open(ModelLocation(folder)) else {
+      throw LimnError.badData("no folder")
+    }
     #expect(path.hasSuffix("layout-base"))
     let base = checkpoints.appending(path: "xtuner-whole").path()
-    guard case .folder(base) = try TokenizerSource.open(ModelLocation(folder, base: base)) else { throw LimnError.badData("other") }
+    guard case .folder(base) = try TokenizerSource.open(ModelLocation(folder, base: base)) else {
+      throw LimnError.badData("other")
+    }
   }
 
   @Test("a base with other shapes is refused")

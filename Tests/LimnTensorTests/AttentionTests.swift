@@ -129,14 +129,16 @@ import Testing
   @Test("head sizes and lengths at the edges of tiles and blocks agree with the scalar reference", arguments: isas)
   func edges(isa: ISA) throws {
     var random = Random(11)
-    for (size, positions, queries) in [(1, 1, 1), (15, 63, 2), (33, 64, 13), (80, 65, 1), (96, 130, 25), (160, 17, 17)] {
+    for (size, positions, queries) in [(1, 1, 1), (15, 63, 2), (33, 64, 13), (80, 65, 1), (96, 130, 25), (160, 17, 17)]
+    {
       let q = Rows(random.floats(queries * 6 * size, 2), width: 6 * size)
       let k = Rows(random.floats(positions * 2 * size, 2), width: 2 * size)
       let v = Rows(random.floats(positions * 2 * size, 2), width: 2 * size)
       for (precision, storage) in Precision.allCases.flatMap({ precision in KVType.allCases.map { (precision, $0) } }) {
         let results = try [(ISA.scalar, Phase.prefill), (isa, .prefill), (isa, .decode)].map { isa, phase in
           let cpu = try CPU(threads: 2, precision: precision, isa: isa)
-          let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: positions, storage: storage, on: try CPU(threads: 1))
+          let cache = try KVCache(
+            layers: 1, kvHeads: 2, headSize: size, capacity: positions, storage: storage, on: try CPU(threads: 1))
           cpu.store(keys: k.activations, values: v.activations, in: cache, layer: 0, position: 0)
           let y = Rows(rows: queries, width: 6 * size)
           cpu.attention(
@@ -163,7 +165,8 @@ import Testing
     // A query that sees one position returns that position's value.
     let results = try [ISA.scalar, isa].map { isa in
       let cpu = try CPU(threads: 1, precision: .exact, isa: isa)
-      let cache = try KVCache(layers: 1, kvHeads: 2, headSize: size, capacity: 1, storage: .q8_0, on: try CPU(threads: 1))
+      let cache = try KVCache(
+        layers: 1, kvHeads: 2, headSize: size, capacity: 1, storage: .q8_0, on: try CPU(threads: 1))
       cpu.store(keys: v.activations, values: v.activations, in: cache, layer: 0, position: 0)
       let y = Rows(rows: 1, width: 2 * size)
       cpu.attention(

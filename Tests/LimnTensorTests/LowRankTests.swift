@@ -12,7 +12,8 @@ import Testing
       let values = try Tensor(floats: random.floats(rows * columns, 1))
       return Tensor(type: .f32, shape: [rows, columns], memory: values.memory, range: values.range)
     }
-    return LowRankUpdate(a: try matrix(rank, inputs), b: try matrix(outputs, rank), scale: 0.375, isTransposed: isTransposed)
+    return LowRankUpdate(
+      a: try matrix(rank, inputs), b: try matrix(outputs, rank), scale: 0.375, isTransposed: isTransposed)
   }
 
   @Test("weight + scale · B · A is within one rounding of the exact sum, for any shape", arguments: isas)

@@ -38,9 +38,10 @@ private func template(_ name: String) throws -> String {
     #expect(parts("Q", []) == [.text("Q")])
     #expect(parts("Q", [a, b]) == [.image(a), .image(b), .text("Q")])
     #expect(parts("", [a]) == [.image(a), .text("")])
-    #expect(parts("is <image>, or <image>?", [a, b]) == [
-      .text("is "), .image(a), .text(", or "), .image(b), .text("?"),
-    ])
+    #expect(
+      parts("is <image>, or <image>?", [a, b]) == [
+        .text("is "), .image(a), .text(", or "), .image(b), .text("?"),
+      ])
     #expect(parts("<image>\nQ", [a]) == [.image(a), .text("\nQ")])
     #expect(parts("<image><image>", [a, b]) == [.image(a), .image(b)])
     // A mark is found even before a combining accent, which merges with the mark's last character.

@@ -52,7 +52,8 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     let config = try Checkpoint.open(ModelLocation(testCase.model, projector: testCase.projectorFile)).config
     func gguf() throws -> Conversion {
       try Conversion.gguf(
-        ModelLocation(testCase.model, projector: testCase.projectorFile), format: .f32, vision: .f32, output: folder.path + "/m.gguf")
+        ModelLocation(testCase.model, projector: testCase.projectorFile), format: .f32, vision: .f32,
+        output: folder.path + "/m.gguf")
     }
     func huggingFace() throws -> Conversion {
       try Conversion.huggingFace(
@@ -111,7 +112,7 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
       let layers = try #require(model["layers"]?.int)
       let isTied = try #require(model["tied"]?.bool)
       for (kind, types) in try #require(model["types"]?.object).members {
-        let format = try #require(WeightFormat(name: kind))
+        let format = try #require(GGUFMix(name: kind))
         for (name, type) in try #require(types.object).members {
           let shape = (model["shapes"]?[name]?.array ?? []).compactMap(\.int)
           let chosen = format.type(of: name, shape: shape, layers: layers, isTied: isTied)
@@ -130,7 +131,8 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     try run(try Conversion.gguf(ModelLocation(demo), format: .f32, vision: .f32, output: folder.path + "/f.gguf"))
     try run(
       try Conversion.gguf(
-        ModelLocation(folder.path + "/f.gguf", projector: folder.path + "/f-mmproj-f32.gguf"), format: .q4_K_M, vision: .q8_0,
+        ModelLocation(folder.path + "/f.gguf", projector: folder.path + "/f-mmproj-f32.gguf"), format: .q4_K_M,
+        vision: .q8_0,
         output: folder.path + "/b.gguf"))
     for (one, two) in [("a.gguf", "b.gguf"), ("a-mmproj-Q8_0.gguf", "b-mmproj-Q8_0.gguf")] {
       let first = try GGUF(path: folder.path + "/" + one)
@@ -183,7 +185,8 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
   @Test("the tokenizers library gives every added token its id: the vocabulary holds them all, even if ids are missing")
   func addedTokens() throws {
     let folder = TemporaryFolder()
-    try run(try Conversion.huggingFace(ModelLocation(ModelCase.root + "/checkpoints/mipha"), type: .f16, output: folder.path))
+    try run(
+      try Conversion.huggingFace(ModelLocation(ModelCase.root + "/checkpoints/mipha"), type: .f16, output: folder.path))
     let json = try JSON.parse(file: folder.path + "/tokenizer.json")
     let added = try #require(json["added_tokens"]?.array)
     let ids = added.compactMap { $0["id"]?.int }
@@ -220,7 +223,9 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
     let table = try Checkpoint.open(ModelLocation(out)).weight(named: "language_model.embed_tokens.weight")
     #expect(table.shape == [345, 24])
     // Only a checkpoint that fits its config can be converted.
-    #expect(throws: Never.self) { try Conversion.huggingFace(ModelLocation(out), type: .f32, output: folder.path + "/again") }
+    #expect(throws: Never.self) {
+      try Conversion.huggingFace(ModelLocation(out), type: .f32, output: folder.path + "/again")
+    }
   }
 
   @Test("an image token far beyond the vocabulary is refused rather than reached with padding rows")

@@ -37,7 +37,9 @@ import Testing
     let error = LimnError(
       .badData, "a\u{1B}[2J", in: "b\u{7}", expected: "c\n", found: "d\u{202E}", remedy: "e\r\(.model)")
     for channel in LimnError.Channel.allCases {
-      #expect(error.description(for: channel) == "b?: a?[2J: expected c?, found d?; e?\(LimnError.Option.model.name(for: channel))")
+      #expect(
+        error.description(for: channel)
+          == "b?: a?[2J: expected c?, found d?; e?\(LimnError.Option.model.name(for: channel))")
     }
   }
 

@@ -5,7 +5,7 @@ import Testing
 /// The work that `limn bench` compares measured speeds with.
 @Suite struct MeasureTests {
   private func open(
-    _ model: String, quantization: Quantization? = nil
+    _ model: String, quantization: LoadQuantization? = nil
   ) async throws -> VisionLanguageModel {
     var options = LoadOptions()
     options.quantization = quantization
@@ -19,7 +19,7 @@ import Testing
     let layer = 2 * 256 * 256 + 2 * 128 * 256 + 3 * 512 * 256
     let head = 1377 * 256 * 2
     let plain = try await open(DemoModel.path())
-    let quantized = try await open(DemoModel.path(), quantization: Quantization(.nf4))
+    let quantized = try await open(DemoModel.path(), quantization: LoadQuantization(.nf4))
     #expect(try plain.bytesPerStep(after: 0) == 4 * layer * 2 + head)
     // 64 values take 32 bytes and a scale in float32.
     #expect(try quantized.bytesPerStep(after: 0) == 4 * layer / 64 * 36 + head)

@@ -77,7 +77,9 @@ import Testing
     #expect(images.maxTiles == 5 && images.maxTokens == 16 + 8 * 9)
   }
 
-  @Test("it is written as JSON and read again, the same", arguments: ["llama-mha", "next-llama", "bnb-int8", "gguf/pair/tiny-mixed.gguf"])
+  @Test(
+    "it is written as JSON and read again, the same",
+    arguments: ["llama-mha", "next-llama", "bnb-int8", "gguf/pair/tiny-mixed.gguf"])
   func coding(name: String) throws {
     let summary = try numbers(of: name)
     let json = try JSONEncoder().encode(summary)
@@ -88,7 +90,13 @@ import Testing
     ("llama-mha", ["llama-mha/config.json", "llama-mha/model.safetensors"]),
     ("siglip", ["siglip/config.json", "siglip/model.safetensors"]),
     ("bnb-int8", ["bnb-int8/config.json", "bnb-int8/model.safetensors"]),
-    ("llava-phi-fused", ["llava-phi-fused/config.json", "llava-phi-fused/model-00001-of-00002.safetensors", "llava-phi-fused/model-00002-of-00002.safetensors"]),
+    (
+      "llava-phi-fused",
+      [
+        "llava-phi-fused/config.json", "llava-phi-fused/model-00001-of-00002.safetensors",
+        "llava-phi-fused/model-00002-of-00002.safetensors",
+      ]
+    ),
     ("gguf/pair/tiny-mixed.gguf", ["gguf/pair/mmproj-tiny-f16.gguf", "gguf/pair/tiny-mixed.gguf"]),
     ("gguf/llama.gguf", ["gguf/llama.gguf"]),
   ]
@@ -112,7 +120,9 @@ import Testing
   func refusals() throws {
     #expect(throws: LimnError.self) { try ModelHeaders("there").checkpoint() }
     #expect(throws: LimnError.self) { try headers(["llama-mha/config.json"]) }
-    let error = #expect(throws: LimnError.self) { try headers(["gguf/phi3-eos.gguf", "gguf/towers/mmproj-recent.gguf"]) }
+    let error = #expect(throws: LimnError.self) {
+      try headers(["gguf/phi3-eos.gguf", "gguf/towers/mmproj-recent.gguf"])
+    }
     #expect(error?.kind == .badData && error?.expected?.contains("8 values") == true && error?.found == "24")
   }
 }

@@ -21,7 +21,7 @@ import Testing
     let log = Log()
     let tasks = Mutex(0)
     var options = LoadOptions()
-    options.quantization = Quantization(.nf4)
+    options.quantization = LoadQuantization(.nf4)
     _ = try await VisionLanguageModel.load(checkpoints + "llama-mha", options: options) { progress in
       log.add(progress)
       withUnsafeCurrentTask { task in if task != nil { tasks.withLock { $0 += 1 } } }

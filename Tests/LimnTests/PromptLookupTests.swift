@@ -68,7 +68,9 @@ import Testing
   @Test("the more sequences share a step, the shorter the drafts")
   func companions() {
     let text: [Int32] = [1, 2, 3, 1, 2, 3, 1, 2, 3]
-    var (alone, among) = (PromptLookup(prompt: text, room: 9, cost: 0.2), PromptLookup(prompt: text, room: 9, cost: 0.2))
+    var (alone, among) = (
+      PromptLookup(prompt: text, room: 9, cost: 0.2), PromptLookup(prompt: text, room: 9, cost: 0.2)
+    )
     alone.draft(atMost: 11, among: 1)
     among.draft(atMost: 11, among: 8)
     #expect(among.next.count < alone.next.count)

@@ -101,8 +101,7 @@ private func sampling(_ change: (inout Sampling) -> Void) -> Sampling {
 
   @Test("NaN logits give some token, whatever the cuts")
   func notNumbers() {
-    for change: (inout Sampling) -> Void in [{ _ in }, { $0.topP = 0.9 }, { $0.minP = 0.1 }, { $0.topK = 2 }]
-    {
+    for change: (inout Sampling) -> Void in [{ _ in }, { $0.topP = 0.9 }, { $0.minP = 0.1 }, { $0.topK = 2 }] {
       for value in [Float.nan, -.infinity, .infinity] {
         var sampler = Sampler(sampling(change))
         var logits = [Float](repeating: value, count: 5)

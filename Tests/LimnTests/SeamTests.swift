@@ -7,7 +7,8 @@ import Testing
 
 /// The seam between models and devices.
 @Suite struct SeamTests {
-  @Test("layers that alternate between two backends give the same bits as on one", arguments: ["llama-gqa-odd", "phi2"])
+  @Test(
+    "layers that alternate between two backends give the same bits as on one", arguments: ["llama-gqa-odd", "phi2"])
   func placement(_ name: String) async throws {
     let testCase = try ModelCase(name)
     let whole = try await testCase.open()
@@ -34,7 +35,9 @@ import Testing
       placement: Placement(estimate, layers: language.layerCount))
     let config = language.config
     // Matrices with their size in the file; norms, biases and rotary tables in float32.
-    let matrices = model.checkpoint.weights.filter { placed.unread.contains($0.key) == false && $0.value.shape.count > 1 }
+    let matrices = model.checkpoint.weights.filter {
+      placed.unread.contains($0.key) == false && $0.value.shape.count > 1
+    }
     let bytes = matrices.values.reduce(0) { $0 + $1.byteCount }
     #expect(estimate.figures.weights >= bytes && estimate.figures.weights < bytes + bytes / 10)
     let step = try language.estimate(rows: 1, after: 99, wanted: 1, phase: .decode, storage: .f16)

@@ -217,7 +217,8 @@ struct BuiltInTemplateTests {
     #expect(chosen("phi", ["LLaVA-Phi"]) == "phi-2_v0")
     #expect(chosen("llama", ["llava-llama-2-13b-chat"]) == "llava_llama_2")
     #expect(chosen(nil) == "vicuna_v1")
-    func evidence(_ architecture: String?, _ names: [String] = [], tokens: Set<String> = []) -> BuiltInTemplate.Evidence {
+    func evidence(_ architecture: String?, _ names: [String] = [], tokens: Set<String> = []) -> BuiltInTemplate.Evidence
+    {
       BuiltInTemplate.choose(architecture: architecture, names: names, hasToken: tokens.contains).evidence
     }
     #expect(evidence("llama", tokens: ["<|eot_id|>"]) == .tokens(["<|eot_id|>"]))

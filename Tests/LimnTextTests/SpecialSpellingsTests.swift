@@ -82,8 +82,10 @@ struct SpecialSpellingsTests {
       for _ in 0..<Int.random(in: 1...4, using: &random) {
         let inner = Bool.random(using: &random) ? names.randomElement(using: &random)! : noncharacter(0)
         let outer = names.randomElement(using: &random)!
-        text += [outer, broken(outer, inner), broken(outer, broken(inner, outer)), " ", noncharacter(1) + noncharacter(0)]
-          .randomElement(using: &random)!
+        text += [
+          outer, broken(outer, inner), broken(outer, broken(inner, outer)), " ", noncharacter(1) + noncharacter(0),
+        ]
+        .randomElement(using: &random)!
       }
       texts.append(text)
     }

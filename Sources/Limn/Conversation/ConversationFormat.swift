@@ -57,7 +57,9 @@ package struct ConversationFormat: Sendable {
     specialTokens = tokenizer.specialTokens
     stops = if case .builtIn(let builtIn) = template { builtIn.stops } else { [] }
     spellings = SpecialSpellings(tokenizer)
-    let turns = [ChatMessage(.user, "limn asks"), ChatMessage(.assistant, "limn answers"), ChatMessage(.user, "limn asks")]
+    let turns = [
+      ChatMessage(.user, "limn asks"), ChatMessage(.assistant, "limn answers"), ChatMessage(.user, "limn asks"),
+    ]
     if let written = (try? render(turns)) ?? (try? render([turns[0]])) { spellings.insert(tokensOf: written) }
   }
 

@@ -12,7 +12,7 @@ extension Conversion {
   ///   - vision: the type of the projector file.
   /// - Throws: bad data for anything that GGUF cannot express.
   package static func gguf(
-    _ location: ModelLocation, format: WeightFormat, vision: WeightFormat, output: String
+    _ location: ModelLocation, format: GGUFMix, vision: GGUFMix, output: String
   ) throws(LimnError) -> Conversion {
     let checkpoint = try source(location)
     let paths = GGUFPaths(checkpoint.name, format, vision, output)
@@ -22,7 +22,9 @@ extension Conversion {
     var conversion = Conversion()
     try conversion.addLanguage(checkpoint, format, paths)
     if let tower = checkpoint.config.vision { try conversion.addProjector(checkpoint, tower, vision, paths) }
-    if checkpoint.weights.values.contains(where: \.isQuantizedByBitsandbytes), format.isQuantized { conversion.notes.append(quantizedTwice) }
+    if checkpoint.weights.values.contains(where: \.isQuantizedByBitsandbytes), format.isQuantized {
+      conversion.notes.append(quantizedTwice)
+    }
     return conversion
   }
 
@@ -38,7 +40,7 @@ extension Conversion {
   // MARK: From other layouts
 
   private mutating func addLanguage(
-    _ checkpoint: Checkpoint, _ format: WeightFormat, _ paths: GGUFPaths
+    _ checkpoint: Checkpoint, _ format: GGUFMix, _ paths: GGUFPaths
   ) throws(LimnError) {
     let language = checkpoint.config.language
     let names = GGUFNames(writing: language)
@@ -90,7 +92,7 @@ extension Conversion {
   }
 
   private mutating func addProjector(
-    _ checkpoint: Checkpoint, _ tower: VisionConfig, _ format: WeightFormat, _ paths: GGUFPaths
+    _ checkpoint: Checkpoint, _ tower: VisionConfig, _ format: GGUFMix, _ paths: GGUFPaths
   ) throws(LimnError) {
     let names = GGUFNames(writing: tower, checkpoint.config.projector)
     let image = try ModelImageProcessor(checkpoint, policy: .trained)
@@ -133,7 +135,7 @@ extension Conversion {
 
   /// The same tensors and metadata, with other types.
   private static func gguf(
-    _ pair: GGUFPair, _ format: WeightFormat, _ vision: WeightFormat, _ paths: GGUFPaths
+    _ pair: GGUFPair, _ format: GGUFMix, _ vision: GGUFMix, _ paths: GGUFPaths
   ) throws(LimnError) -> Conversion {
     var conversion = Conversion()
     let language = pair.language
@@ -153,7 +155,7 @@ extension Conversion {
   }
 
   private mutating func addCopy(
-    of file: GGUF, _ path: String, _ format: WeightFormat, type: (String, Tensor) -> TensorType
+    of file: GGUF, _ path: String, _ format: GGUFMix, type: (String, Tensor) -> TensorType
   ) throws(LimnError) {
     let replaced = ["general.file_type", "general.quantization_version", "general.alignment"]
     var metadata: [(key: String, value: GGUFMetadata)] = []
@@ -171,7 +173,7 @@ extension Conversion {
   // MARK: Files
 
   private func general(
-    _ architecture: String, _ name: String, _ format: WeightFormat
+    _ architecture: String, _ name: String, _ format: GGUFMix
   ) -> [(key: String, value: GGUFMetadata)] {
     [
       ("general.architecture", .string(architecture)),
@@ -179,7 +181,7 @@ extension Conversion {
     ] + Self.fileType(format)
   }
 
-  private static func fileType(_ format: WeightFormat) -> [(key: String, value: GGUFMetadata)] {
+  private static func fileType(_ format: GGUFMix) -> [(key: String, value: GGUFMetadata)] {
     [("general.file_type", .u32(format.fileType)), ("general.quantization_version", .u32(2))]
   }
 
@@ -213,7 +215,7 @@ struct GGUFPaths {
   let language: String
   let projector: String
 
-  init(_ model: String, _ format: WeightFormat, _ vision: WeightFormat, _ output: String) {
+  init(_ model: String, _ format: GGUFMix, _ vision: GGUFMix, _ output: String) {
     if output.lowercased().hasSuffix(".gguf") {
       let folder = (output as NSString).deletingLastPathComponent
       name = Self.withoutType((output as NSString).lastPathComponent.dropLast(5).description)
@@ -229,7 +231,7 @@ struct GGUFPaths {
 
   /// "llava-phi-3-mini-f16" → "llava-phi-3-mini"
   private static func withoutType(_ name: String) -> String {
-    for type in WeightFormat.allCases.map(\.rawValue) + ["int4", "Q4_K_S", "Q5_K_S", "Q5_0"] {
+    for type in GGUFMix.allCases.map(\.rawValue) + ["int4", "Q4_K_S", "Q5_K_S", "Q5_0"] {
       for separator in ["-", ".", "_"] where name.lowercased().hasSuffix(separator + type.lowercased()) {
         return String(name.dropLast(type.count + 1))
       }

@@ -61,7 +61,8 @@ package struct Conversion: Sendable {
       var isFolder: ObjCBool = false
       let folder = (path as NSString).deletingLastPathComponent
       if manager.fileExists(atPath: folder, isDirectory: &isFolder), !isFolder.boolValue {
-        throw LimnError(.usage, "a file is in the way", in: folder, expected: "a folder", remedy: "choose another \(.output)")
+        throw LimnError(
+          .usage, "a file is in the way", in: folder, expected: "a folder", remedy: "choose another \(.output)")
       }
       guard manager.fileExists(atPath: path, isDirectory: &isFolder) else { continue }
       guard !isFolder.boolValue else {

@@ -294,7 +294,9 @@ package actor Engine {
     if case .own(let cache) = kept, leader?.positions ?? 0 <= keptPositions { return sequence(cache, .prefill) }
     let cache = try model.language.makeCache(capacity: room, storage: storage)
     if let leader, leader.positions > keptPositions + KVStore.worthCopying {
-      if case .own(let unused) = kept { store.keep(unused, Array(keys.prefix(unused.count)), adapters: request.adapters, live: 0) }
+      if case .own(let unused) = kept {
+        store.keep(unused, Array(keys.prefix(unused.count)), adapters: request.adapters, live: 0)
+      }
       return sequence(cache, .following(leader.sequence, positions: leader.positions))
     }
     switch kept {

@@ -112,10 +112,13 @@ package struct Prompt: Sendable, Equatable {
   package func check(images: Int) throws(LimnError) {
     guard imageCount == images else {
       throw LimnError(
-        .usage, code: .invalidPrompt, "the prompt has \(imageCount) places for pictures, but \(images) pictures were given",
+        .usage, code: .invalidPrompt,
+        "the prompt has \(imageCount) places for pictures, but \(images) pictures were given",
         remedy: "write \(ChatTemplate.imageMark) once for each picture that you give, or leave it out everywhere")
     }
-    guard !pieces.isEmpty else { throw LimnError(.usage, code: .invalidPrompt, "the prompt is empty", remedy: "ask something") }
+    guard !pieces.isEmpty else {
+      throw LimnError(.usage, code: .invalidPrompt, "the prompt is empty", remedy: "ask something")
+    }
   }
 
   /// Refuses ids that the model has no embedding for; they come from another model's tokenizer.

@@ -99,7 +99,8 @@ package struct PromptInputs: Sendable {
         case .image(let image, let rows):
           let values = (rows.lowerBound + from) * x.width..<(rows.lowerBound + to) * x.width
           image.values.withUnsafeBufferPointer {
-            model.placement.backends[model.placement.tables].write(UnsafeBufferPointer(rebasing: $0[values]), to: target)
+            model.placement.backends[model.placement.tables].write(
+              UnsafeBufferPointer(rebasing: $0[values]), to: target)
           }
         }
       }

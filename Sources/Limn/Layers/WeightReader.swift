@@ -7,7 +7,7 @@ import LimnTensor
 package struct WeightReader {
   let checkpoint: Checkpoint
   /// Nil: linear layers keep the checkpoint's types.
-  private let quantization: Quantization?
+  private let quantization: LoadQuantization?
   /// Combines weights that the files hold in parts.
   private let cpu: CPU
   /// Where the weights are placed.
@@ -23,7 +23,7 @@ package struct WeightReader {
   private let bytes: Int
 
   init(
-    _ checkpoint: Checkpoint, quantization: Quantization?, cpu: CPU, backend: any Backend, checksOnly: Bool = false,
+    _ checkpoint: Checkpoint, quantization: LoadQuantization?, cpu: CPU, backend: any Backend, checksOnly: Bool = false,
     watch: OpeningWatch
   ) {
     self.backend = backend

@@ -37,7 +37,7 @@ package struct Llava: Sendable {
   ///   - placement: which backend computes each layer; nil: `cpu` computes everything.
   ///   - checksOnly: makes a model that shows whether the checkpoint is complete, but may be unable to compute.
   package init(
-    _ checkpoint: Checkpoint, context: Int, quantization: Quantization?, cpu: CPU, placement: Placement? = nil,
+    _ checkpoint: Checkpoint, context: Int, quantization: LoadQuantization?, cpu: CPU, placement: Placement? = nil,
     checksOnly: Bool = false, watch: OpeningWatch = OpeningWatch()
   ) throws(LimnError) {
     config = checkpoint.config

@@ -27,8 +27,7 @@ struct Projector: Sendable {
 }
 
 extension Projector {
-  init(_ config: ProjectorConfig, inputs: Int, outputs: Int, _ weights: inout WeightReader) throws(LimnError)
-  {
+  init(_ config: ProjectorConfig, inputs: Int, outputs: Int, _ weights: inout WeightReader) throws(LimnError) {
     let prefix = "multi_modal_projector."
     func norm(_ name: String, _ width: Int, _ epsilon: Double?) throws(LimnError) -> LayerNorm? {
       guard let epsilon else { return nil }

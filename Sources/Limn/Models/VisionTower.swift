@@ -122,7 +122,8 @@ extension VisionTower {
       embeddings + "patch_embedding.weight", shape: [hidden, 3, patch, patch])
     let bias = embeddings + "patch_embedding.bias"
     patchEmbedding = Linear(
-      weight: try weights.backend.place(convolution), bias: weights.has(bias) ? try weights.vector(bias, count: hidden) : nil)
+      weight: try weights.backend.place(convolution),
+      bias: weights.has(bias) ? try weights.vector(bias, count: hidden) : nil)
     classEmbedding =
       config.hasClassToken ? try weights.vector(embeddings + "class_embedding", count: hidden) : nil
     positions = try weights.values(

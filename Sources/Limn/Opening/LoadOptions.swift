@@ -34,7 +34,7 @@ public struct LoadOptions: Sendable {
   /// For tests: when reading gives way to answers.
   package var scheduler = Scheduler.Limits()
   /// Quantises linear layers while the model is opened; nil: weights stay as the checkpoint has them.
-  public var quantization: Quantization?
+  public var quantization: LoadQuantization?
 
   public init() {}
 

@@ -187,7 +187,8 @@ extension ModelDoctor {
   }
 
   private var chosenProjector: Finding? {
-    guard let checkpoint = parts.checkpoint, !checkpoint.otherProjectors.isEmpty, let chosen = checkpoint.projectorFile else { return nil }
+    guard let checkpoint = parts.checkpoint, !checkpoint.otherProjectors.isEmpty, let chosen = checkpoint.projectorFile
+    else { return nil }
     let others = checkpoint.otherProjectors
     return Finding(
       level: .note, about: "projector",

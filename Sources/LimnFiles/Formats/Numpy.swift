@@ -69,7 +69,9 @@ package struct NumpyFile: Sendable {
   private static func shape(in header: String) -> [Int]? {
     let parts = header.split(separator: "'shape': (", omittingEmptySubsequences: false)
     guard parts.count == 2, let close = parts[1].firstIndex(of: ")") else { return nil }
-    let sizes = parts[1][..<close].split(separator: ",").map { $0.filter { $0 != " " } }.filter { !$0.isEmpty }.map { Int($0) }
+    let sizes = parts[1][..<close].split(separator: ",").map { $0.filter { $0 != " " } }.filter { !$0.isEmpty }.map {
+      Int($0)
+    }
     return sizes.allSatisfy { $0 ?? -1 >= 0 } ? sizes.compactMap(\.self) : nil
   }
 }

@@ -126,8 +126,7 @@ package final class CPU: Backend, @unchecked Sendable {
     norm(kernels.rms_norm, x, weight: weight, bias: nil, epsilon: epsilon, into: y)
   }
 
-  package func layerNorm(_ x: Activations, weight: Vector, bias: Vector, epsilon: Float, into y: Activations)
-  {
+  package func layerNorm(_ x: Activations, weight: Vector, bias: Vector, epsilon: Float, into y: Activations) {
     norm(kernels.layer_norm, x, weight: weight, bias: bias, epsilon: epsilon, into: y)
   }
 

@@ -54,13 +54,11 @@ package final class Recipes: @unchecked Sendable {
     precondition(type.isComputable, "\(type.rawValue) is not a type to compute with")
     let exact = self[type, LIMN_FLOAT32]!
     if precision == .exact { return exact }
-    let fast =
+    let preferred: [limn_arithmetic] =
       switch phase {
-      case .prefill:
-        self[type, LIMN_REQUANTIZED] ?? self[type, LIMN_INT16] ?? self[type, LIMN_INTEGER_SCALES] ?? self[type, LIMN_INT8]
-          ?? self[type, LIMN_BFLOAT16]
-      case .decode: self[type, LIMN_INT8] ?? self[type, LIMN_FLOAT32_ROWS]
+      case .prefill: [LIMN_REQUANTIZED, LIMN_INT16, LIMN_INTEGER_SCALES, LIMN_INT8, LIMN_BFLOAT16]
+      case .decode: [LIMN_INT8, LIMN_FLOAT32_ROWS]
       }
-    return fast ?? exact
+    return preferred.lazy.compactMap { self[type, $0] }.first ?? exact
   }
 }

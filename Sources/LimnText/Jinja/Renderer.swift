@@ -297,8 +297,7 @@ final class Renderer {
     return try checked(.dict(mapping))
   }
 
-  private func comparison(_ first: Expression, _ rest: [(Comparison, Expression)]) throws(LimnError) -> Value
-  {
+  private func comparison(_ first: Expression, _ rest: [(Comparison, Expression)]) throws(LimnError) -> Value {
     var left = try evaluate(first)
     for (comparison, expression) in rest {
       let right = try evaluate(expression)

@@ -5,7 +5,7 @@ import LimnTensor
 /// How to quantise linear layers while opening a model: what `BitsAndBytesConfig` is in transformers.
 ///
 /// Embeddings, norms, convolutions and the output head stay as they are.
-public struct Quantization: Sendable {
+public struct LoadQuantization: Sendable {
   public enum Format: String, Sendable, CaseIterable {
     /// 4 bits: values at the quantiles of a normal distribution, one scale for every 64 weights.
     case nf4
@@ -29,7 +29,7 @@ public struct Quantization: Sendable {
   }
 }
 
-extension Quantization {
+extension LoadQuantization {
   /// Whether to quantise a linear layer's weight, given by its canonical name.
   package func applies(to weight: String) -> Bool {
     let module = weight.hasSuffix(".weight") ? String(weight.dropLast(".weight".count)) : weight

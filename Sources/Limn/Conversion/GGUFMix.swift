@@ -2,7 +2,7 @@ import LimnFiles
 package import LimnTensor
 
 /// A type of GGUF file. It decides the type of each tensor, as llama.cpp's `llama-quantize` does.
-package enum WeightFormat: String, Sendable, CaseIterable {
+package enum GGUFMix: String, Sendable, CaseIterable {
   case f32, f16, bf16
   case q8_0 = "Q8_0"
   case q6_K = "Q6_K"
