@@ -104,6 +104,7 @@ package struct ScriptedModel: LanguageModel {
 
   package func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?) {
     clock.compute(rows: x.rows)
+    if step.isAbandoned() { return }
     for segment in step.segments {
       let rows = x.rows(segment.rows)
       step.backend.store(keys: rows, values: rows, in: segment.cache, layer: layer, position: segment.position)

@@ -122,6 +122,21 @@ private final class Stopping: Sendable {
     #expect(model.clock.layers == 51 + 20)
   }
 
+  @Test("a prompt that is stopped within any of its layers leaves nothing wrong for the next one to reuse")
+  func abandoning() async throws {
+    for layer in 0..<4 {
+      let model = try ScriptedModel(on: cpu)
+      let engine = engine(model)
+      let stopping = Stopping()
+      model.clock.onLayer { if $0 == layer { stopping.stop() } }
+      let handle = try await engine.generate([request(tokens(100), 3)])[0]
+      stopping.handle.withLock { $0 = handle }
+      let said = await handle.said()
+      #expect(said.ending == .cancelled && said.tokens.isEmpty)
+      #expect(try await engine.said([request(tokens(100), 3)])[0].tokens == model.answer(to: tokens(100), count: 3))
+    }
+  }
+
   @Test("a sequence stopped while it waits for a place ends at once")
   func stoppingInTheQueue() async throws {
     let engine = engine(try slowModel()) { $0.maxSequences = 1 }

@@ -46,4 +46,21 @@ import Testing
     // Scores and sums of 100 positions, two operations each.
     #expect(step.attention == 4 * 100 * config.layers * config.heads * config.headSize)
   }
+
+  @Test("an abandoned step multiplies nothing")
+  func abandonment() throws {
+    let cpu = try CPU(threads: 1, precision: .exact)
+    let scratch = Scratch(cpu)
+    let x = scratch.take(rows: 2, width: 1), y = scratch.take(rows: 2, width: 1)
+    let three = try Tensor(floats: [3])
+    let layer = Linear(weight: Matrix(Tensor(type: .f32, shape: [1, 1], memory: three.memory, range: three.range)))
+    [1, 2].withUnsafeBufferPointer { cpu.write($0, to: x) }
+    for isAbandoned in [true, false] {
+      [7, 7].withUnsafeBufferPointer { cpu.write($0, to: y) }
+      Step(backend: cpu, scratch: scratch, isAbandoned: { isAbandoned }).linear(x, layer, into: y)
+      var values: [Float] = [0, 0]
+      values.withUnsafeMutableBufferPointer { cpu.read(y, into: $0) }
+      #expect(values == (isAbandoned ? [7, 7] : [3, 6]))
+    }
+  }
 }

@@ -442,6 +442,8 @@ package actor Engine {
   private func advance(_ pass: ForwardPass) {
     let start = limits.clock()
     pass.advance()
+    // The stop signs stay raised: `retire` drops the pass.
+    if pass.isAbandoned { return }
     scheduler.measured(
       prefillLayers: 1, rows: pass.rows, seconds: limits.clock() - start)
     guard pass.layersLeft == 0 else { return }

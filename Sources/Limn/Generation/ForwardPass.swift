@@ -50,7 +50,12 @@ final class ForwardPass {
 
   var layersLeft: Int { model.layerCount - layer }
 
-  /// Computes the next `count` layers.
+  /// Whether all of its sequences have ended or were told to.
+  var isAbandoned: Bool {
+    chunks.allSatisfy { chunk in chunk.sequence.map { $0.ending != nil || $0.isStopRaised } ?? false }
+  }
+
+  /// Computes the next `count` layers. An abandoned pass skips them, after which its results must not be used.
   func advance(layers count: Int = 1) {
     let end = min(model.layerCount, layer + count)
     while layer < end {
@@ -58,7 +63,9 @@ final class ForwardPass {
       // Consecutive layers on one backend are submitted together.
       let run = layer..<(model.placement.layers[layer..<end].firstIndex { $0 != device } ?? end)
       let on = memory.devices[device]
-      let step = Step(backend: on.backend, scratch: on.scratch, segments: segments, decodeRows: decodeRows)
+      let step = Step(
+        backend: on.backend, scratch: on.scratch, segments: segments, decodeRows: decodeRows,
+        isAbandoned: { self.isAbandoned })
       on.backend.submit {
         for layer in run {
           let isLast = layer == model.layerCount - 1

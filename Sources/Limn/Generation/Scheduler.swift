@@ -6,7 +6,7 @@ import LimnTensor
 /// prefill. A prompt is not cut into pieces that fit a slice: a matrix product of few rows reads every weight for
 /// little work, and 150 ms are only seven tokens on a small machine. Instead, a pass takes as many rows as one *layer*
 /// can compute within a slice, which is some hundreds, and pauses between layers. So decoding keeps its pace, prefill
-/// keeps its full speed, and a cancelled request is noticed after one layer.
+/// keeps its full speed, and a cancelled request is noticed after one matrix product.
 package struct Scheduler: Sendable {
   /// Durations in seconds.
   package struct Limits: Sendable {
@@ -14,6 +14,9 @@ package struct Scheduler: Sendable {
     package var sliceBesideAnswers = 0.15
     /// For prefill and images while no sequence decodes; a new request ends the slice early.
     package var sliceAlone = 1.0
+    /// For one layer of a pass while no sequence decodes. Longer passes read each weight for more tokens; shorter ones
+    /// let a new request in earlier.
+    package var layerAlone = 0.35
     /// The most tokens in one pass.
     package var maxRows = 1024
     package var minRows = 16
@@ -81,7 +84,7 @@ package struct Scheduler: Sendable {
   /// Number of tokens in the next pass: one layer of them fits into a slice, or two beside answers, because a layer takes
   /// longer the more positions lie before it.
   package func rowsPerPass(besideAnswers: Bool) -> Int {
-    let layer = besideAnswers ? slice(besideAnswers: true) / 2 : min(limits.sliceBesideAnswers, limits.sliceAlone)
+    let layer = besideAnswers ? slice(besideAnswers: true) / 2 : min(limits.layerAlone, limits.sliceAlone)
     let fitting = Int(min(Double(limits.maxRows), layer / max(rowLayer, 1e-12)))
     // Matrix products want whole tiles.
     return max(limits.minRows, min(limits.maxRows, fitting / 16 * 16))

@@ -34,16 +34,24 @@ package struct Step {
   package let segments: [Segment]
   /// The first rows, this many, are decode rows; those after them are prefill rows (or patches).
   package let decodeRows: Int
+  /// Whether nobody waits for the results any more. Then products are skipped, and what the pass has computed is
+  /// worthless: a long prompt ends within one product, not one layer.
+  package let isAbandoned: () -> Bool
 
-  package init(backend: any Backend, scratch: Scratch, segments: [Segment] = [], decodeRows: Int = 0) {
+  package init(
+    backend: any Backend, scratch: Scratch, segments: [Segment] = [], decodeRows: Int = 0,
+    isAbandoned: @escaping () -> Bool = { false }
+  ) {
     self.backend = backend
     self.scratch = scratch
     self.segments = segments
     self.decodeRows = decodeRows
+    self.isAbandoned = isAbandoned
   }
 
   /// y = layer(x), or y += layer(x); x [rows of the step, inputs], y [rows, outputs].
   package func linear(_ x: Activations, _ layer: Linear, into y: Activations, adding: Bool = false) {
+    if isAbandoned() { return }
     let decode = 0..<min(decodeRows, x.rows), prefill = decode.upperBound..<x.rows
     if !decode.isEmpty {
       backend.linear(x.rows(decode), layer, into: y.rows(decode), adding: adding, phase: .decode)
@@ -97,7 +105,10 @@ package struct Step {
           position: segment.position + segment.rows.count - segment.wanted,
           expectedLength: segment.expectedLength, adapters: segment.adapters))
     }
-    body(wanted, wantedNormed, Step(backend: backend, scratch: scratch, segments: narrow, decodeRows: decodeRows))
+    body(
+      wanted, wantedNormed,
+      Step(
+        backend: backend, scratch: scratch, segments: narrow, decodeRows: decodeRows, isAbandoned: isAbandoned))
   }
 
   /// A sequence is in one phase at a time.
@@ -107,7 +118,9 @@ package struct Step {
 
   /// The same rows on another backend.
   package func on(_ device: Device) -> Step {
-    Step(backend: device.backend, scratch: device.scratch, segments: segments, decodeRows: decodeRows)
+    Step(
+      backend: device.backend, scratch: device.scratch, segments: segments, decodeRows: decodeRows,
+      isAbandoned: isAbandoned)
   }
 }
 
