@@ -10,11 +10,13 @@ public enum Overflow: String, Sendable, CaseIterable {
 
 /// How to generate an answer.
 public struct GenerationOptions: Sendable {
+  /// How each token is chosen.
   public var sampling = Sampling()
   /// The maximum length of the answer in tokens; an answer also ends at the end of the context.
   public var maxTokens = 512
   /// Texts that end the answer; they are not part of it.
   public var stops: [String] = []
+  /// What to do if the prompt is longer than the context.
   public var overflow: Overflow = .stop
   /// Whether `<|end|>`, `<image>` and the like in messages are special tokens and image placeholders, as in
   /// transformers. By default they are text, so that what a person or a document says never controls the model.
@@ -29,11 +31,13 @@ public struct GenerationOptions: Sendable {
   /// Which of `LoadOptions.adapters` to use for this question, by their folders' names; nil: all of them.
   public var adapters: [String]?
 
+  /// The defaults: greedy, at most 512 tokens.
   public init() {}
 }
 
 /// A finished answer.
 public struct Answer: Sendable, Equatable {
+  /// Why an answer ended.
   public enum FinishReason: String, Sendable {
     /// The model ended its answer, or the answer reached a stop text.
     case stop
@@ -41,6 +45,7 @@ public struct Answer: Sendable, Equatable {
     case length
   }
 
+  /// Lengths in positions and tokens.
   public struct Usage: Sendable, Equatable {
     /// Positions in the prompt, including those of images.
     public var promptTokens: Int
@@ -64,14 +69,19 @@ public struct Answer: Sendable, Equatable {
     public var predictedTokens = 0
     /// Prompt positions that were computed, rather than reused from an earlier turn.
     public var promptComputed = 0
-    /// Tokens that were drafted, and how many of them the model accepted.
+    /// Tokens that were drafted.
     public var drafted = 0
+    /// Drafted tokens that the model accepted.
     public var accepted = 0
   }
 
+  /// What the model answered, without special tokens.
   public var text: String
+  /// Why it ended.
   public var finishReason: FinishReason
+  /// How long prompt and answer are.
   public var usage: Usage
+  /// How long they took.
   public var timings: Timings
 }
 

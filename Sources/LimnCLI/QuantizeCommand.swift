@@ -7,7 +7,9 @@ import LimnCore
 import LimnTensor
 
 extension GGUFMix: ExpressibleByArgument {
+  /// Any spelling of a mix that `init(name:)` reads.
   public init?(argument: String) { self.init(name: argument) }
+  /// As help and completions name them.
   public static var allValueStrings: [String] { allCases.map(\.rawValue) }
 }
 

@@ -67,27 +67,38 @@ extension LimnError {
 
     private let pieces: [Piece]
 
+    /// Collects the pieces of an interpolated text.
     public struct StringInterpolation: StringInterpolationProtocol {
       fileprivate var pieces: [Piece] = []
 
+      /// Called by the compiler, as are the functions below.
       public init(literalCapacity: Int, interpolationCount: Int) {}
 
+      /// Plain text.
       public mutating func appendLiteral(_ literal: String) { pieces.append(.plain(literal)) }
+      /// An option, named in the reader's terms.
       public mutating func appendInterpolation(_ option: Option) { pieces.append(.option(option, value: nil)) }
+      /// An option set to a value.
       public mutating func appendInterpolation(_ option: Option, _ value: String) {
         pieces.append(.option(option, value: value))
       }
+      /// Another text with its options.
       public mutating func appendInterpolation(_ text: Text) { pieces += text.pieces }
+      /// Anything else, as it describes itself.
       public mutating func appendInterpolation<Value>(_ value: Value) { pieces.append(.plain("\(value)")) }
     }
 
+    /// A text that names no options.
     public init(_ text: String) { pieces = [.plain(text)] }
+    /// A literal that names no options.
     public init(stringLiteral text: String) { self.init(text) }
+    /// A literal that may name options.
     public init(stringInterpolation: StringInterpolation) { pieces = stringInterpolation.pieces }
 
     /// With options named as in Swift.
     public var description: String { description(for: .swift) }
 
+    /// The text with options named as readers of a channel know them.
     public func description(for channel: Channel) -> String {
       pieces.reduce(into: "") { text, piece in
         switch piece {

@@ -19,6 +19,7 @@ public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
     case interrupted
   }
 
+  /// Who has to act.
   public var kind: Kind
   /// The code by which a program can tell this error apart.
   public var code: Code
@@ -26,8 +27,9 @@ public struct LimnError: Error, Sendable, Equatable, CustomStringConvertible {
   public var what: Text
   /// Where: a file, a tensor, a line.
   public var place: String?
-  /// What was expected, and what was found instead.
+  /// What was expected.
   public var expected: String?
+  /// What was found instead.
   public var found: String?
   /// What to do about it, as an imperative: "shorten it, or raise \(.context)".
   public var remedy: Text?

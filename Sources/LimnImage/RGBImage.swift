@@ -3,7 +3,9 @@ public import LimnCore
 
 /// An upright image: 8-bit sRGB, no alpha.
 public struct RGBImage: Sendable, Equatable {
+  /// Pixels in a row.
   public let width: Int
+  /// Rows.
   public let height: Int
   /// [height, width, 3]
   public let pixels: [UInt8]

@@ -6,6 +6,7 @@ import Synchronization
 /// A conversation: remembers what was said, and computes only what is new in each turn, as the model does for
 /// all questions that begin like an earlier one.
 public final class ChatSession: Sendable {
+  /// The model that answers.
   public let model: VisionLanguageModel
   private let state: Mutex<State>
 
@@ -15,6 +16,7 @@ public final class ChatSession: Sendable {
     var turn: Task<Void, Never>?
   }
 
+  /// A conversation that begins empty, or with a system message.
   public init(_ model: VisionLanguageModel, system: String? = nil) {
     self.model = model
     state = Mutex(State(messages: system.map { [ChatMessage(.system, $0)] } ?? []))

@@ -36,6 +36,7 @@ public struct LoadOptions: Sendable {
   /// Quantises linear layers while the model is opened; nil: weights stay as the checkpoint has them.
   public var quantization: LoadQuantization?
 
+  /// The defaults.
   public init() {}
 
   /// Where a model lies, with the parts that these options name.

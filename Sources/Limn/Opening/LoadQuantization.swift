@@ -6,6 +6,7 @@ import LimnTensor
 ///
 /// Embeddings, norms, convolutions and the output head stay as they are.
 public struct LoadQuantization: Sendable {
+  /// What weights are quantised to.
   public enum Format: String, Sendable, CaseIterable {
     /// 4 bits: values at the quantiles of a normal distribution, one scale for every 64 weights.
     case nf4
@@ -15,6 +16,7 @@ public struct LoadQuantization: Sendable {
     case int8
   }
 
+  /// What weights are quantised to.
   public var format: Format
   /// For 4 bits: also quantise the scales. This saves 0.4 bits a weight in files, but nothing in limn's memory, where
   /// scales are floats. Its purpose is to give the numbers that a model trained this way (QLoRA) has seen.
@@ -22,6 +24,7 @@ public struct LoadQuantization: Sendable {
   /// Modules to leave as they are: a name, several consecutive parts of it, or its end ("vision_tower", "mlp.fc1").
   public var skip: [String]
 
+  /// Quantises to `format`, except for the modules to skip.
   public init(_ format: Format, isDouble: Bool = false, skip: [String] = []) {
     self.format = format
     self.isDouble = isDouble

@@ -7,7 +7,9 @@ import LimnText
 /// What about a model is missing, or does not fit together. Each function looks at one subject, and says nothing where it
 /// is in order.
 public struct ModelDoctor: Sendable {
+  /// Something that is missing or does not fit.
   public struct Finding: Sendable {
+    /// How much it matters.
     public enum Level: String, Sendable {
       /// Good to know; limn gets along with it.
       case note
@@ -15,6 +17,7 @@ public struct ModelDoctor: Sendable {
       case warning
     }
 
+    /// How much it matters.
     public let level: Level
     /// For machines: "chat_template".
     public let about: String

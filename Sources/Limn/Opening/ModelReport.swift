@@ -10,10 +10,13 @@ public struct ModelReport: Sendable {
     public let key: String
     /// For people: "language model".
     public let title: String
+    /// What there is to say, for people.
     public let value: String
   }
 
+  /// What the model is, line by line.
   public let facts: [Fact]
+  /// What about it is doubtful, warnings first.
   public let findings: [ModelDoctor.Finding]
   /// The model in numbers.
   public let summary: ModelSummary

@@ -16,6 +16,7 @@ public enum OpeningStep: String, Sendable, CaseIterable {
 
 /// How far the opening of a model is.
 public struct OpeningProgress: Sendable, Equatable {
+  /// What is being done.
   public let step: OpeningStep
   /// The share of the step that is done, 0 to 1.
   public let fraction: Double

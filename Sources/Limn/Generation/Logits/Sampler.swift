@@ -19,6 +19,7 @@ public struct Sampling: Sendable, Equatable {
   /// Makes the random choices repeatable; nil: a new seed each time.
   public var seed: UInt64?
 
+  /// The defaults: greedy.
   public init() {}
 }
 
