@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all that a newcomer needs; both install the libraries that are missing.
-.PHONY: setup build demo test dist docs sanitize test-x86 test-arm format clean
+.PHONY: setup build demo test dist docs lint sanitize coverage test-x86 test-arm format clean
 
 # The commit that `limn --version` names; nothing where this is no clone.
 export LIMN_COMMIT := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=7 --exclude='*'))
@@ -28,9 +28,17 @@ dist: setup
 docs: setup
 	@Tools/docs.sh
 
-# The kernels alone, under the address and undefined-behaviour sanitizers.
-sanitize:
+# Whether the sources are as `make format` writes them, and every public declaration has its comment.
+lint:
+	swift format lint --strict --recursive --parallel Sources Tests Examples Package.swift
+
+# Kernels, parsers and threads, under the sanitizers that watch for mistakes there.
+sanitize: setup
 	@Tools/sanitize.sh
+
+# Which lines the tests run.
+coverage: setup
+	@Tools/coverage.sh
 
 # The kernels alone, as processors with AVX-512, AVX-VNNI or AMX run them, on one that has AVX2 only.
 test-x86:
