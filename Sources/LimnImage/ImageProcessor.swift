@@ -312,3 +312,12 @@ package struct ProcessedImage: Sendable {
     return line + ", whole and in \(grid.rows) × \(grid.columns) tiles"
   }
 }
+
+extension ProcessedImage {
+  /// A single tile of zeros, to measure or count with.
+  package init(blankWithSide side: Int) {
+    self.init(
+      tiles: 1, height: side, width: side, pixels: [Float](repeating: 0, count: 3 * side * side),
+      originalSize: PixelSize(height: side, width: side), grid: nil)
+  }
+}

@@ -41,7 +41,7 @@ import Testing
     }
     #expect(folder.names == ["x.npy"])
     #expect(try Data(contentsOf: URL(filePath: folder.path("x.npy"))) == Data("older".utf8))
-    let error = #expect(throws: LimnError.self) { try NumpyWriter(folder.path("no/x.npy"), shape: [1]) }
+    let error = #expect(throws: LimnError.self) { _ = try NumpyWriter(folder.path("no/x.npy"), shape: [1]) }
     #expect(error?.kind == .unavailable)
   }
 

@@ -80,7 +80,7 @@ import Testing
   @Test("a header length beyond the file or the limit is refused")
   func headerLength() throws {
     for length: UInt64 in [1, 100_000_001, .max] {
-      try Fixtures.with(withUnsafeBytes(of: length.littleEndian, Array.init), as: "x.safetensors") { path in
+      _ = try Fixtures.with(withUnsafeBytes(of: length.littleEndian, Array.init), as: "x.safetensors") { path in
         #expect(throws: LimnError.self) { try Safetensors(path: path) }
       }
     }

@@ -116,6 +116,23 @@ import Testing
     #expect(error?.kind == .unavailable)
   }
 
+  @Test("headers alone say what the opened model takes, byte for byte", arguments: models)
+  func demand(_ name: String, _ files: [String]) async throws {
+    let (checkpoint, _, _) = try headers(files)
+    let demand = try ModelDemand(checkpoint, context: 200, storage: .f16)
+    var options = LoadOptions()
+    (options.threads, options.context, options.kvType) = (1, 200, .f16)
+    let opened = try await VisionLanguageModel.load(checkpoints + name, options: options)
+    #expect(demand.bytesPerStep == (try opened.bytesPerStep(after: 0)))
+    #expect(demand.operationsPerToken == (try opened.operationsPerToken))
+    let config = checkpoint.config.language
+    #expect(demand.keysAndValues == 2 * config.layers * config.kvHeads * config.headSize * 2 * 200)
+    // Weights that the model does not read count in the files alone; short ones are floats in memory.
+    let inFiles = checkpoint.weights.values.reduce(0) { $0 + $1.byteCount }
+    #expect(demand.weights > inFiles / 2 && demand.weights < inFiles * 3 / 2)
+    #expect(demand.scratch > 0 && (demand.operationsPerTile > 0) == (checkpoint.config.vision != nil))
+  }
+
   @Test("headers that say nothing, or of a model that does not fit its config, are refused")
   func refusals() throws {
     #expect(throws: LimnError.self) { try ModelHeaders("there").checkpoint() }

@@ -1,5 +1,4 @@
 import LimnFiles
-import Dispatch
 package import LimnCore
 package import LimnImage
 package import LimnTensor
