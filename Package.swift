@@ -45,6 +45,8 @@ let package = Package(
     .target(name: "LimnFiles", dependencies: ["LimnCore", "LimnTensor"], swiftSettings: settings),
     // Tokenizers and chat templates.
     .target(name: "LimnText", dependencies: ["LimnCore", "LimnFiles", "CLimnSystem"], swiftSettings: settings),
+    // JSON schemas as grammars over bytes, and the tokens that they allow.
+    .target(name: "LimnGrammar", dependencies: ["LimnCore"], swiftSettings: settings),
     // Those libraries behind plain calls, and the inner loops of resampling.
     .target(name: "CLimnImage", dependencies: ["CJPEG", "CPNG", "CWebP"]),
     // Decoding, orientation, resampling, image processors.
@@ -57,7 +59,7 @@ let package = Package(
       swiftSettings: settings),
     // Models, generation, the public API.
     .target(
-      name: "Limn", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "LimnText", "LimnImage"],
+      name: "Limn", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "LimnText", "LimnGrammar", "LimnImage"],
       resources: [.copy("Resources/limn-demo")], swiftSettings: settings),
     // The commit that the command was built from.
     .target(name: "CLimnCommit", cSettings: commit.map { [.define("LIMN_COMMIT", to: "\"\($0)\"")] } ?? []),
@@ -83,6 +85,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "LimnFilesTests", dependencies: ["LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTextTests", dependencies: ["LimnText", "LimnTesting"], swiftSettings: settings),
+    .testTarget(name: "LimnGrammarTests", dependencies: ["LimnGrammar", "LimnTesting"], swiftSettings: settings),
     .testTarget(
       name: "LimnImageTests", dependencies: ["LimnImage", "LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnHubTests", dependencies: ["LimnHub", "LimnImage", "LimnTesting"], swiftSettings: settings),

@@ -18,6 +18,8 @@ public struct GenerationOptions: Sendable {
   public var stops: [String] = []
   /// What to do if the prompt is longer than the context.
   public var overflow: Overflow = .stop
+  /// What the answer has to be.
+  public var format: AnswerFormat = .text
   /// Whether `<|end|>`, `<image>` and the like in messages are special tokens and image placeholders, as in
   /// transformers. By default they are text, so that what a person or a document says never controls the model.
   public var recognisesSpecialTokens = false
@@ -33,6 +35,16 @@ public struct GenerationOptions: Sendable {
 
   /// The defaults: greedy, at most 512 tokens.
   public init() {}
+}
+
+/// What an answer has to be. It is enforced token by token: an answer that ends with `FinishReason.stop` always fits.
+public enum AnswerFormat: Sendable, Hashable {
+  /// Any text.
+  case text
+  /// A JSON object.
+  case jsonObject
+  /// JSON that fits a JSON schema, which is given as JSON text. Properties come in the schema's order.
+  case json(schema: String)
 }
 
 /// A finished answer.

@@ -25,6 +25,7 @@ public final class VisionLanguageModel: Sendable {
   package let processor: ModelImageProcessor
   package let engine: Engine
   private let endIDs: Set<Int32>
+  private let constraints: ConstraintStore
   /// The names of the adapters loaded with the model.
   public let adapters: [String]
 
@@ -48,6 +49,7 @@ public final class VisionLanguageModel: Sendable {
     adapters = options.adapters.map { $0.split(separator: "/").last.map(String.init) ?? $0 }
     context = try parts.require(parts.context)
     tokenizer = try parts.require(parts.tokenizer)
+    constraints = ConstraintStore(tokenizer)
     conversation = try parts.require(parts.conversation)
     processor = try parts.require(parts.processor)
     var limits = Engine.Limits()
@@ -114,6 +116,7 @@ public final class VisionLanguageModel: Sendable {
   ) async throws(LimnError) -> Answer {
     let start = ContinuousClock.now
     let prompt = try self.prompt(request)
+    let matcher = try constraints.matcher(for: request.options.format)
     let sources = request.images
     try prompt.check(images: sources.count)
     let images = try await encode(sources, reuse: request.options.reuse, report)
@@ -124,10 +127,13 @@ public final class VisionLanguageModel: Sendable {
     let room = context - inputs.count
     let maxTokens = min(request.options.maxTokens, room)
     var writer = AnswerWriter(
-      StreamingDetokenizer(tokenizer, skipSpecial: true), stops: request.options.stops + conversation.stops,
+      StreamingDetokenizer(tokenizer, skipSpecial: true),
+      // Within JSON, what ends a turn in words is only a text.
+      stops: request.options.stops + (matcher == nil ? conversation.stops : []),
       endIDs: endIDs)
     var sequence = SequenceRequest(prompt: inputs, sampling: request.options.sampling, maxTokens: maxTokens)
     sequence.endIDs = endIDs
+    if let matcher { sequence.processors = [Constraint(matcher, endIDs: endIDs)] }
     sequence.reuse = request.options.reuse
     sequence.speculation = request.options.speculation
     sequence.adapters = try indices(of: request.options.adapters)

@@ -6,6 +6,8 @@ extension LimnError {
     /// The conversation or prompt cannot be given to the model: its template refuses it, it is empty, or its places for
     /// images do not match the number of images.
     case invalidPrompt = "invalid_prompt"
+    /// A JSON schema for the answer is wrong, allows nothing, or uses what limn cannot enforce.
+    case invalidSchema = "invalid_schema"
     /// Prompt and images together exceed the model's context.
     case contextLengthExceeded = "context_length_exceeded"
     /// There is no such image.

@@ -4,7 +4,8 @@ import Testing
 
 /// What users of the library may name, with `import Limn` alone.
 private let types: [Any.Type] = [
-  Answer.self, Answer.FinishReason.self, Answer.Timings.self, Answer.Usage.self, AnswerEvent.self, ChatMessage.self,
+  Answer.self, Answer.FinishReason.self, Answer.Timings.self, Answer.Usage.self, AnswerEvent.self, AnswerFormat.self,
+  ChatMessage.self,
   ChatMessage.Part.self, ChatMessage.Role.self, ChatSession.self, DemoModel.self, GenerationOptions.self,
   ImageSource.self, KVType.self, LimnError.self, LimnError.Channel.self, LimnError.Code.self, LimnError.Kind.self,
   LimnError.Option.self, LimnError.Text.self, LoadOptions.self, ModelDoctor.self,
@@ -20,7 +21,7 @@ private let types: [Any.Type] = [
   @Test("what is public in the modules below Limn comes with it")
   func exports() throws {
     let exported = try names(in: ["Sources/Limn/Exports.swift"], after: #/@_exported public import \w+ \w+\./#)
-    let modules = ["LimnCore", "LimnTensor", "LimnFiles", "LimnText", "LimnImage"]
+    let modules = ["LimnCore", "LimnTensor", "LimnFiles", "LimnText", "LimnGrammar", "LimnImage"]
     let sources = try modules.flatMap { try files(in: "Sources/" + $0, ending: "swift") }
     let open = try names(in: sources, after: #/public (?:final )?(?:struct|enum|class|protocol|actor|typealias) /#)
     #expect(!exported.isEmpty)

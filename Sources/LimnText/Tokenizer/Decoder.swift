@@ -41,6 +41,23 @@ struct Decoder: Sendable {
     return utf8.append(output)
   }
 
+  /// The bytes that a token stands for within a text, apart from its beginning and its end.
+  static func bytes(of token: [UInt8], _ steps: [Step]) -> [UInt8] {
+    var bytes = token
+    for step in steps {
+      switch step {
+      case .replace(let pattern, let content): bytes = pattern.replacingMatches(in: bytes, with: content)
+      case .byteLevel: bytes = ByteLevel.decoded(bytes)
+      case .join: bytes = [0x20] + bytes
+      case .metaspace(let replacement, _):
+        bytes = Pattern(literal: String(decoding: replacement, as: UTF8.self)).replacingMatches(in: bytes, with: [0x20])
+      case .byteFallback: if let byte = byte(of: bytes[...]) { return [byte] }
+      case .strip: break
+      }
+    }
+    return bytes
+  }
+
   /// Returns the text still held back.
   mutating func finish() -> String {
     var output: [UInt8] = []

@@ -241,6 +241,12 @@ package struct Tokenizer: Sendable {
     }
   }
 
+  /// The bytes that an id adds to a text; nil for ids that are no text, as special tokens are.
+  package func bytes(of id: Int) -> [UInt8]? {
+    if specialIDs.contains(id) || endOfGenerationIDs.contains(id) { return nil }
+    return text(of: id).map { Decoder.bytes(of: $0, decoderSteps) }
+  }
+
   private static let metaspacePattern = Pattern(literal: "▁")
 }
 
