@@ -34,7 +34,7 @@ struct Constraint: LogitsProcessor {
 
 /// A model's constraints: its vocabulary as a tree, and what was found about the schemas that were used last.
 final class ConstraintStore: Sendable {
-  private struct Kept {
+  fileprivate struct Kept {
     var tokens: TokenTrie?
     /// The latest last.
     var matchers: [(format: AnswerFormat, matcher: GrammarMatcher)] = []
