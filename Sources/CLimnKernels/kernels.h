@@ -137,8 +137,8 @@ typedef struct {
 void limn_products_int8_32_min(limn_recipe *recipe, limn_isa isa);
 
 /// The arithmetics of Q4_0, Q4_1, Q5_0 and Q5_1, whose `unpack` writes limn_panel_32, or limn_panel_32_min if the
-/// format `has_minimum`, with q ≤ largest_q < 32. LIMN_INT8 stays as it is; for prefill, scales become integers and the
-/// products below are used. Returns 0 where the instruction set has no such product.
+/// format `has_minimum`, with q ≤ largest_q < 32. LIMN_INT8 stays as it is; for LIMN_INT8_32, scales become integers and
+/// limn_products_int8_k_32 is used. Returns 0 where the instruction set has no such product.
 int limn_products_of_32(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum);
 
 // MARK: int8 with integer scales in blocks of 256 columns: the K formats, IQ1 to IQ3, TQ
@@ -162,28 +162,24 @@ typedef struct {
   int16_t start[16][2];
 } limn_x_k;
 
-/// weight[r, k] ≈ d[r] · q; bias is −128 · Σₖ q.
+/// The same for limn_products_int8_k_32: x[k] ≈ d[k / 32] · q; `sums` are d · Σ q over each group of G columns, `start`
+/// what the sums of Q6_K's groups begin with: −32 · Σ q, or its two halves.
 typedef struct {
-  int8_t q[LIMN_BLOCK / 4][LIMN_PANEL_ROWS][4];
-  int32_t bias[LIMN_PANEL_ROWS];
-  float d[LIMN_PANEL_ROWS];
-} limn_panel_r;
-
-/// x[k] ≈ d · (q − 128)
-typedef struct {
-  uint8_t q[LIMN_BLOCK];
-  float d;
-  float unused[3];
-} limn_x_r;
-
-/// Requantises the panels of a recipe whose `unpack` writes limn_panel_k with q ≤ largest_q; returns 0 where the
-/// instruction set has no such product.
-int limn_products_requantized(limn_recipe *recipe, limn_isa isa, int group, int largest_q);
+  int8_t q[LIMN_BLOCK];
+  float d[LIMN_BLOCK / 32];
+  float sums[16];
+  int32_t start[16];
+} limn_x_k_32;
 
 /// `group` is 16 or 32, and q ≤ largest_q ≤ 128, so that the sum of two products fits 16 bits. The integers are exact:
 /// |Σ scale · q · x| < 2³¹ for scales of 8 bits and q of 6, for scales of 5 and q of 7, or for scales of 12 (11) and q
 /// of 4 (5).
 void limn_products_int8_k(limn_recipe *recipe, limn_isa isa, int group, int largest_q);
+
+/// For prefill: the same panels, activations with a scale for every 32 columns. Groups of 16 with q up to 63 are Q6_K's,
+/// whose panels stand for q − 32. Returns 0 where the instruction set has
+/// no such product.
+int limn_products_int8_k_32(limn_recipe *recipe, limn_isa isa, int group, int largest_q);
 
 #if defined(__x86_64__)
 /// Replaces the product of limn_products_int8_k for Q6_K, whose panels stand for q − 32 (min / scale = 32) in groups of

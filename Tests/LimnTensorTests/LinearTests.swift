@@ -21,7 +21,7 @@ private enum Budget {
 
   static func angle(_ arithmetic: limn_arithmetic, _ type: TensorType) -> Double {
     switch arithmetic {
-    case LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED: int8
+    case LIMN_INT8, LIMN_INT8_32: int8
     case LIMN_INT16: [.nf4, .nf4_F16, .nf4_BF16, .fp4, .fp4_F16, .fp4_BF16].contains(type) ? bytes : int16
     case LIMN_BFLOAT16: bfloat16
     default: 1e-10
@@ -42,7 +42,7 @@ private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns:
 }
 
 private let arithmetics = [
-  LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED, LIMN_INT16, LIMN_FLOAT32_ROWS,
+  LIMN_FLOAT32, LIMN_BFLOAT16, LIMN_INT8, LIMN_INT8_32, LIMN_INT16, LIMN_FLOAT32_ROWS,
 ]
 
 @Suite struct LinearTests {

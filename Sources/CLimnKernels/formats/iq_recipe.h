@@ -79,5 +79,6 @@ LIMN_INLINE int recipe_of(limn_recipe *recipe, limn_isa isa, limn_arithmetic ari
   }
   limn_products_int8_k(recipe, isa, GROUP, 128);
   recipe->unpack = LIMN_PICK(isa, unpack);
+  if (arithmetic == LIMN_INT8_32) return limn_products_int8_k_32(recipe, isa, GROUP, 128);
   return arithmetic == LIMN_INT8;
 }

@@ -118,6 +118,6 @@ int limn_recipe_q2_k(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmet
 #if defined(__x86_64__)
   LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, NULL);
 #endif
-  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(recipe, isa, 16, 3);
+  if (arithmetic == LIMN_INT8_32) return limn_products_int8_k_32(recipe, isa, 16, 3);
   return arithmetic == LIMN_INT8;
 }

@@ -214,6 +214,6 @@ int limn_recipe_q4_k(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmet
   if (isa == LIMN_AVX2) recipe->unpack = unpack_eights_avx2;
   LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, multiply_one_vnni);
 #endif
-  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(recipe, isa, 32, 15);
+  if (arithmetic == LIMN_INT8_32) return limn_products_int8_k_32(recipe, isa, 32, 15);
   return arithmetic == LIMN_INT8;
 }

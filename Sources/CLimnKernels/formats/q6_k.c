@@ -242,6 +242,6 @@ int limn_recipe_q6_k(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmet
   LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, multiply_one_vnni);
   if (isa == LIMN_AVX2 || (isa == LIMN_AVX512 && !limn_has_vnni())) limn_products_centred_avx2(recipe);
 #endif
-  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(recipe, isa, 16, 63);
+  if (arithmetic == LIMN_INT8_32) return limn_products_int8_k_32(recipe, isa, 16, 63);
   return arithmetic == LIMN_INT8;
 }

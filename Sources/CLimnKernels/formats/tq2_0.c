@@ -75,5 +75,6 @@ int limn_recipe_tq2_0(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithme
   }
   limn_products_int8_k(recipe, isa, 32, 3);
   recipe->unpack = LIMN_PICK(isa, unpack);
+  if (arithmetic == LIMN_INT8_32) return limn_products_int8_k_32(recipe, isa, 32, 3);
   return arithmetic == LIMN_INT8;
 }

@@ -28,22 +28,20 @@ const limn_format *limn_format_of(limn_type type);
 typedef enum {
   /// Dequantised weights times float32 activations. Every format.
   LIMN_FLOAT32,
-  /// bfloat16 times bfloat16. Prefill of F32, F16 and BF16.
+  /// bfloat16 times bfloat16. Prefill of F32, F16 and BF16, and with AMX of all formats.
   LIMN_BFLOAT16,
   /// The format's own integers and scales times 8-bit activations. Decoding of quantised formats, and prefill of those
-  /// without a faster arithmetic below.
+  /// without another arithmetic below.
   LIMN_INT8,
-  /// Weights requantised to 8 bits with one float scale for each row and 256 columns. Prefill of the K formats, and of
-  /// Q4_0, Q4_1, Q5_0 and Q5_1, with VNNI or AVX-VNNI.
-  LIMN_REQUANTIZED,
-  /// The same with 12-bit weights and 13-bit activations. Prefill of F32, F16, BF16 and NVFP4, and of 8-bit formats on
-  /// AVX2 without VNNI.
+  /// The format's own integers and integer scales times 8-bit activations with a scale for every 32 columns. Prefill of
+  /// the K formats, IQ1 to IQ3 and TQ, and of Q4_0, Q4_1, Q5_0 and Q5_1, whose float scales become integers of 11 or 12
+  /// bits.
+  LIMN_INT8_32,
+  /// 12-bit weights times 13-bit activations, each with a scale for every 256 columns. Prefill of F32, F16, BF16 and
+  /// NVFP4, and of 8-bit formats on AVX2 without VNNI.
   LIMN_INT16,
   /// float32, reading weight rows in memory order instead of transposing them. Decoding of F32, F16, BF16 and NVFP4.
   LIMN_FLOAT32_ROWS,
-  /// The format's own integers, with its float scales converted to integers of 11 or 12 bits, so that the K formats'
-  /// products apply. Prefill of Q4_0, Q4_1, Q5_0 and Q5_1 without VNNI.
-  LIMN_INTEGER_SCALES,
   LIMN_ARITHMETICS
 } limn_arithmetic;
 
@@ -111,15 +109,11 @@ typedef struct limn_recipe {
   /// 0 where panels are used even for one token.
   limn_multiply_few *multiply_few;
   int few_tokens;
-  /// For requantised panels: the format's own unpacking, the number of columns that share a scale, and the format's
-  /// largest integer.
+  /// Where panels are made from the format's own: that unpacking, the format's largest integer, and whether it has
+  /// minimums.
   void (*unpack_own)(
     const struct limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
-  int group, largest_q;
-  /// For LIMN_INTEGER_SCALES: the format's own unpacking, and whether the format has minimums.
-  void (*unpack_32)(
-    const struct limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel);
-  int has_minimum;
+  int largest_q, has_minimum;
 } limn_recipe;
 
 /// Fills in a recipe; returns 0 where the instruction set lacks this arithmetic for this type.

@@ -144,6 +144,15 @@ LIMN_UNPACK(f32, 4)
 LIMN_UNPACK(f16, 2)
 LIMN_UNPACK(bf16, 2)
 
+/// Any other format, by way of float32.
+LIMN_TARGET_BF16 static void unpack_any(
+  const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
+  _Alignas(64) float values[LIMN_PANEL_ROWS][LIMN_BLOCK];
+  for (int r = 0; r < LIMN_PANEL_ROWS; r++)
+    recipe->dequantize((const char *)weight + (size_t)(r < rows ? r : rows - 1) * row_bytes, values[r], columns);
+  unpack_f32(recipe, values, sizeof values[0], LIMN_PANEL_ROWS, columns, panel);
+}
+
 LIMN_TARGET_BF16 static void prepare_bf16(const float *x, void *prepared, int columns) {
   uint16_t *out = prepared;
   int k = 0;
@@ -204,7 +213,10 @@ int limn_products_bfloat16(limn_recipe *recipe, limn_isa isa, limn_type type) {
 #if defined(__x86_64__)
   if (isa == LIMN_AVX512 && limn_has_bf16()) {
     recipe->prepare = prepare_bf16;
-    recipe->unpack = type == LIMN_F32 ? unpack_f32 : type == LIMN_F16 ? unpack_f16 : unpack_bf16;
+    recipe->unpack = type == LIMN_F32    ? unpack_f32
+                     : type == LIMN_F16  ? unpack_f16
+                     : type == LIMN_BF16 ? unpack_bf16
+                                         : unpack_any;
     recipe->multiply = multiply_bf16;
     if (limn_has_amx()) limn_take_amx(recipe, multiply_amx);
     return 1;

@@ -1,10 +1,9 @@
 // Prefill of Q4_0, Q4_1, Q5_0 and Q5_1: the float scales of a row's groups of 32 columns become integers, which makes
-// panels of the K formats. Their products multiply by floats once in 256 columns instead of 32.
+// panels of the K formats. AVX2's products widen sums by multiplying them by such a scale.
 //
 //   d[g] ≈ d · s[g],  |s[g]| ≤ 4095 or 2047;      −m[g] ≈ dmin · min[g],  |min[g]| ≤ 32767
 //
-// A float16 has 11 significant bits, so little is lost. Activations have one scale for 256 columns, as for the K
-// formats.
+// A float16 has 11 significant bits, so little is lost.
 #include "kernels.h"
 #include "simd.h"
 
@@ -19,7 +18,7 @@ static void unpack_scalar(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
   // The numbers q lie in the same place in both kinds of panels. The floats after them are read before they are
   // overwritten.
-  recipe->unpack_32(recipe, weight, row_bytes, rows, columns, panel);
+  recipe->unpack_own(recipe, weight, row_bytes, rows, columns, panel);
   limn_panel_k *w = panel;
   float d[GROUPS][LIMN_PANEL_ROWS] = {0}, m[GROUPS][LIMN_PANEL_ROWS] = {0};
   const size_t bytes = (size_t)(columns / 32) * sizeof d[0];
@@ -59,7 +58,7 @@ LIMN_INLINE v16f round_vectors(const v16f x[GROUPS], int most, v16i q[GROUPS]) {
 
 LIMN_INLINE void unpack_body(
   const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns, void *panel) {
-  recipe->unpack_32(recipe, weight, row_bytes, rows, columns, panel);
+  recipe->unpack_own(recipe, weight, row_bytes, rows, columns, panel);
   limn_panel_k *w = panel;
   const limn_panel_32 *from = panel;
   const limn_panel_32_min *from_min = panel;
@@ -91,17 +90,13 @@ LIMN_INSTANCES(
 
 int limn_products_of_32(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic, int largest_q, int has_minimum) {
   if (arithmetic == LIMN_INT8) return 1;
-  if (arithmetic != LIMN_INTEGER_SCALES && arithmetic != LIMN_REQUANTIZED) return 0;
-  if (isa != LIMN_SCALAR && isa != LIMN_AVX2 && isa != LIMN_AVX512) return 0;
-  recipe->unpack_32 = recipe->unpack;
+  if (arithmetic != LIMN_INT8_32 || !limn_products_int8_k_32(recipe, isa, 32, largest_q)) return 0;
+  recipe->unpack_own = recipe->unpack;
   recipe->largest_q = largest_q;
   recipe->has_minimum = has_minimum;
-  recipe->few_tokens = 0;
   recipe->unpack = unpack_scalar;
 #if defined(__x86_64__)
   recipe->unpack = LIMN_PICK(isa, unpack);
 #endif
-  if (arithmetic == LIMN_REQUANTIZED) return limn_products_requantized(recipe, isa, 32, largest_q);
-  limn_products_int8_k(recipe, isa, 32, largest_q);
   return 1;
 }

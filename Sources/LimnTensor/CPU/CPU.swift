@@ -57,7 +57,7 @@ package final class CPU: Backend, @unchecked Sendable {
   package func readsInBytes(_ type: TensorType) -> Bool {
     guard type.isComputable else { return false }
     let recipe = recipes.preferred(type, precision, .prefill)
-    return [LIMN_INT8, LIMN_INTEGER_SCALES, LIMN_REQUANTIZED].contains { recipe == recipes[type, $0] }
+    return [LIMN_INT8, LIMN_INT8_32].contains { recipe == recipes[type, $0] }
   }
 
   /// How much one more token adds to the time of a decode step, in units of a one-token step.

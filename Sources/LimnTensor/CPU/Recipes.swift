@@ -56,7 +56,7 @@ package final class Recipes: @unchecked Sendable {
     if precision == .exact { return exact }
     let preferred: [limn_arithmetic] =
       switch phase {
-      case .prefill: [LIMN_REQUANTIZED, LIMN_INT16, LIMN_INTEGER_SCALES, LIMN_INT8, LIMN_BFLOAT16]
+      case .prefill: [LIMN_BFLOAT16, LIMN_INT16, LIMN_INT8_32, LIMN_INT8]
       case .decode: [LIMN_INT8, LIMN_FLOAT32_ROWS]
       }
     return preferred.lazy.compactMap { self[type, $0] }.first ?? exact
