@@ -61,7 +61,8 @@ LIMN_TARGET_AVX2 LIMN_INLINE __m256i limn_kept_avx2(__m256i v) {
   return v;
 }
 
-/// Loads are not moved across this.
+/// Loads are not moved across this: without it, the compiler computes one token after another, each a chain of products
+/// that wait for one another.
 LIMN_INLINE void limn_in_order(void) { __asm__ volatile("" ::: "memory"); }
 
 /// Forces the vectors at this address into memory, which frees their registers.

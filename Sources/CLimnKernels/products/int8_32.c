@@ -98,6 +98,7 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
         memcpy(&four, xt->q + g * 32 + k * 4, 4);
         sum[c] = _mm512_dpbusd_epi32(sum[c], q, _mm512_set1_epi32(four));
       }
+      limn_in_order();
     }
     const __m512 d = _mm512_loadu_ps(w->d[g]);
     LIMN_UNROLL (int c = 0; c < C; c++) {
@@ -204,6 +205,7 @@ LIMN_TARGET_AVX_VNNI LIMN_INLINE void tile_avx_vnni(
         const __m256i q = _mm256_loadu_si256((const __m256i *)w->q[g * 8 + k][row]);
         LIMN_UNROLL (int c = 0; c < C; c++)
           sum[c] = _mm256_dpbusd_avx_epi32(sum[c], q, limn_token_avx2(x0 + 4 * k, x3 + 4 * k, x_stride, c));
+        limn_in_order();
       }
       const __m256 d = _mm256_loadu_ps(w->d[g] + row);
       LIMN_UNROLL (int c = 0; c < C; c++) {

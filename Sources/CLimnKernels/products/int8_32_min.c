@@ -47,6 +47,7 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
         memcpy(&four, xt->q + g * 32 + k * 4, 4);
         sum[c] = _mm512_dpbusd_epi32(sum[c], q, _mm512_set1_epi32(four));
       }
+      limn_in_order();
     }
     const __m512 d = _mm512_loadu_ps(w->d[g]), m = _mm512_loadu_ps(w->m[g]);
     LIMN_UNROLL (int c = 0; c < C; c++) {

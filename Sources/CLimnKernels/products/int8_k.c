@@ -124,6 +124,7 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
         memcpy(&four, xt->q + g * group + k * 4, 4);
         sum[c] = _mm512_dpbusd_epi32(sum[c], q, _mm512_set1_epi32(four));
       }
+      limn_in_order();
     }
     const __m512i scale = _mm512_loadu_si512(w->scale[g]);
     LIMN_UNROLL (int c = 0; c < C; c++) total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(sum[c], scale));

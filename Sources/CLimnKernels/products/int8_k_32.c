@@ -147,6 +147,7 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
         memcpy(&four, ((const limn_x_k_32 *)(x + c * x_stride))->q + g * group + k * 4, 4);
         sum[c] = _mm512_dpbusd_epi32(sum[c], q, _mm512_set1_epi32(four));
       }
+      limn_in_order();
     }
     const __m512 scale = _mm512_cvtepi32_ps(_mm512_loadu_si512(w->scale[g]));
     LIMN_UNROLL (int c = 0; c < C; c++) {
@@ -270,6 +271,7 @@ LIMN_TARGET_AVX_VNNI LIMN_INLINE void tile_avx_vnni(
         sum[0][c] = _mm256_dpbusd_avx_epi32(sum[0][c], w0, xq);
         sum[1][c] = _mm256_dpbusd_avx_epi32(sum[1][c], w1, xq);
       }
+      limn_in_order();
     }
     LIMN_UNROLL (int v = 0; v < 2; v++) {
       const __m256 scale = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)w->scale[g] + v));
