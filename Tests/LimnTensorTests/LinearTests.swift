@@ -30,7 +30,7 @@ private enum Budget {
 }
 
 /// x · weightᵀ + bias in double.
-private func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns: Int) -> [Double] {
+func product(_ x: [Float], _ weight: [Float], _ bias: [Float]?, columns: Int) -> [Double] {
   let rows = weight.count / columns
   return (0..<x.count / columns).flatMap { t in
     (0..<rows).map { r in

@@ -77,7 +77,7 @@ import Testing
     }
     let expected = try await exact.logits(ids: testCase.inputIDs, images: exactImages)
     let got = try await fast.logits(ids: testCase.inputIDs, images: fastImages)
-    let divergence = zip(expected, got).map(divergence).reduce(0, +) / Double(expected.count)
+    let divergence = zip(expected, got).map(divergenceInNats).reduce(0, +) / Double(expected.count)
     #expect(divergence <= 1e-3)
   }
 
@@ -89,15 +89,5 @@ import Testing
       bb += Double(y) * Double(y)
     }
     return ab / (aa * bb).squareRoot()
-  }
-
-  /// The Kullback-Leibler divergence, in nats.
-  private func divergence(_ p: [Float], _ q: [Float]) -> Double {
-    func logarithms(_ logits: [Float]) -> [Double] {
-      let top = Double(logits.max() ?? 0)
-      let sum = logits.reduce(0.0) { $0 + exp(Double($1) - top) }
-      return logits.map { Double($0) - top - log(sum) }
-    }
-    return zip(logarithms(p), logarithms(q)).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }
   }
 }

@@ -105,3 +105,13 @@ func largestError(_ got: [[Float]], _ expected: [[Float]]) -> Double {
   let worst = zip(got.joined(), expected.joined()).map { abs(Double($0) - Double($1)) }.max() ?? .infinity
   return worst.isNaN ? .infinity : worst / deviation
 }
+
+/// The Kullback-Leibler divergence of two lists of logits.
+func divergenceInNats(_ p: [Float], _ q: [Float]) -> Double {
+  func logarithms(_ logits: [Float]) -> [Double] {
+    let top = Double(logits.max() ?? 0)
+    let sum = logits.reduce(0.0) { $0 + exp(Double($1) - top) }
+    return logits.map { Double($0) - top - log(sum) }
+  }
+  return zip(logarithms(p), logarithms(q)).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }
+}
