@@ -158,8 +158,8 @@ LIMN_TARGET_VNNI LIMN_INLINE void tile_vnni(
   __m512 low[LIMN_TILE_TOKENS];
   LIMN_UNROLL (int c = 0; c < C; c++) low[c] = _mm512_setzero_ps();
   for (int g = 0; !centred && g < LIMN_BLOCK / group; g++) {
-    const __m512i pairs = _mm512_loadu_si512(w->min[g / 2]);
-    const __m512 min = _mm512_cvtepi32_ps(_mm512_srai_epi32(g % 2 ? pairs : _mm512_slli_epi32(pairs, 16), 16));
+    const v16i pairs = *(const v16i_unaligned *)w->min[g / 2];
+    const __m512 min = (__m512) __builtin_convertvector(g % 2 ? pairs >> 16 : pairs << 16 >> 16, v16f);
     LIMN_UNROLL (int c = 0; c < C; c++)
       low[c] = _mm512_fmadd_ps(min, _mm512_set1_ps(((const limn_x_k_32 *)(x + c * x_stride))->sums[g]), low[c]);
   }
