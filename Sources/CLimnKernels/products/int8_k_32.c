@@ -9,8 +9,8 @@
 // The product with scale[g] is rounded once, whether it is computed in integers or in floats, and groups are added in
 // ascending order, so every instruction set computes the same bits.
 //
-// Q6_K, whose numbers are centred at 32, has no minimums here: the sum of a group begins with −32 · Σ xq (CENTRED below;
-// int8_centred.c explains the 16-bit sums of AVX2).
+// Q6_K, whose numbers are centred at 32, needs no minimums (`centred`): the sum of a group begins with −32 · Σ xq.
+// int8_centred.c explains the 16-bit sums of AVX2.
 #include "kernels.h"
 #include "avx2.h"
 #include "simd.h"
