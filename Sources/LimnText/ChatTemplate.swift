@@ -61,8 +61,8 @@ package struct ChatTemplate: Sendable {
 
   /// The checkpoint's own template; nil if it has none.
   ///
-  /// In a folder, `chat_template.jinja` comes first, then `chat_template.json`, then `tokenizer_config.json`, as in
-  /// transformers. Of several templates, this takes the one called `default`.
+  /// In a folder, `processor_config.json` comes first, then `chat_template.json`, then `chat_template.jinja`, then
+  /// `tokenizer_config.json`, as in transformers' processors. Of several templates, this takes the one called `default`.
   package static func find(in source: TokenizerSource) throws(LimnError) -> ChatTemplate? {
     switch source {
     case .gguf(let gguf):
@@ -77,7 +77,12 @@ package struct ChatTemplate: Sendable {
       let path = folder + "/" + name
       return FileManager.default.fileExists(atPath: path) ? path : nil
     }
-    if let path = path("chat_template.jinja") {
+    func inJSON(_ name: String) throws(LimnError) -> ChatTemplate? {
+      guard let path = path(name), let entry = try JSON.parse(file: path).present("chat_template") else { return nil }
+      return try ChatTemplate(source: try defaultTemplate(entry, in: path), name: path)
+    }
+    func inJinja(_ name: String) throws(LimnError) -> ChatTemplate? {
+      guard let path = path(name) else { return nil }
       let memory = try Memory(mapping: path)
       defer { withExtendedLifetime(memory) {} }
       guard let text = String(validating: memory.bytes, as: UTF8.self) else {
@@ -85,13 +90,11 @@ package struct ChatTemplate: Sendable {
       }
       return try ChatTemplate(source: text, name: path)
     }
-    for name in ["chat_template.json", "tokenizer_config.json"] {
-      guard let path = path(name), let entry = try JSON.parse(file: path).present("chat_template") else {
-        continue
-      }
-      return try ChatTemplate(source: try defaultTemplate(entry, in: path), name: path)
-    }
-    return nil
+    if let template = try inJSON("processor_config.json") { return template }
+    if let template = try inJSON("chat_template.json") { return template }
+    if let template = try inJinja("chat_template.jinja") { return template }
+    if let template = try inJinja("additional_chat_templates/default.jinja") { return template }
+    return try inJSON("tokenizer_config.json")
   }
 
   /// One template as a string, or several as `[{"name", "template"}]` or `{name: template}`.

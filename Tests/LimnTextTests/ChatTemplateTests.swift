@@ -80,7 +80,7 @@ struct ChatTemplateTests {
   }
 
   @Test(
-    "a folder's template is found in transformers' order: .jinja, chat_template.json, tokenizer_config.json")
+    "a folder's template is found in transformers' order: the processor's, chat_template.json, .jinja, the tokenizer's")
   func order() throws {
     let folder = FileManager.default.temporaryDirectory.appending(path: "limn-templates-\(UUID())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -96,14 +96,23 @@ struct ChatTemplateTests {
       #"{"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]}"#,
       "tokenizer_config.json")
     #expect(try found() == "d")
-    try write(#"{"chat_template": "c"}"#, "chat_template.json")
-    #expect(try found() == "c")
+    let more = folder.appending(path: "additional_chat_templates")
+    try FileManager.default.createDirectory(at: more, withIntermediateDirectories: true)
+    try write("t", "additional_chat_templates/tool_use.jinja")
+    #expect(try found() == "d")
+    try write("a", "additional_chat_templates/default.jinja")
+    #expect(try found() == "a")
     try write("j", "chat_template.jinja")
     #expect(try found() == "j")
     try write("{% if %}", "chat_template.jinja")
     #expect(throws: LimnError.self) { try found() }
-    try FileManager.default.removeItem(at: folder.appending(path: "chat_template.jinja"))
-    try write(#"{"chat_template": [{"name": "rag", "template": "r"}]}"#, "chat_template.json")
+    try write(#"{"chat_template": "c"}"#, "chat_template.json")
+    #expect(try found() == "c")
+    try write(#"{"image_token": "<image>", "chat_template": null}"#, "processor_config.json")
+    #expect(try found() == "c")
+    try write(#"{"chat_template": "p"}"#, "processor_config.json")
+    #expect(try found() == "p")
+    try write(#"{"chat_template": [{"name": "rag", "template": "r"}]}"#, "processor_config.json")
     #expect(throws: LimnError.self) { try found() }
   }
 

@@ -113,19 +113,19 @@ struct SpecialSpellingsTests {
       #"""
       {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]},
        "model": {"type": "BPE", "merges": [], "unk_token": "?",
-        "vocab": {"?": 0, "<": 1, "e": 2, "n": 3, "d": 4, ">": 5, " ": 7, "fi": 8, "f": 9, "i": 10}},
+        "vocab": {"?": 0, "<": 1, "e": 2, "n": 3, "d": 4, ">": 5, " ": 6, "fi": 7, "f": 8, "i": 9}},
        "added_tokens": [
-        {"id": 20, "content": "#", "special": true, "normalized": false},
-        {"id": 21, "content": "<END>", "special": true, "normalized": true},
-        {"id": 22, "content": "find", "special": true, "normalized": true}]}
+        {"id": 10, "content": "#", "special": true, "normalized": false},
+        {"id": 11, "content": "<END>", "special": true, "normalized": true},
+        {"id": 12, "content": "find", "special": true, "normalized": true}]}
       """#)
     let spellings = SpecialSpellings(tokenizer)
-    #expect(tokenizer.encode("<End>ＦＩnd") == [21, 22])
+    #expect(tokenizer.encode("<End>ＦＩnd") == [11, 12])
     for text in ["<END>", "<end>", "<eNd>", "＜ＥＮＤ＞", "find", "FIND", "ﬁnd", "# #", "<e<end>nd>"] {
       let ids = try literal(text, tokenizer, spellings)
-      #expect(!ids.contains(21) && !ids.contains(22) && !ids.isEmpty, "\(text)")
+      #expect(!ids.contains(11) && !ids.contains(12) && !ids.isEmpty, "\(text)")
     }
-    #expect(tokenizer.encode("e#e") == [2, 20, 2])
+    #expect(tokenizer.encode("e#e") == [2, 10, 2])
     #expect(try literal("e#e", tokenizer, spellings) == [2, 0, 2])
     #expect(try literal("end > fi", tokenizer, spellings) == tokenizer.encode("end > fi"))
   }

@@ -77,6 +77,48 @@ struct TokenizerFolderTests {
     return folder
   }
 
+  @Test("special tokens that only the small files name get transformers' ids, however they are written")
+  func namedTokens() throws {
+    let json = try JSON.parse(file: TokenizerFixture.folder + "/named.json")
+    let text = try #require(json["text"]?.string)
+    let cases = try #require(json["cases"]?.array)
+    #expect(cases.count == 60)
+    for item in cases {
+      var files = ["tokenizer_config.json": item["config"]?.serialised(.compact) ?? ""]
+      files["special_tokens_map.json"] = item.present("map")?.serialised(.compact)
+      let tokenizer = try Tokenizer(.folder(path: try folder(files).path))
+      #expect(
+        tokenizer.encode(text, addSpecial: false) == item["ids"]?.array?.compactMap(\.int),
+        "\(files.sorted { $0.key > $1.key })")
+    }
+  }
+
+  @Test("added tokens have the ids that the library tokenizers gives them, not those that stand there")
+  func addedTokens() throws {
+    let folder = try TemporaryFolder()
+    func token(_ text: String, _ id: Int) -> String { #"{"id": \#(id), "content": "\#(text)", "special": true}"# }
+    let added = [token("X", 9), token("Y", 5), token("b", 7), token("X", 3)].joined(separator: ", ")
+    try folder.write(
+      #"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}, "added_tokens": [\#(added)]}"#,
+      to: "tokenizer.json")
+    let tokenizer = try Tokenizer(.folder(path: folder.path))
+    #expect(tokenizer.id(of: "X") == 2 && tokenizer.id(of: "Y") == 3 && tokenizer.id(of: "b") == 1)
+  }
+
+  @Test("pieces of a tokenizer.model need not be UTF-8")
+  func rawPieces() throws {
+    let bytes = try Data(contentsOf: URL(filePath: TokenizerFixture.folder + "/model/tokenizer.model"))
+    let folder = try TemporaryFolder()
+    // One more piece: its field, its size, its text (E2 96 alone, half of a character) and its score.
+    let piece: [UInt8] = [0x0A, 0x09, 0x0A, 0x02, 0xE2, 0x96, 0x15, 0, 0, 0x7A, 0xC4]
+    try (bytes + Data(piece)).write(to: URL(filePath: folder.path + "/tokenizer.model"))
+    let tokenizer = try Tokenizer(.folder(path: folder.path))
+    let plain = try TokenizerFixture("model").tokenizer
+    #expect(tokenizer.vocabularySize == plain.vocabularySize + 1)
+    #expect(tokenizer.encode("the house") == plain.encode("the house"))
+    #expect(tokenizer.decode([plain.vocabularySize]) == "\u{FFFD}")
+  }
+
   @Test("special_tokens_map.json overrides the special tokens named in tokenizer_config.json")
   func names() throws {
     let folder = try folder([

@@ -17,7 +17,8 @@ struct SentencePieceModel {
   }
 
   private let path: String
-  private var pieces: [(text: String, score: Float, type: PieceType)] = []
+  /// Their texts are UTF-8 by rule, but a vocabulary may have been cut from other encodings.
+  private var pieces: [(text: [UInt8], score: Float, type: PieceType)] = []
   private var modelType = 1
   private var fallsBackToBytes = false
   private var normalizer = SentencePieceNormalizer(removesExtraSpaces: true)
@@ -48,14 +49,10 @@ struct SentencePieceModel {
 
   private mutating func readPiece(_ bytes: UnsafeRawBufferPointer) throws(LimnError) {
     var message = ProtobufReader(bytes, path: path)
-    var (text, score, type) = ("", 0 as Float, PieceType.normal)
+    var (text, score, type) = ([UInt8](), 0 as Float, PieceType.normal)
     while let field = try message.next() {
       switch field {
-      case (1, .bytes(let bytes)):
-        guard let valid = String(validating: bytes, as: UTF8.self) else {
-          throw .badData("a piece that is not UTF-8", in: path)
-        }
-        text = valid
+      case (1, .bytes(let bytes)): text = Array(bytes)
       case (2, .fixed32(let bits)): score = Float(bitPattern: bits)
       case (3, .varint(let value)):
         guard let known = Int(exactly: value).flatMap(PieceType.init) else {
@@ -66,11 +63,13 @@ struct SentencePieceModel {
       }
     }
     guard type != .unused else {
-      throw .badData("pieces that are marked unused are not supported", in: path, found: text)
+      throw .badData("pieces that are marked unused are not supported", in: path, found: Self.string(text))
     }
     guard pieces.count < Vocabulary.idLimit else { throw .badData("too many pieces", in: path) }
     pieces.append((text, score, type))
   }
+
+  private static func string(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 
   private mutating func readTrainer(_ bytes: UnsafeRawBufferPointer) throws(LimnError) {
     var message = ProtobufReader(bytes, path: path)
@@ -111,9 +110,11 @@ struct SentencePieceModel {
     var bytes = [Int?](repeating: nil, count: 256)
     for (id, (text, _, type)) in pieces.enumerated() {
       // Only these can result from merges.
-      vocabulary.set(text, id: id, isFound: type == .normal || type == .userDefined)
-      if type == .userDefined { userDefined.insert(Array(text.utf8), value: id) }
-      if type == .byte, fallsBackToBytes, let byte = Decoder.byte(of: Array(text.utf8)[...]) {
+      text.withUnsafeBufferPointer {
+        vocabulary.set($0, id: id, isFound: type == .normal || type == .userDefined)
+      }
+      if type == .userDefined { userDefined.insert(text, value: id) }
+      if type == .byte, fallsBackToBytes, let byte = Decoder.byte(of: text[...]) {
         bytes[Int(byte)] = id
       }
     }
@@ -126,7 +127,7 @@ struct SentencePieceModel {
         fallback: .bytes(pieces: bytes, unknown: unknown), userDefined: userDefined))
     parts.normalizers = [.sentencePiece(normalizer)]
     for (id, piece) in pieces.enumerated() where piece.type == .control || piece.type == .unknown {
-      parts.addedTokens.append(AddedToken(id: id, content: piece.text, isSpecial: true))
+      parts.addedTokens.append(AddedToken(id: id, content: Self.string(piece.text), isSpecial: true))
     }
     parts.decoderSteps = [.replace(Pattern(literal: "▁"), with: [0x20]), .byteFallback]
     if normalizer.addsDummyPrefix {
@@ -141,7 +142,7 @@ struct SentencePieceModel {
       ("bos_token", parts.bosID), ("eos_token", parts.eosID), ("unk_token", parts.unknownID),
     ] {
       if parts.specialTokens[name] == nil, let id, pieces.indices.contains(id) {
-        parts.specialTokens[name] = pieces[id].text
+        parts.specialTokens[name] = Self.string(pieces[id].text)
       }
     }
     if folder.config["add_bos_token"]?.bool ?? true, let bos = parts.bosID { parts.prefix = [bos] }

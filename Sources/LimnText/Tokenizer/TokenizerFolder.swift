@@ -7,17 +7,14 @@ import LimnCore
 struct TokenizerFolder {
   let path: String
   let config: JSON
-  /// "bos_token" → "<s>" and so on.
-  let specialTokens: [String: String]
+  let named: NamedTokens
   /// Tokens to add, with the ids that the files give.
   var addedTokens: [AddedToken] = []
-  /// Special tokens without a name of their own.
-  var extraSpecialTokens: [String] = []
 
   init(path: String) throws(LimnError) {
     self.path = path
     config = try Self.read("tokenizer_config.json", in: path) ?? .object(JSONObject())
-    var named = config.object ?? JSONObject()
+    let members = config.object ?? JSONObject()
     if let decoder = config["added_tokens_decoder"]?.object {
       for (key, value) in decoder.members {
         guard let id = Int(key), let token = Self.token(value, id: id) else {
@@ -26,12 +23,13 @@ struct TokenizerFolder {
         }
         addedTokens.append(token)
       }
+      named = NamedTokens(config: members, map: nil)
     } else {
       // Older layouts spread this over two more files, which newer versions of transformers ignore when
       // `added_tokens_decoder` is present.
-      let map = try Self.read("special_tokens_map.json", in: path)?.object
-      for (key, value) in map?.members ?? [] { named.set(key, to: value) }
-      let names = Set(named.members.compactMap { Self.content($0.value).map(ExactString.init) })
+      named = NamedTokens(
+        config: members, map: try Self.read("special_tokens_map.json", in: path)?.object ?? JSONObject())
+      let names = Set(named.tokens.map { ExactString($0.content) })
       for (content, id) in try Self.read("added_tokens.json", in: path)?.object?.members ?? [] {
         guard let id = id.int, id >= 0 && id < Vocabulary.idLimit else {
           throw .badData("a token without a usable id", in: path + "/added_tokens.json", found: content)
@@ -42,16 +40,6 @@ struct TokenizerFolder {
       }
     }
     addedTokens.sort { $0.id < $1.id }
-
-    var specialTokens: [String: String] = [:]
-    for (key, value) in named.members where key.hasSuffix("_token") {
-      if let content = Self.content(value), !content.isEmpty { specialTokens[key] = content }
-    }
-    for key in ["additional_special_tokens", "extra_special_tokens"] {
-      extraSpecialTokens += named[key]?.array?.compactMap(Self.content) ?? []
-      for (name, value) in named[key]?.object?.members ?? [] { specialTokens[name] = Self.content(value) }
-    }
-    self.specialTokens = specialTokens
   }
 
   func parts() throws(LimnError) -> Tokenizer.Parts {
@@ -77,9 +65,6 @@ struct TokenizerFolder {
     return FileManager.default.fileExists(atPath: file) ? try JSON.parse(file: file) : nil
   }
 
-  /// A token's text: a string, or an object that serialises an `AddedToken`.
-  private static func content(_ value: JSON) -> String? { value.string ?? value["content"]?.string }
-
   /// A serialised `AddedToken`.
   static func token(_ value: JSON, id: Int?) -> AddedToken? {
     guard let id = id ?? value["id"]?.int, id >= 0 && id < Vocabulary.idLimit,
@@ -94,13 +79,16 @@ struct TokenizerFolder {
 }
 
 extension Tokenizer.Parts {
+  /// The id that the library `tokenizers` gives to a token that the vocabulary does not hold.
+  var nextFreeID: Int { max(model.vocabulary.count, (addedTokens.map(\.id).max() ?? -1) + 1) }
+
   /// Adds the tokens that the small files name, as transformers does on top of tokenizer.json:
   /// `added_tokens_decoder` replaces the settings of known tokens, and unknown tokens get the next free ids.
   ///
   /// - Parameter keepsIDs: use the ids in the files (the SentencePiece layout) instead of the next free ones.
   mutating func add(_ folder: TokenizerFolder, keepsIDs: Bool) {
     func nextID() -> Int {
-      max(model.vocabulary.idCount, (addedTokens.map(\.id).max() ?? -1) + 1)
+      keepsIDs ? max(model.vocabulary.idCount, (addedTokens.map(\.id).max() ?? -1) + 1) : nextFreeID
     }
     let replacesKnown = folder.config["added_tokens_decoder"] != nil
     for token in folder.addedTokens where !token.content.isEmpty {
@@ -118,16 +106,20 @@ extension Tokenizer.Parts {
         addedTokens.append(token)
       }
     }
-    let named = folder.specialTokens.keys.sorted().map { folder.specialTokens[$0]! }
-    for content in named + folder.extraSpecialTokens where !content.isEmpty {
-      if let known = addedTokens.firstIndex(where: { ExactString($0.content) == ExactString(content) }) {
+    let before = addedTokens.count
+    for var token in folder.named.tokens {
+      if let known = addedTokens.firstIndex(where: { ExactString($0.content) == ExactString(token.content) }) {
         addedTokens[known].isSpecial = true
+        guard known >= before else { continue }
+        // Of two names for a new token, the settings of the second one count.
+        token.id = addedTokens[known].id
+        addedTokens[known] = token
       } else {
-        let id = model.vocabulary.id(of: content) ?? nextID()
-        addedTokens.append(AddedToken(id: id, content: content, isSpecial: true))
+        token.id = model.vocabulary.id(of: token.content) ?? nextID()
+        addedTokens.append(token)
       }
     }
-    specialTokens = folder.specialTokens
+    specialTokens = folder.named.texts
     func id(_ name: String) -> Int? { specialTokens[name].flatMap(self.id) }
     (bosID, eosID, unknownID, padID) = (id("bos_token"), id("eos_token"), id("unk_token"), id("pad_token"))
   }

@@ -26,7 +26,9 @@ struct TokenizerJSON {
         throw refusal("a broken entry of added_tokens")
       }
       if token.content.isEmpty { continue }
-      if let id = parts.model.vocabulary.id(of: token.content) { token.id = id }
+      // The library does not go by the ids that stand there.
+      let known = parts.addedTokens.first { ExactString($0.content) == ExactString(token.content) }?.id
+      token.id = known ?? parts.model.vocabulary.id(of: token.content) ?? parts.nextFreeID
       parts.addedTokens.append(token)
     }
     parts.add(folder, keepsIDs: keepsIDs)
