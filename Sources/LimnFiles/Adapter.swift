@@ -11,6 +11,8 @@ struct Adapter {
   private let weights: [NamedTensor]
   /// The weights' file.
   private let path: String
+  /// Values for modules whose names match, instead of `r` and `lora_alpha`; the first match counts.
+  private let ranks, alphas: [(pattern: ModulePattern, value: Double)]
 
   static func exists(in folder: Folder) -> Bool {
     folder.has("adapter_config.json") || folder.has("adapter_model.safetensors")
@@ -27,6 +29,8 @@ struct Adapter {
     path = try Self.file(folder)
     weights = try RawWeights.file(path)
     baseName = try config.string("base_model_name_or_path")
+    ranks = try Self.patterns("rank_pattern", config)
+    alphas = try Self.patterns("alpha_pattern", config)
     try refuseOtherKinds()
   }
 
@@ -132,15 +136,16 @@ struct Adapter {
         found: "\(pair.a?.shape.description ?? "no A") and \(pair.b?.shape.description ?? "no B")")
     }
     let usualRank = try config.int("r") ?? 8
-    let rank = try pattern("rank_pattern", pair.module).flatMap(Int.init(exactly:)) ?? usualRank
-    guard rank == a.shape[0], rank > 0 else {
+    let said = try value(of: pair.module, in: ranks) ?? Double(usualRank)
+    let rank = a.shape[0]
+    guard Double(rank) == said || ranks.contains(where: { $0.value == Double(rank) }), rank > 0 else {
       throw LimnError.badData(
         "the adapter's part for \(pair.module) has another rank than adapter_config.json says", in: path,
-        expected: "r \(rank)", found: "\(a.shape[0])",
+        expected: "r \(Int(exactly: said).map(String.init) ?? "\(said)")", found: "\(rank)",
         remedy: "the two files are of different adapters; fetch both again")
     }
     let usualAlpha = try config.double("lora_alpha") ?? 8
-    let alpha = try pattern("alpha_pattern", pair.module) ?? usualAlpha
+    let alpha = try value(of: pair.module, in: alphas) ?? usualAlpha
     guard alpha.isFinite else { throw config.wrong("lora_alpha", expected: "a number") }
     let isRankStabilised = try config.bool("use_rslora") ?? false
     let isFanInFanOut = try config.bool("fan_in_fan_out") ?? false
@@ -149,13 +154,30 @@ struct Adapter {
       isTransposed: pair.isEmbedding || isFanInFanOut)
   }
 
-  /// The value that `rank_pattern` or `alpha_pattern` gives for a module. peft matches the keys as regular
-  /// expressions against the end of the module's name; limn reads plain names only.
-  private func pattern(_ field: String, _ module: String) throws(LimnError) -> Double? {
+  private static func patterns(
+    _ field: String, _ config: FieldReader
+  ) throws(LimnError) -> [(pattern: ModulePattern, value: Double)] {
+    var result: [(ModulePattern, Double)] = []
     for (key, value) in try config.object(field)?.json.object?.members ?? [] {
-      guard key.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "_" || $0 == "." }), let number = value.double
-      else { throw config.wrong(field, expected: "numbers by names of modules") }
-      if module == key || module.hasSuffix("." + key) { return number }
+      guard let number = value.double, let pattern = try? ModulePattern(key) else {
+        throw config.wrong(field, expected: "numbers by regular expressions for names of modules")
+      }
+      result.append((pattern, number))
+    }
+    return result
+  }
+
+  private func value(
+    of module: String, in patterns: [(pattern: ModulePattern, value: Double)]
+  ) throws(LimnError) -> Double? {
+    for (pattern, value) in patterns {
+      do {
+        if try pattern.matches(module) { return value }
+      } catch {
+        var error = error
+        error.place = config.place
+        throw error
+      }
     }
     return nil
   }
