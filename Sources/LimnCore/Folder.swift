@@ -27,14 +27,15 @@ package struct Folder: Sendable {
 
   package func has(_ name: String) -> Bool { Self.exists(path(name)) }
 
-  /// The names in the folder, sorted; empty if it cannot be read.
+  /// The names in the folder, sorted; empty if it cannot be read. Hidden files are left out: macOS writes ._NAME beside
+  /// NAME on disks of other systems.
   package var names: [String] {
     guard let directory = opendir(path) else { return [] }
     defer { closedir(directory) }
     var names: [String] = []
     while let entry = limn_next_name(directory) {
       let name = String(cString: entry)
-      if name != ".", name != ".." { names.append(name) }
+      if !name.hasPrefix(".") { names.append(name) }
     }
     return names.sorted()
   }

@@ -20,6 +20,7 @@ package struct CheckpointSurvey: Sendable {
 
   /// - Throws: `notFound` where there is nothing at all.
   package init(_ location: ModelLocation) throws(LimnError) {
+    let location = try location.resolved()
     guard Folder.exists(location.model) else { throw RawWeights.notFound(location.model) }
     guard Folder.isDirectory(location.model) else {
       read(try? GGUFPair(location))
@@ -31,7 +32,7 @@ package struct CheckpointSurvey: Sendable {
   private mutating func read(_ pair: GGUFPair?) {
     guard let pair else { return }
     let both = [pair.language, pair.projector].compactMap(\.self)
-    files = both.map { ($0.path, Folder.bytes($0.path)) }
+    files = both.flatMap(\.files).map { ($0, Folder.bytes($0)) }
     tensors = both.flatMap { RawWeights($0.tensors, GGUFNames($0).place).tensors }
     config = try? ModelConfig(pair)
     if let id = pair.language["tokenizer.ggml.eos_token_id"]?.int { endOfGenerationIDs = [id] }

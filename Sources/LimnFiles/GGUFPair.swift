@@ -9,6 +9,8 @@ package struct GGUFPair: Sendable {
   package private(set) var alternatives: [String] = []
   /// The projector files in the folder with their output widths, if none of them fits.
   private(set) var misfits: [(name: String, width: Int)] = []
+  /// The projector files that fit, if nothing says which is meant.
+  private(set) var undecided: [String] = []
 
   /// Opens both. Files given in the wrong order are swapped: a projector identifies itself. If none is named, this
   /// takes one from the model's folder, whatever its name, whose embeddings are as wide as the model's.
@@ -37,6 +39,12 @@ package struct GGUFPair: Sendable {
         expected: "embeddings of \(language.embeddingWidth ?? 0) values",
         found: misfits.map { "\($0.width) in \($0.name)" }.joined(separator: ", "),
         remedy: "name this model's projector file with \(.projector)")
+    }
+    guard undecided.isEmpty else {
+      throw LimnError.badData(
+        "several projector files beside the model fit it, and its name does not tell which belongs to it", in: place,
+        found: undecided.prefix(4).joined(separator: ", ") + (undecided.count > 4 ? ", …" : ""),
+        remedy: "name one with \(.projector)")
     }
     guard let projector, let made = projector.projectedWidth, let read = language.embeddingWidth, made != read else {
       return
@@ -74,9 +82,13 @@ package struct GGUFPair: Sendable {
     let folder = Folder.holding(path)
     let model = path.split(separator: "/").last.map(String.init) ?? path
     let modelName = Self.withoutType(model)
+    if let parts = OllamaManifest.parts(of: path) {
+      if let path = parts.projector { projector = try GGUF(path: path) }
+      return
+    }
     var candidates: [Candidate] = []
     var broken: LimnError?
-    for name in folder.names where name.hasSuffix(".gguf") && !name.hasPrefix(".") && name != model {
+    for name in folder.names where name != model && GGUF.begins(folder.path(name)) {
       do throws(LimnError) {
         guard try GGUF.architecture(ofFile: folder.path(name)) == GGUF.projectorArchitecture else { continue }
         candidates.append(Candidate(name, try GGUF(path: folder.path(name)), model: modelName))
@@ -89,7 +101,10 @@ package struct GGUFPair: Sendable {
     // Projectors of unknown width come last: whoever opens one reports what it is.
     let fitting = candidates.filter { width == nil || $0.file.projectedWidth ?? width == width }
       .sorted { $0.rank > $1.rank }
-    if let best = fitting.first {
+    if fitting.count > 1, !model.hasSuffix(".gguf") {
+      // Such names, digests mostly, tell nothing about what belongs together.
+      undecided = fitting.map(\.name)
+    } else if let best = fitting.first {
       projector = best.file
       alternatives = fitting.dropFirst().map(\.name)
     } else if let broken {
@@ -103,7 +118,7 @@ package struct GGUFPair: Sendable {
 extension GGUFPair {
   /// "LLaVA-7B-Q4_K_M.gguf" → "llava-7b": a projector's type often differs from its model's.
   private static func withoutType(_ name: String) -> String {
-    let stem = name.dropLast(".gguf".count).lowercased()
+    let stem = GGUF.stem(of: name).lowercased()
     guard let separator = stem.lastIndex(where: { $0 == "-" || $0 == "." }) else { return stem }
     let last = stem[stem.index(after: separator)...]
     let letters = last.prefix { $0.isLetter }

@@ -8,7 +8,7 @@ package enum TokenizerSource: Sendable {
 
   /// Finds the tokenizer of a model; its file may hold only a vocabulary, and an adapter may use its base's.
   package static func open(_ location: ModelLocation) throws(LimnError) -> TokenizerSource {
-    let reference = location.model
+    let location = try location.resolved(), reference = location.model
     guard Folder.exists(reference) else { throw RawWeights.notFound(reference) }
     if Folder.isDirectory(reference) {
       var folder = Folder(path: reference), depth = 0

@@ -107,3 +107,76 @@ import Testing
     #expect(try chosen(location).name == "other.gguf")
   }
 }
+
+/// A model in several GGUF files, of the form that llama.cpp's gguf-split gives them.
+@Suite("Split GGUF files") struct SplitGGUFTests {
+  private let folder: TemporaryFolder
+
+  init() throws { folder = try TemporaryFolder() }
+
+  private func name(_ stem: String, _ number: Int, of count: Int) -> String {
+    "\(stem)-0000\(number)-of-0000\(count).gguf"
+  }
+
+  private func shard(
+    _ stem: String, _ number: Int, of count: Int, _ tensors: [(String, TensorType, [Int])], all: Int,
+    metadata: [(key: String, value: GGUFMetadata)] = [], as other: String? = nil
+  ) throws {
+    let split: [(key: String, value: GGUFMetadata)] = [
+      ("split.no", .u32(number - 1)), ("split.count", .u32(count)), ("split.tensors.count", .u32(all)),
+    ]
+    let headers = try tensors.map { try TensorHeader(name: $0.0, type: $0.1, shape: $0.2) }
+    let layout = try GGUFWriter.layout(metadata + split, headers)
+    let bytes = Data(layout.header) + Data(count: layout.byteCount - layout.header.count)
+    try folder.write(other ?? name(stem, number, of: count), bytes)
+  }
+
+  private func model(_ architecture: String = "llama") -> [(key: String, value: GGUFMetadata)] {
+    [("general.architecture", .string(architecture)), ("llama.embedding_length", .u32(64))]
+  }
+
+  @Test("the first file stands for all, also if it has no tensors, and also for a projector")
+  func whole() throws {
+    try shard("m", 1, of: 3, [], all: 3, metadata: model())
+    try shard("m", 2, of: 3, [("token_embd.weight", .f32, [2, 64])], all: 3)
+    try shard("m", 3, of: 3, [("output_norm.weight", .f32, [64]), ("output.weight", .f32, [2, 64])], all: 3)
+    try shard("mmproj", 1, of: 2, [("mm.0.weight", .f16, [64, 32])], all: 2, metadata: model("clip"))
+    try shard("mmproj", 2, of: 2, [("mm.2.weight", .f16, [64, 64])], all: 2)
+    let location = ModelLocation(folder.path(name("m", 1, of: 3)))
+    let pair = try GGUFPair(location)
+    #expect(pair.language.tensors.map(\.name) == ["token_embd.weight", "output_norm.weight", "output.weight"])
+    #expect(pair.language.files == (1...3).map { folder.path(name("m", $0, of: 3)) })
+    #expect(pair.projector?.tensors.map(\.name) == ["mm.0.weight", "mm.2.weight"])
+    #expect(pair.alternatives.isEmpty)
+    #expect(try RawWeights.open(location).tensors.count == 5)
+    #expect(GGUF.stem(of: name("m", 1, of: 3)) == "m" && GGUF.stem(of: "llava-v1.5-of-7b.gguf") == "llava-v1.5-of-7b")
+  }
+
+  @Test("another file than the first, and a missing one, are errors that name the right file")
+  func wrongFiles() throws {
+    try shard("m", 1, of: 3, [("token_embd.weight", .f32, [2, 64])], all: 2, metadata: model())
+    try shard("m", 3, of: 3, [("output_norm.weight", .f32, [64])], all: 2)
+    let later = #expect(throws: LimnError.self) { try GGUF(path: folder.path(name("m", 3, of: 3))) }
+    #expect(later?.description.contains(name("m", 1, of: 3)) == true)
+    let missing = #expect(throws: LimnError.self) { try GGUF(path: folder.path(name("m", 1, of: 3))) }
+    #expect(missing?.description.contains(name("m", 2, of: 3)) == true)
+  }
+
+  @Test("files of different models, doubled tensors, a wrong total and a name that tells nothing are refused")
+  func misfits() throws {
+    let first: [(String, TensorType, [Int])] = [("token_embd.weight", .f32, [2, 64])]
+    func expectRefusal(_ word: String, _ path: String) {
+      let error = #expect(throws: LimnError.self) { try GGUF(path: folder.path(path)) }
+      #expect(error?.kind == .badData && error?.description.contains(word) == true, "\(error!)")
+    }
+    try shard("a", 1, of: 2, first, all: 2, metadata: model())
+    try shard("a", 3, of: 3, [], all: 2, as: name("a", 2, of: 2))
+    expectRefusal("part 3 of 3", name("a", 1, of: 2))
+    try shard("a", 2, of: 2, first, all: 2)
+    expectRefusal("token_embd.weight", name("a", 1, of: 2))
+    try shard("a", 2, of: 2, [], all: 2)
+    expectRefusal("tensors", name("a", 1, of: 2))
+    try shard("a", 1, of: 2, first, all: 2, metadata: model(), as: "renamed.gguf")
+    expectRefusal("-00001-of-00002.gguf", "renamed.gguf")
+  }
+}

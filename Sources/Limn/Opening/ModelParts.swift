@@ -39,7 +39,7 @@ package struct ModelParts: Sendable {
     steps: Set<OpeningStep> = Set(OpeningStep.allCases), for purpose: Purpose = .answering,
     watch: OpeningWatch = OpeningWatch()
   ) throws(LimnError) {
-    self.init(location, options, purpose, survey: nil)
+    self.init(try location.resolved(), options, purpose, survey: nil)
     for step in OpeningStep.allCases where steps.contains(step) { try open(step, watch) }
   }
 
@@ -48,6 +48,7 @@ package struct ModelParts: Sendable {
   package init(
     found location: ModelLocation, _ options: LoadOptions = LoadOptions(), watch: OpeningWatch = OpeningWatch()
   ) throws(LimnError) {
+    let location = try location.resolved()
     self.init(location, options, .checking, survey: try CheckpointSurvey(location))
     for step in OpeningStep.allCases {
       do {

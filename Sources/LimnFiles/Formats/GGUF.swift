@@ -11,11 +11,13 @@ import LimnTensor
 /// Whatever ggml's own reader refuses is refused here.
 package struct GGUF: Sendable {
   package let path: String
+  /// All files of the model, this one first: more than one where it is split.
+  package private(set) var files: [String]
   package let version: Int
   /// In file order.
   package let metadata: [(key: String, value: GGUFValue)]
   /// In file order; shapes begin with the outermost axis, the reverse of how the file writes them.
-  package let tensors: [NamedTensor]
+  package private(set) var tensors: [NamedTensor]
   private let places: [ExactString: Int]
 
   package subscript(_ key: String) -> GGUFValue? { places[ExactString(key)].map { metadata[$0].value } }
@@ -23,11 +25,28 @@ package struct GGUF: Sendable {
   /// `general.architecture`: "llama", "phi3", "clip", …
   package var architecture: String? { self["general.architecture"]?.string }
 
-  /// Opens a file: maps it and reads its header.
+  /// Opens a model: maps its file and reads the header. The first of several files opens all of them.
   package init(path: String) throws(LimnError) {
+    try self.init(shard: path)
+    try addShards()
+  }
+
+  /// Opens a single file, which may be one of several.
+  init(shard path: String) throws(LimnError) {
     var header = GGUFHeader(memory: try Memory(mapping: path), path: path)
     try header.read()
     self.init(header)
+  }
+
+  mutating func append(_ other: GGUF) {
+    files.append(other.path)
+    tensors += other.tensors
+  }
+
+  /// Whether a file begins as GGUF files do, whatever its name.
+  static func begins(_ path: String) -> Bool {
+    guard let memory = try? Memory(mapping: path) else { return false }
+    return withExtendedLifetime(memory) { memory.bytes.prefix(4).elementsEqual("GGUF".utf8) }
   }
 
   /// Reads the header of a file that need not be on this machine.
@@ -63,6 +82,7 @@ package struct GGUF: Sendable {
 
   private init(_ header: GGUFHeader) {
     path = header.path
+    files = [header.path]
     version = header.version
     metadata = header.metadata
     tensors = header.tensors
