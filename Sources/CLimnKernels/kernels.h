@@ -26,6 +26,7 @@ void limn_install_activation(limn_kernels *kernels);
 void limn_install_ceilings(limn_kernels *kernels);
 void limn_install_low_rank(limn_kernels *kernels);
 void limn_install_bitsandbytes(limn_kernels *kernels);
+void limn_install_grouped(limn_kernels *kernels);
 
 // One function for each format, which says how it is multiplied, and the size of its blocks. limn_recipe_init fills in
 // beforehand what follows from the block size and the instruction set. The functions return 0 where the instruction set

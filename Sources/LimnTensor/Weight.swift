@@ -5,7 +5,7 @@ package import LimnCore
 package struct Weight: Sendable {
   package enum Stored: Sendable {
     case tensor(Tensor)
-    /// bitsandbytes' codes and scales.
+    /// Codes and scales apart.
     case quantized(QuantizedWeight)
   }
 
@@ -16,6 +16,9 @@ package struct Weight: Sendable {
   package var adapters: [Int: LowRankUpdate] = [:]
   /// Which stored row becomes each row; nil: all rows as stored.
   package var rows: [Int32]?
+  /// Whether the stored axes are [outputs, height, width, channels], as MLX writes a convolution's; in `shape` the
+  /// channels come before height and width.
+  package var hasChannelsLast = false
   /// The file's name for a tensor with one factor for all values; limn does not compute with such weights.
   package var scaleName: String?
 
@@ -28,7 +31,7 @@ package struct Weight: Sendable {
   /// Outermost axis first; a matrix is [outputs, inputs].
   package var shape: [Int] {
     switch stored {
-    case .tensor(let tensor): tensor.shape
+    case .tensor(let tensor): hasChannelsLast ? tensor.shapeWithChannelsFirst : tensor.shape
     case .quantized(let weight): weight.shape
     }
   }
@@ -52,7 +55,7 @@ package struct Weight: Sendable {
     }
   }
 
-  /// Size of its values in the files; for bitsandbytes' parts, the size of the codes.
+  /// Size of its values in the files; where codes and scales lie apart, the size of the codes.
   package var byteCount: Int {
     switch stored {
     case .tensor(let tensor): tensor.range.count
@@ -60,7 +63,7 @@ package struct Weight: Sendable {
     }
   }
 
-  package var isQuantizedByBitsandbytes: Bool { if case .quantized = stored { true } else { false } }
+  package var isQuantized: Bool { if case .quantized = stored { true } else { false } }
 
   /// Whether adapters can be merged into the stored weight.
   package var canMerge: Bool {
@@ -81,6 +84,7 @@ package struct Weight: Sendable {
       case .tensor(let tensor): tensor
       case .quantized(let weight): try weight.packed(on: cpu)
       }
+    if hasChannelsLast { tensor = try tensor.withChannelsFirst() }
     if canMerge { for update in updates { tensor = try cpu.merged(tensor, update) } }
     if let rows { tensor = try tensor.rows(rows) }
     return tensor
@@ -95,7 +99,7 @@ package struct Weight: Sendable {
   package var memories: [Memory] { parts.map(\.memory) }
 
   /// What the files hold of it.
-  private var parts: [Tensor] {
+  package var parts: [Tensor] {
     let stored =
       switch stored {
       case .tensor(let tensor): [tensor]
@@ -106,6 +110,27 @@ package struct Weight: Sendable {
 }
 
 extension Tensor {
+  /// [outputs, height, width, channels] → [outputs, channels, height, width]
+  fileprivate var shapeWithChannelsFirst: [Int] { [shape[0], shape[3], shape[1], shape[2]] }
+
+  /// The same values in that order, in memory of their own.
+  fileprivate func withChannelsFirst() throws(LimnError) -> Tensor {
+    let (places, channels) = (shape[1] * shape[2], shape[3])
+    let size = type.layout.bytes / type.layout.elements
+    let memory = try Memory(count: range.count) { target in
+      withExtendedLifetime(self.memory) {
+        let source = bytes
+        for index in 0..<count {
+          let (filter, rest) = (index / (places * channels), index % (places * channels))
+          let to = (filter * channels + rest % channels) * places + rest / channels
+          UnsafeMutableRawBufferPointer(rebasing: target[to * size..<(to + 1) * size])
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[index * size..<(index + 1) * size]))
+        }
+      }
+    }
+    return Tensor(type: type, shape: shapeWithChannelsFirst, memory: memory, range: 0..<memory.bytes.count)
+  }
+
   /// A selection of the rows, in any order, in memory of their own; with a single axis, of the values.
   fileprivate func rows(_ order: [Int32]) throws(LimnError) -> Tensor {
     let size = shape[0] > 0 ? range.count / shape[0] : 0

@@ -77,7 +77,7 @@ private let checkpoints = ModelCase.root + "/checkpoints"
     let source = try RawWeights.open(ModelLocation("\(checkpoints)/\(name)"))
     try run(try Conversion.huggingFace(ModelLocation("\(checkpoints)/\(name)"), type: .f32, output: folder))
     let written = try Checkpoint.open(ModelLocation(folder))
-    #expect(!written.weights.values.contains(where: \.isQuantizedByBitsandbytes) && written.unused.isEmpty)
+    #expect(!written.weights.values.contains(where: \.isQuantized) && written.unused.isEmpty)
     var count = 0
     for entry in source.tensors {
       guard let canonical = entry.modelName, let weight = written.weights[canonical] else { continue }
@@ -86,7 +86,7 @@ private let checkpoints = ModelCase.root + "/checkpoints"
       if entry.tensor.type == .u8 || entry.tensor.type == .i8 { count += 1 }
     }
     let weights = try Checkpoint.open(ModelLocation("\(checkpoints)/\(name)")).weights.values
-    #expect(count == weights.count(where: \.isQuantizedByBitsandbytes) && count > 10)
+    #expect(count == weights.count(where: \.isQuantized) && count > 10)
     let config = try JSON.parse(file: folder + "/config.json")
     #expect(config["quantization_config"] == nil)
   }

@@ -294,6 +294,26 @@ void limn_unnest_absmax(
 /// The values of the 16 codes: of NF4, then of FP4.
 extern const float limn_4bit_tables[2][16];
 
+// MARK: MLX's, AWQ's and GPTQ's weights, when a model is opened
+
+typedef enum { LIMN_MLX, LIMN_AWQ, LIMN_GPTQ } limn_grouped_layout;
+
+/// Converts codes with a scale and an offset (MLX) or a zero point for each group of `group_size` columns, to F32, F16
+/// or, from MLX's with groups of whole blocks, Q4_1 (up to 4 bits) or Q5_1 (up to 5). Items: LIMN_GROUPED_ROWS rows each.
+typedef struct {
+  limn_grouped_layout layout;
+  const void *codes, *scales, *offsets;
+  limn_type scale_type;  // F32, F16 or BF16; MLX's offsets too
+  const void *groups;    // int32 [columns], each column's group; NULL: in order
+  ptrdiff_t rows, columns, group_size;
+  int bits;        // of a code; GPTQ 2, 4 or 8, AWQ 4, MLX 2 to 8
+  int zero_shift;  // added to GPTQ's zero points
+  limn_type type;
+  void *packed;
+} limn_grouped_job;
+
+enum { LIMN_GROUPED_ROWS = 32 };
+
 /// All kernels of one instruction set. (How matrix products differ by format is in the recipes.)
 typedef struct {
   limn_isa isa;
@@ -310,6 +330,8 @@ typedef struct {
   double operations_16, operations_8;
   /// Converting bitsandbytes' weights when a model is opened: limn_4bit_job, limn_llm_int8_job, limn_quantize_job.
   limn_kernel *pack_4bit, *expand_4bit, *pack_int8, *expand_int8, *quantize_4bit, *quantize_int8;
+  /// Converting MLX's, AWQ's and GPTQ's weights: limn_grouped_job.
+  limn_kernel *expand_grouped;
 } limn_kernels;
 
 enum { LIMN_READ_ITEM = 1 << 20, LIMN_MEASURE_SCRATCH = 1024 };

@@ -108,5 +108,6 @@ int limn_kernels_init(limn_kernels *kernels, limn_isa isa) {
   limn_install_ceilings(kernels);
   limn_install_low_rank(kernels);
   limn_install_bitsandbytes(kernels);
+  limn_install_grouped(kernels);
   return 1;
 }

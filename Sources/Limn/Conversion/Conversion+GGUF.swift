@@ -14,6 +14,7 @@ extension Conversion {
   package static func gguf(
     _ location: ModelLocation, format: GGUFMix, vision: GGUFMix, output: String
   ) throws(LimnError) -> Conversion {
+    let location = try location.resolved()
     let checkpoint = try source(location)
     let paths = GGUFPaths(checkpoint.name, format, vision, output)
     if checkpoint.layout == .gguf {
@@ -22,7 +23,7 @@ extension Conversion {
     var conversion = Conversion()
     try conversion.addLanguage(checkpoint, format, paths)
     if let tower = checkpoint.config.vision { try conversion.addProjector(checkpoint, tower, vision, paths) }
-    if checkpoint.weights.values.contains(where: \.isQuantizedByBitsandbytes), format.isQuantized {
+    if checkpoint.weights.values.contains(where: \.isQuantized), format.isQuantized {
       conversion.notes.append(quantizedTwice)
     }
     return conversion
@@ -65,7 +66,6 @@ extension Conversion {
     var tensors = try Self.ropeTensors(language)
     let permutes = language.architecture == .llama || language.architecture == .mistral
     for (canonical, source) in checkpoint.weights where !Self.isVision(canonical) {
-      if canonical.hasPrefix("lm_head."), language.tiedEmbeddings { continue }
       guard let name = names.fileName(of: canonical) else { throw Self.noPlace(canonical, checkpoint) }
       let type = format.type(
         of: name, shape: source.shape, layers: language.layers, isTied: language.tiedEmbeddings)

@@ -62,7 +62,7 @@ extension CanonicalWeights {
   /// - Throws: bad data if the projection is quantised, or does not fit the config's heads.
   mutating func regroupFusedHeads(_ config: LanguageConfig, _ source: String) throws(LimnError) {
     for (name, fused) in weights where name.contains(".query_key_value.") {
-      guard fused.type.layout.elements == 1, !fused.isQuantizedByBitsandbytes else {
+      guard fused.type.layout.elements == 1, !fused.isQuantized else {
         throw LimnError.badData(
           "tensor \(name) stacks q, k and v head by head, and is quantised", in: source,
           expected: "F32, F16 or BF16", found: fused.typeName,

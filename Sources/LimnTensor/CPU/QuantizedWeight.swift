@@ -1,25 +1,28 @@
 internal import CLimnKernels
 package import LimnCore
 
-/// A weight matrix as bitsandbytes stores it, with codes and scales apart. `packed` combines them, block by block, into
-/// the format that the kernels multiply with.
+/// A weight matrix whose codes and scales lie apart, as bitsandbytes, MLX, AWQ and GPTQ store it. `packed` combines them
+/// into a format that the kernels multiply with.
 package enum QuantizedWeight: Sendable {
   case fourBit(FourBitWeight)
   case int8(Int8Weight)
+  case grouped(GroupedWeight)
 
   /// The shape of the matrix, [outputs, inputs].
   package var shape: [Int] {
     switch self {
     case .fourBit(let weight): weight.shape
     case .int8(let weight): weight.shape
+    case .grouped(let weight): weight.shape
     }
   }
 
-  /// "NF4", "FP4" or "LLM.int8".
+  /// "NF4", "FP4", "LLM.int8", "AWQ4", …
   package var name: String {
     switch self {
     case .fourBit(let weight): weight.code.rawValue.uppercased()
     case .int8: TensorType.llmInt8.rawValue
+    case .grouped(let weight): weight.name
     }
   }
 
@@ -28,6 +31,7 @@ package enum QuantizedWeight: Sendable {
     switch self {
     case .fourBit(let weight): weight.packedType
     case .int8(let weight): weight.packedType
+    case .grouped(let weight): weight.packedType
     }
   }
 
@@ -35,6 +39,7 @@ package enum QuantizedWeight: Sendable {
     switch self {
     case .fourBit(let weight): weight.codes
     case .int8(let weight): weight.codes
+    case .grouped(let weight): weight.codes
     }
   }
 
@@ -43,6 +48,7 @@ package enum QuantizedWeight: Sendable {
     switch self {
     case .fourBit(let weight): [weight.codes, weight.scales.tensor]
     case .int8(let weight): [weight.codes, weight.scales]
+    case .grouped(let weight): [weight.codes, weight.scales, weight.offsets] + (weight.groups.map { [$0] } ?? [])
     }
   }
 
@@ -51,6 +57,7 @@ package enum QuantizedWeight: Sendable {
     switch self {
     case .fourBit(let weight): try weight.packed(on: cpu)
     case .int8(let weight): try weight.packed(on: cpu)
+    case .grouped(let weight): try weight.packed(on: cpu)
     }
   }
 }
@@ -258,7 +265,7 @@ package struct Int8Weight: Sendable {
 
 extension CPU {
   /// Runs a kernel over a job's items on all threads.
-  fileprivate func share(_ kernel: Kernel, _ job: UnsafeRawPointer, count: Int, grain: Int) {
+  func share(_ kernel: Kernel, _ job: UnsafeRawPointer, count: Int, grain: Int) {
     pool.exclusively { pool.run(kernel, job, count: count, grain: grain) }
   }
 }
