@@ -5,23 +5,32 @@ import LimnTensor
 struct CanonicalWeights {
   private(set) var weights: [String: Weight] = [:]
   private(set) var unused: [String] = []
+  /// Where an index says that a tensor is, if it is not there; keyed by canonical name.
+  private(set) var absent: [String: String] = [:]
+
+  /// What the config says of quantised weights.
+  private var quantization = QuantizationSettings()
+
+  init(_ quantization: QuantizationSettings = QuantizationSettings()) { self.quantization = quantization }
 
   /// Adds the tensors of a file or folder.
   /// - Parameters:
   ///   - place: maps a tensor's name to its place in the model.
   ///   - source: the file or folder, for error messages.
-  /// - Throws: bad data if two tensors claim one place, or if bitsandbytes' parts do not fit together.
+  /// - Throws: bad data if two tensors claim one place, or if parts of quantised weights do not fit together.
   mutating func add(
     _ entries: [NamedTensor], _ place: (String) -> TensorPlace, _ source: String
   ) throws(LimnError) {
     var tensors: [String: Tensor] = [:]
-    for (name, entry) in named(entries, place) {
+    let named = named(entries, place)
+    for (name, entry) in named {
       guard weights[name] == nil, tensors.updateValue(entry.tensor, forKey: name) == nil else {
         throw LimnError.badData("two tensors are \(name)", in: source, found: entry.name)
       }
     }
-    weights.merge(try Bitsandbytes.weights(tensors, place: source)) { $1 }
+    weights.merge(try combined(tensors, named, source)) { $1 }
     noteScales(entries, place)
+    noteOrderOfPatches()
   }
 
   /// Adds weights that already have canonical names.
@@ -38,9 +47,36 @@ struct CanonicalWeights {
   mutating func replace(
     with entries: [NamedTensor], _ place: (String) -> TensorPlace, _ source: String
   ) throws(LimnError) {
-    let tensors = Dictionary(named(entries, place).map { ($0, $1.tensor) }) { $1 }
-    weights.merge(try Bitsandbytes.weights(tensors, place: source)) { $1 }
+    let named = named(entries, place)
+    weights.merge(try combined(Dictionary(named.map { ($0, $1.tensor) }) { $1 }, named, source)) { $1 }
   }
+
+  /// The weights that these tensors make, some of them in several parts.
+  private func combined(
+    _ tensors: [String: Tensor], _ named: [(String, NamedTensor)], _ source: String
+  ) throws(LimnError) -> [String: Weight] {
+    var modules: [String: String] = [:]
+    for (name, entry) in named {
+      func module(_ name: String) -> String { name.split(separator: ".").dropLast().joined(separator: ".") }
+      modules[module(name)] = module(entry.name)
+    }
+    var tensors = tensors
+    let grouped = try GroupedWeights.take(from: &tensors, modules: modules, quantization, place: source)
+    return grouped.merging(try Bitsandbytes.weights(tensors, place: source)) { $1 }
+  }
+
+  /// Records what an index says of tensors that are in none of its files. Most are of no use to anybody: a head that is
+  /// the token table, frequencies that are computed.
+  mutating func note(absent: [String: String], _ place: (String) -> TensorPlace) {
+    for (tensor, file) in absent {
+      if case .named(let name) = place(tensor) { self.absent[name] = file }
+    }
+  }
+
+  /// Gives a weight a second name.
+  mutating func alias(_ name: String, as other: String) { weights[other] = weights[name] }
+
+  mutating func remove(_ name: String) { weights[name] = nil }
 
   /// Records what an adapter adds to an existing weight.
   mutating func add(_ update: LowRankUpdate, to name: String) { weights[name]?.updates.append(update) }
@@ -67,6 +103,14 @@ struct CanonicalWeights {
         return nil
       }
     }
+  }
+
+  /// MLX stores convolutions with the channels last.
+  private mutating func noteOrderOfPatches() {
+    let name = "vision_tower.embeddings.patch_embedding.weight"
+    guard let shape = weights[name]?.shape, shape.count == 4, shape[3] == 3, shape[1] == shape[2], shape[1] != 3
+    else { return }
+    weights[name]?.hasChannelsLast = true
   }
 
   /// A GGUF file may store X.scale beside X.weight, a factor for all its values: NVFP4's blocks are relative to it.

@@ -18,6 +18,8 @@ package struct Checkpoint: Sendable {
   package internal(set) var weights: [String: Weight]
   /// Names, as in the files, of tensors that have no place in the model.
   package let unused: [String]
+  /// The file that an index names for each tensor that is in none of the files; keyed by canonical name.
+  private var absent: [String: String] = [:]
   /// The name of the projector's file; nil if the projector is in the model's own files.
   package let projectorFile: String?
   /// Names of other projector files in the folder that would have fitted as well.
@@ -34,7 +36,7 @@ package struct Checkpoint: Sendable {
   /// - Throws: `notFound` if a file is missing; wrong usage for a projector or a base that the model has no use for;
   ///   bad data.
   package static func open(_ location: ModelLocation) throws(LimnError) -> Checkpoint {
-    let model = location.model
+    let location = try location.resolved(), model = location.model
     guard Folder.exists(model) else { throw RawWeights.notFound(model) }
     guard Folder.isDirectory(model) else {
       guard location.base == nil else {
@@ -51,6 +53,18 @@ package struct Checkpoint: Sendable {
   /// A weight by its canonical name.
   package func weight(named name: String) throws(LimnError) -> Weight {
     if let weight = weights[name] { return weight }
+    if let file = absent[name] {
+      throw LimnError.badData(
+        "the index says that the tensor \(name) is in \(file), which does not hold it", in: reference,
+        remedy: "fetch \(file) and the index again")
+    }
+    let tables = [CanonicalWeights.tokenTable, CanonicalWeights.outputHead]
+    if tables.contains(name), let other = tables.first(where: { weights[$0] != nil }) {
+      throw LimnError.badData(
+        "the checkpoint holds \(other) but no \(name), and its config does not say that they are one", in: reference,
+        expected: "both, or tie_word_embeddings true",
+        remedy: "fetch the missing weights, or set tie_word_embeddings in config.json if there are none")
+    }
     let near = weights.keys.filter { $0.hasPrefix(name.prefix { $0 != "." }) }.count
     let stray = unused.prefix(3).joined(separator: ", ")
     throw LimnError.badData(
@@ -81,7 +95,7 @@ extension Checkpoint {
       try names.add(projector.tensors, GGUFNames(projector).place, projector.path)
     }
     self.reference = reference
-    name = Self.lastComponent(pair.language.path).replacing(".gguf", with: "")
+    name = GGUF.stem(of: Self.lastComponent(pair.language.path))
     layout = .gguf
     config = try ModelConfig(pair)
     weights = names.weights
@@ -109,14 +123,16 @@ extension Checkpoint {
   /// From a folder and those that belong to it.
   fileprivate init(_ folder: Folder, base: String?) throws(LimnError) {
     let model = try ModelAssembly(folder, base: base)
-    var names = model.names
-    try names.regroupFusedHeads(model.config.language, folder.path)
+    var (config, names) = (model.config, model.names)
+    names.settle(&config.language)
+    try names.regroupFusedHeads(config.language, folder.path)
     reference = folder.path
     name = Self.lastComponent(folder.path)
     layout = model.layout
-    config = model.config
+    self.config = config
     weights = names.weights
     unused = names.unused
+    absent = names.absent
     projectorFile = nil
     otherProjectors = []
     parts = model.parts

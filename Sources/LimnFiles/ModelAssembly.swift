@@ -60,11 +60,16 @@ struct ModelAssembly {
     let fields = FieldReader(json: json, place: folder.path("config.json"))
     layout = .huggingFace
     config = try ModelConfig(json: json, place: fields.place)
-    names = CanonicalWeights()
+    let quantization = QuantizationSettings(config: json)
+    names = CanonicalWeights(quantization)
     tokenizer = folder
     processors = [folder]
     endOfGenerationIDs = try Self.endIDs(of: folder, fields)
-    try names.add(try RawWeights.folder(folder).tensors, TensorNames.place, folder.path)
+    let contents = try RawWeights.folder(folder)
+    try names.add(contents.tensors, TensorNames.place, folder.path)
+    try quantization.check(names.unused, folder.path)
+    names.note(absent: contents.absent, TensorNames.place)
+    names.tieTables(config.language)
     if try ModelConfig.nestedVision(fields) != nil {
       layout = fields.json["model_type"]?.string == "mipha_phi" ? .original : .llavaPhi
       try finishOriginal(folder)
@@ -105,10 +110,6 @@ struct ModelAssembly {
 
   private mutating func finishOriginal(_ folder: Folder) throws(LimnError) {
     try OriginalParts.requireProjector(names, folder)
-    // Training scripts add tokens without recording it in the config.
-    if let rows = names.weights["language_model.embed_tokens.weight"]?.shape.first {
-      config.language.vocabulary = rows
-    }
   }
 
   /// Applies tensors that were trained in full, which replace the base's; the file is optional.

@@ -6,6 +6,8 @@ package struct ModelHeaders: Sendable {
   private let name: String
   private var language: GGUF?
   private var projector: GGUF?
+  /// Of models in several files, all but the first.
+  private var shards: [GGUF] = []
   private var safetensors: [Safetensors] = []
   private var configs: [String: JSON] = [:]
 
@@ -26,6 +28,7 @@ package struct ModelHeaders: Sendable {
     if file.hasSuffix(".gguf") {
       switch try GGUF.read(beginning, fileSize: size, path: place) {
       case .cut(let needed): return needed
+      case .whole(let header) where header.isLaterShard: shards.append(header)
       case .whole(let header): if header.isProjector { projector = header } else { language = header }
       }
     } else if file.hasSuffix(".safetensors") {
@@ -40,11 +43,19 @@ package struct ModelHeaders: Sendable {
     return nil
   }
 
+  /// A GGUF file with the tensors of those that belong to it.
+  private func whole(_ first: GGUF) -> GGUF {
+    var first = first
+    let stem = GGUF.stem(of: first.path)
+    for shard in shards where GGUF.stem(of: shard.path) == stem { first.append(shard) }
+    return first
+  }
+
   /// The model, of which nothing can be computed: the values of its weights are not here.
   /// - Throws: `notFound`, where files are missing without which nothing can be said.
   package func checkpoint() throws(LimnError) -> Checkpoint {
     if let language {
-      return try Checkpoint(name, GGUFPair(language, projector))
+      return try Checkpoint(name, GGUFPair(whole(language), projector.map(whole)))
     }
     guard let config = configs["config.json"], !safetensors.isEmpty else {
       throw LimnError(
@@ -63,18 +74,18 @@ extension Checkpoint {
   fileprivate init(
     _ reference: String, _ fields: FieldReader, _ generation: FieldReader?, _ tensors: [NamedTensor]
   ) throws(LimnError) {
-    var names = CanonicalWeights()
+    let quantization = QuantizationSettings(config: fields.json)
+    var names = CanonicalWeights(quantization)
     try names.add(tensors, TensorNames.place, reference)
+    try quantization.check(names.unused, reference)
     var config = try ModelConfig(json: fields.json, place: fields.place)
     let isNested = try ModelConfig.nestedVision(fields) != nil
     let isOriginal = fields.has("mm_vision_tower")
     if isOriginal, names.has("vision_tower.encoder.") {
       config.vision = try VisionConfig(towerWeights: names.weights, place: reference)
     }
-    // Training scripts add tokens without noting it.
-    if isNested || isOriginal, let rows = names.weights["language_model.embed_tokens.weight"]?.shape.first {
-      config.language.vocabulary = rows
-    }
+    names.tieTables(config.language)
+    names.settle(&config.language)
     try names.regroupFusedHeads(config.language, reference)
     self.init(
       reference: reference, layout: isOriginal ? .original : isNested ? .llavaPhi : .huggingFace, config: config,

@@ -142,8 +142,8 @@ package enum TensorNames {
     leaf.hasPrefix(module + ".") && weightOrBias(leaf.dropFirst(module.count + 1))
   }
 
-  /// A weight, a bias, or a companion of a weight that bitsandbytes quantised.
+  /// A weight, a bias, or a part of a quantised weight.
   private static func weightOrBias(_ leaf: some StringProtocol) -> Bool {
-    leaf == "weight" || leaf == "bias" || Bitsandbytes.isCompanion(leaf)
+    leaf == "weight" || leaf == "bias" || Bitsandbytes.isCompanion(leaf) || GroupedWeights.isPart(leaf)
   }
 }

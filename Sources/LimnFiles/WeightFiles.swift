@@ -11,8 +11,11 @@ package struct RawWeights: Sendable {
     package let modelName: String?
     package let tensor: Tensor
 
-    /// Whether it lies beside a weight that bitsandbytes quantised, and is none of its own.
-    package var isCompanion: Bool { Bitsandbytes.isCompanion(name: name) }
+    /// Whether it lies beside the codes of a quantised weight, and is none of its own.
+    package var isCompanion: Bool {
+      let leaf = name.split(separator: ".").last ?? ""
+      return Bitsandbytes.isCompanion(name: name) || GroupedWeights.isPart(leaf) && leaf != "qweight"
+    }
   }
 
   /// In the order of the files.
@@ -21,10 +24,12 @@ package struct RawWeights: Sendable {
   /// The tensors of a folder (safetensors or PyTorch files), or of a GGUF file and its projector file.
   /// - Parameter location: its model may also be a single file in any of the three formats.
   package static func open(_ location: ModelLocation) throws(LimnError) -> RawWeights {
-    let model = location.model
+    let location = try location.resolved(), model = location.model
     guard Folder.exists(model) else { throw notFound(model) }
     if Folder.isDirectory(model) { return try parts(Folder(path: model)) }
-    guard model.hasSuffix(".gguf") else { return RawWeights(try file(model), TensorNames.place) }
+    guard GGUF.begins(model) || model.hasSuffix(".gguf") else {
+      return RawWeights(try file(model), TensorNames.place)
+    }
     let pair = try GGUFPair(location)
     return RawWeights(
       tensors: [pair.language, pair.projector].compactMap(\.self).flatMap { file in
@@ -83,21 +88,21 @@ package struct RawWeights: Sendable {
       remedy: "check the path")
   }
 
-  /// The tensors of one file, whose extension names the format.
+  /// The tensors of one file, whose extension names the format; but a GGUF file is one under any name.
   static func file(_ path: String) throws(LimnError) -> [NamedTensor] {
     if path.hasSuffix(".safetensors") { return try Safetensors(path: path).tensors }
-    if path.hasSuffix(".gguf") { return try GGUF(path: path).tensors }
+    if path.hasSuffix(".gguf") || GGUF.begins(path) { return try GGUF(path: path).tensors }
     return try PyTorchFile(path: path).tensors
   }
 
   /// The weight files of a folder, in this order of preference: safetensors before PyTorch's, a single file before
   /// shards with an index, and shards before files without an index.
-  static func folder(_ folder: Folder) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
+  static func folder(_ folder: Folder) throws(LimnError) -> FolderContents {
     for (single, suffix) in [("model.safetensors", ".safetensors"), ("pytorch_model.bin", ".bin")] {
       let index = single + ".index.json"
       if folder.has(single) {
         let path = folder.path(single)
-        return (try file(path), [path])
+        return FolderContents(tensors: try file(path), files: [path])
       }
       if folder.has(index) { return try sharded(folder, index: index) }
       let names = loose(folder, suffix)
@@ -121,7 +126,7 @@ package struct RawWeights: Sendable {
   /// Weight files that no index names.
   private static func loose(_ folder: Folder, _ suffix: String) -> [String] {
     folder.names.filter { name in
-      name.hasSuffix(suffix) && !name.hasPrefix(".") && !extras.contains { name.hasPrefix($0) }
+      name.hasSuffix(suffix) && !extras.contains { name.hasPrefix($0) }
         && (suffix == ".safetensors" || name.hasPrefix("pytorch_model"))
     }
   }
@@ -133,9 +138,9 @@ package struct RawWeights: Sendable {
   ]
 
   /// Shards, as an index lists them: {"weight_map": {tensor: file}}.
-  private static func sharded(
-    _ folder: Folder, index: String
-  ) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
+  ///
+  /// What the shards hold counts. The index decides only which of two tensors with one name is meant.
+  private static func sharded(_ folder: Folder, index: String) throws(LimnError) -> FolderContents {
     guard let map = try folder.json(index)?["weight_map"]?.object else {
       throw LimnError.badData("the index has no weight_map", in: folder.path(index))
     }
@@ -149,29 +154,29 @@ package struct RawWeights: Sendable {
       if known.insert(ExactString(shard)).inserted { shards.append(shard) }
       shardOf[ExactString(tensor)] = shard
     }
-    var tensors: [NamedTensor] = []
-    var files: [String] = []
-    var seen: Set<ExactString> = []
+    var contents = FolderContents(tensors: [], files: [])
+    var places: [ExactString: Int] = [:]
     for shard in shards {
       let path = try folder.file(shard, namedBy: index)
-      files.append(path)
+      contents.files.append(path)
       for tensor in try file(path) {
-        // The index decides which file a tensor is read from; a tensor that it omits is read wherever it is.
         let name = ExactString(tensor.name)
-        if let place = shardOf[name], place != shard { continue }
-        if seen.insert(name).inserted { tensors.append(tensor) }
+        if let place = places[name] {
+          if shardOf[name] == shard { contents.tensors[place] = tensor }
+        } else {
+          places[name] = contents.tensors.count
+          contents.tensors.append(tensor)
+        }
       }
     }
-    if let missing = map.keys.first(where: { !seen.contains(ExactString($0)) }) {
-      throw LimnError.badData(
-        "the tensor \(missing) is not in its file", in: folder.path, expected: shardOf[ExactString(missing)],
-        remedy: "fetch the files of this model again")
+    for tensor in map.keys where places[ExactString(tensor)] == nil {
+      contents.absent[tensor] = shardOf[ExactString(tensor)]
     }
-    return (tensors, files)
+    return contents
   }
 
   /// Several files without an index: no tensor may occur in two of them.
-  private static func joined(_ paths: [String]) throws(LimnError) -> (tensors: [NamedTensor], files: [String]) {
+  private static func joined(_ paths: [String]) throws(LimnError) -> FolderContents {
     var tensors: [NamedTensor] = []
     var seen: Set<ExactString> = []
     for path in paths {
@@ -182,6 +187,14 @@ package struct RawWeights: Sendable {
         tensors.append(tensor)
       }
     }
-    return (tensors, paths)
+    return FolderContents(tensors: tensors, files: paths)
   }
+}
+
+/// What the weight files of a folder hold.
+struct FolderContents {
+  var tensors: [NamedTensor]
+  var files: [String]
+  /// The file that the index names for each tensor that is in none of the files.
+  var absent: [String: String] = [:]
 }

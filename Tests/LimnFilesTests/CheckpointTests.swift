@@ -26,8 +26,8 @@ import Testing
       #expect(try RawWeights.open(ModelLocation(folder)).tensors.count == 20)
       try Data(index.replacing("model.safetensors", with: "x.safetensors").utf8)
         .write(to: URL(filePath: folder + "/model.safetensors.index.json"))
-      let error = #expect(throws: LimnError.self) { try RawWeights.open(ModelLocation(folder)) }
-      #expect(error?.description.contains("absent") == true)
+      // What the index says of a tensor that is nowhere matters only to whoever needs it.
+      #expect(try RawWeights.open(ModelLocation(folder)).tensors.count == 20)
     }
   }
 

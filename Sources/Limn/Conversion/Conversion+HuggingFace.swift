@@ -67,7 +67,6 @@ extension Conversion {
     let language = checkpoint.config.language
     var tensors: [OutputTensor] = []
     for (canonical, source) in checkpoint.weights {
-      if canonical.hasPrefix("lm_head."), language.tiedEmbeddings { continue }
       if canonical.contains("self_attn.qkv_proj"), language.architecture != .phi3 {
         tensors += try split(canonical, source, language, type)
         continue
@@ -192,6 +191,9 @@ extension Conversion {
     // The image token may have gained a row.
     var text = config["text_config"]?.object ?? [:]
     text.set("vocab_size", to: .integer(rows))
+    let isTied = JSON.bool(checkpoint.config.language.tiedEmbeddings)
+    text.set("tie_word_embeddings", to: isTied)
+    config.set("tie_word_embeddings", to: isTied)
     config.set("text_config", to: .object(text))
     // SigLIP's pooling head, which merges all patches into one vector, is not written.
     if checkpoint.config.vision?.family == .siglip, var vision = config["vision_config"]?.object {

@@ -42,11 +42,15 @@ struct Decoder<Layer: DecoderLayer>: LanguageModel {
     weights.backend = placement.backends[placement.tables]
     embeddings = try weights.matrix(
       "language_model.embed_tokens.weight", rows: config.vocabulary, columns: config.hidden)
-    // A tied head is the token table. If a head is missing, reading it reports that.
-    head =
-      config.tiedEmbeddings
-      ? Linear(weight: embeddings)
-      : try weights.linear("lm_head", outputs: config.vocabulary, inputs: config.hidden)
+    if let rows = weights.rows(of: "lm_head.weight"), rows != config.vocabulary {
+      throw .badData(
+        "the token table and the output head are for different vocabularies", in: weights.checkpoint.reference,
+        expected: "\(config.vocabulary) rows in lm_head.weight, as in the table", found: "\(rows)",
+        remedy: "the weights are of different models; fetch both again")
+    }
+    // If a head is missing and the table does not stand for it, reading it reports that.
+    head = try weights.linear(
+      "lm_head", outputs: config.vocabulary, inputs: config.hidden, weight: config.tiedEmbeddings ? embeddings : nil)
     norm = try Layer.finalNorm(config, &weights)
     guard head.adapters.isEmpty else {
       throw .badData(

@@ -40,6 +40,9 @@ package struct WeightReader {
 
   func has(_ name: String) -> Bool { checkpoint.weights[name] != nil }
 
+  /// The size of a weight's first axis; nil if there is no such weight.
+  func rows(of name: String) -> Int? { checkpoint.weights[name]?.shape.first }
+
   /// A tensor that must have exactly this shape.
   mutating func tensor(_ name: String, shape: [Int]) throws(LimnError) -> Tensor {
     try watch.reached(bytes > 0 ? min(1, Double(bytesTaken) / Double(bytes)) : 0, of: .weights)
@@ -96,8 +99,12 @@ package struct WeightReader {
   }
 
   /// `prefix.weight` [outputs, inputs] and, if it exists, `prefix.bias` [outputs].
-  mutating func linear(_ prefix: String, outputs: Int, inputs: Int) throws(LimnError) -> Linear {
-    let weight = try matrix(prefix + ".weight", rows: outputs, columns: inputs, quantizing: true)
+  /// - Parameter weight: a matrix that stands for `prefix.weight`; nil: the checkpoint's.
+  mutating func linear(
+    _ prefix: String, outputs: Int, inputs: Int, weight: Matrix? = nil
+  ) throws(LimnError) -> Linear {
+    let own = weight == nil ? try matrix(prefix + ".weight", rows: outputs, columns: inputs, quantizing: true) : nil
+    let weight = weight ?? own!
     let bias = has(prefix + ".bias") ? try vector(prefix + ".bias", count: outputs) : nil
     return Linear(weight: weight, bias: bias, adapters: try adapters(prefix + ".weight"))
   }
