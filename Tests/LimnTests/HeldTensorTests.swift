@@ -48,15 +48,19 @@ private func write(_ tensors: [Stored], _ name: String, _ folder: TemporaryFolde
 
 /// The largest error of a model's logits against those of a case.
 private func deviation(
-  of model: String, from testCase: ModelCase, projector: String? = nil
+  of file: String, from testCase: ModelCase, projector: String? = nil
 ) async throws -> Double {
   var options = LoadOptions()
   options.precision = .exact
   options.preprocess = testCase.preprocess
   options.context = 512
   options.projectorFile = projector
-  let model = try await VisionLanguageModel.load(model, options: options)
-  let logits = try await model.logits(ids: testCase.inputIDs, images: try await model.encode(testCase.sources))
+  let model = try await VisionLanguageModel.load(file, options: options)
+  // A GGUF file names no image token.
+  let image = try Checkpoint.open(ModelLocation(testCase.model)).config.imageTokenID
+  let isFolder = try Checkpoint.open(options.location(of: file)).layout != .gguf
+  let ids = testCase.inputIDs.map { $0 == image && !isFolder ? -200 : $0 }
+  let logits = try await model.logits(ids: ids, images: try await model.encode(testCase.sources))
   return largestError(testCase.positions.map { logits[$0] }, try testCase.expectedLogits())
 }
 
@@ -226,6 +230,15 @@ private func run(_ conversion: Conversion) throws {
     }
     let error = #expect(throws: LimnError.self) { try check(settings.path) }
     #expect(error?.kind == .badData)
+  }
+
+  @Test("weights that are quantised in groups are not quantised again on opening")
+  func twice() async throws {
+    let testCase = try ModelCase("awq")
+    let error = await #expect(throws: LimnError.self) {
+      _ = try await testCase.open { $0.quantization = LoadQuantization(.nf4) }
+    }
+    #expect(error?.kind == .usage && error?.found == "AWQ4")
   }
 
   @Test("a group that has no scale is refused before anything reads it")

@@ -77,7 +77,8 @@ package struct WeightReader {
   ) throws(LimnError) -> Matrix {
     var tensor = try tensor(name, shape: [rows, columns])
     if quantizing, !checksOnly, let quantization, quantization.applies(to: name) {
-      tensor = try quantization.quantized(tensor, name, in: checkpoint.reference, on: cpu).packed(on: cpu)
+      let weight = try checkpoint.weight(named: name)
+      tensor = try quantization.quantized(tensor, of: weight, name, in: checkpoint.reference, on: cpu).packed(on: cpu)
     }
     guard columns % tensor.type.layout.elements == 0 else {
       throw .badData(

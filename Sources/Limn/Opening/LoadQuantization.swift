@@ -58,12 +58,12 @@ extension LoadQuantization {
 
   /// - Throws: wrong usage if the weight is already quantised.
   func quantized(
-    _ tensor: Tensor, _ name: String, in reference: String, on cpu: CPU
+    _ tensor: Tensor, of weight: Weight, _ name: String, in reference: String, on cpu: CPU
   ) throws(LimnError) -> QuantizedWeight {
-    guard [.f32, .f16, .bf16].contains(tensor.type) else {
+    guard [.f32, .f16, .bf16].contains(tensor.type), !weight.isQuantized else {
       throw LimnError(
         .usage, "the tensor \(name) is quantised already", in: reference, expected: "F32, F16 or BF16",
-        found: tensor.type.rawValue, remedy: "leave out \(.quantize), or name the unquantised model")
+        found: weight.typeName, remedy: "leave out \(.quantize), or name the unquantised model")
     }
     return switch format {
     case .nf4:
