@@ -86,7 +86,8 @@ struct TokenizerFolderTests {
     for item in cases {
       var files = ["tokenizer_config.json": item["config"]?.serialised(.compact) ?? ""]
       files["special_tokens_map.json"] = item.present("map")?.serialised(.compact)
-      let tokenizer = try Tokenizer(.folder(path: try folder(files).path))
+      let folder = try folder(files)
+      let tokenizer = try Tokenizer(.folder(path: folder.path))
       #expect(
         tokenizer.encode(text, addSpecial: false) == item["ids"]?.array?.compactMap(\.int),
         "\(files.sorted { $0.key > $1.key })")
