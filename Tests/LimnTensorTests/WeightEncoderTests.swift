@@ -3,7 +3,9 @@ import LimnCore
 import LimnTensor
 import Testing
 
-private let blockTypes: [TensorType] = [.q8_0, .q4_0, .q5_0, .q5_1, .q4_K, .q5_K, .q6_K]
+private let blockTypes: [TensorType] = [
+  .q8_0, .q4_0, .q5_0, .q5_1, .q4_K, .q5_K, .q6_K, .q2_K, .q3_K, .iq4_NL, .iq4_XS,
+]
 
 /// F32 weights [rows, columns].
 private func weights(_ values: [Float], columns: Int) -> Tensor {
@@ -54,7 +56,7 @@ private func encoded(
       }
     }
     let narrow = weights(Array(rows[..<960]), columns: 96)
-    for type in [TensorType.q8_0, .q4_0, .q5_0, .q5_1] {
+    for type in [TensorType.q8_0, .q4_0, .q5_0, .q5_1, .iq4_NL] {
       #expect(
         try encoded(narrow, as: type, isa: isa).bytes == encoded(narrow, as: type, isa: .scalar).bytes, "\(type)")
     }

@@ -1,5 +1,5 @@
 // Writes weights in another type: a row is dequantised to float32, checked, and encoded. The encoders of F32, F16 and
-// BF16 are here, those of blocks in blocks_32.c and blocks_k.c.
+// BF16 are here, those of blocks in the other files.
 #include "encode.h"
 
 // MARK: F32, F16, BF16

@@ -220,3 +220,4 @@ LIMN_INLINE void v_store_low_bytes(void *p, v16i v) {
 /// The encoder of a type for an instruction set; NULL for types that the file does not encode.
 limn_encode *limn_encoder_blocks_32(limn_isa isa, limn_type type);
 limn_encode *limn_encoder_blocks_k(limn_isa isa, limn_type type);
+limn_encode *limn_encoder_blocks_low(limn_isa isa, limn_type type);
