@@ -15,18 +15,20 @@ struct Convert: AsyncParsableCommand {
       hf: a folder for transformers' LlavaForConditionalGeneration.
       """)
 
-  @Argument(help: "A model: a folder, or a .gguf file.", completion: .file())
+  @Argument(
+    help: ArgumentHelp("A model: a folder, or a .gguf file.", valueName: "model"), completion: .file())
   var reference: String
 
-  @Option(help: "The layout: gguf or hf.")
+  @Option(help: ArgumentHelp("The layout: gguf or hf.", valueName: "layout"))
   var to: Layout
 
   @Option(
+    name: .shortAndLong,
     help: ArgumentHelp("Where: a folder, or for gguf a file that ends in .gguf.", valueName: "path"),
     completion: .file())
   var output: String
 
-  @Option(help: "Type of the stored weights: f16, f32 or bf16.")
+  @Option(help: ArgumentHelp("Type of the stored weights: f16, f32 or bf16.", valueName: "type"))
   var type = "f16"
 
   @OptionGroup var options: ConversionOptions

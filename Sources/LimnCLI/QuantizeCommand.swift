@@ -7,9 +7,9 @@ import LimnCore
 import LimnTensor
 
 extension GGUFMix: ExpressibleByArgument {
-  /// Any spelling of a mix that `init(name:)` reads.
+  /// By name, in upper or lower case.
   public init?(argument: String) { self.init(name: argument) }
-  /// As help and completions name them.
+  /// The names that completions offer.
   public static var allValueStrings: [String] { allCases.map(\.rawValue) }
 }
 
@@ -18,21 +18,29 @@ struct Quantize: AsyncParsableCommand {
     abstract: "Make a model smaller: a GGUF pair with weights of fewer bits.",
     discussion: """
       Q4_K_M is a good choice if memory is short: a third of the size, and
-      answers change little. Q8_0 is hard to tell from the original.
+      answers change little. Q8_0 is hard to tell from the original. Below four
+      bits answers suffer, most with Q2_K.
+
+        limn quantize ~/models/llava-1.5-7b-hf --to Q4_K_M
       """)
 
-  @Argument(help: "A model: a folder, or a .gguf file.", completion: .file())
+  @Argument(
+    help: ArgumentHelp("A model: a folder, or a .gguf file.", valueName: "model"), completion: .file())
   var reference: String
 
-  @Option(help: "Q4_K_M, Q5_K_M, Q6_K, Q8_0, Q4_0, f16, bf16 or f32.")
+  @Option(
+    help: ArgumentHelp("\(GGUFMix.allCases.reversed().map(\.rawValue).joined(separator: ", ")).", valueName: "type"))
   var to: GGUFMix
 
   @Option(
-    help: ArgumentHelp("Where: a folder, or a file that ends in .gguf (mmproj goes beside it).", valueName: "path"),
+    name: .shortAndLong,
+    help: ArgumentHelp(
+      "Where: a folder, or a file that ends in .gguf (mmproj goes beside it). Default: here, named after model and type.",
+      valueName: "path"),
     completion: .file())
-  var output: String
+  var output = ""
 
-  @Option(help: "Type of the vision tower and projector: f16 or Q8_0.")
+  @Option(help: ArgumentHelp("Type of the vision tower and projector: f16 or Q8_0.", valueName: "type"))
   var vision = GGUFMix.f16
 
   @Flag(help: "List what each tensor lost: the error's root mean square, relative to the weights'.")

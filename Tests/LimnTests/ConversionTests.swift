@@ -107,15 +107,16 @@ private func run(_ conversion: Conversion, replaces: Bool = false) throws {
   func mixes() throws {
     let file = ModelCase.root + "/../Files/mixes.json"
     let models = try #require(try JSON.parse(file: file).array)
-    #expect(models.count == 4)
+    #expect(models.count == 6)
     for model in models {
-      let layers = try #require(model["layers"]?.int)
-      let isTied = try #require(model["tied"]?.bool)
+      let isTied: Bool = try #require(model["tied"]?.bool)
+      let facts = GGUFMix.Model(
+        layers: try #require(model["layers"]?.int), headGroups: try #require(model["groups"]?.int), isTied: isTied)
       for (kind, types) in try #require(model["types"]?.object).members {
         let format = try #require(GGUFMix(name: kind))
         for (name, type) in try #require(types.object).members {
           let shape = (model["shapes"]?[name]?.array ?? []).compactMap(\.int)
-          let chosen = format.type(of: name, shape: shape, layers: layers, isTied: isTied)
+          let chosen = format.type(of: name, shape: shape, in: facts)
           #expect(chosen.rawValue == type.string, "\(kind) \(name)")
         }
       }

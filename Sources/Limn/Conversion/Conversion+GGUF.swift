@@ -64,11 +64,12 @@ extension Conversion {
     }
 
     var tensors = try Self.ropeTensors(language)
+    let model = GGUFMix.Model(
+      layers: language.layers, headGroups: language.heads / language.kvHeads, isTied: language.tiedEmbeddings)
     let permutes = language.architecture == .llama || language.architecture == .mistral
     for (canonical, source) in checkpoint.weights where !Self.isVision(canonical) {
       guard let name = names.fileName(of: canonical) else { throw Self.noPlace(canonical, checkpoint) }
-      let type = format.type(
-        of: name, shape: source.shape, layers: language.layers, isTied: language.tiedEmbeddings)
+      let type = format.type(of: name, shape: source.shape, in: model)
       let order =
         permutes && !language.ropeAdjacent
         ? HeadOrder.order(of: canonical, language, HeadOrder.neighbours) : nil
@@ -141,8 +142,9 @@ extension Conversion {
     let language = pair.language
     let layers = Set(language.tensors.compactMap { Self.block($0.name) }).count
     let isTied = !language.tensors.contains { $0.name == "output.weight" }
+    let model = GGUFMix.Model(layers: layers, headGroups: headGroups(in: language), isTied: isTied)
     try conversion.addCopy(of: language, paths.language, format) { name, tensor in
-      format.type(of: name, shape: tensor.shape, layers: layers, isTied: isTied)
+      format.type(of: name, shape: tensor.shape, in: model)
     }
     if let projector = pair.projector {
       try conversion.addCopy(of: projector, paths.projector, vision) { name, tensor in
@@ -152,6 +154,13 @@ extension Conversion {
     let wasQuantized = language.tensors.contains { $0.tensor.type.layout.elements > 1 }
     if wasQuantized, format.isQuantized { conversion.notes.append(quantizedTwice) }
     return conversion
+  }
+
+  /// How many query heads share keys and values.
+  private static func headGroups(in file: GGUF) -> Int {
+    func count(_ key: String) -> Int? { file["\(file.architecture ?? "").attention.\(key)"]?.int }
+    guard let heads = count("head_count"), let shared = count("head_count_kv"), shared > 0 else { return 1 }
+    return heads / shared
   }
 
   private mutating func addCopy(
@@ -231,7 +240,7 @@ struct GGUFPaths {
 
   /// "llava-phi-3-mini-f16" → "llava-phi-3-mini"
   private static func withoutType(_ name: String) -> String {
-    for type in GGUFMix.allCases.map(\.rawValue) + ["int4", "Q4_K_S", "Q5_K_S", "Q5_0"] {
+    for type in GGUFMix.allCases.map(\.rawValue) + ["int4"] {
       for separator in ["-", ".", "_"] where name.lowercased().hasSuffix(separator + type.lowercased()) {
         return String(name.dropLast(type.count + 1))
       }
