@@ -53,6 +53,8 @@ let package = Package(
     .target(name: "LimnImage", dependencies: ["LimnCore", "CLimnImage", "CLimnSystem"], swiftSettings: settings),
     // HTTP through the system's libcurl, opened at run time rather than linked.
     .target(name: "CLimnTransfer"),
+    // Lines that a person types, through the system's libedit, opened at run time as well.
+    .target(name: "CLimnTerminal"),
     // Fetching what the user names by URL.
     .target(
       name: "LimnHub", dependencies: ["LimnCore", "LimnImage", "CLimnSystem", "CLimnTransfer"],
@@ -67,7 +69,7 @@ let package = Package(
     .executableTarget(
       name: "LimnCLI",
       dependencies: [
-        "Limn", "LimnHub", "CLimnSystem", "CLimnCommit",
+        "Limn", "LimnHub", "CLimnSystem", "CLimnTerminal", "CLimnCommit",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -92,7 +94,10 @@ let package = Package(
     .testTarget(name: "LimnTests", dependencies: ["Limn", "LimnTesting"], swiftSettings: settings),
     // Limn as its users see it.
     .testTarget(name: "LimnAPITests", dependencies: ["Limn"], swiftSettings: settings),
-    .testTarget(name: "LimnCLITests", dependencies: ["LimnCLI", "Limn", "LimnTesting"], swiftSettings: settings),
+    .target(name: "CPseudoTerminal", path: "Tests/CPseudoTerminal"),
+    .testTarget(
+      name: "LimnCLITests", dependencies: ["LimnCLI", "Limn", "LimnTesting", "CPseudoTerminal"],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c17

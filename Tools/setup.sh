@@ -30,6 +30,7 @@ has libwebp libwebpdemux || need libwebp-dev webp
 command -v git >/dev/null || need git git
 if [ "$(uname)" != Darwin ]; then  # macOS has the rest
   has libcurl || need libcurl4-openssl-dev
+  has libedit || need libedit-dev
   links_cxx || need g++
   [ -n "$(ls /etc/ssl/certs 2>/dev/null)" ] || need ca-certificates
 fi

@@ -10,94 +10,92 @@ import LimnCore
 struct Ask: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Ask one question, with or without pictures.",
-    usage: "limn ask [<image> ...] <prompt> [--model <model>] [<options>]",
+    usage: "limn ask [<image> ...] <question> [--model <model>] [<options>]",
     discussion: """
-      An image is a file, an http(s) or data: URL, or - for standard input.
+      An image is a file, an http(s) or data: URL, or - for standard input. The
+      question may stand before, between or after the images, or come through a
+      pipe. What names a file, or ends like a picture's name, is never the question.
 
         limn ask photo.jpg "What is the weather?"
-        limn ask before.png after.png "What has changed?" --model ~/models/llava
+        limn ask before.png after.png "What has changed?" -m ~/models/llava
+        echo "What is the weather?" | limn ask photo.jpg
         curl -s https://example.org/a.jpg | limn ask - "Describe this picture." --json
       """)
 
-  @Argument(help: ArgumentHelp("Pictures, then the question.", valueName: "image… prompt"), completion: .file())
+  @Argument(
+    help: ArgumentHelp("Pictures and the question, which goes in quotes.", valueName: "image… question"),
+    completion: .file())
   var operands: [String] = []
 
   @Option(
-    name: .customLong("image"), help: ArgumentHelp("Another picture.", valueName: "image"), completion: .file())
+    name: [.customLong("image"), .customShort("i")], parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Another picture; may be repeated.", valueName: "image"), completion: .file())
   var images: [String] = []
 
-  @OptionGroup var load: LoadArguments
+  @OptionGroup(title: "Model options") var load: LoadArguments
   @OptionGroup var answer: AnswerOptions
 
-  @Flag(help: "Pass the prompt to the model unchanged, without a chat template.")
+  @Flag(help: "Pass the question to the model unchanged, without a chat template.")
   var rawPrompt = false
 
   @Flag(help: "Print the answer, token counts and timings as JSON.")
   var json = false
 
+  @Flag(help: "Print JSON while the answer comes: a line for each piece of text, the last as with --json.")
+  var jsonStream = false
+
+  @OptionGroup var quiet: Quietness
+
   func validate() throws {
-    if operands.isEmpty {
-      throw ValidationError("A question is missing: limn ask [<image> ...] <prompt>")
-    }
-    // "photo.jpg" is no question: the user forgot the question, or the picture does not exist.
-    if operands.count == 1, images.isEmpty, Self.namesPicture(operands[0]) {
-      let picture = LimnError.printable(operands[0])
-      throw ValidationError("A question is missing after the picture: limn ask \(picture) \"What is this?\"")
-    }
+    if json, jsonStream { throw ValidationError("Choose one: --json or --json-stream.") }
     if rawPrompt, answer.system != nil {
       throw ValidationError(
-        "--raw-prompt leaves out the chat template, and --system with it: write the system text into the prompt.")
+        "--raw-prompt leaves out the chat template, and --system with it: write the system text into the question.")
     }
-  }
-
-  /// Whether an operand looks like an image rather than a question.
-  private static func namesPicture(_ operand: String) -> Bool {
-    if FileManager.default.fileExists(atPath: operand) { return true }
-    let name = operand.lowercased()
-    if [".png", ".jpg", ".jpeg", ".webp"].contains(where: { name.hasSuffix($0) }) { return true }
-    // Standard input or a URL. A question may begin like a URL, but contains other characters too.
-    guard operand.allSatisfy({ $0.isASCII && !$0.isWhitespace }), let reference = try? ImageReference(operand) else {
-      return false
-    }
-    return reference != .source(.path(operand))
   }
 
   func run() async throws {
     let start = ContinuousClock.now
-    let sources = try await (operands.dropLast() + images).sources()
+    let asked = try Asked(operands, images: images)
+    let sources = try await asked.sources()
     let vlm = try await load.load()
     let loaded = ContinuousClock.now
-    var messages = [ChatMessage(.user, operands.last!, images: sources)]
+    var messages = [ChatMessage(.user, asked.question, images: sources)]
     if let system = answer.system { messages.insert(ChatMessage(.system, system), at: 0) }
     let request =
       rawPrompt
-      ? Request(rawPrompt: operands.last!, images: sources, options: answer.generation)
+      ? Request(rawPrompt: asked.question, images: sources, options: answer.generation)
       : Request(messages, options: answer.generation)
-    let (streams, arguments) = (!json, load)
+    let (format, arguments): (AnswerPrinter.Format, LoadArguments) =
+      (json ? .none : jsonStream ? .lines : .text, load)
     let result = try await interruptible {
-      try await AnswerPrinter.print(vlm.stream(request), streams: streams) { arguments.warnAboutDemo() }
+      try await AnswerPrinter.print(vlm.stream(request), as: format) {
+        arguments.warnAboutDemo()
+        if sources.isEmpty, Terminal.hasInput {
+          Terminal.note("limn: standard input was not read; if it is a picture, name it as -")
+        }
+      }
     }
     let opening = (loaded - start).milliseconds
-    if json { Terminal.print(Report.json(result, model: vlm.name, load: opening).serialised()) }
+    if json || jsonStream { Terminal.print(Report.json(result, model: vlm.name, load: opening).serialised()) }
     if answer.stats { Report.stats(result, load: opening) }
-  }
-}
-
-extension Sequence<String> {
-  /// The images that these words name; reads standard input and fetches URLs, in order.
-  func sources() async throws -> [ImageSource] {
-    var sources: [ImageSource] = []
-    for word in self { sources.append(try await ImageReference(word).source()) }
-    return sources
   }
 }
 
 /// Prints an answer while it is generated.
 enum AnswerPrinter {
+  enum Format {
+    /// Nothing: the finished answer is printed elsewhere.
+    case none
+    case text
+    /// One JSON object per piece of text.
+    case lines
+  }
+
   /// - Parameter first: called just before the first text is shown, when an answer is certain to follow.
   /// - Returns: the finished answer.
   static func print(
-    _ events: AsyncThrowingStream<AnswerEvent, any Error>, streams: Bool, first: () -> Void = {}
+    _ events: AsyncThrowingStream<AnswerEvent, any Error>, as format: Format, first: () -> Void = {}
   ) async throws -> Answer {
     var (hasText, isFirst) = (false, true)
     do {
@@ -112,23 +110,35 @@ enum AnswerPrinter {
           if isFirst { first() }
           isFirst = false
           // Drop leading white space: a model's first token often begins with a space.
-          let shown = hasText ? piece : String(piece.drop(while: \.isWhitespace))
+          let shown = hasText ? piece : piece.withoutLeadingSpace
           hasText = hasText || !shown.isEmpty
-          if streams { Terminal.write(shown) }
+          if !shown.isEmpty { write(shown, format) }
         case .finished(let answer):
           Terminal.endProgress()
-          if streams { Terminal.write("\n") }
+          if case .text = format { Terminal.write("\n") }
           return answer
         }
       }
     } catch {
-      if streams, hasText { Terminal.write("\n") }
+      if case .text = format, hasText { Terminal.write("\n") }
       throw error
     }
     // The stream ends without an answer only if its task was cancelled.
-    if streams, hasText { Terminal.write("\n") }
+    if case .text = format, hasText { Terminal.write("\n") }
     throw LimnError(.interrupted, "stopped")
   }
+
+  private static func write(_ piece: String, _ format: Format) {
+    switch format {
+    case .none: break
+    case .text: Terminal.write(piece)
+    case .lines: Terminal.print(JSON.object(["token": .string(piece)]).serialised())
+    }
+  }
+}
+
+extension String {
+  var withoutLeadingSpace: String { String(drop(while: \.isWhitespace)) }
 }
 
 /// Formats an answer's token counts and timings, for machines and for people.
@@ -137,7 +147,7 @@ enum Report {
     let timings = answer.timings
     return .object([
       "model": .string(model),
-      "text": .string(answer.text),
+      "text": .string(answer.text.withoutLeadingSpace),
       "finish_reason": .string(answer.finishReason.rawValue),
       "usage": .object([
         "prompt_tokens": .integer(answer.usage.promptTokens),

@@ -17,7 +17,7 @@ struct Bench: AsyncParsableCommand {
       answering in that repetition. Tokens are guessed ahead with --quoting only.
       """)
 
-  @OptionGroup var load: LoadArguments
+  @OptionGroup(title: "Model options") var load: LoadArguments
 
   @Option(help: ArgumentHelp("Length of the text prompt, in tokens.", valueName: "n")) var promptTokens = 512
   @Option(help: ArgumentHelp("Length of the answer, in tokens.", valueName: "n")) var genTokens = 64
@@ -35,6 +35,7 @@ struct Bench: AsyncParsableCommand {
   @Option(help: ArgumentHelp("How often everything is measured; medians count.", valueName: "n"))
   var repetitions = 3
   @Flag(help: "Print JSON.") var json = false
+  @OptionGroup var quiet: Quietness
 
   func validate() throws {
     func require(_ condition: Bool, _ message: String) throws {

@@ -5,30 +5,27 @@ import LimnTensor
 
 /// Options of both `quantize` and `convert`.
 struct ConversionOptions: ParsableArguments {
-  @OptionGroup var source: SourceArguments
+  @OptionGroup(title: "Model options") var source: SourceArguments
+  @OptionGroup var quiet: Quietness
 
   @Flag(help: "Replace existing files, and remove those that would be mistaken for part of the result.")
   var force = false
 
-  /// Writes the files, with progress on a terminal; Ctrl-C removes incomplete files.
+  /// Writes the files, with progress; Ctrl-C removes incomplete files.
   func run(_ conversion: Conversion) async throws -> [Conversion.Report] {
     let start = ContinuousClock.now
     let options = self
     let reports = try await interruptible {
       let encoder = try WeightEncoder(threads: options.source.threads)
       return try conversion.run(encoder, replaces: options.force) { share, tensor in
-        let filled = Int(share * 24)
-        let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
-        Terminal.progress("\(bar) \(Int(share * 100)) %  \(tensor)")
+        Terminal.progress(share, tensor)
       }
     }
     Terminal.endProgress()
     let seconds = (ContinuousClock.now - start) / .seconds(1)
-    for note in conversion.notes { Terminal.error("limn: \(note)") }
+    for note in conversion.notes { Terminal.note("limn: \(note)") }
     for path in conversion.paths { Terminal.print(path) }
-    Terminal.error(
-      Terminal.dimmed(
-        String(format: "%@ in %.1f s", Self.size(conversion.byteCount), seconds)))
+    Terminal.note(String(format: "%@ in %.1f s", Self.size(conversion.byteCount), seconds))
     return reports
   }
 

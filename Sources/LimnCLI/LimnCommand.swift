@@ -16,6 +16,23 @@ struct LimnCommand: AsyncParsableCommand {
 
       Without --model and LIMN_MODEL, a small demo model answers; it knows
       drawn scenes only.
+
+      ENVIRONMENT:
+        LIMN_MODEL        the model where --model names none
+        LIMN_RESOURCES    the folder with the demo model, limn-demo
+        HF_HOME           Hugging Face's cache, where an adapter's base may be
+        XDG_STATE_HOME    where chat keeps its history (~/.local/state/limn)
+        http_proxy, https_proxy, all_proxy, no_proxy
+                          how pictures are fetched by URL
+        NO_COLOR          no colours on the terminal
+
+      EXIT CODES:
+        0  done            65  bad input          70   a defect of limn
+        2  wrong usage     66  no such file       130  interrupted
+                           69  network, disk or memory is missing
+
+      The manual page, where it is installed, is `man limn`. Completions for bash,
+      zsh and fish: limn --generate-completion-script zsh
       """,
     version: "limn \(Limn.version)" + (limn_commit().map { " (\(String(cString: $0)))" } ?? ""),
     subcommands: [
@@ -29,8 +46,9 @@ struct LimnCommand: AsyncParsableCommand {
     signal(SIGPIPE, SIG_IGN)
     // Without this, the next file opened would get the descriptor of a closed standard stream.
     for stream in STDIN_FILENO...STDERR_FILENO where fcntl(stream, F_GETFD) == -1 { _ = open("/dev/null", O_RDWR) }
+    let words = Array(CommandLine.arguments.dropFirst())
     do {
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(CommandWords.sorted(words))
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
       } else {
@@ -46,38 +64,17 @@ struct LimnCommand: AsyncParsableCommand {
         Terminal.print(message)
         Foundation.exit(0)
       }
-      Terminal.error(message)
-      if let meant = mistypedCommand() { Terminal.error("Did you mean `limn \(meant)`?") }
+      let commands = configuration.subcommands.map { $0._commandName } + ["help"]
+      if let first = words.first, !first.hasPrefix("-"), !commands.contains(first) {
+        let meant = CommandWords.meant(by: words, commands: commands).map { "Did you mean `\($0)`?" }
+        Terminal.error(
+          "limn: \(LimnError.printable(first)) is no command. "
+            + LimnError.printable(meant ?? "`limn --help` lists the commands."))
+      } else {
+        Terminal.error(message)
+      }
       Foundation.exit(LimnError.Kind.usage.exitCode)
     }
-  }
-
-  /// The command that the first argument resembles, if it is not a command itself.
-  private static func mistypedCommand() -> String? {
-    let names = configuration.subcommands.map { $0._commandName }
-    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-"), !names.contains(word)
-    else {
-      return nil
-    }
-    return names.filter { editDistance(word, $0) <= 2 }.min {
-      editDistance(word, $0) < editDistance(word, $1)
-    }
-  }
-
-  /// How many letters to insert, remove, replace or swap with a neighbour to turn `a` into `b`.
-  private static func editDistance(_ a: String, _ b: String) -> Int {
-    let (a, b) = (Array(a), Array(b))
-    var table = (0...a.count).map { row in (0...b.count).map { row == 0 ? $0 : $0 == 0 ? row : 0 } }
-    for i in 0..<a.count {
-      for j in 0..<b.count {
-        let change = table[i][j] + (a[i] == b[j] ? 0 : 1)
-        table[i + 1][j + 1] = min(table[i][j + 1] + 1, table[i + 1][j] + 1, change)
-        if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
-          table[i + 1][j + 1] = min(table[i + 1][j + 1], table[i - 1][j - 1] + 1)
-        }
-      }
-    }
-    return table[a.count][b.count]
   }
 }
 

@@ -45,7 +45,10 @@ struct SourceArguments: ParsableArguments {
 /// Options of every command that runs a model or parts of it: which model, and how to open it.
 struct LoadArguments: ParsableArguments {
   @Option(
-    help: "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.", completion: .file())
+    name: .shortAndLong,
+    help: ArgumentHelp(
+      "A model: a folder, or a .gguf file. Default: $LIMN_MODEL, else the demo model.", valueName: "path"),
+    completion: .file())
   var model: String?
 
   @OptionGroup var source: SourceArguments
@@ -56,7 +59,9 @@ struct LoadArguments: ParsableArguments {
     completion: .directory)
   var adapters: [String] = []
 
-  @Option(help: "Quantise linear layers while opening, as bitsandbytes does: nf4, fp4 or int8.")
+  @Option(
+    help: ArgumentHelp(
+      "Quantise linear layers while opening, as bitsandbytes does: nf4, fp4 or int8.", valueName: "type"))
   var quantize: LoadQuantization.Format?
 
   @Flag(help: "With nf4 or fp4: also quantise the scales.")
@@ -72,12 +77,17 @@ struct LoadArguments: ParsableArguments {
   var template = "auto"
 
   @Option(
-    help: "trained: as the model was trained; hf: as preprocessor_config.json says; or crop, pad, stretch.")
+    help: ArgumentHelp(
+      "How pictures become square. trained: as the model was trained; hf: as preprocessor_config.json says; or crop, "
+        + "pad, stretch.",
+      valueName: "way"))
   var preprocess: PreprocessPolicy = .trained
 
   @Option(
     name: .customLong("compute"),
-    help: "exact: float32 throughout (default of debug commands); fast: may round activations (default elsewhere).")
+    help: ArgumentHelp(
+      "exact: float32 throughout (default of debug commands); fast: may round activations (default elsewhere).",
+      valueName: "precision"))
   var precision: Precision?
 
   @Option(
@@ -143,10 +153,9 @@ struct LoadArguments: ParsableArguments {
   /// Tells the user that the demo model answers because no other was named.
   func warnAboutDemo() {
     guard chosen == nil else { return }
-    Terminal.error(
-      Terminal.dimmed(
-        "limn: the demo model answers; it knows drawn scenes only. Name a real one: "
-          + "--model FOLDER or --model FILE.gguf (or LIMN_MODEL)"))
+    Terminal.note(
+      "limn: the demo model answers; it knows drawn scenes only. Name a real one: "
+        + "--model FOLDER or --model FILE.gguf (or LIMN_MODEL)")
   }
 }
 

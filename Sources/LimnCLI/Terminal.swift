@@ -1,13 +1,29 @@
+import ArgumentParser
 import Foundation
 import Synchronization
 
 /// Writes answers to standard output and everything else to standard error.
 enum Terminal {
   static let showsErrors = isatty(STDERR_FILENO) == 1
-  /// Colours are on only for a terminal, and unless the user turned them off (https://no-color.org).
+  /// Colours are on only for a terminal, and unless the user turned them off (https://no-color.org: empty is not set).
   static let colours =
-    showsErrors && ProcessInfo.processInfo.environment["NO_COLOR"] == nil
+    showsErrors && ProcessInfo.processInfo.environment["NO_COLOR"]?.isEmpty != false
     && ProcessInfo.processInfo.environment["TERM"] != "dumb"
+  /// Whether only answers and errors are wanted.
+  static let isQuiet = Atomic<Bool>(false)
+
+  /// Whether a file or a pipe waits at standard input; true also where it is meant for others.
+  static var hasInput: Bool {
+    var status = stat()
+    guard fstat(STDIN_FILENO, &status) == 0 else { return false }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: return lseek(STDIN_FILENO, 0, SEEK_CUR) < status.st_size
+    case S_IFIFO:
+      var input = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+      return poll(&input, 1, 0) > 0 && input.revents & Int16(POLLIN) != 0
+    default: return false
+    }
+  }
 
   /// Writes the whole text to standard output at once; ends the process quietly if the reader is gone.
   static func write(_ text: String) {
@@ -39,6 +55,11 @@ enum Terminal {
     _ = bytes.withUnsafeBytes { Foundation.write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 
+  /// What helps but nobody asked for.
+  static func note(_ line: String) {
+    if !isQuiet.load(ordering: .relaxed) { error(dimmed(line)) }
+  }
+
   static func dimmed(_ text: String) -> String { colours ? "\u{1B}[2m\(text)\u{1B}[0m" : text }
 
   // MARK: Progress
@@ -46,13 +67,15 @@ enum Terminal {
   private struct ProgressLine {
     var started: ContinuousClock.Instant?
     var isShown = false
+    /// The tenths that a log has been told about.
+    var tenths = 0
   }
 
   private static let line = Mutex(ProgressLine())
 
   /// Updates a line in place, on a terminal only, and only for work that takes over half a second.
   static func progress(_ text: String) {
-    guard showsErrors else { return }
+    guard showsErrors, !isQuiet.load(ordering: .relaxed) else { return }
     line.withLock { line in
       let now = ContinuousClock.now
       if line.started == nil { line.started = now }
@@ -62,12 +85,34 @@ enum Terminal {
     }
   }
 
+  /// The same with a bar for the share that is done; where nobody watches, a line for every tenth.
+  static func progress(_ share: Double, _ text: String) {
+    guard !showsErrors else {
+      let filled = Int(share * 24)
+      let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
+      return progress("\(bar) \(Int(share * 100)) %  \(text)")
+    }
+    line.withLock { line in
+      guard Int(share * 10) > line.tenths else { return }
+      line.tenths = Int(share * 10)
+      note("\(line.tenths * 10) %  \(text)")
+    }
+  }
+
   static func endProgress() {
     line.withLock { line in
       if line.isShown { writeError("\r\u{1B}[K") }
       line = ProgressLine()
     }
   }
+}
+
+/// The option `--quiet`.
+struct Quietness: ParsableArguments {
+  @Flag(name: .shortAndLong, help: "Print answers and errors only: no progress, no notes.")
+  var quiet = false
+
+  func validate() { if quiet { Terminal.isQuiet.store(true, ordering: .relaxed) } }
 }
 
 /// Runs work that Ctrl-C cancels; a second Ctrl-C exits at once.

@@ -2,8 +2,11 @@ internal import CLimnSystem
 
 /// What this computer offers the engine.
 package enum Machine {
+  /// Bytes of memory; 0 if the system does not say.
+  package static var memory: Int { Int(limn_physical_memory()) }
+
   /// Default size of the memory for keys and values, in bytes: a quarter of the machine's memory, but at least 1 GiB.
-  package static let usualCacheBytes = max(1 << 30, Int(limn_physical_memory()) / 4)
+  package static let usualCacheBytes = max(1 << 30, memory / 4)
 
   /// How many threads are worth using: the physical cores that this process may run on, or fewer if a container limits
   /// processor time (cgroup v2 or v1).

@@ -25,6 +25,20 @@ private let textOnly = fixtures + "/Models/checkpoints/gguf/llama.gguf"
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 2)
   }
 
+  @Test("without --output the pair is written here, named after the model and the type; a log shows the progress")
+  func usualOutput() throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let outcome = try limn("quantize", tinyModel, "--to", "Q3_K_M", directory: folder)
+    #expect(outcome.code == 0, "\(outcome.err)")
+    #expect(outcome.out == "llama-mha-Q3_K_M.gguf\nllama-mha-mmproj-f16.gguf\n")
+    #expect(outcome.errorLines.contains { $0.contains("0 %  ") } && !outcome.err.contains("\r"))
+    let quiet = try limn("quantize", tinyModel, "--to", "q2_k", "--quiet", directory: folder)
+    #expect(quiet.code == 2 && quiet.err.contains("llama-mha-mmproj-f16.gguf"), "\(quiet.err)")
+    let forced = try limn("quantize", tinyModel, "--to", "q2_k", "--quiet", "--force", directory: folder)
+    #expect(forced.code == 0 && forced.err.isEmpty && forced.out.hasPrefix("llama-mha-Q2_K.gguf\n"))
+  }
+
   @Test("convert writes a folder that ask opens")
   func convert() throws {
     defer { try? FileManager.default.removeItem(atPath: folder) }

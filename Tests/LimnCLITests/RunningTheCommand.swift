@@ -11,16 +11,19 @@ struct Outcome {
 }
 
 /// Runs the command that was built with these tests.
-/// - Parameter input: the contents of standard input.
+/// - Parameters:
+///   - input: the contents of standard input.
+///   - directory: where it runs; nil: where these tests do.
 func limn(
-  _ arguments: String..., input: [UInt8] = [], environment: [String: String] = [:]
+  _ arguments: String..., input: [UInt8] = [], environment: [String: String] = [:], directory: String? = nil
 ) throws -> Outcome {
-  try limn(arguments, input: input, environment: environment)
+  try limn(arguments, input: input, environment: environment, directory: directory)
 }
 
 /// - Parameter command: another place of the command; nil: beside these tests.
 func limn(
-  _ arguments: [String], input: [UInt8] = [], environment: [String: String] = [:], command: String? = nil
+  _ arguments: [String], input: [UInt8] = [], environment: [String: String] = [:], directory: String? = nil,
+  command: String? = nil
 ) throws -> Outcome {
   let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
   try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -38,6 +41,7 @@ func limn(
   var variables = ProcessInfo.processInfo.environment.filter { !["LIMN_MODEL", "LIMN_RESOURCES"].contains($0.key) }
   variables.merge(environment) { $1 }
   process.environment = variables
+  if let directory { process.currentDirectoryURL = URL(fileURLWithPath: directory) }
   process.standardInput = standardInput
   process.standardOutput = out
   process.standardError = err

@@ -89,9 +89,26 @@ import Testing
     #expect(facts["context"]?.hasPrefix("256 tokens, 24.0 KB") == true)
     #expect(!report.findings.contains { $0["level"] == "warning" && $0["about"] != "stop_token" })
 
-    let text = try limn("show", path("siglip"))
+    let text = try limn("show", path("siglip"), "--verbose")
     #expect(text.code == 0 && text.err.isEmpty)
     #expect(text.out.contains("vision tower      SigLIP, 3 layers"))
+  }
+
+  @Test("people read what a model does, whether it runs here and how fast; programs read the numbers")
+  func overview() throws {
+    let text = try limn("show", path("siglip"))
+    #expect(text.code == 0 && text.err.isEmpty)
+    for words in ["looks at pictures (SigLIP)", path("siglip"), "runs here", "yes", "256 tokens", "tokens per second"] {
+      #expect(text.out.contains(words), "\(words) in \(text.out)")
+    }
+    #expect(!text.out.contains("image processor"))
+    let blind = try limn("show", path("gguf/llama.gguf"))
+    #expect(blind.out.contains("cannot look at pictures"), "\(blind.out)")
+    let here = try #require(try show(path("siglip")).facts["here"] as? [String: Any])
+    #expect(here["fits"] as? Bool == true)
+    #expect(try #require(here["needed_bytes"] as? Int) < (try #require(here["memory_bytes"] as? Int)))
+    #expect(try #require(here["tokens_per_second"] as? Double) > 0)
+    #expect(try #require(here["first_word_seconds"] as? Double) > 0)
   }
 
   @Test("for a checkpoint without chat template, show says which one is used, and why")

@@ -16,10 +16,16 @@ public final class ChatSession: Sendable {
     var turn: Task<Void, Never>?
   }
 
-  /// A conversation that begins empty, or with a system message.
-  public init(_ model: VisionLanguageModel, system: String? = nil) {
+  /// Begins a conversation.
+  /// - Parameter system: instructions for the model.
+  public convenience init(_ model: VisionLanguageModel, system: String? = nil) {
+    self.init(model, messages: system.map { [ChatMessage(.system, $0)] } ?? [])
+  }
+
+  /// Goes on with a conversation.
+  public init(_ model: VisionLanguageModel, messages: [ChatMessage]) {
     self.model = model
-    state = Mutex(State(messages: system.map { [ChatMessage(.system, $0)] } ?? []))
+    state = Mutex(State(messages: messages))
   }
 
   /// What was said so far.

@@ -15,9 +15,14 @@ package struct Ceilings: Sendable {
 }
 
 extension CPU {
-  /// Takes about half a second for each figure. Meanwhile it uses 256 MB of memory or four times the last-level cache,
+  /// Takes about half a second for each figure, or as long as it is given. Meanwhile it uses 256 MB of memory or four times the last-level cache,
   /// whichever is more, so that reads really come from memory; but never more than a gigabyte.
-  package func measureCeilings() -> Ceilings {
+  package func measureCeilings(rounds: Int = 3, milliseconds: Int = 150) -> Ceilings {
+    func rate(_ kernel: Kernel, _ job: UnsafeRawPointer, items: Int, of units: Double) -> Double {
+      (0..<rounds).reduce(0) { best, _ in
+        max(best, self.rate(kernel, job, items: items, of: units, for: .milliseconds(milliseconds)))
+      }
+    }
     let items = 256
     let readItems = max(items, min(1024, 4 * limn_last_cache_bytes() / LIMN_READ_ITEM))
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: readItems * LIMN_READ_ITEM, alignment: 4096)
@@ -33,20 +38,18 @@ extension CPU {
     return found
   }
 
-  /// The best of three rounds, in 10⁹ units per second. A round takes as long as a step of a large model, so that other
-  /// load on the machine counts here as it does there.
-  private func rate(_ kernel: Kernel, _ job: UnsafeRawPointer, items: Int, of units: Double) -> Double {
+  /// In 10⁹ units per second. A round takes as long as a step of a large model, so that other load on the machine counts
+  /// here as it does there.
+  private func rate(
+    _ kernel: Kernel, _ job: UnsafeRawPointer, items: Int, of units: Double, for duration: Duration
+  ) -> Double {
     let clock = ContinuousClock()
-    var best = 0.0
-    for _ in 0..<3 {
-      let start = clock.now
-      var passes = 0.0
-      repeat {
-        pool.exclusively { pool.run(kernel, job, count: items, grain: 4, scratch: LIMN_MEASURE_SCRATCH) }
-        passes += 1
-      } while clock.now - start < .milliseconds(150)
-      best = max(best, passes * Double(items) * units / ((clock.now - start) / .seconds(1)) / 1e9)
-    }
-    return best
+    let start = clock.now
+    var passes = 0.0
+    repeat {
+      pool.exclusively { pool.run(kernel, job, count: items, grain: 4, scratch: LIMN_MEASURE_SCRATCH) }
+      passes += 1
+    } while clock.now - start < duration
+    return passes * Double(items) * units / ((clock.now - start) / .seconds(1)) / 1e9
   }
 }
