@@ -10,7 +10,7 @@ extension GGUFMix: ExpressibleByArgument {
   /// By name, in upper or lower case.
   public init?(argument: String) { self.init(name: argument) }
   /// The names that completions offer.
-  public static var allValueStrings: [String] { allCases.map(\.rawValue) }
+  public static var allValueStrings: [String] { allCases.reversed().map(\.rawValue) }
 }
 
 struct Quantize: AsyncParsableCommand {
@@ -29,7 +29,7 @@ struct Quantize: AsyncParsableCommand {
   var reference: String
 
   @Option(
-    help: ArgumentHelp("\(GGUFMix.allCases.reversed().map(\.rawValue).joined(separator: ", ")).", valueName: "type"))
+    help: ArgumentHelp("What most weights become.", valueName: "type"))
   var to: GGUFMix
 
   @Option(

@@ -60,8 +60,10 @@ struct Show: AsyncParsableCommand {
     func fact(_ key: String) -> String? { report.facts.first { $0.key == key }?.value }
     let summary = report.summary
     let sees =
-      summary.vision.map { "looks at pictures (\($0.family)) and answers (\(summary.language?.architecture ?? ""))" }
-      ?? "answers, but cannot look at pictures (\(summary.language?.architecture ?? ""))"
+      summary.vision.map {
+        "looks at pictures (\($0.family)) and answers questions (\(summary.language?.architecture ?? ""))"
+      }
+      ?? "answers questions, but cannot look at pictures (\(summary.language?.architecture ?? ""))"
     var rows = [("model", summary.name), ("location", fact("location") ?? ""), ("what it does", sees)]
     if let parts = fact("put_together_with") { rows.append(("put together with", parts)) }
     if let parameters = fact("parameters") { rows.append(("parameters", parameters)) }

@@ -131,6 +131,26 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     #expect(permissions[.posixPermissions] as? Int == 0o600)
   }
 
+  #if os(Linux)
+    @Test("without libedit, a terminal's own way of typing lines remains")
+    func withoutLibedit() throws {
+      // Broken libraries shadow the system's own.
+      for name in ["libedit.so.2", "libedit.so.0"] { _ = try folder.write(name, [1]) }
+      let paths = [folder.path, ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"]].compactMap { $0 }
+      let terminal = try PseudoTerminal(
+        arguments, environment: ["LD_LIBRARY_PATH": paths.joined(separator: ":"), "HOME": folder.path])
+      #expect(terminal.shows("> "))
+      terminal.type("helo\u{7F}lo\n")
+      #expect(terminal.shows("of context"))
+      terminal.type("/save \(folder.path)/plain.json\n")
+      #expect(terminal.shows("saved to"))
+      #expect(try saved("plain.json") == [["hello"]])
+      #expect(!terminal.text.contains("\u{1B}[?2004h"))
+      terminal.type("\u{4}")
+      #expect(terminal.code() == 0)
+    }
+  #endif
+
   @Test("notes are dimmed in a terminal, and an empty NO_COLOR counts as unset")
   func colours() throws {
     for (value, dims) in [("", true), ("1", false)] {

@@ -18,7 +18,7 @@ struct Chat: AsyncParsableCommand {
   static let commands = """
       /image FILE…        show pictures with the next question
       /images             list the pictures that the model sees
-      /regenerate         answer the last question again (differently with a --temperature)
+      /regenerate         answer the last question again
       /new                begin again, without pictures
       /system TEXT        change the system message; alone: show it
       /set NAME VALUE     change an option, such as temperature; alone: show all
@@ -29,7 +29,7 @@ struct Chat: AsyncParsableCommand {
       /load FILE          go on with one that was saved
       /help               list these commands
       /quit               end the conversation
-      \"""                 begin and end a question of several lines, which is taken as it is
+      \"""                 begin and end a question of several lines, taken as it is
     """
 
   @Argument(help: ArgumentHelp("Pictures to begin with.", valueName: "image"), completion: .file())

@@ -98,6 +98,9 @@ struct Conversation {
   /// Keeps images for the next question. Decoding them now reports at once whether they can be read.
   mutating func attach(_ words: [String]) async throws {
     for word in words {
+      guard word != "-" else {
+        throw LimnError(.usage, "questions come through standard input, so no picture can", remedy: "name a file")
+      }
       let source = try await interruptible { try await PictureName.source(word).settled() }
       let image = try source.image()
       attached.append(source)
