@@ -41,7 +41,7 @@ static unsigned char drop(EditLine *editor, wint_t key) {
 
 static unsigned char suspend(EditLine *editor, wint_t key) {
   (void)editor, (void)key;
-  kill(getpid(), SIGTSTP);
+  raise(SIGTSTP);  // to this thread
   return CC_REDISPLAY;
 }
 

@@ -16,8 +16,11 @@ enum PictureName {
 
   /// The image that a word names; reads standard input, and fetches a URL.
   static func source(_ word: String) async throws(LimnError) -> ImageSource {
-    try await ImageReference(file(word) ?? path(ofFileURL: word) ?? word).source()
+    try await ImageReference(plain(word)).source()
   }
+
+  /// The word without ~ and `file:`.
+  static func plain(_ word: String) -> String { file(word) ?? path(ofFileURL: word) ?? word }
 
   /// The existing file or folder that a word names: as it stands, with ~ for the home folder, or as a `file:` URL.
   static func file(_ word: String) -> String? {
@@ -54,6 +57,7 @@ enum PictureName {
   /// Whether a text ends with the extension of a picture, or of what people take for one. A query after it is no part
   /// of a URL's name.
   static func endsLikePicture(_ text: String) -> Bool {
+    guard text.utf8.contains(UInt8(ascii: ".")) else { return false }
     var name = text.trimmingCharacters(in: .whitespacesAndNewlines)[...]
     if isAddress(text) { name = name.prefix { $0 != "?" && $0 != "#" } }
     guard let dot = name.lastIndex(of: "."), dot > name.startIndex, !name[name.index(before: dot)].isWhitespace else {

@@ -65,7 +65,7 @@ struct DroppedPicture {
       }
     }
     for (candidate, end) in word.readings {
-      let isThere = Self.isFile(candidate) && (isPath || isCertain)
+      let isThere = (isPath || isCertain) && Self.isFile(candidate)
       let looksLike = PictureName.endsLikePicture(candidate)
       let isAddress = PictureName.isAddress(candidate) && !candidate.lowercased().hasPrefix("file:")
       if isThere || looksLike && (isPath || isFirst || isAddress || Self.isFile(candidate)) || isAddress && isFirst {
