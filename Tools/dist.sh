@@ -58,10 +58,11 @@ cp CHANGELOG.md "$root/share/doc/limn"
 "$limn" --generate-completion-script zsh >"$root/share/zsh/site-functions/_limn"
 "$limn" --generate-completion-script fish >"$root/share/fish/vendor_completions.d/limn.fish"
 
-# The manual ends with a general section of exit codes; limn has its own.
+# The manual ends with a general section of exit codes; limn has its own, and one for the environment, which stand in
+# the text of --help too.
 date=$(git log -1 --format=%cs 2>/dev/null || date +%F)
 "$build/manual/debug/generate-manual" "$limn" --date "$date" --output-directory "$build"
-sed '/^\.Sh "EXIT STATUS"/,$d' "$build/limn.1" | cat - Tools/dist/manual-end.mdoc >"$root/share/man/man1/limn.1"
+sed -e '/^\.Sh "EXIT STATUS"/,$d' -e '/^ENVIRONMENT:$/,/^$/d' -e '/^EXIT CODES:$/,/^$/d' "$build/limn.1" | cat - Tools/dist/manual-end.mdoc >"$root/share/man/man1/limn.1"
 
 # Licences: limn's, and those of what is inside the command.
 licences=$root/share/doc/limn/licences
