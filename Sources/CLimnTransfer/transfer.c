@@ -122,6 +122,7 @@ static CURLcode set_options(struct transfer *transfer, const struct limn_transfe
   SET(CURLOPT_NOBODY, (long)request->head_only);
   SET(CURLOPT_FOLLOWLOCATION, (long)(request->redirects > 0));
   SET(CURLOPT_MAXREDIRS, request->redirects);
+  SET(CURLOPT_COOKIEFILE, "");  // no file: what a server sets is sent back to it on the way, and forgotten afterwards
   SET(CURLOPT_CONNECTTIMEOUT_MS, request->connect_milliseconds);
   SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   SET(CURLOPT_HEADERFUNCTION, receive_header);

@@ -15,6 +15,7 @@ extension LimnError {
     case context, threads, kvType
     case maxTokens, stop, overflow
     case output, force
+    case acceptDamaged, background, timeout
 
     fileprivate var names: (command: String, swift: String, json: String) {
       switch self {
@@ -32,6 +33,9 @@ extension LimnError {
       case .overflow: ("--overflow", "GenerationOptions.overflow", "overflow")
       case .output: ("--output", "output", "output")
       case .force: ("--force", "replaces", "force")
+      case .acceptDamaged: ("--accept-damaged", "ImageOptions.acceptsDamaged", "accept_damaged")
+      case .background: ("--background", "ImageOptions.background", "background")
+      case .timeout: ("--timeout", "ImageReference.source(timeout:)", "timeout")
       }
     }
 

@@ -11,7 +11,7 @@ package enum Download {
     _ url: String, limits: Limits = Limits(), addresses: AddressPolicy = .any
   ) async throws(LimnError) -> [UInt8] {
     var transfer = Transfer(url)
-    transfer.headers.append(("Accept", "image/jpeg, image/png, image/webp, */*;q=0.5"))
+    transfer.headers.append(("Accept", "image/jpeg, image/png, image/webp, image/*;q=0.8, */*;q=0.5"))
     transfer.acceptsCompression = true
     transfer.limits = limits
     transfer.addresses = addresses
@@ -20,8 +20,8 @@ package enum Download {
       guard response.status == 200 else {
         let missing = response.status == 404 || response.status == 410
         throw LimnError(
-          missing ? .notFound : .unavailable, "the server answered \(response.status)", in: url,
-          remedy: "open the address in a browser to see whether it is right")
+          missing ? .notFound : .unavailable, "the server answered \(HTTPStatus.name(response.status))", in: url,
+          remedy: HTTPStatus.remedy(response.status))
       }
     } receive: { piece in
       bytes.withLock { $0.append(contentsOf: piece) }

@@ -150,16 +150,20 @@ extension Exchange {
     let now = SuspendingClock.now
     let isWaiting = response == nil && heads.isEmpty
     if now - lastSign > (isWaiting ? limits.connect + limits.silence : limits.silence) {
-      throw .notFetched("the server fell silent", transfer)
+      throw .notFetched("the server fell silent for \(limits.silence.short)", transfer, remedy: Self.patience)
     }
     let elapsed = now - started
     guard elapsed > limits.patience, Double(byteCount) < elapsed.seconds * Double(limits.bytesPerSecond)
     else { return }
-    guard response != nil else { throw .notFetched("the server does not answer", transfer) }
+    guard response != nil else {
+      throw .notFetched("the server did not answer within \(limits.patience.short)", transfer, remedy: Self.patience)
+    }
     throw LimnError(
       .unavailable, "the server sends too slowly", in: transfer.url,
-      found: "\(byteCount) bytes in \(Int(elapsed.seconds)) s", remedy: "download it first")
+      found: "\(byteCount) bytes in \(elapsed.short)", remedy: Self.patience)
   }
+
+  private static let patience: LimnError.Text = "check the address, wait longer (\(.timeout)), or download it first"
 }
 
 extension Transfer {
@@ -190,4 +194,10 @@ private func withOptionalCString<Result>(_ text: String?, _ body: (UnsafePointer
 
 extension Duration {
   fileprivate var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+
+  /// "30 s", "0.3 s"
+  var short: String {
+    let tenths = (seconds * 10).rounded() / 10
+    return (tenths == tenths.rounded() ? "\(Int(tenths))" : "\(tenths)") + " s"
+  }
 }

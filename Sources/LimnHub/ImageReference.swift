@@ -28,19 +28,20 @@ public enum ImageReference: Sendable, Equatable {
   }
 
   /// The image's source, with standard input read and a URL fetched.
+  /// - Parameter timeout: how long to wait for a server that does not answer or falls silent.
   /// - Throws: what reading or fetching it throws.
-  public func source() async throws(LimnError) -> ImageSource {
+  public func source(timeout: Duration = .seconds(30)) async throws(LimnError) -> ImageSource {
     switch self {
     case .source(let source): source
-    case .url(let address): .data(try await Self.fetch(address), name: address)
+    case .url(let address): .data(try await Self.fetch(address, timeout), name: address)
     case .standardInput:
       .data(try ImageSource.readAll(STDIN_FILENO, size: 0, name: "standard input"), name: "standard input")
     }
   }
 
-  private static func fetch(_ address: String) async throws(LimnError) -> [UInt8] {
+  private static func fetch(_ address: String, _ timeout: Duration) async throws(LimnError) -> [UInt8] {
     do {
-      return try await Download.fetch(address)
+      return try await Download.fetch(address, limits: Download.Limits(patience: timeout))
     } catch {
       throw error.ofImage
     }

@@ -51,15 +51,15 @@ extension LimnError {
     case LIMN_TRANSFER_BAD_PROTOCOL:
       let isHTTP = target.map { $0.hasPrefix("http://") || $0.hasPrefix("https://") } ?? true
       reason = isHTTP ? "the server does not speak HTTP" : "the server redirects to neither http nor https"
-    case LIMN_TRANSFER_NO_HOST: reason = "the host's name was not found"
-    case LIMN_TRANSFER_NO_PROXY: reason = "the proxy's name was not found"
+    case LIMN_TRANSFER_NO_HOST: reason = "DNS knows no host of this name"
+    case LIMN_TRANSFER_NO_PROXY: reason = "DNS knows no host of the proxy's name"
     case LIMN_TRANSFER_PROXY_REFUSED: reason = "the proxy refused: \(message)"
     case LIMN_TRANSFER_NO_CONNECTION:
       let isRefusal = [0, ECONNREFUSED].contains(result.system_error)
-      reason = isRefusal ? "nobody answers there" : String(cString: strerror(result.system_error))
-    case LIMN_TRANSFER_CONNECT_TIMEOUT: reason = "no connection within \(transfer.limits.connect)"
-    case LIMN_TRANSFER_NO_TLS: reason = "no encrypted connection can be made: \(message)"
-    case LIMN_TRANSFER_BAD_CERTIFICATE: reason = "the server's certificate is not trusted: \(message)"
+      reason = isRefusal ? "connection refused: nobody answers there" : String(cString: strerror(result.system_error))
+    case LIMN_TRANSFER_CONNECT_TIMEOUT: reason = "no connection within \(transfer.limits.connect.short)"
+    case LIMN_TRANSFER_NO_TLS: reason = "no encrypted connection (TLS) can be made: \(message)"
+    case LIMN_TRANSFER_BAD_CERTIFICATE: reason = "the server's TLS certificate is not trusted: \(message)"
     case LIMN_TRANSFER_TOO_MANY_REDIRECTS: reason = "more than \(transfer.redirects) redirects"
     case LIMN_TRANSFER_CUT_OFF: reason = "the server hung up before the end"
     case LIMN_TRANSFER_BAD_ENCODING: reason = "the compressed response is damaged"

@@ -13,14 +13,22 @@ package struct Transfer: Sendable {
     /// Size of the body, after decompression.
     package var bytes = 100 << 20
     /// For name resolution, connecting and the TLS handshake together.
-    package var connect = Duration.seconds(3)
+    package var connect = Limits.usualPatience
     /// The longest silence of the server.
-    package var silence = Duration.seconds(3)
+    package var silence = Limits.usualPatience
     /// After this time the average since the start must be at least `bytesPerSecond`; 0 turns this off.
-    package var patience = Duration.seconds(4)
+    package var patience = Limits.usualPatience
     package var bytesPerSecond = 16 << 10
 
-    package init() {}
+    /// How long people wait for a picture that they asked for; servers that make it on demand take their time.
+    package static let usualPatience = Duration.seconds(30)
+
+    /// - Parameter patience: for connecting, for silences, and until the server must keep pace.
+    package init(patience: Duration = Limits.usualPatience) {
+      connect = patience
+      silence = patience
+      self.patience = patience
+    }
   }
 
   package typealias Begin = @Sendable (Response) throws(LimnError) -> Void
@@ -48,8 +56,8 @@ package struct Transfer: Sendable {
   /// status 206, others with 200 and the whole body.
   package var range: Range<Int>?
   /// How many redirects are followed; with 0 a redirect is a response like any other. All `headers` are sent again,
-  /// except that another host does not get Authorization and Cookie.
-  package var redirects = 5
+  /// except that another host does not get Authorization and Cookie. Cookies that a server sets are sent back to it on the way.
+  package var redirects = 20
   /// Whether the server may compress the body, which arrives unpacked. Makes no sense together with `range`.
   package var acceptsCompression = false
   package var addresses = AddressPolicy.any

@@ -36,6 +36,25 @@ private func fetch(_ server: TinyServer, _ limits: Download.Limits = patient) as
     }
   }
 
+  @Test("what a server answers instead is said in words")
+  func statusWords() async throws {
+    for (status, words) in [(403, "403 (forbidden)"), (429, "429 (too many requests)"), (599, "599")] {
+      let server = try TinyServer(Array("HTTP/1.1 \(status) X\r\nContent-Length: 0\r\n\r\n".utf8))
+      let error = await #expect(throws: LimnError.self) { try await fetch(server) }
+      #expect(error?.what.description == "the server answered \(words)")
+    }
+  }
+
+  @Test("the patience of a caller is the only one")
+  func patience() async throws {
+    let server = try TinyServer([], pause: .seconds(5), keepsOpen: true)
+    let error = await #expect(throws: LimnError.self) {
+      try await Download.fetch(server.url(), limits: .init(patience: .milliseconds(400)))
+    }
+    #expect(error?.description(for: .command).contains("did not answer within 0.4 s") == true)
+    #expect(error?.description(for: .command).contains("--timeout") == true)
+  }
+
   @Test("a server that sends nothing, or stops in the middle, is abandoned")
   func silence() async throws {
     for beginning in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc"] {
