@@ -24,6 +24,7 @@ enum Stream {
       var hasText = false
       for try await event in model.stream([message]) {
         switch event {
+        case .warning(let warning, let image): write("\(image): \(warning)\n", to: .standardError)
         case .encoding, .reading: break  // How far it is with the picture and the prompt.
         case .text(let piece):
           // Some models begin with a space.

@@ -15,6 +15,7 @@
 
 struct reader {
   struct jpeg_error_mgr errors;
+  int is_cut_off;  // the data ended before the marker that ends a JPEG
   struct jpeg_progress_mgr progress;
   jmp_buf escape;
   int status;
@@ -45,21 +46,41 @@ static void stop(j_common_ptr info) {
   case JERR_NO_BACKING_STORE:  // data beyond max_memory_to_use would go to a file
     fail(info, LIMN_PICTURE_TOO_LARGE);
   default:
-    fail(info, LIMN_PICTURE_BROKEN);
+    fail(info, ((struct reader *)info->client_data)->is_cut_off ? LIMN_PICTURE_CUT_OFF : LIMN_PICTURE_BROKEN);
   }
 }
 
-// After damage, libjpeg continues with grey or garbage in place of the lost data. Such images are rejected;
-// warnings that cost no pixels (bytes between segments, an unusual marker) are ignored.
+// Notes damage that does not stop libjpeg; `status` says what it would be if nobody accepts it.
+static void note(j_common_ptr info, int status) {
+  struct reader *reader = info->client_data;
+  if (!reader->picture->accepts_damage) fail(info, status);
+  reader->picture->damage = LIMN_DAMAGE_LOSS;
+  info->err->format_message(info, reader->picture->message);
+}
+
+// After damage, libjpeg continues with grey or garbage in place of the lost data. Such images are rejected unless the
+// caller accepts damage; warnings that cost no pixels (bytes between segments, an unusual marker) are ignored.
 static void warn(j_common_ptr info, int level) {
   if (level >= 0) return;
+  struct reader *reader = info->client_data;
   switch (info->err->msg_code) {
-    case JWRN_JPEG_EOF:
-    case JWRN_HIT_MARKER: fail(info, LIMN_PICTURE_CUT_OFF);
+    case JWRN_JPEG_EOF: reader->is_cut_off = 1; break;
+    case JWRN_HIT_MARKER: note(info, LIMN_PICTURE_CUT_OFF); break;  // A block needs more bits than there are.
     case JWRN_HUFF_BAD_CODE:
     case JWRN_ARITH_BAD_CODE:
-    case JWRN_MUST_RESYNC: fail(info, LIMN_PICTURE_BROKEN);
+    case JWRN_MUST_RESYNC: note(info, LIMN_PICTURE_BROKEN); break;
   }
+}
+
+// Whether a file that ends early has all its scans. Each scan was complete, or `warn` would have said so.
+static int has_all_scans(j_decompress_ptr info) {
+  for (int i = 0; i < info->num_components; i++) {
+    if (!info->comp_info[i].quant_table) return 0;  // set by a component's first scan
+    if (!info->progressive_mode || !info->coef_bits) continue;
+    for (int k = 0; k < DCTSIZE2; k++)
+      if (info->coef_bits[i][k] != 0) return 0;  // this coefficient has bits to come
+  }
+  return 1;
 }
 
 static void watch(j_common_ptr common) {
@@ -85,10 +106,11 @@ static void cmyk_to_rgb(const uint8_t *cmyk, size_t pixels, uint8_t *rgb) {
   }
 }
 
-int limn_read_jpeg(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_picture *picture) {
+int limn_read_jpeg(const uint8_t *data, size_t count, uint8_t *pixels, struct limn_picture *picture) {
   struct jpeg_decompress_struct info;
   struct reader reader = {.picture = picture};
   uint8_t *volatile ink = NULL;
+  volatile int has_started = 0;
   memset(&info, 0, sizeof info);
   info.err = jpeg_std_error(&reader.errors);
   info.client_data = &reader;
@@ -97,7 +119,10 @@ int limn_read_jpeg(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_
   if (setjmp(reader.escape)) {
     jpeg_destroy_decompress(&info);
     free(ink);
-    return reader.status;
+    const int is_damage = reader.status == LIMN_PICTURE_BROKEN || reader.status == LIMN_PICTURE_CUT_OFF;
+    if (!has_started || !picture->accepts_damage || !is_damage) return reader.status;
+    picture->damage = LIMN_DAMAGE_LOSS;
+    return LIMN_PICTURE_OK;
   }
   jpeg_create_decompress(&info);
   info.mem->max_memory_to_use = LIMN_MOST_COEFFICIENT_BYTES;
@@ -105,7 +130,7 @@ int limn_read_jpeg(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_
   info.progress = &reader.progress;
   jpeg_mem_src(&info, data, count);
   jpeg_read_header(&info, TRUE);
-  if (!rgb) {
+  if (!pixels) {
     picture->width = info.image_width;
     picture->height = info.image_height;
     jpeg_destroy_decompress(&info);
@@ -122,6 +147,7 @@ int limn_read_jpeg(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_
     return LIMN_PICTURE_UNSUPPORTED;
   }
   info.out_color_space = components == 4 ? JCS_CMYK : JCS_RGB;
+  has_started = 1;
   jpeg_start_decompress(&info);
   const size_t width = info.output_width;
   if (components == 4 && !(ink = malloc(4 * width))) {
@@ -129,12 +155,20 @@ int limn_read_jpeg(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_
     return LIMN_PICTURE_NO_MEMORY;
   }
   while (info.output_scanline < info.output_height) {
-    uint8_t *out = rgb + 3 * width * info.output_scanline;
+    uint8_t *out = pixels + 3 * width * info.output_scanline;
     JSAMPROW row = ink ? ink : out;
     jpeg_read_scanlines(&info, &row, 1);
     if (ink) cmyk_to_rgb(ink, width, out);
   }
+  if (reader.is_cut_off && !has_all_scans(&info)) {
+    info.err->msg_code = JWRN_JPEG_EOF;
+    note((j_common_ptr)&info, LIMN_PICTURE_CUT_OFF);
+  }
   jpeg_finish_decompress(&info);
+  if (reader.is_cut_off && picture->damage == LIMN_DAMAGE_NONE) {
+    picture->damage = LIMN_DAMAGE_HARMLESS;
+    snprintf(picture->message, sizeof picture->message, "the end marker is missing");
+  }
   jpeg_destroy_decompress(&info);
   free(ink);
   return LIMN_PICTURE_OK;

@@ -2,6 +2,7 @@
 // brings its members and nested types (`error.kind`, `LimnError.Code`) along, also with MemberImportVisibility.
 
 @_exported public import struct LimnCore.LimnError
+@_exported public import struct LimnImage.ImageOptions
 @_exported public import enum LimnImage.ImageSource
 @_exported public import enum LimnImage.PreprocessPolicy
 @_exported public import struct LimnImage.RGBImage

@@ -1,3 +1,4 @@
+public import LimnCore
 import LimnImage
 
 /// What to do if a prompt with its images is longer than the context.
@@ -99,6 +100,8 @@ public struct Answer: Sendable, Equatable {
 
 /// Events while an answer is generated.
 public enum AnswerEvent: Sendable {
+  /// Something about an image, by its name, that its viewer should know: see `RGBImage.warnings`.
+  case warning(LimnError.Text, image: String)
   /// Progress in encoding the images.
   case encoding(done: Int, of: Int)
   /// Progress in prefilling the prompt, in positions.

@@ -23,6 +23,7 @@ public final class VisionLanguageModel: Sendable {
   package let tokenizer: Tokenizer
   package let conversation: ConversationFormat
   package let processor: ModelImageProcessor
+  private let imageOptions: ImageOptions
   package let engine: Engine
   private let endIDs: Set<Int32>
   private let constraints: ConstraintStore
@@ -52,6 +53,7 @@ public final class VisionLanguageModel: Sendable {
     constraints = ConstraintStore(tokenizer)
     conversation = try parts.require(parts.conversation)
     processor = try parts.require(parts.processor)
+    imageOptions = options.images
     var limits = Engine.Limits()
     limits.maxSequences = options.maxSequences
     limits.maxWaiting = options.maxWaiting
@@ -191,7 +193,9 @@ public final class VisionLanguageModel: Sendable {
         embeddings.append(known)
         continue
       }
-      let image = try processor.process(try source.image(decoding: bytes))
+      let picture = try source.image(decoding: bytes, imageOptions)
+      for warning in picture.warnings { report(.warning(warning, image: source.name)) }
+      let image = try processor.process(picture)
       embeddings.append(
         try await engine.encode(image, file: file, reuse: reuse) { report(.encoding(done: $0, of: $1)) })
     }

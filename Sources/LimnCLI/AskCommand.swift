@@ -57,7 +57,7 @@ struct Ask: AsyncParsableCommand {
   func run() async throws {
     let start = ContinuousClock.now
     let asked = try Asked(operands, images: images)
-    let sources = try await asked.sources()
+    let sources = try await asked.sources(load.pictures)
     let vlm = try await load.load()
     let loaded = ContinuousClock.now
     var messages = [ChatMessage(.user, asked.question, images: sources)]
@@ -101,6 +101,7 @@ enum AnswerPrinter {
     do {
       for try await event in events {
         switch event {
+        case .warning(let warning, let image): Terminal.warn(warning, about: image)
         case .encoding(let done, let total):
           Terminal.progress("looking at the picture" + (total > 1 ? " \(done)/\(total)" : ""))
         case .reading(let done, let total):

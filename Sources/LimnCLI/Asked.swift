@@ -29,14 +29,14 @@ struct Asked {
   }
 
   /// The images, in the order of the words.
-  func sources() async throws(LimnError) -> [ImageSource] {
+  func sources(_ arguments: PictureArguments) async throws(LimnError) -> [ImageSource] {
     var sources: [ImageSource] = []
     for word in pictures {
       if word == "-", let input {
         sources.append(.data(input, name: "standard input"))
         continue
       }
-      let source = try await PictureName.source(word)
+      let source = try await arguments.source(word)
       // Its file is read after the model is opened; but that a word names none is known now.
       if case .path(let path) = source, !FileManager.default.fileExists(atPath: path) { throw Self.missing(word, path) }
       sources.append(source)

@@ -2,7 +2,6 @@ import ArgumentParser
 import Foundation
 import Limn
 import LimnFiles
-import LimnHub
 import LimnImage
 import LimnCore
 import LimnTensor
@@ -84,7 +83,7 @@ struct Bench: AsyncParsableCommand {
   /// The image to look at. Read once, because standard input is empty in later repetitions.
   private func picture() async throws -> ImageSource {
     guard let image else { return .pixels(Self.drawnPicture()) }
-    return try await ImageReference(image).source().settled()
+    return try await load.pictures.source(image).settled()
   }
 
   /// Options for opening the model; they extend its context if the measurement needs a longer one.

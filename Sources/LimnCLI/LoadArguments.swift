@@ -52,6 +52,7 @@ struct LoadArguments: ParsableArguments {
   var model: String?
 
   @OptionGroup var source: SourceArguments
+  @OptionGroup var pictures: PictureArguments
 
   @Option(
     name: .customLong("adapter"),
@@ -118,6 +119,7 @@ struct LoadArguments: ParsableArguments {
     options.adapters = adapters
     options.template = template
     options.preprocess = preprocess
+    options.images = pictures.options
     if let precision { options.precision = precision }
     options.kvType = kvType
     options.context = context

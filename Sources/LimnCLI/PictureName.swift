@@ -15,8 +15,9 @@ enum PictureName {
   }
 
   /// The image that a word names; reads standard input, and fetches a URL.
-  static func source(_ word: String) async throws(LimnError) -> ImageSource {
-    try await ImageReference(plain(word)).source()
+  /// - Parameter timeout: how long to wait for a server that sends nothing.
+  static func source(_ word: String, timeout: Duration = .seconds(30)) async throws(LimnError) -> ImageSource {
+    try await ImageReference(plain(word)).source(timeout: timeout)
   }
 
   /// The word without ~ and `file:`.
@@ -72,13 +73,4 @@ enum PictureName {
     "ppm", "pgm", "pbm", "pnm", "pam", "psd", "xcf", "pdf", "dng", "raw", "cr2", "cr3", "nef", "arw", "orf", "raf",
     "rw2", "mp4", "mov", "m4v", "avi", "mkv", "webm",
   ]
-}
-
-extension Sequence<String> {
-  /// The images that these words name; reads standard input and fetches URLs, in order.
-  func sources() async throws -> [ImageSource] {
-    var sources: [ImageSource] = []
-    for word in self { sources.append(try await PictureName.source(word)) }
-    return sources
-  }
 }

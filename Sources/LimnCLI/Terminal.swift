@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import LimnCore
 import Synchronization
 
 /// Writes answers to standard output and everything else to standard error.
@@ -58,6 +59,16 @@ enum Terminal {
   /// What helps but nobody asked for.
   static func note(_ line: String) {
     if !isQuiet.load(ordering: .relaxed) { error(dimmed(line)) }
+  }
+
+  private static let warnings = Mutex<Set<String>>([])
+
+  /// Tells what the user should know of a picture, once: a conversation may look at it many times.
+  static func warn(_ warning: LimnError.Text, about image: String) {
+    let line = "limn: \(LimnError.printable(image)): \(LimnError.printable(warning.description(for: .command)))"
+    guard warnings.withLock({ $0.insert(line).inserted }) else { return }
+    endProgress()
+    error(line)
   }
 
   static func dimmed(_ text: String) -> String { colours ? "\u{1B}[2m\(text)\u{1B}[0m" : text }

@@ -1,6 +1,6 @@
 /// A file's format, recognised by its first bytes, never by its name or extension.
 enum ImageFormat: Equatable {
-  case jpeg, png, webp
+  case jpeg, png, webp, gif, bmp, ico, pnm, tiff, heic, avif
   /// A known format that limn does not decode, by name.
   case unsupported(String)
   /// Something recognised that is not an image, by name.
@@ -20,7 +20,17 @@ enum ImageFormat: Equatable {
     } else if has("RIFF"), has("WEBP", at: 8) {
       self = .webp
     } else if has("ftyp", at: 4) {
-      self = Self.isoMedia(brand: String(decoding: bytes.dropFirst(8).prefix(4), as: UTF8.self))
+      self = Self.isoMedia(bytes)
+    } else if has("GIF87a") || has("GIF89a") {
+      self = .gif
+    } else if ["II*\0", "MM\0*", "II+\0", "MM\0+"].contains(where: { has($0) }) {
+      self = .tiff
+    } else if has([0, 0, 1, 0]), bytes.count >= 6, bytes[4] | bytes[5] != 0 {
+      self = .ico
+    } else if Self.isBitmap(bytes) {
+      self = .bmp
+    } else if Self.isPortableMap(bytes) {
+      self = .pnm
     } else if let (_, name) = Self.signatures.first(where: { has($0.magic) }) {
       self = .unsupported(name)
     } else if has("%PDF") {
@@ -30,21 +40,63 @@ enum ImageFormat: Equatable {
     }
   }
 
+  /// The format's name, for messages.
+  var name: String {
+    switch self {
+    case .jpeg: "JPEG"
+    case .png: "PNG"
+    case .webp: "WebP"
+    case .gif: "GIF"
+    case .bmp: "BMP"
+    case .ico: "ICO"
+    case .pnm: "PNM"
+    case .tiff: "TIFF"
+    case .heic: "HEIC"
+    case .avif: "AVIF"
+    case .unsupported(let name), .notAPicture(let name): name
+    case .unknown: "unknown"
+    }
+  }
+
   private static let signatures: [(magic: [UInt8], name: String)] = [
-    (Array("GIF8".utf8), "GIF"), (Array("BM".utf8), "BMP"), (Array("II*\0".utf8), "TIFF"),
-    (Array("MM\0*".utf8), "TIFF"), (Array("II+\0".utf8), "BigTIFF"), (Array("MM\0+".utf8), "BigTIFF"),
     (Array("8BPS".utf8), "Photoshop"), (Array("qoif".utf8), "QOI"), (Array("DDS ".utf8), "DDS"),
-    ([0, 0, 1, 0], "ICO"), ([0xFF, 0x0A], "JPEG XL"), (Array("\0\0\0\u{0C}JXL ".utf8), "JPEG XL"),
+    ([0xFF, 0x0A], "JPEG XL"), (Array("\0\0\0\u{0C}JXL ".utf8), "JPEG XL"),
     (Array("\0\0\0\u{0C}jP  ".utf8), "JPEG 2000"), ([0xFF, 0x4F, 0xFF, 0x51], "JPEG 2000"),
-    ([0x76, 0x2F, 0x31, 0x01], "OpenEXR"), (Array("P5\n".utf8), "PNM"), (Array("P6\n".utf8), "PNM"),
+    ([0x76, 0x2F, 0x31, 0x01], "OpenEXR"),
   ]
 
-  private static func isoMedia(brand: String) -> ImageFormat {
-    switch brand {
-    case "avif", "avis": .unsupported("AVIF")
-    case "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1": .unsupported("HEIC")
+  /// A format by the brand that the file has first; the others, four bytes each, follow a version.
+  private static func isoMedia(_ bytes: [UInt8]) -> ImageFormat {
+    let brands = stride(from: 8, to: min(bytes.count - 3, 256), by: 4).map {
+      String(decoding: bytes[$0..<$0 + 4], as: UTF8.self)
+    }
+    return switch brands.first {
+    case "avif", "avis": .avif
+    case "heic", "heix", "heim", "heis", "hevc", "hevx": .heic
+    case "mif1", "msf1", "mif2", "miaf": brands.contains("avif") || brands.contains("avis") ? .avif : .heic
     default: .notAPicture("a video")
     }
+  }
+
+  /// Whether the brands of a HEIC or AVIF say that it is a sequence of pictures.
+  static func isSequence(_ bytes: [UInt8]) -> Bool {
+    guard bytes.count >= 12, bytes[4..<8].elementsEqual("ftyp".utf8) else { return false }
+    let brand = String(decoding: bytes[8..<12], as: UTF8.self)
+    return ["avis", "msf1", "hevc", "hevx", "heis"].contains(brand)
+  }
+
+  /// "BM" alone begins words, too: the header's size tells.
+  private static func isBitmap(_ bytes: [UInt8]) -> Bool {
+    bytes.starts(with: Array("BM".utf8)) && bytes.count >= 18 && bytes[15] | bytes[16] | bytes[17] == 0
+  }
+
+  /// "P5", space, and a number or a comment.
+  private static func isPortableMap(_ bytes: [UInt8]) -> Bool {
+    guard bytes.count >= 4, bytes[0] == UInt8(ascii: "P"), (0x31...0x37).contains(bytes[1]) else { return false }
+    let rest = bytes.prefix(64).dropFirst(2)
+    guard let first = rest.first, first == 0x20 || (0x09...0x0D).contains(first) else { return false }
+    guard let next = rest.first(where: { $0 != 0x20 && !(0x09...0x0D).contains($0) }) else { return false }
+    return next == UInt8(ascii: "#") || (bytes[1] == 0x37 ? next == UInt8(ascii: "W") : (0x30...0x39).contains(next))
   }
 
   private static func text(_ start: ArraySlice<UInt8>) -> ImageFormat {

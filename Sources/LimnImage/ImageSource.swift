@@ -42,12 +42,15 @@ public enum ImageSource: Sendable, Equatable {
   }
 
   /// Reads the image, decodes it and turns it upright.
-  public func image() throws(LimnError) -> RGBImage { try image(decoding: try bytes()) }
+  /// - Parameter options: what is done with damage and transparency.
+  public func image(_ options: ImageOptions = ImageOptions()) throws(LimnError) -> RGBImage {
+    try image(decoding: try bytes(), options)
+  }
 
   /// The decoded image. `bytes` are the contents of its file, if it has one.
-  package func image(decoding bytes: [UInt8]?) throws(LimnError) -> RGBImage {
+  package func image(decoding bytes: [UInt8]?, _ options: ImageOptions) throws(LimnError) -> RGBImage {
     if case .pixels(let image) = self { return image }
-    return try RGBImage(decoding: bytes ?? [], name: name)
+    return try RGBImage(decoding: bytes ?? [], name: name, options: options)
   }
 
   /// A source that always gives the same image, even if its file changes.

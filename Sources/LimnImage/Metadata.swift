@@ -95,6 +95,15 @@ struct PNGChunks: Sequence, IteratorProtocol {
     return (type, data)
   }
 
+  /// Whether the chunk acTL announces more pictures than the first.
+  static func isAnimated(_ file: [UInt8]) -> Bool {
+    for (type, data) in PNGChunks(file) {
+      if type == "acTL" { return data.count >= 4 && Exif.integer(data.prefix(4), bigEndian: true) > 1 }
+      if type == "IDAT" { return false }
+    }
+    return false
+  }
+
   /// The single colour that tRNS makes transparent, as Pillow carries it into RGB: a palette's only
   /// transparent entry if all others are opaque; else the sample as stored in the chunk, which is not scaled
   /// with the pixels below 8 bits and counts as red for one bit.

@@ -47,6 +47,7 @@ import Testing
   func swiftNames() {
     let properties = [
       "LoadOptions": Mirror(reflecting: LoadOptions()), "GenerationOptions": Mirror(reflecting: GenerationOptions()),
+      "ImageOptions": Mirror(reflecting: ImageOptions()),
     ].mapValues { Set($0.children.compactMap(\.label)) }
     for option in LimnError.Option.allCases {
       let words = option.name(for: .swift).split(separator: ".").map(String.init)

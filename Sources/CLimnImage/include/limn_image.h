@@ -11,7 +11,15 @@ enum {
   LIMN_PICTURE_BROKEN = 2,       // the data contradicts the format
   LIMN_PICTURE_UNSUPPORTED = 3,  // well formed, but of a kind that the library does not decode
   LIMN_PICTURE_NO_MEMORY = 4,
-  LIMN_PICTURE_TOO_LARGE = 5,  // it would take more than LIMN_MOST_COEFFICIENT_BYTES
+  LIMN_PICTURE_TOO_LARGE = 5,   // it would take more than LIMN_MOST_COEFFICIENT_BYTES
+  LIMN_PICTURE_NO_LIBRARY = 6,  // the library that decodes this format is not installed
+};
+
+// What is wrong with a file that is decoded nevertheless.
+enum {
+  LIMN_DAMAGE_NONE = 0,
+  LIMN_DAMAGE_HARMLESS = 1,  // its end or a checksum; all pixels are there
+  LIMN_DAMAGE_LOSS = 2,      // pixels are missing or wrong; only with `accepts_damage`
 };
 
 // A JPEG with several scans, such as a progressive one, is decoded with the coefficients of all its pixels in
@@ -20,16 +28,31 @@ enum {
 enum { LIMN_MOST_COEFFICIENT_BYTES = 640 << 20 };
 
 struct limn_picture {
+  int accepts_damage;  // set by the caller: decode what there is; missing pixels stay as they are in `pixels`
   uint32_t width, height;
-  char message[200];  // the library's own message, unless the status is LIMN_PICTURE_OK
+  int has_alpha;      // pixels have a fourth byte, not premultiplied
+  int is_animated;    // there are more pictures in the file; the first is decoded
+  int orientation;    // 1 … 8 as in EXIF, for formats that store it among their own fields; else 0
+  int damage;         // LIMN_DAMAGE_…
+  char message[200];  // the library's own message, unless the status is LIMN_PICTURE_OK and there is no damage
 };
 
-// Each function reads a whole file in memory and returns a status. With `rgb` NULL it reads only the header
-// and sets width and height. Otherwise it decodes into [height, width, 3] bytes, sRGB as stored, alpha
-// dropped; width and height must match the header.
-int limn_read_jpeg(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_picture *picture);
-int limn_read_png(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_picture *picture);
-int limn_read_webp(const uint8_t *data, size_t count, uint8_t *rgb, struct limn_picture *picture);
+// Each function reads a whole file in memory and returns a status. With `pixels` NULL it reads only the header.
+// Otherwise it decodes into [height, width, 3] bytes, or 4 with alpha, sRGB as stored; the first five fields must be
+// those of the header.
+int limn_read_jpeg(const uint8_t *data, size_t count, uint8_t *pixels, struct limn_picture *picture);
+int limn_read_png(const uint8_t *data, size_t count, uint8_t *pixels, struct limn_picture *picture);
+int limn_read_webp(const uint8_t *data, size_t count, uint8_t *pixels, struct limn_picture *picture);
+
+// HEIC and AVIF by the system's libheif, and TIFF by its libtiff: opened when the first such picture comes rather than
+// linked, so that limn builds and runs on machines without them.
+int limn_read_heic(const uint8_t *data, size_t count, uint8_t *pixels, struct limn_picture *picture);
+int limn_read_avif(const uint8_t *data, size_t count, uint8_t *pixels, struct limn_picture *picture);
+int limn_read_tiff(const uint8_t *data, size_t count, uint8_t *pixels, struct limn_picture *picture);
+
+// Pixels with alpha, [count, 4], become [count, 3] in the same memory: the colours as they are, or composited on
+// `background` (3 bytes) if it is not NULL. Returns how many pixels were less than half opaque.
+size_t limn_remove_alpha(uint8_t *pixels, size_t count, const uint8_t *background);
 
 // Resampling of 8-bit pixels with weights in units of 2^-22, and Pillow's rounding of sums to 8 bits.
 enum {

@@ -23,6 +23,8 @@ public struct LoadOptions: Sendable {
   public var template = "auto"
   /// How pictures that are not square are brought to the size that the vision tower reads.
   public var preprocess: PreprocessPolicy = .trained
+  /// What is done with pictures that are damaged or transparent.
+  public var images = ImageOptions()
   /// How many questions are answered at the same time; more wait. Each one needs memory for its keys and values.
   public var maxSequences = 8
   /// How many questions may wait; more are refused. nil: any number.

@@ -101,8 +101,9 @@ struct Conversation {
       guard word != "-" else {
         throw LimnError(.usage, "questions come through standard input, so no picture can", remedy: "name a file")
       }
-      let source = try await interruptible { try await PictureName.source(word).settled() }
-      let image = try source.image()
+      let timeout = Duration.seconds(load.pictures.timeout)
+      let source = try await interruptible { try await PictureName.source(word, timeout: timeout).settled() }
+      let image = try load.pictures.image(source)
       attached.append(source)
       Terminal.note("\(LimnError.printable(source.name)): \(image.width)×\(image.height); ask about it")
     }

@@ -2,7 +2,6 @@ import ArgumentParser
 import Foundation
 import Limn
 import LimnFiles
-import LimnHub
 import LimnImage
 import LimnCore
 import LimnTensor
@@ -21,6 +20,13 @@ struct DebugModelOptions: ParsableArguments {
     options.context = arguments.context ?? 8192
     return try await arguments.load(options)
   }
+
+  /// The embeddings of the images that these words name.
+  func encode(_ words: [String], _ vlm: VisionLanguageModel) async throws -> [ImageEmbedding] {
+    try await vlm.encode(arguments.pictures.sources(words)) { event in
+      if case .warning(let warning, let image) = event { Terminal.warn(warning, about: image) }
+    }
+  }
 }
 
 struct DebugPreprocess: AsyncParsableCommand {
@@ -33,7 +39,8 @@ struct DebugPreprocess: AsyncParsableCommand {
 
   func run() async throws {
     let parts = try ModelParts(load.location, load.options, steps: [.files, .imageProcessor])
-    let picture = try parts.require(parts.processor).process(try await ImageReference(image).source().image())
+    let image = try load.pictures.image(try await load.pictures.source(image))
+    let picture = try parts.require(parts.processor).process(image)
     var file = try NumpyWriter(output, shape: [picture.tiles, 3, picture.height, picture.width])
     try picture.pixels.withUnsafeBufferPointer { try file.append($0) }
   }
@@ -49,7 +56,7 @@ struct DebugEmbed: AsyncParsableCommand {
 
   func run() async throws {
     let vlm = try await options.load()
-    let embedding = try await vlm.encode([ImageReference(image).source()])[0]
+    let embedding = try await options.encode([image], vlm)[0]
     var file = try NumpyWriter(options.output, shape: [embedding.rows, embedding.width])
     try embedding.values.withUnsafeBufferPointer { try file.append($0) }
   }
@@ -88,7 +95,7 @@ struct DebugLogits: AsyncParsableCommand {
 
   func run() async throws {
     let vlm = try await options.load()
-    let images = try await vlm.encode(prompt.images.sources())
+    let images = try await options.encode(prompt.images, vlm)
     let logits = try await vlm.logits(text: prompt.prompt, ids: prompt.ids, images: images)
     var file = try NumpyWriter(options.output, shape: [logits.count, vlm.vocabularySize])
     for row in logits { try row.withUnsafeBufferPointer { try file.append($0) } }
@@ -113,7 +120,7 @@ struct DebugAttention: AsyncParsableCommand {
 
   func run() async throws {
     let vlm = try await options.load()
-    let images = try await vlm.encode(prompt.images.sources())
+    let images = try await options.encode(prompt.images, vlm)
     let (values, shape) = try await vlm.attention(
       text: prompt.prompt, ids: prompt.ids, images: images, layers: layers?.range, heads: heads?.range,
       positions: positions?.range)
