@@ -47,7 +47,7 @@ let package = Package(
     .target(name: "LimnText", dependencies: ["LimnCore", "LimnFiles", "CLimnSystem"], swiftSettings: settings),
     // JSON schemas as grammars over bytes, and the tokens that they allow.
     .target(name: "LimnGrammar", dependencies: ["LimnCore"], swiftSettings: settings),
-    // Those libraries behind plain calls, and the inner loops of resampling.
+    // Those libraries behind plain calls, libheif and libtiff (opened at run time), and the inner loops of resampling.
     .target(name: "CLimnImage", dependencies: ["CJPEG", "CPNG", "CWebP"]),
     // Decoding, orientation, resampling, image processors.
     .target(name: "LimnImage", dependencies: ["LimnCore", "CLimnImage", "CLimnSystem"], swiftSettings: settings),

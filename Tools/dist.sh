@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Packs what people download, limn-VERSION-linux-ARCH.tar.gz: the command, the demo model, a manual page, completions
-# and licence texts. The command needs glibc, and for pictures by URL libcurl, for lines in chat libedit; Swift and the libraries that decode
-# pictures are linked statically.
+# and licence texts. The command needs glibc; where they are installed, it uses libcurl (pictures by URL), libheif (HEIC,
+# AVIF), libtiff, and libedit (lines in chat). Swift and the other libraries that decode pictures are linked statically.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

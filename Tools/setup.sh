@@ -27,6 +27,12 @@ command -v pkg-config >/dev/null || need pkg-config pkgconf
 has libjpeg || need libjpeg-dev jpeg-turbo
 has libpng || need libpng-dev libpng
 has libwebp libwebpdemux || need libwebp-dev webp
+# Opened at run time. libheif's own package has the same name everywhere, libtiff's has not.
+opens() {
+  if [ "$(uname)" = Darwin ]; then has "$1"; else PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep "$1\.so\." >/dev/null; fi
+}
+opens libheif || need libheif1 libheif
+opens libtiff || need libtiff-dev libtiff
 command -v git >/dev/null || need git git
 if [ "$(uname)" != Darwin ]; then  # macOS has the rest
   has libcurl || need libcurl4-openssl-dev
