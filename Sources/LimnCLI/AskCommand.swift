@@ -38,6 +38,11 @@ struct Ask: AsyncParsableCommand {
   @Flag(help: "Pass the question to the model unchanged, without a chat template.")
   var rawPrompt = false
 
+  @Option(
+    help: ArgumentHelp("Answer in JSON that fits the JSON schema in this file.", valueName: "file"),
+    completion: .file(extensions: ["json"]))
+  var schema: String?
+
   @Flag(help: "Print the answer, token counts and timings as JSON.")
   var json = false
 
@@ -57,6 +62,8 @@ struct Ask: AsyncParsableCommand {
   func run() async throws {
     let start = ContinuousClock.now
     let asked = try Asked(operands, images: images)
+    var options = answer.generation
+    if let schema { options.format = .json(schema: try JSON.parse(file: schema).serialised()) }
     let sources = try await asked.sources(load.pictures)
     let vlm = try await load.load()
     let loaded = ContinuousClock.now
@@ -64,8 +71,8 @@ struct Ask: AsyncParsableCommand {
     if let system = answer.system { messages.insert(ChatMessage(.system, system), at: 0) }
     let request =
       rawPrompt
-      ? Request(rawPrompt: asked.question, images: sources, options: answer.generation)
-      : Request(messages, options: answer.generation)
+      ? Request(rawPrompt: asked.question, images: sources, options: options)
+      : Request(messages, options: options)
     let (format, arguments): (AnswerPrinter.Format, LoadArguments) =
       (json ? .none : jsonStream ? .lines : .text, load)
     let result = try await interruptible {
