@@ -7,13 +7,17 @@ package struct SchemaValidator {
 
   package init(root: JSON) { self.root = root }
 
-  package func fits(_ value: JSON, _ schema: JSON) -> Bool {
+  package func fits(_ value: JSON, _ schema: JSON) -> Bool { fits(value, schema, references: 0) }
+
+  /// - Parameter references: how many led here from one to the next; nothing fits a schema that only names itself.
+  private func fits(_ value: JSON, _ schema: JSON, references: Int) -> Bool {
+    if references > 20 { return false }
     guard let object = schema.object else { return schema == .bool(true) }
     if let pointer = object["$ref"]?.string {
       let name = pointer.split(separator: "/").last.map(String.init) ?? ""
-      return fits(value, root["$defs"]?[name] ?? .null)
+      return fits(value, pointer == "#" ? root : root["$defs"]?[name] ?? .null, references: references + 1)
     }
-    if let all = object["anyOf"]?.array { return all.contains { fits(value, $0) } }
+    if let all = object["anyOf"]?.array { return all.contains { fits(value, $0, references: references + 1) } }
     if let values = object["enum"]?.array { return values.contains { same($0, value) } }
     if let constant = object["const"] { return same(constant, value) }
     let types = object["type"]?.string.map { [$0] } ?? object["type"]?.array?.compactMap(\.string)
