@@ -29,7 +29,7 @@ package struct Forecast: Sendable {
     needed = weights + (context.keyValueBytesPerPosition[storage.rawValue] ?? 0) * context.used + Self.overhead
 
     let cpu = try CPU(threads: options.threads, precision: options.precision)
-    let ceilings = cpu.measureCeilings(rounds: 1, milliseconds: 40)
+    let ceilings = cpu.measureCeilings(isRough: true)
     let bytesPerWeight = Double(weights) / Double(summary.parameters.total)
     // Of the embedding table a token reads one row.
     let read = Double(

@@ -15,16 +15,19 @@ package struct Ceilings: Sendable {
 }
 
 extension CPU {
-  /// Takes about half a second for each figure, or as long as it is given. Meanwhile it uses 256 MB of memory or four times the last-level cache,
+  /// Takes about half a second for each figure. Meanwhile it uses 256 MB of memory or four times the last-level cache,
   /// whichever is more, so that reads really come from memory; but never more than a gigabyte.
-  package func measureCeilings(rounds: Int = 3, milliseconds: Int = 150) -> Ceilings {
+  /// - Parameter isRough: a fraction of that time, and 256 MB in any case.
+  package func measureCeilings(isRough: Bool = false) -> Ceilings {
+    let rounds = isRough ? 1 : 3
+    let duration = Duration.milliseconds(isRough ? 40 : 150)
     func rate(_ kernel: Kernel, _ job: UnsafeRawPointer, items: Int, of units: Double) -> Double {
       (0..<rounds).reduce(0) { best, _ in
-        max(best, self.rate(kernel, job, items: items, of: units, for: .milliseconds(milliseconds)))
+        max(best, self.rate(kernel, job, items: items, of: units, for: duration))
       }
     }
     let items = 256
-    let readItems = max(items, min(1024, 4 * limn_last_cache_bytes() / LIMN_READ_ITEM))
+    let readItems = isRough ? items : max(items, min(1024, 4 * limn_last_cache_bytes() / LIMN_READ_ITEM))
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: readItems * LIMN_READ_ITEM, alignment: 4096)
     defer { memory.deallocate() }
     memory.initializeMemory(as: UInt8.self, repeating: 1)
