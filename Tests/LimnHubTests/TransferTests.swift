@@ -10,7 +10,7 @@ private func ok(_ body: [UInt8], _ headers: String = "") -> [UInt8] {
 }
 
 private func redirect(to target: String) -> [UInt8] {
-  Array("HTTP/1.1 302 Found\r\nLocation: \(target)\r\nContent-Length: 4\r\n\r\nmove".utf8)
+  Array("HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: \(target)\r\nContent-Length: 4\r\n\r\nmove".utf8)
 }
 
 /// What a transfer returned or threw, and the pieces that arrived.
