@@ -110,6 +110,11 @@ import Testing
     await mistake(.imageTooLarge) { _ = try RGBImage(decoding: header + size + noData, name: "large") }
     await mistake(.contextLengthExceeded) { try await ask(String(repeating: "hello ", count: 2000)) }
     await mistake(.invalidPrompt) { _ = try await textOnly.ask("hello", images: model.testImages) }
+    await mistake(.invalidSchema) {
+      var options = GenerationOptions()
+      options.format = .json(schema: #"{"type": "strin"}"#)
+      _ = try await model.ask("hello", options: options)
+    }
     await mistake(.fileNotFound) { _ = try JSON.parse(file: "/nowhere/messages.json") }
     await mistake(.fileUnreadable) { _ = try JSON.parse(file: try file("messages.json", "[{]")) }
     await mistake(.cancelled) {

@@ -5,7 +5,8 @@ import LimnText
 /// One message of a conversation: texts and pictures, in the order in which the model reads them.
 ///
 /// ```swift
-/// let garden = ChatMessage(.user, [.text("This is my garden:"), .image(.path("garden.jpg")), .text("What is missing?")])
+/// let garden = ChatMessage(
+///   .user, [.text("This is my garden:"), .image(.path("garden.jpg")), .text("What is missing?")])
 /// let change = ChatMessage(.user, "What has changed?", images: [.path("before.png"), .path("after.png")])
 /// ```
 public struct ChatMessage: Sendable, Equatable {
