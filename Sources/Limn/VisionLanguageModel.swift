@@ -60,8 +60,7 @@ public final class VisionLanguageModel: Sendable {
     limits.cacheBytes = max(0, options.cacheBytes ?? Machine.usualCacheBytes)
     limits.scheduler = options.scheduler
     engine = Engine(
-      try parts.require(parts.model), storage: options.kvType ?? (options.precision == .exact ? .f32 : .f16),
-      context: context, limits: limits)
+      try parts.require(parts.model), storage: options.storage, context: context, limits: limits)
     endIDs = Set(
       tokenizer.endOfGenerationIDs.union(checkpoint.endOfGenerationIDs).compactMap(Int32.init(exactly:)))
   }

@@ -39,6 +39,8 @@ enum CommandWords {
       return rest.isEmpty
         ? "limn ask photo.jpg \"Describe this picture.\"" : command("ask") + " \"Describe this picture.\""
     case "run", "generate", "vqa", "query", "predict":
+      // `run MODEL`, as other programs have it.
+      if words.count == 2, !PictureName.isPicture(words[1]) { return command("chat --model") }
       return words.count > 1 ? command("ask") : "limn chat"
     case "talk", "repl", "interactive": return command("chat")
     case "info", "inspect", "list", "ls", "models": return command("show")

@@ -29,7 +29,9 @@ struct Show: AsyncParsableCommand {
   func run() async throws {
     let report = try await report()
     // One that does not open is not used here.
-    let forecast = report.problem == nil ? try Forecast(report.summary, load.options) : nil
+    let forecast = try report.demand.map { demand throws(LimnError) in
+      try Forecast(demand, report.summary, load.options)
+    }
     if json {
       Terminal.print(JSON.object(try Self.object(report, forecast)).serialised(.init(indent: 2)))
     } else {

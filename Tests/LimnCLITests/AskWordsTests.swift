@@ -116,7 +116,8 @@ private let tinyPicture = fixtures + "/Models/cases/llama-mha/image1.png"
     arguments: [
       (["photo.jpg", "What is this?"], "limn ask photo.jpg \"What is this?\""),
       (["photo.jpg"], "limn ask photo.jpg \"What is this?\""), (["What is this?", "a.png"], "limn ask"),
-      (["run", "photo.jpg", "why?"], "limn ask photo.jpg"), (["run"], "limn chat"), (["version"], "limn --version"),
+      (["run", "photo.jpg", "why?"], "limn ask photo.jpg"), (["run"], "limn chat"),
+      (["run", "llava"], "limn chat --model llava"), (["version"], "limn --version"),
       (["describe", "photo.jpg"], "limn ask photo.jpg \"Describe this picture.\""), (["chta"], "limn chat"),
       (["tokenize", "x"], "limn debug tokenize x"), (["wibble"], "limn --help"),
     ])

@@ -18,32 +18,18 @@ package struct Forecast: Sendable {
   private static let overhead = 50 << 20
 
   /// Measures the machine for a fraction of a second.
-  /// - Returns: nil for a model of which too little is known.
-  package init?(_ summary: ModelSummary, _ options: LoadOptions) throws(LimnError) {
-    guard let context = summary.context, let language = summary.language, summary.parameters.total > 0 else {
-      return nil
-    }
-    let storage = options.kvType ?? (options.precision == .exact ? .f32 : .f16)
-    let weights = summary.types.reduce(0) { $0 + $1.bytes }
+  /// - Parameter tiles: how many tiles an image has at most.
+  package init(_ demand: ModelDemand, _ summary: ModelSummary, _ options: LoadOptions) throws(LimnError) {
     memory = Machine.memory
-    needed = weights + (context.keyValueBytesPerPosition[storage.rawValue] ?? 0) * context.used + Self.overhead
+    needed = demand.bytes + Self.overhead
+    let ceilings = try CPU(threads: options.threads, precision: options.precision).measureCeilings(isRough: true)
+    tokensPerSecond = Self.efficiency * ceilings.readGBs * 1e9 / Double(demand.bytesPerStep)
 
-    let cpu = try CPU(threads: options.threads, precision: options.precision)
-    let ceilings = cpu.measureCeilings(isRough: true)
-    let bytesPerWeight = Double(weights) / Double(summary.parameters.total)
-    // Of the embedding table a token reads one row.
-    let read = Double(
-      max(summary.parameters.language / 2, summary.parameters.language - language.vocabulary * language.hidden))
-    tokensPerSecond = Self.efficiency * ceilings.readGBs * 1e9 / (read * bytesPerWeight)
-
-    var (tokens, patches) = (50, 0)
-    if let images = summary.images, let vision = summary.vision {
-      let side = vision.imageSize / max(1, vision.patchSize)
-      tokens += images.maxTokens
-      patches = images.maxTiles * side * side
-    }
-    let operations = Double(2 * summary.parameters.vision * patches) / (ceilings.bf16GFlops * 1e9)
-    let prefill = 2 * read * Double(tokens) / (ceilings.int8GOps * 1e9)
-    firstWord = (operations + prefill) / Self.efficiency + 1 / tokensPerSecond
+    let images = summary.images
+    // A question of some words, and the picture.
+    let tokens = 50 + (images?.maxTokens ?? 0)
+    let encode = Double((images?.maxTiles ?? 0) * demand.operationsPerTile) / (ceilings.bf16GFlops * 1e9)
+    let prefill = Double(tokens * demand.operationsPerToken) / (ceilings.int8GOps * 1e9)
+    firstWord = (encode + prefill) / Self.efficiency + 1 / tokensPerSecond
   }
 }

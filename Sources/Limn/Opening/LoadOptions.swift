@@ -41,6 +41,9 @@ public struct LoadOptions: Sendable {
   /// The defaults.
   public init() {}
 
+  /// How keys and values are kept.
+  var storage: KVType { kvType ?? (precision == .exact ? .f32 : .f16) }
+
   /// Where a model lies, with the parts that these options name.
   package func location(of model: String) -> ModelLocation {
     ModelLocation(model, projector: projectorFile, base: base)

@@ -20,6 +20,8 @@ public struct ModelReport: Sendable {
   public let findings: [ModelDoctor.Finding]
   /// The model in numbers.
   public let summary: ModelSummary
+  /// What it takes from a computer, as it would be opened; nil for one that does not open.
+  package let demand: ModelDemand?
   /// Why the model does not open for answering; nil: it does.
   public let problem: LimnError?
 
@@ -34,15 +36,16 @@ public struct ModelReport: Sendable {
     progress: @escaping @Sendable (OpeningProgress) -> Void = { _ in }
   ) async throws(LimnError) {
     self = try await OpeningWatch.run(report: progress) { watch throws(LimnError) in
-      ModelReport(try ModelParts(found: options.location(of: reference), options, watch: watch))
+      ModelReport(try ModelParts(found: options.location(of: reference), options, watch: watch), options)
     }
   }
 
-  private init(_ parts: ModelParts) {
+  private init(_ parts: ModelParts, _ options: LoadOptions) {
     let summary = ModelSummary(parts)
     facts = ModelFacts(parts: parts, summary: summary).all
     findings = ModelDoctor(parts: parts, summary: summary).findings
     self.summary = summary
     problem = parts.problem
+    demand = parts.problem == nil ? ModelDemand(parts, options) : nil
   }
 }
