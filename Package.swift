@@ -77,6 +77,7 @@ let package = Package(
     .executableTarget(name: "ExampleAsk", dependencies: ["Limn"], path: "Examples/Ask", swiftSettings: settings),
     .executableTarget(name: "ExampleStream", dependencies: ["Limn"], path: "Examples/Stream", swiftSettings: settings),
     .executableTarget(name: "ExampleBatch", dependencies: ["Limn"], path: "Examples/Batch", swiftSettings: settings),
+    .executableTarget(name: "ExampleFields", dependencies: ["Limn"], path: "Examples/Fields", swiftSettings: settings),
     // What tests share: a scripted model.
     .target(
       name: "LimnTesting", dependencies: ["LimnCore", "LimnTensor", "LimnFiles", "Limn"],

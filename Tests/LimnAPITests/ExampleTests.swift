@@ -38,6 +38,14 @@ import Testing
     #expect(errors.allSatisfy { $0.hasPrefix("missing.png: no such file") })
   }
 
+  @Test("Fields prints the values that the answer's JSON has")
+  func fields() throws {
+    let outcome = try run("ExampleFields", "Examples/lighthouse.png")
+    #expect(outcome == Outcome(code: 0, out: "sunset: tranquility and solitude\n", err: ""))
+    #expect(try run("ExampleFields").code == 2)
+    #expect(try run("ExampleFields", "missing.png").err.contains("missing.png: no such file"))
+  }
+
   @Test(
     "a wrong use prints how to use the program and exits with 2",
     arguments: ["ExampleAsk", "ExampleStream", "ExampleBatch"])
