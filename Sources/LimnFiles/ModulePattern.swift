@@ -17,7 +17,7 @@ struct ModulePattern {
   }
 
   /// The matcher reports after every few thousand steps; no sensible pattern takes one report for a name.
-  private static let mostReports = 100
+  private static let maxReports = 100
 
   func matches(_ module: String) throws(LimnError) -> Bool {
     var (isMatch, reports) = (false, 0)
@@ -25,9 +25,9 @@ struct ModulePattern {
     expression.enumerateMatches(in: module, options: [.anchored, .reportProgress], range: whole) { match, _, stop in
       isMatch = match != nil
       reports += 1
-      if isMatch || reports > Self.mostReports { stop.pointee = true }
+      if isMatch || reports > Self.maxReports { stop.pointee = true }
     }
-    guard reports <= Self.mostReports else {
+    guard reports <= Self.maxReports else {
       throw LimnError.badData("a pattern that takes too long to match", found: source)
     }
     return isMatch

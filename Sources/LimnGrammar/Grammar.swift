@@ -16,6 +16,9 @@ package struct Grammar: Sendable {
 
   private(set) var terms: [Term] = []
   private(set) var root = 0
+  /// For each term, how many frames the stack needs above the term's own place to complete its shallowest text, itself
+  /// included; nil: no text fits. Complete after `finish`.
+  private(set) var heights: [Int?] = []
 
   private static let termLimit = 200_000
 
@@ -40,31 +43,49 @@ package struct Grammar: Sendable {
   /// - Returns: whether any text fits.
   mutating func finish(root: Int) -> Bool {
     self.root = root
-    var productive = [Bool](repeating: false, count: terms.count), changes = true
+    heights = [Int?](repeating: nil, count: terms.count)
+    var changes = true
     while changes {
       changes = false
-      for (index, term) in terms.enumerated() where !productive[index] {
-        let now =
-          switch term {
-          case .bytes: true
-          case .string(let automaton): automaton.isSatisfiable
-          case .number(let bounds): bounds.isSatisfiable
-          case .sequence(let parts): parts.allSatisfy { productive[$0] }
-          case .choice(let parts): parts.contains { productive[$0] }
-          case .repeated(let item, _, let least, let most):
-            least <= most ?? .max && (least == 0 || productive[item])
-          }
-        if now { (productive[index], changes) = (true, true) }
+      for index in terms.indices {
+        guard let height = height(of: terms[index]), height < heights[index] ?? .max else { continue }
+        (heights[index], changes) = (height, true)
       }
     }
     for (index, term) in terms.enumerated() {
       switch term {
-      case .choice(let parts): terms[index] = .choice(parts.filter { productive[$0] })
-      case .repeated(let item, let separator, 0, _) where !productive[item]:
+      case .choice(let parts): terms[index] = .choice(parts.filter { heights[$0] != nil })
+      case .repeated(let item, let separator, 0, _) where heights[item] == nil:
         terms[index] = .repeated(item, separator: separator, least: 0, most: 0)
       default: break
       }
     }
-    return productive[root]
+    return heights[root] != nil
+  }
+
+  /// The height of a term by what is known of its parts so far.
+  private func height(of term: Term) -> Int? {
+    switch term {
+    case .bytes: return 1
+    case .string(let automaton): return automaton.isSatisfiable ? 1 : nil
+    case .number(let bounds): return bounds.isSatisfiable ? 1 : nil
+    case .sequence(let parts):
+      var height = 0
+      for part in parts {
+        guard let part = heights[part] else { return nil }
+        height = max(height, part)
+      }
+      return 1 + height
+    case .choice(let parts): return parts.lazy.compactMap { heights[$0] }.min()
+    case .repeated(let item, let separator, let least, let most):
+      guard least <= most ?? .max else { return nil }
+      return least == 0 ? 1 : heightOfItem(item, separator)
+    }
+  }
+
+  /// The height of a repetition that has one more item: the item waits below its separator.
+  func heightOfItem(_ item: Int, _ separator: Int) -> Int? {
+    guard let item = heights[item], let separator = heights[separator] else { return nil }
+    return 1 + max(item, separator + 1)
   }
 }

@@ -78,11 +78,13 @@ private struct Tables {
 
   private static let maskLimit = 1000
   private static let unknown: Int32 = -2, dead: Int32 = -1
-  /// Frames within frames: JSON nested about a third as deep.
-  private static let depthLimit = 200
+  /// The most frames in a stack. What recurs without end may go this much deeper than the schema needs: nested JSON takes
+  /// about three frames a level.
+  private let depthLimit: Int
 
   init(_ grammar: Grammar) {
     self.grammar = grammar
+    depthLimit = 200 + (grammar.heights[grammar.root] ?? 0)
     var start: Set<Int32> = []
     expand(push(.term(grammar.root), on: -1), into: &start)
     _ = state(start)
@@ -144,9 +146,11 @@ private struct Tables {
         continue
       }
       let node = nodes[Int(index)]
-      guard depths[Int(index)] <= Self.depthLimit else { continue }
+      let below = Int(depths[Int(index)]) - 1
       switch node.frame {
       case .term(let term):
+        // Nothing is begun that could not be completed within the limit.
+        guard let height = grammar.heights[term], below + height <= depthLimit else { continue }
         switch grammar.terms[term] {
         case .bytes(let bytes): visit(bytes.isEmpty ? node.parent : push(.bytes(term, offset: 0), on: node.parent))
         case .string(let automaton):
@@ -168,7 +172,7 @@ private struct Tables {
       case .repeated(let term, let count):
         guard case .repeated(let item, let separator, let least, let most) = grammar.terms[term] else { break }
         if count >= least { visit(node.parent) }
-        if count < most ?? .max {
+        if count < most ?? .max, let height = grammar.heightOfItem(item, separator), below + height <= depthLimit {
           // Without an upper bound, counts beyond the lower one are alike.
           let after = push(
             .repeated(term, count: most == nil ? min(count + 1, max(1, least)) : count + 1), on: node.parent)

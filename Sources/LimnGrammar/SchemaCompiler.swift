@@ -1,3 +1,4 @@
+import Foundation
 package import LimnCore
 
 extension Grammar {
@@ -149,7 +150,8 @@ struct SchemaCompiler {
     if let known = references[key] { return known }
     var target = schema
     for part in pointer.dropFirst().split(separator: "/", omittingEmptySubsequences: true) {
-      let name = String(part).removingPercentEscapes.replacing("~1", with: "/").replacing("~0", with: "~")
+      let name = (String(part).removingPercentEncoding ?? String(part)).replacing("~1", with: "/").replacing(
+        "~0", with: "~")
       guard
         let next = target[name]
           ?? target.array.flatMap({ list in Int(name).flatMap { list.indices.contains($0) ? list[$0] : nil } })
@@ -315,23 +317,5 @@ extension JSON {
     case .array: type == "array"
     case .object: type == "object"
     }
-  }
-}
-
-extension String {
-  fileprivate var removingPercentEscapes: String {
-    var bytes: [UInt8] = []
-    var rest = Array(utf8)[...]
-    while let byte = rest.popFirst() {
-      if byte == UInt8(ascii: "%"), rest.count >= 2,
-        let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
-      {
-        bytes.append(value)
-        rest = rest.dropFirst(2)
-      } else {
-        bytes.append(byte)
-      }
-    }
-    return String(decoding: bytes, as: UTF8.self)
   }
 }

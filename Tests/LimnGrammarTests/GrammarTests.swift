@@ -140,8 +140,36 @@ extension GrammarMatcher {
       ##"{"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "required": ["next"]}"##
     )
     #expect(tree.allows(#"{"next":{"next":{"next":null}}}"#) && !tree.allows(#"{"next":{"next":{}}}"#))
-    let deep = String(repeating: #"{"next":"#, count: 500)
-    #expect(tree.state(after: deep.utf8, from: tree.start) == nil)
+  }
+
+  @Test(
+    "however deep an answer nests itself, it can be completed, and at some depth it must be",
+    arguments: [
+      (
+        ##"{"properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "required": ["next"]}"##,
+        #"{"next":"#, "null", "}"
+      ),
+      (##"{"type": "array", "items": {"$ref": "#"}}"##, "[", "", "]"),
+      (##"{"type": "array", "items": {"$ref": "#"}}"##, "[[],", "[]", "]"),
+      (#"{"type": "object"}"#, #"{"a":"#, "1", "}"), ("true", #"[0, {"b": "#, "[]", "}]"),
+    ])
+  func depth(_ schema: String, _ begin: String, _ middle: String, _ end: String) throws {
+    let matcher = try matcher(schema)
+    var (state, depth) = (matcher.start, 0)
+    while depth < 1000, let next = matcher.state(after: begin.utf8, from: state) { (state, depth) = (next, depth + 1) }
+    #expect((20..<1000).contains(depth))
+    let text = String(repeating: begin, count: depth) + middle + String(repeating: end, count: depth)
+    #expect(matcher.allows(text), "\(depth)")
+  }
+
+  @Test("a schema that is nested deeply by itself can be followed to its end")
+  func deepSchemas() throws {
+    let depth = 90
+    let schema =
+      String(repeating: #"{"type": "array", "minItems": 1, "items": "#, count: depth) + "true"
+      + String(repeating: "}", count: depth)
+    #expect(
+      try matcher(schema).allows(String(repeating: "[", count: depth) + "0" + String(repeating: "]", count: depth)))
   }
 
   @Test(

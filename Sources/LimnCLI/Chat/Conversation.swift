@@ -101,9 +101,9 @@ struct Conversation {
       guard word != "-" else {
         throw LimnError(.usage, "questions come through standard input, so no picture can", remedy: "name a file")
       }
-      let timeout = Duration.seconds(load.pictures.timeout)
-      let source = try await interruptible { try await PictureName.source(word, timeout: timeout).settled() }
-      let image = try load.pictures.image(source)
+      let pictures = load.pictures
+      let source = try await interruptible { try await pictures.source(word).settled() }
+      let image = try pictures.image(source)
       attached.append(source)
       Terminal.note("\(LimnError.printable(source.name)): \(image.width)×\(image.height); ask about it")
     }
