@@ -20,9 +20,17 @@ let package = Package(
     .library(name: "Limn", targets: ["Limn"]),
     .library(name: "LimnHub", targets: ["LimnHub"]),
     .executable(name: "limn", targets: ["LimnCLI"]),
+    .executable(name: "limn-server", targets: ["LimnServerCommand"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    // Only the server uses these, which is why it is a product of its own: `limn` builds without them.
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
   ],
   targets: [
     // System libraries that decode pictures.
@@ -70,6 +78,32 @@ let package = Package(
       name: "LimnCLI",
       dependencies: [
         "Limn", "LimnHub", "CLimnSystem", "CLimnTerminal", "CLimnCommit",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: settings),
+    // The server: HTTP APIs over models that are opened when they are first asked.
+    .target(
+      name: "LimnServer",
+      dependencies: [
+        "Limn", "LimnHub", "LimnCore", "LimnFiles", "LimnText", "LimnImage", "CLimnSystem",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+        .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Crypto", package: "swift-crypto"),
+      ],
+      swiftSettings: settings),
+    // The command `limn-server`, which `limn serve` starts.
+    .executableTarget(
+      name: "LimnServerCommand",
+      dependencies: [
+        "LimnServer", "Limn", "LimnCore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),

@@ -25,7 +25,7 @@ enum Stream {
       for try await event in model.stream([message]) {
         switch event {
         case .warning(let warning, let image): write("\(image): \(warning)\n", to: .standardError)
-        case .encoding, .reading: break  // How far it is with the picture and the prompt.
+        case .encoding, .reading, .tokens: break  // How far it is with the picture and the prompt; log-probabilities.
         case .text(let piece):
           // Some models begin with a space.
           let shown = hasText ? piece : String(piece.drop(while: \.isWhitespace))

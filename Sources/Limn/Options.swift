@@ -31,6 +31,14 @@ public struct GenerationOptions: Sendable {
   /// Whether to draft tokens ahead where the text repeats itself. It changes no answer.
   public var speculation = true
 
+  /// Whether to report each token with its log-probability, and how many of the most likely tokens beside it; nil: no
+  /// log-probabilities. They are the model's own, before penalties, biases and temperature.
+  public var logprobs: Int?
+  /// Added to the logits of tokens, by id; −∞ forbids one.
+  public var logitBias: [Int: Double] = [:]
+  /// Whether the answer goes on to `maxTokens`: whatever ends one is forbidden. For measurements.
+  public var ignoresEnd = false
+
   /// Which of `LoadOptions.adapters` to use for this question, by their folders' names; nil: all of them.
   public var adapters: [String]?
 
@@ -92,6 +100,8 @@ public struct Answer: Sendable, Equatable {
   public var text: String
   /// Why it ended.
   public var finishReason: FinishReason
+  /// Which of `GenerationOptions.stops` ended it; nil: none of them.
+  public var stop: String?
   /// How long prompt and answer are.
   public var usage: Usage
   /// How long they took.
@@ -108,5 +118,28 @@ public enum AnswerEvent: Sendable {
   case reading(done: Int, of: Int)
   /// The next piece of the answer, always whole characters.
   case text(String)
+  /// Tokens of the answer, if `GenerationOptions.logprobs` asks for them; text that comes after them may include some of
+  /// theirs, because it is held back until its characters are whole and it can be no stop text.
+  case tokens([TokenLogprob])
   case finished(Answer)
+}
+
+/// A token of an answer, and how likely the model found it.
+public struct TokenLogprob: Sendable, Equatable {
+  /// A token that could stand here.
+  public struct Alternative: Sendable, Equatable {
+    /// Its place in the vocabulary.
+    public var id: Int
+    /// Its text; a part of a character becomes U+FFFD.
+    public var text: String
+    /// Its text in UTF-8, which may be a part of a character.
+    public var bytes: [UInt8]
+    /// The natural logarithm of its probability.
+    public var logprob: Double
+  }
+
+  /// The chosen token.
+  public var chosen: Alternative
+  /// The most likely tokens, the most likely first.
+  public var top: [Alternative]
 }

@@ -13,10 +13,12 @@ extension VisionLanguageModel {
         text = String(repeating: ChatTemplate.imageMark + "\n", count: images.count) + text
       }
       prompt = Prompt(text: text, tokenizer: tokenizer, imageToken: imageToken)
+    case .tokens(let ids):
+      prompt = try Prompt(ids: ids, imageToken: nil, imageTokenCounts: [], vocabulary: vocabularySize)
     case .messages(let messages):
       let mark: Unicode.Scalar? =
         request.options.recognisesSpecialTokens ? nil : try SpecialSpellings.mark(for: messages.flatMap(\.texts))
-      let text = try conversation.render(messages, literalMark: mark)
+      let text = try conversation.prompt(messages, literalMark: mark)
       // A template that writes BOS itself has already written everything that the tokenizer would add.
       let begins = tokenizer.bosToken.map { text.utf8.starts(with: $0.utf8) } ?? false
       prompt = Prompt(

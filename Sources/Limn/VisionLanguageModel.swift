@@ -127,14 +127,14 @@ public final class VisionLanguageModel: Sendable {
 
     let room = context - inputs.count
     let maxTokens = min(request.options.maxTokens, room)
-    var writer = AnswerWriter(
-      StreamingDetokenizer(tokenizer, skipSpecial: true),
-      // Within JSON, what ends a turn in words is only a text.
-      stops: request.options.stops + (matcher == nil ? conversation.stops : []),
-      endIDs: endIDs)
+    // Within JSON, what ends a turn in words is only a text.
+    let ownStops = matcher == nil && !request.options.ignoresEnd ? conversation.stops : []
+    var writer = AnswerWriter(tokenizer, stops: request.options.stops, ownStops: ownStops, endIDs: endIDs)
     var sequence = SequenceRequest(prompt: inputs, sampling: request.options.sampling, maxTokens: maxTokens)
     sequence.endIDs = endIDs
-    if let matcher { sequence.processors = [Constraint(matcher, endIDs: endIDs)] }
+    sequence.alternatives = request.options.logprobs
+    if let bias = LogitBias(request.options, endIDs: endIDs) { sequence.processors.append(bias) }
+    if let matcher { sequence.processors.append(Constraint(matcher, endIDs: endIDs)) }
     sequence.reuse = request.options.reuse
     sequence.speculation = request.options.speculation
     sequence.adapters = try indices(of: request.options.adapters)
@@ -146,7 +146,7 @@ public final class VisionLanguageModel: Sendable {
     return answer
   }
 
-  private func indices(of names: [String]?) throws(LimnError) -> [Int] {
+  func indices(of names: [String]?) throws(LimnError) -> [Int] {
     try (names ?? adapters).map { name throws(LimnError) in
       if let index = adapters.firstIndex(of: name) { return index }
       throw LimnError(
@@ -161,7 +161,10 @@ public final class VisionLanguageModel: Sendable {
   ) async throws(LimnError) {
     let sequence = try await engine.generate([request])[0]
     for await event in sequence.events {
-      if let news = writer.receive(event) { report(news) }
+      let news = writer.receive(event)
+      let logprobs = writer.takeLogprobs()
+      if !logprobs.isEmpty { report(.tokens(logprobs)) }
+      if let news { report(news) }
       if writer.isStopped { sequence.stop() }
       switch event {
       case .ended(.failed(let error)): throw error

@@ -113,6 +113,7 @@ enum AnswerPrinter {
           Terminal.progress("looking at the picture" + (total > 1 ? " \(done)/\(total)" : ""))
         case .reading(let done, let total):
           Terminal.progress("reading the prompt \(done)/\(total)")
+        case .tokens: break
         case .text(let piece):
           Terminal.endProgress()
           if isFirst { first() }

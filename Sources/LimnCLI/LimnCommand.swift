@@ -12,6 +12,7 @@ struct LimnCommand: AsyncParsableCommand {
     discussion: """
         limn ask photo.jpg "What is the weather?"   one answer
         limn chat photo.jpg                         a conversation
+        limn serve                                  a server for other programs
         limn show path/to/model                     what a model is
 
       Without --model and LIMN_MODEL, a small demo model answers; it knows
@@ -36,7 +37,7 @@ struct LimnCommand: AsyncParsableCommand {
       """,
     version: "limn \(Limn.version)" + (limn_commit().map { " (\(String(cString: $0)))" } ?? ""),
     subcommands: [
-      Ask.self, Chat.self, Show.self, Quantize.self, Convert.self, Bench.self, Debug.self,
+      Ask.self, Chat.self, Serve.self, Show.self, Quantize.self, Convert.self, Bench.self, Debug.self,
     ])
 
   /// Runs the command and exits with the code for the error, if any. ArgumentParser's own `main` would exit with 64

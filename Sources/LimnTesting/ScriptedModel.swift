@@ -122,6 +122,10 @@ package struct ScriptedModel: LanguageModel {
     }
   }
 
+  package func normalise(_ hidden: Activations, into normed: Activations, _ step: Step) {
+    for index in 0..<hidden.count { normed.pointer[index] = hidden.pointer[index] }
+  }
+
   package func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
     for row in 0..<hidden.rows {
       for id in 0..<logits.width {

@@ -81,7 +81,16 @@ package struct ConversationFormat: Sendable {
     return text.range(of: answer).map { String(text[$0.upperBound...]) }
   }
 
-  /// The prompt text for a conversation, `<image>` where its pictures stand.
+  /// The prompt text for the answer to a conversation. If the assistant has the last word, the answer goes on from there.
+  package func prompt(_ messages: [ChatMessage], literalMark mark: Unicode.Scalar?) throws(LimnError) -> String {
+    guard messages.count > 1, let last = messages.last, last.role == .assistant else {
+      return try render(messages, literalMark: mark)
+    }
+    let begun = mark.map { spellings.marking(last.text, with: $0) } ?? last.text
+    return try render(messages.dropLast(), literalMark: mark) + begun
+  }
+
+  /// The text of a conversation, `<image>` where its pictures stand.
   /// - Parameters:
   ///   - literalMark: what to write into spellings of special tokens and `<image>` that stand in the messages, so that
   ///     they are known as text; nil: they are left as they are.

@@ -3,9 +3,13 @@ import LimnText
 
 /// Turns a sequence's tokens into an answer's text: detokenises, looks for stop texts, and keeps statistics.
 struct AnswerWriter {
+  private let tokenizer: Tokenizer
   private var detokenizer: StreamingDetokenizer
   private var stops: StopMatcher
+  /// Stop texts of the chat template, which nobody asked for.
+  private let ownStops: [String]
   private let endIDs: Set<Int32>
+  private var logprobs: [TokenLogprob] = []
   private var text = ""
   private var tokens = 0
   /// Tokens that the engine produced, the end token included.
@@ -18,9 +22,14 @@ struct AnswerWriter {
   private var drafted = 0
   private var accepted = 0
 
-  init(_ detokenizer: StreamingDetokenizer, stops: [String], endIDs: Set<Int32>) {
-    self.detokenizer = detokenizer
-    self.stops = StopMatcher(stops)
+  /// - Parameters:
+  ///   - stops: texts that the request names.
+  ///   - ownStops: texts that end an answer because of the chat template.
+  init(_ tokenizer: Tokenizer, stops: [String], ownStops: [String], endIDs: Set<Int32>) {
+    self.tokenizer = tokenizer
+    detokenizer = StreamingDetokenizer(tokenizer, skipSpecial: true)
+    self.stops = StopMatcher(stops + ownStops)
+    self.ownStops = ownStops.filter { !stops.contains($0) }
     self.endIDs = endIDs
   }
 
@@ -48,6 +57,7 @@ struct AnswerWriter {
         ended = endIDs.contains(choice.id)
         if ended { break }
         tokens += 1
+        if let logprob = choice.logprob { logprobs.append(described(choice, logprob)) }
         piece += stops.append(detokenizer.append(Int(choice.id)))
       }
       text += piece
@@ -55,6 +65,23 @@ struct AnswerWriter {
       return piece.isEmpty ? nil : .text(piece)
     case .ended: return nil
     }
+  }
+
+  /// The tokens since the last call with their log-probabilities, if those were asked for.
+  mutating func takeLogprobs() -> [TokenLogprob] {
+    defer { logprobs = [] }
+    return logprobs
+  }
+
+  private func described(_ choice: Choice, _ logprob: Float) -> TokenLogprob {
+    func described(_ id: Int32, _ logprob: Float) -> TokenLogprob.Alternative {
+      // What special tokens stand for is not part of the text.
+      let bytes = tokenizer.specialIDs.contains(Int(id)) ? [] : tokenizer.bytes(of: Int(id)) ?? []
+      let text = bytes.isEmpty ? tokenizer.piece(Int(id)) ?? "" : String(decoding: bytes, as: UTF8.self)
+      return .init(id: Int(id), text: text, bytes: bytes, logprob: min(0, Double(logprob)))
+    }
+    return TokenLogprob(
+      chosen: described(choice.id, logprob), top: choice.alternatives.map { described($0.id, $0.logprob) })
   }
 
   /// The text held back as a possible beginning of a stop text; empty if a stop text was found.
@@ -80,6 +107,8 @@ struct AnswerWriter {
     (timings.drafted, timings.accepted) = (drafted, accepted)
     let usage = Answer.Usage(
       promptTokens: prompt.count, imageTokens: prompt.imageCount, completionTokens: tokens)
-    return Answer(text: text, finishReason: ended ? .stop : .length, usage: usage, timings: timings)
+    let stop = stops.found.flatMap { ownStops.contains($0) ? nil : $0 }
+    return Answer(
+      text: text, finishReason: ended ? .stop : .length, stop: stop, usage: usage, timings: timings)
   }
 }

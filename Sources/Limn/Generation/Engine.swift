@@ -151,6 +151,34 @@ package actor Engine {
     return result
   }
 
+  /// The mean of a prompt's hidden states after the final norm, scaled to length 1: [hidden]. Sequences go on meanwhile,
+  /// a slice of theirs for each layer of this.
+  package func pooled(_ prompt: PromptInputs, adapters: [Int] = []) async throws(LimnError) -> [Float] {
+    let memory = PassMemory(model.language.placement)
+    let cache = try model.language.makeCache(capacity: prompt.count, storage: storage)
+    var sums = [Double](repeating: 0, count: model.language.config.hidden)
+    while cache.count < prompt.count {
+      let part = cache.count..<min(cache.count + 128, prompt.count)
+      memory.reset()
+      let pass = ForwardPass(
+        [
+          Chunk(
+            sequence: nil, cache: cache, input: .prompt(prompt, part), count: part.count,
+            expectedLength: prompt.count, wanted: part.count, adapters: adapters)
+        ], model.language, memory)
+      while pass.layersLeft > 0 {
+        if Task.isCancelled { throw Self.stopped }
+        pass.advance()
+        await Task.yield()
+      }
+      pass.finishHidden { states in
+        for index in states.indices { sums[index % sums.count] += Double(states[index]) }
+      }
+    }
+    let length = sums.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    return sums.map { Float($0 / max(length, 1e-30)) }
+  }
+
   /// How much the positions of a prompt attend to its images.
   /// - Returns: [layers, heads, positions, image positions]; 0 where an image comes after the position.
   package func attention(

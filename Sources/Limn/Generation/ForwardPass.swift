@@ -103,6 +103,24 @@ final class ForwardPass {
     }
   }
 
+  /// After the last layer, in place of `finish`: calls `body` with the hidden states of the wanted rows after the final
+  /// norm, [wanted · hidden].
+  func finishHidden(_ body: (UnsafeMutableBufferPointer<Float>) -> Void) {
+    precondition(layersLeft == 0)
+    for chunk in chunks { chunk.cache.count += chunk.count }
+    let hidden = model.config.hidden
+    memory.withLogits(count: wanted * hidden) { values in
+      move(to: model.placement.tables)
+      let on = memory.devices[device]
+      on.scratch.frame {
+        let normed = on.scratch.take(rows: wanted, width: hidden)
+        on.backend.submit { model.normalise(x, into: normed, Step(backend: on.backend, scratch: on.scratch)) }
+        on.backend.read(normed, into: values)
+      }
+      body(values)
+    }
+  }
+
   /// Copies the hidden states where a pass moves from one backend to another.
   private func move(to target: Int) {
     guard target != device else { return }

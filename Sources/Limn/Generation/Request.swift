@@ -4,11 +4,14 @@ public import LimnImage
 public struct Request: Sendable {
   /// The model's input.
   public enum Prompt: Sendable {
-    /// A conversation, which the model's chat template turns into prompt text; the answer responds to its last message.
+    /// A conversation, which the model's chat template turns into prompt text; the answer responds to its last message, or
+    /// goes on from it if it is the assistant's.
     case messages([ChatMessage])
     /// Prompt text that is tokenised as it is, special tokens included, with `<image>` where the images belong; without
     /// any `<image>`, they come first.
     case raw(String, images: [ImageSource])
+    /// Token ids from the model's tokenizer, special ones included.
+    case tokens([Int])
   }
 
   /// The model's input.
@@ -35,6 +38,7 @@ public struct Request: Sendable {
     switch prompt {
     case .messages(let messages): messages.flatMap(\.images)
     case .raw(_, let images): images
+    case .tokens: []
     }
   }
 }

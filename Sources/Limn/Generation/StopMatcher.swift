@@ -2,8 +2,11 @@
 package struct StopMatcher: Sendable {
   private let stops: [[UInt8]]
   private var held: [UInt8] = []
-  /// Whether a stop string was found; nothing is returned after it.
-  package private(set) var isStopped = false
+  /// Which stop string was found; nothing is returned after it.
+  package private(set) var found: String?
+
+  /// Whether a stop string was found.
+  package var isStopped: Bool { found != nil }
 
   package init(_ stops: [String]) {
     self.stops = stops.filter { !$0.isEmpty }.map { Array($0.utf8) }
@@ -15,8 +18,8 @@ package struct StopMatcher: Sendable {
     guard !isStopped else { return "" }
     guard !stops.isEmpty else { return text }
     held.append(contentsOf: text.utf8)
-    if let start = firstStop() {
-      isStopped = true
+    if let (start, stop) = firstStop() {
+      found = String(decoding: stop, as: UTF8.self)
       defer { held = [] }
       return String(decoding: held[..<start], as: UTF8.self)
     }
@@ -31,10 +34,10 @@ package struct StopMatcher: Sendable {
     return String(decoding: held, as: UTF8.self)
   }
 
-  /// Where the earliest stop string begins.
-  private func firstStop() -> Int? {
-    for start in held.indices where stops.contains(where: { held[start...].starts(with: $0) }) {
-      return start
+  /// Where the earliest stop string begins, and which one it is.
+  private func firstStop() -> (start: Int, stop: [UInt8])? {
+    for start in held.indices {
+      if let stop = stops.first(where: { held[start...].starts(with: $0) }) { return (start, stop) }
     }
     return nil
   }

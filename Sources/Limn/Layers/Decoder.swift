@@ -67,10 +67,14 @@ struct Decoder<Layer: DecoderLayer>: LanguageModel {
     layers[layer].forward(x, layer: layer, step, wanted: wanted)
   }
 
+  func normalise(_ hidden: Activations, into normed: Activations, _ step: Step) {
+    norm.forward(hidden, into: normed, step)
+  }
+
   func logits(_ hidden: Activations, into logits: Activations, _ step: Step) {
     step.scratch.frame {
       let normed = step.scratch.take(rows: hidden.rows, width: hidden.width)
-      norm.forward(hidden, into: normed, step)
+      normalise(hidden, into: normed, step)
       step.backend.linear(normed, head, into: logits, adding: false, phase: .decode)
     }
   }

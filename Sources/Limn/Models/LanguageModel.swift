@@ -21,6 +21,9 @@ package protocol LanguageModel: Sendable {
   ///   [wanted rows, hidden].
   func forward(_ x: Activations, layer: Int, _ step: Step, wanted: Activations?)
 
+  /// Final norm: hidden states [rows, hidden] → the same shape.
+  func normalise(_ hidden: Activations, into normed: Activations, _ step: Step)
+
   /// Final norm and output head: hidden states [rows, hidden] → logits [rows, vocabulary].
   func logits(_ hidden: Activations, into logits: Activations, _ step: Step)
 }

@@ -60,7 +60,7 @@ package struct ModelDemand: Sendable, Equatable {
 
 extension ModelDemand {
   /// What a model takes as these options open it; nil if its parts are not there.
-  init?(_ parts: ModelParts, _ options: LoadOptions) {
+  package init?(of parts: ModelParts, _ options: LoadOptions) {
     guard let checkpoint = parts.checkpoint, let context = parts.context,
       let demand = try? ModelDemand(checkpoint, context: context, storage: options.storage)
     else { return nil }

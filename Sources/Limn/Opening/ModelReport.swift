@@ -46,6 +46,6 @@ public struct ModelReport: Sendable {
     findings = ModelDoctor(parts: parts, summary: summary).findings
     self.summary = summary
     problem = parts.problem
-    demand = parts.problem == nil ? ModelDemand(parts, options) : nil
+    demand = parts.problem == nil ? ModelDemand(of: parts, options) : nil
   }
 }

@@ -61,6 +61,10 @@ package enum JSON: Sendable, Equatable {
   }
 }
 
+extension JSON: ExpressibleByStringLiteral {
+  package init(stringLiteral text: String) { self = .string(text) }
+}
+
 /// The members of a JSON object in their order, found by key in constant time.
 package struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
   package private(set) var members: [(key: String, value: JSON)] = []

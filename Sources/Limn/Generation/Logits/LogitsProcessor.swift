@@ -63,3 +63,22 @@ struct Penalties: LogitsProcessor {
     if penalisesCounts { counts[id, default: 0] += 1 }
   }
 }
+
+/// What is added to the logits of single tokens.
+struct LogitBias: LogitsProcessor {
+  private let bias: [(id: Int, value: Float)]
+
+  /// Nil if nothing is added.
+  init?(_ options: GenerationOptions, endIDs: Set<Int32>) {
+    var bias = options.logitBias
+    if options.ignoresEnd { for id in endIDs { bias[Int(id)] = -.infinity } }
+    guard !bias.isEmpty else { return nil }
+    self.bias = bias.map { ($0, Float($1)) }
+  }
+
+  func process(_ logits: UnsafeMutableBufferPointer<Float>) {
+    for (id, value) in bias where logits.indices.contains(id) { logits[id] += value }
+  }
+
+  mutating func accepted(_ id: Int32) {}
+}

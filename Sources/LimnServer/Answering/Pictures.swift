@@ -1,0 +1,83 @@
+import Foundation
+import Limn
+import LimnCore
+import LimnHub
+
+/// Pictures as requests carry them. None is ever read from a file of this machine.
+struct Pictures: Sendable {
+  let addresses: AddressPolicy
+  /// Of one request.
+  static let limit = 64
+
+  init(_ options: ServerOptions) {
+    // Not `.any`: a stranger's URL must not bring this machine's proxy settings and passwords into play.
+    addresses = options.allowsPrivateURLs ? AddressPolicy(usesSettings: false) { _ in true } : .publicOnly
+  }
+
+  /// A picture as a `data:` URL, plain base64, or an http(s) URL, which is fetched.
+  func source(url text: String, field: String) async throws(Refusal) -> ImageSource {
+    let scheme = text.prefix(8).lowercased()
+    guard scheme.hasPrefix("http://") || scheme.hasPrefix("https://") else {
+      return try Self.source(inline: text, field: field)
+    }
+    guard Self.isPlain(text) else { throw Self.notFetched(field) }
+    do {
+      return .data(try await fetch(text), name: "the picture")
+    } catch {
+      // One text for every reason: an answer that says more would let strangers look around behind this server.
+      throw Self.notFetched(field)
+    }
+  }
+
+  /// A picture as a `data:` URL or base64.
+  static func source(inline text: String, field: String) throws(Refusal) -> ImageSource {
+    let isURL = text.prefix(5).lowercased() == "data:"
+    // Anything shorter is no picture; paths end here.
+    guard isURL || text.utf8.count >= 60 else { throw notPicture(field) }
+    do {
+      guard case .data(let bytes, _) = try ImageSource(dataURL: isURL ? text : "data:;base64," + text) else {
+        throw notPicture(field)
+      }
+      return .data(bytes, name: "the picture")
+    } catch {
+      throw notPicture(field)
+    }
+  }
+
+  private static func notPicture(_ field: String) -> Refusal {
+    .invalid(
+      field, "\(field) must be a picture: a data: URL or base64, or where the API takes them an http(s) URL",
+      code: "image_unreadable")
+  }
+
+  private static func notFetched(_ field: String) -> Refusal {
+    .invalid(field, "the picture of \(field) could not be fetched", code: "image_not_fetched")
+  }
+
+  // MARK: Fetching
+
+  private static let maxBytes = 20 << 20
+
+  private func fetch(_ url: String) async throws -> [UInt8] {
+    var transfer = Transfer(url)
+    transfer.headers.append(("Accept", "image/*"))
+    transfer.redirects = 5
+    transfer.addresses = addresses
+    transfer.limits = Transfer.Limits(patience: .seconds(10))
+    transfer.limits.connect = .seconds(5)
+    transfer.limits.bytes = Self.maxBytes
+    return try await Download.fetch(transfer)
+  }
+
+  /// Whether every parser reads this URL in the same way: no user, no backslash, no control characters, and a host of
+  /// plain letters.
+  private static func isPlain(_ url: String) -> Bool {
+    let authority = url.drop { $0 != "/" }.dropFirst(2).prefix { !"/?#".contains($0) }
+    return url.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "\\") }
+      && !authority.isEmpty
+      && authority.utf8.allSatisfy { byte in
+        byte < 0x80 && (Character(UnicodeScalar(byte)).isLetter || Character(UnicodeScalar(byte)).isNumber
+          || "-._:[]".utf8.contains(byte))
+      }
+  }
+}

@@ -1,0 +1,107 @@
+import Limn
+import LimnCore
+
+/// `POST /v1/completions`: a text goes on, without a template.
+enum Completions {
+  static func add(to routes: Routes, _ server: Services) {
+    routes.post("/v1/completions") { fields, context in
+      var job = AnswerJob(model: try fields.required("model"), prompt: try prompt(fields))
+      try OpenAI.options(fields, into: &job)
+      job.options.maxTokens = try OpenAI.maxTokens(fields, "max_tokens") ?? (fields.value("max_tokens") == nil ? 16 : .max >> 32)
+      job.options.format = try OpenAI.format(fields)
+      // Only an insertion that asks for nothing can be made.
+      if let suffix = try fields.string("suffix"), !suffix.isEmpty {
+        throw Refusal.invalid("suffix", "this model cannot fill a text in the middle", code: "unsupported_value")
+      }
+      let echo = try fields.bool("echo") ?? false ? try fields.string("prompt") ?? "" : ""
+      let isStreamed = try fields.bool("stream") ?? false
+      let usage = try fields.object("stream_options")?.bool("include_usage") ?? false
+      let run = try await server.answers.start(job, for: await context.caller())
+      if isStreamed { return .stream(run, as: CompletionStream(job: job, echo: echo, showsUsage: usage)) }
+      let outcome = try await run.outcome(choices: job.choices)
+      let choices = outcome.answers.enumerated().map { index, answer in
+        choice(index, echo + answer.text, answer.finishReason.rawValue)
+      }
+      var body = head(OpenAI.newID("cmpl-"), outcome.admission.model)
+      body.set("choices", to: .array(choices))
+      body.set(
+        "usage",
+        to: OpenAI.usage(
+          prompt: outcome.promptTokens, completion: outcome.completionTokens, cached: outcome.cachedTokens))
+      body.set("timings", to: OpenAI.timings(outcome.answers))
+      return .json(.object(body))
+    }
+  }
+
+  static func prompt(_ fields: RequestFields) throws(Refusal) -> Limn.Request.Prompt {
+    guard let value = fields.value("prompt") else { throw fields.missing("prompt") }
+    if let text = value.string { return .raw(text, images: []) }
+    guard let items = value.array, !items.isEmpty else { throw fields.wrong("prompt", "a string or token ids") }
+    if items.count == 1, let text = items[0].string { return .raw(text, images: []) }
+    let ids = (items.count == 1 ? items[0].array ?? items : items).map(\.int)
+    let known = ids.compactMap(\.self)
+    guard known.count == ids.count, known.allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
+      throw fields.wrong("prompt", "one string, or the token ids of one text")
+    }
+    return .tokens(known)
+  }
+
+  fileprivate static func head(_ id: String, _ model: String) -> JSONObject {
+    ["id": .string(id), "object": "text_completion", "created": OpenAI.now(), "model": .string(model)]
+  }
+
+  fileprivate static func choice(_ index: Int, _ text: String, _ finish: String?) -> JSON {
+    .object([
+      "index": .integer(index), "text": .string(text), "logprobs": .null,
+      "finish_reason": finish.map(JSON.string) ?? .null,
+    ])
+  }
+}
+
+private struct CompletionStream: AnswerEncoder {
+  private let id = OpenAI.newID("cmpl-")
+  private let echo: String
+  private let showsUsage: Bool
+  private var model: String
+  private var begun: Set<Int> = []
+  private var answers: [Answer] = []
+
+  init(job: AnswerJob, echo: String, showsUsage: Bool) {
+    self.echo = echo
+    self.showsUsage = showsUsage
+    model = job.model
+  }
+
+  mutating func encode(_ event: AnswerRunEvent) -> String {
+    switch event {
+    case .admitted(let admission):
+      model = admission.model
+      return ""
+    case .answer(let choice, .text(let piece)):
+      let before = begun.insert(choice).inserted ? echo : ""
+      return chunk([Completions.choice(choice, before + piece, nil)])
+    case .answer(let choice, .finished(let answer)):
+      answers.append(answer)
+      return chunk([Completions.choice(choice, "", answer.finishReason.rawValue)])
+    default: return ""
+    }
+  }
+
+  private func chunk(_ choices: [JSON], usage: JSON? = nil) -> String {
+    var chunk = Completions.head(id, model)
+    chunk.set("choices", to: .array(choices))
+    if let usage { chunk.set("usage", to: usage) }
+    return serverSentEvent(.object(chunk))
+  }
+
+  mutating func end() -> String {
+    guard showsUsage else { return "data: [DONE]\n\n" }
+    let prompt = answers.first?.usage.promptTokens ?? 0
+    let usage = OpenAI.usage(
+      prompt: prompt, completion: answers.reduce(0) { $0 + $1.usage.completionTokens },
+      cached: prompt - (answers.first?.timings.promptComputed ?? prompt))
+    return chunk([], usage: usage) + "data: [DONE]\n\n"
+  }
+
+  mutating func failure(_ refusal: Refusal) -> String { serverSentEvent(OpenAI.error(refusal)) }
+}
