@@ -15,18 +15,12 @@ package enum Download {
     transfer.acceptsCompression = true
     transfer.limits = limits
     transfer.addresses = addresses
-    return try await fetch(transfer)
-  }
-
-  /// The bytes that a transfer brings.
-  /// - Throws: as above.
-  package static func fetch(_ transfer: Transfer) async throws(LimnError) -> [UInt8] {
     let bytes = Mutex<[UInt8]>([])
     try await transfer.run { response throws(LimnError) in
       guard response.status == 200 else {
         let missing = response.status == 404 || response.status == 410
         throw LimnError(
-          missing ? .notFound : .unavailable, "the server answered \(HTTPStatus.name(response.status))", in: transfer.url,
+          missing ? .notFound : .unavailable, "the server answered \(HTTPStatus.name(response.status))", in: url,
           remedy: HTTPStatus.remedy(response.status))
       }
     } receive: { piece in

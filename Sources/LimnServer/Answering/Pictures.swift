@@ -2,6 +2,7 @@ import Foundation
 import Limn
 import LimnCore
 import LimnHub
+import Synchronization
 
 /// Pictures as requests carry them. None is ever read from a file of this machine.
 struct Pictures: Sendable {
@@ -58,15 +59,44 @@ struct Pictures: Sendable {
 
   private static let maxBytes = 20 << 20
 
+  /// Fetches a picture. Each redirect goes through the same door as the first URL.
   private func fetch(_ url: String) async throws -> [UInt8] {
+    var url = url
+    for _ in 0...Self.maxRedirects {
+      guard Self.isPlain(url), let host = URLComponents(string: url)?.host else { break }
+      // Of a name with several addresses all must be allowed. The one that is connected to is checked again.
+      let addresses = await HostLookup.addresses(of: host)
+      guard !addresses.isEmpty, addresses.allSatisfy(self.addresses.allows) else { break }
+      switch try await Self.get(url, self.addresses) {
+      case .bytes(let bytes): return bytes
+      case .redirect(let target): url = target
+      }
+    }
+    throw LimnError(.unavailable, "it could not be fetched", in: url)
+  }
+
+  private enum Fetched {
+    case bytes([UInt8])
+    case redirect(String)
+  }
+
+  private static let maxRedirects = 5
+
+  private static func get(_ url: String, _ addresses: AddressPolicy) async throws -> Fetched {
     var transfer = Transfer(url)
     transfer.headers.append(("Accept", "image/*"))
-    transfer.redirects = 5
+    transfer.redirects = 0
     transfer.addresses = addresses
     transfer.limits = Transfer.Limits(patience: .seconds(10))
     transfer.limits.connect = .seconds(5)
     transfer.limits.bytes = Self.maxBytes
-    return try await Download.fetch(transfer)
+    let bytes = Mutex<[UInt8]>([])
+    let response = try await transfer.run(receive: { piece in
+      bytes.withLock { $0.append(contentsOf: piece) }
+    })
+    if (300..<400).contains(response.status), let target = response.target { return .redirect(target) }
+    guard response.status == 200 else { throw LimnError(.unavailable, "status \(response.status)", in: url) }
+    return .bytes(bytes.withLock { $0 })
   }
 
   /// Whether every parser reads this URL in the same way: no user, no backslash, no control characters, and a host of

@@ -63,7 +63,7 @@ enum Anthropic {
     if let format = new ?? old {
       guard try format.required("type") == "json_schema" else { throw format.wrong("type", "json_schema") }
       guard let schema = format.value("schema") else { throw format.missing("schema") }
-      job.options.format = .json(schema: schema.serialised())
+      job.options.format = .json(schema: AnthropicSchema.restored(schema).serialised())
     }
     job.prompt = .messages(try await messages(fields, pictures))
     return job

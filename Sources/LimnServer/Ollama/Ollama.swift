@@ -18,7 +18,7 @@ enum Ollama {
   }
 
   /// RFC 3339 with fractions.
-  static func time(_ date: Date) -> JSON { .string(date.formatted(.iso8601.time(includingFractionalSeconds: true))) }
+  static func time(_ date: Date) -> JSON { .string(date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))) }
 
   static func nanoseconds(_ milliseconds: Double) -> JSON { .integer(Int((milliseconds * 1e6).rounded())) }
 
