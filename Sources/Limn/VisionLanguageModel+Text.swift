@@ -9,7 +9,8 @@ extension VisionLanguageModel {
       guard !tokenizer.specialIDs.contains(id) || bytes.starts(with: (tokenizer.piece(id) ?? "").utf8) else {
         return (id, [])
       }
-      var piece = tokenizer.specialIDs.contains(id) ? Array((tokenizer.piece(id) ?? "").utf8) : tokenizer.bytes(of: id) ?? []
+      var piece =
+        tokenizer.specialIDs.contains(id) ? Array((tokenizer.piece(id) ?? "").utf8) : tokenizer.bytes(of: id) ?? []
       // Some vocabularies write a space before the first word, which is not in the text.
       if !bytes.starts(with: piece), piece.first == 0x20, bytes.starts(with: piece.dropFirst()) { piece.removeFirst() }
       bytes = bytes.dropFirst(piece.count)

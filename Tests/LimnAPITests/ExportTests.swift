@@ -5,6 +5,8 @@ import Testing
 /// What users of the library may name, with `import Limn` alone.
 private let types: [Any.Type] = [
   Answer.self, Answer.FinishReason.self, Answer.Timings.self, Answer.Usage.self, AnswerEvent.self, AnswerFormat.self,
+  Embedding.self, TokenLogprob.self,
+  TokenLogprob.Alternative.self,
   ChatMessage.self,
   ChatMessage.Part.self, ChatMessage.Role.self, ChatSession.self, DemoModel.self, GenerationOptions.self,
   ImageOptions.self, ImageSource.self, KVType.self, LimnError.self, LimnError.Channel.self, LimnError.Code.self,
