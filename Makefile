@@ -1,18 +1,22 @@
 # `make demo` and `make test` are all that a newcomer needs; both install the libraries that are missing.
-.PHONY: setup build demo test dist docs lint sanitize coverage test-x86 test-arm format clean
+.PHONY: build setup command demo test dist docs lint sanitize coverage test-x86 test-arm format clean
 
 # The commit that `limn --version` names; nothing where this is no clone.
 export LIMN_COMMIT := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=7 --exclude='*'))
 
+# The command and its server, at .build/release/limn and limn-server.
+build: command
+	swift build -c release --product limn-server
+
 setup:
 	@Tools/setup.sh
 
-# The command, at .build/release/limn.
-build: setup
+# The command alone, without what only the server is built from.
+command: setup
 	swift build -c release --product limn
 
 # Answers questions about two drawn pictures.
-demo: build
+demo: command
 	@Tools/demo.sh
 
 # Every test, in release mode: the kernels are C, and unoptimised C would take minutes.
