@@ -127,6 +127,13 @@ let package = Package(
       name: "LimnImageTests", dependencies: ["LimnImage", "LimnFiles", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnHubTests", dependencies: ["LimnHub", "LimnImage", "LimnTesting"], swiftSettings: settings),
     .testTarget(name: "LimnTests", dependencies: ["Limn", "LimnTesting"], swiftSettings: settings),
+    .testTarget(
+      name: "LimnServerTests",
+      dependencies: [
+        "LimnServer", "Limn", "LimnCore", "LimnTesting", .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
+      ],
+      swiftSettings: settings),
     // Limn as its users see it.
     .testTarget(name: "LimnAPITests", dependencies: ["Limn"], swiftSettings: settings),
     .target(name: "CPseudoTerminal", path: "Tests/CPseudoTerminal"),

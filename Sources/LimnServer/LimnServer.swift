@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
+import Synchronization
 import UnixSignals
 
 /// A server of models over HTTP.
@@ -26,7 +27,7 @@ package struct LimnServer: Sendable {
   func router() -> Router<ServerContext> {
     let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
     let routes = Routes(router, maxBody: options.maxBody)
-    router.add(middleware: AccessLog(isJSON: options.logsJSON))
+    router.add(middleware: AccessLog(form: options.log))
     router.add(middleware: ErrorWriting(methods: routes.methods))
     router.add(middleware: AccessRules(options))
     routes.get("/") { _, _ in .text("limn \(options.version) is running.\n") }
@@ -42,6 +43,11 @@ package struct LimnServer: Sendable {
     return router
   }
 
+  /// Models that do not open, with the reason; requests for them are refused.
+  package var problems: [(name: String, problem: LimnError)] {
+    services.pool.models.compactMap { model in model.problem.map { (model.id, $0) } }
+  }
+
   /// Serves until SIGTERM or SIGINT.
   /// - Parameter started: called with the address once requests are taken.
   /// - Throws: `unavailable` if the address cannot be had.
@@ -51,11 +57,13 @@ package struct LimnServer: Sendable {
     let maxBody = options.maxBody
     let address = options.socket.map(BindAddress.unixDomainSocket) ?? .hostname(options.host, port: options.port)
     let (host, socket) = (options.host, options.socket)
+    let state = State()
     let app = Application(
       router: router(),
       server: HTTPServerBuilder { responder in GuardedChannel(responder: responder, maxBody: maxBody) },
       configuration: ApplicationConfiguration(address: address, serverName: nil),
       onServerRunning: { channel in
+        state.hasStarted.store(true, ordering: .relaxed)
         let port = channel.localAddress?.port ?? 0
         started(socket ?? "http://\(host.contains(":") ? "[\(host)]" : host):\(port)")
       },
@@ -66,17 +74,20 @@ package struct LimnServer: Sendable {
     configuration.maximumGracefulShutdownDuration = .seconds(options.grace)
     do {
       try await ServiceGroup(configuration: configuration).run()
-    } catch let error as IOError {
-      throw LimnError(
-        .unavailable, "cannot listen (\(String(cString: strerror(error.errnoCode))))",
-        in: socket ?? "\(options.host):\(options.port)", remedy: "choose another address: --port")
-    } catch is CancellationError {
-      return
     } catch {
-      // What the end of the grace period cancelled is not an error of the server.
-      return
+      // Once it runs, only the end of the grace period ends it with an error, and that is as it should be.
+      if state.hasStarted.load(ordering: .relaxed) { return }
+      let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+      throw LimnError(
+        .unavailable, "cannot listen (\(reason))", in: socket ?? "\(options.host):\(options.port)",
+        remedy: socket == nil ? "choose another address: --port" : "choose another path: --unix")
     }
   }
+}
+
+private final class State: Sendable {
+  /// Whether requests are taken.
+  let hasStarted = Atomic(false)
 }
 
 /// Closes models that have not been used for their time.

@@ -31,8 +31,16 @@ package struct ServerOptions: Sendable {
   package var memory: Int?
   /// Seconds after which an unused model is closed; nil: never.
   package var ttl: Double? = 1800
-  package var logsJSON = false
+  package var log = Log.text
   package var version = Limn.version
+
+  /// How requests are logged on standard error.
+  package enum Log: String, Sendable, CaseIterable {
+    /// A line that a person reads.
+    case text
+    case json
+    case none
+  }
 
   package init() {}
 }

@@ -65,7 +65,7 @@ actor AnswerQueue {
 
   private var full: Refusal {
     var refusal = Refusal(
-      .rateLimit, "\(waiting.count) requests wait already; ask again in a moment", code: "queue_full")
+      .rateLimit, "the queue is full (\(waiting.count) waiting); ask again in a moment", code: "queue_full")
     // An honest guess of when a place in the queue is free.
     let seconds = usualSeconds / Double(max(1, places))
     refusal.headers = [("Retry-After", String(Int(min(60, max(1, seconds.rounded(.up))))))]

@@ -17,7 +17,8 @@ struct AnswerRun: Sendable {
   ) {
     let (events, continuation) = AsyncThrowingStream.makeStream(
       of: AnswerRunEvent.self, throwing: (any Error).self)
-    let (beginning, first) = AsyncStream.makeStream(of: Result<Void, Refusal>.self, bufferingPolicy: .bufferingOldest(1))
+    let (beginning, first) = AsyncStream.makeStream(
+      of: Result<Void, Refusal>.self, bufferingPolicy: .bufferingOldest(1))
     self.events = events
     self.beginning = beginning
     task = Task {

@@ -108,7 +108,7 @@ struct AnswerService: Sendable {
       group.addTask {
         try await Task.sleep(for: .seconds(seconds))
         var refusal = Refusal(
-          .timeout, "the answer took longer than the \(Int(seconds.rounded(.up))) s that this server allows",
+          .timeout, "the answer took longer than the \(seconds.formatted()) s that this server allows",
           code: "timeout")
         refusal.headers = [("x-should-retry", "false")]
         throw refusal

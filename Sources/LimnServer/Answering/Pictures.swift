@@ -106,8 +106,9 @@ struct Pictures: Sendable {
     return url.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "\\") }
       && !authority.isEmpty
       && authority.utf8.allSatisfy { byte in
-        byte < 0x80 && (Character(UnicodeScalar(byte)).isLetter || Character(UnicodeScalar(byte)).isNumber
-          || "-._:[]".utf8.contains(byte))
+        byte < 0x80
+          && (Character(UnicodeScalar(byte)).isLetter || Character(UnicodeScalar(byte)).isNumber
+            || "-._:[]".utf8.contains(byte))
       }
   }
 }

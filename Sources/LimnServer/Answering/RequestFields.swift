@@ -59,7 +59,9 @@ struct RequestFields: Sendable {
     guard let value = value(field) else { return nil }
     let number = value.int ?? value.double.flatMap { Int(exactly: $0) }
     guard let number, range.contains(number) else {
-      let bounds = range.upperBound >= Int(Int32.max) ? "at least \(range.lowerBound)" : "\(range.lowerBound) to \(range.upperBound)"
+      let bounds =
+        range.upperBound >= Int(Int32.max)
+        ? "at least \(range.lowerBound)" : "\(range.lowerBound) to \(range.upperBound)"
       throw wrong(field, "a whole number, \(bounds)")
     }
     return number

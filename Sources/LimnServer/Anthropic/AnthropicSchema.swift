@@ -29,7 +29,9 @@ enum AnthropicSchema {
 
   /// The bounds in a description's last line.
   private static func bounds(in description: String) -> [(String, JSON)] {
-    guard let line = description.split(separator: "\n").last, line.hasPrefix("{"), line.hasSuffix("}") else { return [] }
+    guard let line = description.split(separator: "\n").last, line.hasPrefix("{"), line.hasSuffix("}") else {
+      return []
+    }
     var bounds: [(key: String, value: String)] = []
     for piece in line.dropFirst().dropLast().split(separator: ", ", omittingEmptySubsequences: false) {
       let words = piece.split(separator: ": ", maxSplits: 1)

@@ -6,7 +6,7 @@ import Logging
 
 /// A line for each request: when, what, how it ended, how long it took. Never bodies, pictures or keys.
 struct AccessLog: RouterMiddleware {
-  let isJSON: Bool
+  let form: ServerOptions.Log
 
   func handle(
     _ request: Request, context: ServerContext, next: (Request, ServerContext) async throws -> Response
@@ -15,8 +15,9 @@ struct AccessLog: RouterMiddleware {
     let id = Self.id(request)
     var response = try await next(request, context)
     response.headers[.requestID] = id
+    if form == .none { return response }
     // Streams go on after this: their line comes when the last byte is written.
-    let (status, isJSON, address) = (response.status.code, self.isJSON, context.address)
+    let (status, isJSON, address) = (response.status.code, form == .json, context.address)
     let (method, path) = (request.method.rawValue, request.uri.path)
     response.body = response.body.ending {
       let seconds = ContinuousClock.now.secondsSince(start)
@@ -37,7 +38,8 @@ struct AccessLog: RouterMiddleware {
     let line: String
     if isJSON {
       line = JSON.object([
-        "time": .string(Date.now.ISO8601Format()), "method": .string(method), "path": .string(LimnError.printable(path)),
+        "time": .string(Date.now.ISO8601Format()), "method": .string(method),
+        "path": .string(LimnError.printable(path)),
         "status": .integer(status), "seconds": .number((seconds * 1000).rounded() / 1000), "client": .string(address),
         "request_id": .string(id),
       ]).serialised()

@@ -19,7 +19,9 @@ struct AccessRules: RouterMiddleware {
     var names = Set(options.hostNames.map { $0.lowercased() })
     if !["127.0.0.1", "::1", "localhost"].contains(options.host) {
       // Other machines and containers call it by its names.
-      names.formUnion(["host.docker.internal", ProcessInfo.processInfo.hostName.lowercased(), options.host.lowercased()])
+      names.formUnion([
+        "host.docker.internal", ProcessInfo.processInfo.hostName.lowercased(), options.host.lowercased(),
+      ])
     }
     hostNames = names
     origins = Set(options.origins.map { $0.lowercased() })
@@ -115,11 +117,14 @@ struct AccessRules: RouterMiddleware {
     for key in given {
       let digest = Self.digest(key)
       // All of them in the same time, whatever is right.
-      for (index, own) in keys.enumerated() where zip(own, digest).reduce(0, { $0 | ($1.0 ^ $1.1) }) == 0 { found = index }
+      for (index, own) in keys.enumerated() where zip(own, digest).reduce(0, { $0 | ($1.0 ^ $1.1) }) == 0 {
+        found = index
+      }
     }
     guard let found else {
       var refusal = Refusal(
-        .authentication, given.isEmpty ? "an API key is needed: Authorization: Bearer KEY" : "this API key is not valid",
+        .authentication,
+        given.isEmpty ? "an API key is needed: Authorization: Bearer KEY" : "this API key is not valid",
         code: "invalid_api_key")
       refusal.headers = [("WWW-Authenticate", "Bearer")]
       throw refusal

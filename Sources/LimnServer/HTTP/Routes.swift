@@ -36,6 +36,13 @@ struct Routes {
     router.get(RouterPath(path), use: handler)
   }
 
+  func delete(
+    _ path: String, _ handler: @escaping @Sendable (Request, ServerContext) async throws -> Response
+  ) {
+    table.add(.delete, path)
+    router.delete(RouterPath(path), use: handler)
+  }
+
   /// A path that takes a JSON object.
   func post(
     _ path: String, _ handler: @escaping @Sendable (RequestFields, ServerContext) async throws -> Response
@@ -54,7 +61,9 @@ private func fields(of request: Request, atMost limit: Int) async throws -> Requ
     guard bytes.count + buffer.readableBytes <= limit else { throw Refusal.bodyTooLarge(limit) }
     bytes.append(contentsOf: buffer.readableBytesView)
   }
-  if bytes.isEmpty { throw Refusal(.invalidRequest, "the body is empty; a JSON object is needed", code: "invalid_json") }
+  if bytes.isEmpty {
+    throw Refusal(.invalidRequest, "the body is empty; a JSON object is needed", code: "invalid_json")
+  }
   guard String(validating: bytes, as: UTF8.self) != nil else {
     throw Refusal(.invalidRequest, "the body is not UTF-8", code: "invalid_json")
   }

@@ -47,11 +47,14 @@ enum LMStudioChat {
   private static func parts(_ fields: RequestFields) throws(Refusal) -> [ChatMessage.Part] {
     guard let input = fields.value("input") else { throw fields.missing("input") }
     if let text = input.string { return [.text(text)] }
-    guard let items = try fields.objects("input"), !items.isEmpty else { throw fields.wrong("input", "a text or a list") }
+    guard let items = try fields.objects("input"), !items.isEmpty else {
+      throw fields.wrong("input", "a text or a list")
+    }
     return try items.map { item throws(Refusal) in
       switch try item.required("type") {
       case "message", "text": return .text(try item.required("content"))
-      case "image": return .image(try Pictures.source(inline: try item.required("data_url"), field: item.name("data_url")))
+      case "image":
+        return .image(try Pictures.source(inline: try item.required("data_url"), field: item.name("data_url")))
       default: throw item.wrong("type", "message or image")
       }
     }
@@ -105,8 +108,10 @@ private struct LMStudioStream: AnswerEncoder {
       }
       return text + Self.event("prompt_processing.start", [:])
     case .answer(_, .reading(let done, let total)):
-      return isRead ? "" : Self.event(
-        "prompt_processing.progress", ["progress": .number(Double(done) / Double(max(1, total)))])
+      return isRead
+        ? ""
+        : Self.event(
+          "prompt_processing.progress", ["progress": .number(Double(done) / Double(max(1, total)))])
     case .answer(_, .text(let piece)):
       return begin() + Self.event("message.delta", ["content": .string(piece)])
     case .answer(_, .finished(let answer)):

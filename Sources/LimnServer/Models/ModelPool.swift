@@ -100,7 +100,12 @@ actor ModelPool {
       return model
     } catch {
       opening[id] = nil
-      throw Refusal(error)
+      // Where the model lies on this machine is nobody else's business.
+      var refusal = Refusal(error)
+      if let reference = models.first(where: { $0.id == id })?.reference {
+        refusal.message = refusal.message.replacing(reference, with: id)
+      }
+      throw refusal
     }
   }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Hummingbird
 import Limn
 import LimnCore
 
@@ -10,15 +11,17 @@ enum Ollama {
     OllamaAnswers.add(to: routes, server)
     OllamaModels.add(to: routes, server)
     OllamaEmbeddings.add(to: routes, server)
-    for path in ["/api/pull", "/api/delete", "/api/create", "/api/copy", "/api/push"] {
-      routes.post(path) { _, _ in
-        throw Refusal(.notImplemented, "this server does not change which models are on the computer")
-      }
+    let refuse = { @Sendable () throws -> Response in
+      throw Refusal(.notImplemented, "this server does not change which models are on the computer")
     }
+    for path in ["/api/pull", "/api/create", "/api/copy", "/api/push"] { routes.post(path) { _, _ in try refuse() } }
+    routes.delete("/api/delete") { _, _ in try refuse() }
   }
 
   /// RFC 3339 with fractions.
-  static func time(_ date: Date) -> JSON { .string(date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))) }
+  static func time(_ date: Date) -> JSON {
+    .string(date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true)))
+  }
 
   static func nanoseconds(_ milliseconds: Double) -> JSON { .integer(Int((milliseconds * 1e6).rounded())) }
 
@@ -61,7 +64,9 @@ enum Ollama {
     guard let value = fields.value("keep_alive") else { return nil }
     let seconds: Double?
     if let text = value.string { seconds = duration(text) } else { seconds = value.double }
-    guard let seconds, seconds.isFinite, seconds < 1e10 else { throw fields.wrong("keep_alive", "seconds, or text such as 5m") }
+    guard let seconds, seconds.isFinite, seconds < 1e10 else {
+      throw fields.wrong("keep_alive", "seconds, or text such as 5m")
+    }
     return seconds < 0 ? .forever : .seconds(seconds)
   }
 

@@ -7,7 +7,8 @@ enum Completions {
     routes.post("/v1/completions") { fields, context in
       var job = AnswerJob(model: try fields.required("model"), prompt: try prompt(fields))
       try OpenAI.options(fields, into: &job)
-      job.options.maxTokens = try OpenAI.maxTokens(fields, "max_tokens") ?? (fields.value("max_tokens") == nil ? 16 : .max >> 32)
+      job.options.maxTokens =
+        try OpenAI.maxTokens(fields, "max_tokens") ?? (fields.value("max_tokens") == nil ? 16 : .max >> 32)
       job.options.format = try OpenAI.format(fields)
       // Only an insertion that asks for nothing can be made.
       if let suffix = try fields.string("suffix"), !suffix.isEmpty {

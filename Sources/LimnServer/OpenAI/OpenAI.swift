@@ -97,7 +97,8 @@ enum OpenAI {
     _ = try fields.objects("tools")
     guard let choice = fields.value("tool_choice") else { return }
     if let word = choice.string, ["none", "auto"].contains(word) { return }
-    throw .invalid("tool_choice", "this model calls no tools: tool_choice must be none or auto", code: "unsupported_value")
+    throw .invalid(
+      "tool_choice", "this model calls no tools: tool_choice must be none or auto", code: "unsupported_value")
   }
 
   // MARK: Messages

@@ -12,10 +12,11 @@ enum Operations {
     }
     routes.get("/ready") { _, _ in
       // Models are opened at their first use; ready means that one could be.
-      guard let problem = server.pool.models.compactMap(\.problem).first,
-        server.pool.models.allSatisfy({ $0.problem != nil })
-      else { return .json(.object(["status": "ok"])) }
-      throw Refusal(.unavailable, problem.description(for: .json), code: "model_unreadable")
+      guard let model = server.pool.models.first, server.pool.models.allSatisfy({ $0.problem != nil }) else {
+        return .json(.object(["status": "ok"]))
+      }
+      let reason = model.problem?.description(for: .json).replacing(model.reference, with: model.id) ?? ""
+      throw Refusal(.unavailable, "no model opens; \(reason)", code: "model_unreadable")
     }
     routes.get("/props") { _, _ in
       let model = server.pool.models.first
@@ -69,7 +70,9 @@ enum Operations {
     routes.post("/detokenize") { fields, _ in
       guard let values = fields.value("tokens")?.array else { throw fields.wrong("tokens", "a list of token ids") }
       let ids = values.compactMap(\.int)
-      guard ids.count == values.count, ids.allSatisfy({ $0 >= 0 }) else { throw fields.wrong("tokens", "a list of token ids") }
+      guard ids.count == values.count, ids.allSatisfy({ $0 >= 0 }) else {
+        throw fields.wrong("tokens", "a list of token ids")
+      }
       let text = try await server.pool.use(try name(fields, server)) { try $0.model.text(of: ids) }
       return .json(.object(["content": .string(text)]))
     }

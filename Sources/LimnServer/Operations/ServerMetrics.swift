@@ -98,7 +98,9 @@ final class ServerMetrics: Sendable {
     add("llamacpp:requests_processing", "gauge", "Requests that are being answered.", Double(running))
     add("llamacpp:requests_deferred", "gauge", "Requests that wait.", Double(waiting))
     add("llamacpp:n_busy_slots_per_decode", "gauge", "Requests in a decode step.", Double(running))
-    add("limn_prompt_tokens_cached_total", "counter", "Prompt tokens that were kept from before.", Double(state.cachedTokens))
+    add(
+      "limn_prompt_tokens_cached_total", "counter", "Prompt tokens that were kept from before.",
+      Double(state.cachedTokens))
     add("limn_pictures_encoded_total", "counter", "Pictures that were encoded.", Double(state.pictures))
     add("limn_models_loaded", "gauge", "Models that are open.", Double(models))
     add("limn_resident_bytes", "gauge", "Memory of the process.", Double(memory))

@@ -1,0 +1,186 @@
+import Foundation
+import HTTPTypes
+import Limn
+import LimnCore
+import Testing
+
+@testable import LimnServer
+
+@Suite("Answers over HTTP")
+struct AnswerTests {
+  private static func text(_ answer: Answer) -> String { answer.text.trimmingCharacters(in: .whitespaces) }
+
+  @Test("every API gives the answer that the library gives, with its counts")
+  func everyAPI() async throws {
+    let tester = try ServerTester()
+    let expected = try await Scene.answer()
+    let (text, usage) = (Self.text(expected), expected.usage)
+    let image = try Scene.base64
+
+    let chat = try await tester.post("/v1/chat/completions", Scene.chat()).json
+    #expect(chat["choices"]?.array?.first?["message"]?["content"]?.string == text)
+    #expect(chat["choices"]?.array?.first?["finish_reason"]?.string == "stop")
+    #expect(chat["usage"]?["prompt_tokens"]?.int == usage.promptTokens)
+    #expect(chat["usage"]?["completion_tokens"]?.int == usage.completionTokens)
+
+    let message: JSON = .object([
+      "role": "user", "content": .string(Scene.question), "images": .array([.string(image)]),
+    ])
+    let ollama = try await tester.post(
+      "/api/chat",
+      .object(["model": "limn-demo:latest", "messages": .array([message]), "stream": .bool(false)])
+    ).json
+    #expect(ollama["message"]?["content"]?.string == text)
+    #expect(ollama["eval_count"]?.int == usage.completionTokens)
+
+    let source: JSON = .object(["type": "base64", "media_type": "image/png", "data": .string(image)])
+    let content: JSON = .array([
+      .object(["type": "image", "source": source]), .object(["type": "text", "text": .string(Scene.question)]),
+    ])
+    let anthropic = try await tester.post(
+      "/v1/messages",
+      .object([
+        "model": "limn-demo", "max_tokens": .integer(50),
+        "messages": .array([.object(["role": "user", "content": content])]),
+      ])
+    ).json
+    #expect(anthropic["content"]?.array?.first?["text"]?.string == text)
+    #expect(anthropic["stop_reason"]?.string == "end_turn")
+    #expect(anthropic["usage"]?["input_tokens"]?.int == usage.promptTokens)
+
+    let input: JSON = .array([
+      .object([
+        "role": "user",
+        "content": .array([
+          .object(["type": "input_text", "text": .string(Scene.question)]),
+          .object(["type": "input_image", "image_url": .string("data:;base64," + image)]),
+        ]),
+      ])
+    ])
+    let response = try await tester.post("/v1/responses", .object(["model": "limn-demo", "input": input])).json
+    #expect(response["output"]?.array?.first?["content"]?.array?.first?["text"]?.string == text)
+    #expect(response["status"]?.string == "completed")
+
+    let items: JSON = .array([
+      .object(["type": "message", "content": .string(Scene.question)]),
+      .object(["type": "image", "data_url": .string("data:image/png;base64," + image)]),
+    ])
+    let studio = try await tester.post("/api/v1/chat", .object(["model": "limn-demo", "input": items])).json
+    #expect(studio["output"]?.array?.first?["content"]?.string == text)
+    #expect(studio["stats"]?["total_output_tokens"]?.int == usage.completionTokens)
+  }
+
+  @Test("a stream of chunks joins to the whole answer, and ends with usage only where that was asked for")
+  func chunks() async throws {
+    let tester = try ServerTester()
+    let expected = Self.text(try await Scene.answer())
+    let options: JSON = .object(["include_usage": .bool(true)])
+    let reply = try await tester.post(
+      "/v1/chat/completions", Scene.chat(["stream": .bool(true), "stream_options": options]))
+    #expect(reply.headers[.contentType]?.hasPrefix("text/event-stream") == true)
+    #expect(reply.events.last?.data == "[DONE]")
+    let chunks = try reply.events.dropLast().map { try JSON.parse($0.data, place: "a chunk") }
+    let texts = chunks.compactMap { $0["choices"]?.array?.first?["delta"]?["content"]?.string }
+    #expect(texts.joined() == expected)
+    #expect(chunks.first?["choices"]?.array?.first?["delta"]?["role"]?.string == "assistant")
+    #expect(chunks.last?["choices"]?.array?.isEmpty == true)
+    #expect(chunks.last?["usage"]?["completion_tokens"]?.int ?? 0 > 0)
+
+    let plain = try await tester.post("/v1/chat/completions", Scene.chat(["stream": .bool(true)]))
+    #expect(!plain.body.contains("\"choices\":[]"))
+  }
+
+  @Test("Ollama's streams are lines of JSON, the last of which is done")
+  func lines() async throws {
+    let tester = try ServerTester()
+    let reply = try await tester.post(
+      "/api/generate",
+      .object([
+        "model": "limn-demo", "prompt": .string(Scene.question), "images": .array([.string(try Scene.base64)]),
+      ]))
+    #expect(reply.headers[.contentType] == "application/x-ndjson")
+    #expect(reply.body.hasSuffix("\n") && !reply.body.contains("\n\n"))
+    let lines = try reply.body.split(separator: "\n").map { try JSON.parse(String($0), place: "a line") }
+    #expect(lines.compactMap { $0["response"]?.string }.joined() == Self.text(try await Scene.answer()))
+    #expect(lines.map { $0["done"]?.bool } == [Bool](repeating: false, count: lines.count - 1) + [true])
+  }
+
+  @Test("Anthropic's events come in their order, each with its type as its name")
+  func events() async throws {
+    let tester = try ServerTester()
+    let reply = try await tester.post(
+      "/v1/messages",
+      .object([
+        "model": "limn-demo", "max_tokens": .integer(3), "stream": .bool(true),
+        "messages": .array([.object(["role": "user", "content": "What is there?"])]),
+      ]))
+    let types = try reply.events.map { try JSON.parse($0.data, place: "an event")["type"]?.string }
+    #expect(types == reply.events.map(\.name))
+    #expect(types.prefix(2) == ["message_start", "content_block_start"])
+    #expect(types.suffix(3) == ["content_block_stop", "message_delta", "message_stop"])
+    #expect(Set(types.dropFirst(2).dropLast(3)) == ["content_block_delta"])
+  }
+
+  @Test("several choices count the prompt once, and the same seed gives the same ones")
+  func choices() async throws {
+    let tester = try ServerTester()
+    let ask = try Scene.chat([
+      "n": .integer(3), "temperature": .number(2), "seed": .integer(5), "max_tokens": .integer(12),
+      "ignore_eos": .bool(true),
+    ])
+    func texts() async throws -> [String?] {
+      let answer = try await tester.post("/v1/chat/completions", ask).json
+      #expect(answer["usage"]?["completion_tokens"]?.int == 36)
+      return answer["choices"]?.array?.map { $0["message"]?["content"]?.string } ?? []
+    }
+    let first = try await texts()
+    #expect(Set(first).count > 1)
+    #expect(try await texts() == first)
+  }
+
+  @Test("an answer goes on from what the assistant has begun to say")
+  func continuation() async throws {
+    let model = try await VisionLanguageModel.load(try DemoModel.path())
+    let whole = try await Scene.answer()
+    let text = Self.text(whole)
+    let begun = String(text.prefix(text.count / 2)).trimmingCharacters(in: .whitespaces)
+    let messages = [
+      ChatMessage(.user, Scene.question, images: [.data(try Scene.picture, name: "camp.png")]),
+      ChatMessage(.assistant, begun),
+    ]
+    let rest = try await model.answer(Limn.Request(messages))
+    #expect((begun + rest.text).filter { !$0.isWhitespace } == text.filter { !$0.isWhitespace })
+  }
+
+  @Test("a conversation goes on by the id of its last answer, and an unknown id is refused")
+  func previousResponse() async throws {
+    let tester = try ServerTester()
+    func ask(_ previous: JSON) async throws -> JSON {
+      try await tester.post(
+        "/v1/responses",
+        .object([
+          "model": "limn-demo", "input": "What is there?", "previous_response_id": previous,
+          "max_output_tokens": .integer(4),
+        ])
+      ).json
+    }
+    let first = try await ask(.null)
+    #expect(first["status"]?.string == "incomplete")
+    let second = try await ask(first["id"] ?? .null)
+    #expect(second["usage"]?["input_tokens"]?.int ?? 0 > first["usage"]?["input_tokens"]?.int ?? 0)
+    #expect(try await ask("resp_unknown")["error"]?["code"]?.string == "previous_response_not_found")
+  }
+
+  @Test("embeddings have length 1 and do not depend on their companions")
+  func embeddings() async throws {
+    let tester = try ServerTester()
+    func vectors(_ input: JSON) async throws -> [[Double]] {
+      let reply = try await tester.post("/v1/embeddings", .object(["model": "limn-demo", "input": input]))
+      return try reply.json["data"]?.array?.map { $0["embedding"]?.array?.compactMap(\.double) ?? [] } ?? []
+    }
+    let both = try await vectors(.array(["a red house", "rain over the sea"]))
+    let one = try await vectors("rain over the sea")
+    #expect(both.count == 2 && both[1] == one[0] && both[0] != both[1])
+    for vector in both { #expect(abs(vector.reduce(0) { $0 + $1 * $1 } - 1) < 1e-4) }
+  }
+}
