@@ -64,7 +64,7 @@ final class ServerMetrics: Sendable {
 
   /// - Parameters:
   ///   - running, waiting: requests that are being answered, and those that wait.
-  ///   - memory: resident bytes of the process.
+  ///   - memory: the most bytes that the process has had resident.
   func text(running: Int, waiting: Int, models: Int, memory: Int) -> String {
     let state = state.withLock { $0 }
     var lines: [String] = []
@@ -103,7 +103,7 @@ final class ServerMetrics: Sendable {
       Double(state.cachedTokens))
     add("limn_pictures_encoded_total", "counter", "Pictures that were encoded.", Double(state.pictures))
     add("limn_models_loaded", "gauge", "Models that are open.", Double(models))
-    add("limn_resident_bytes", "gauge", "Memory of the process.", Double(memory))
+    add("limn_peak_resident_bytes", "gauge", "The most memory that the process has had.", Double(memory))
     add("limn_queue_seconds", "Seconds in the queue.", state.waiting)
     add("limn_time_to_first_token_seconds", "From the question to the first token.", state.firstToken)
     add("limn_time_between_tokens_seconds", "Between two tokens of an answer, its mean.", state.betweenTokens)
