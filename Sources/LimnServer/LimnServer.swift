@@ -1,5 +1,5 @@
 import Foundation
-import Hummingbird
+package import Hummingbird
 import HummingbirdCore
 package import Limn
 package import LimnCore
@@ -24,7 +24,8 @@ package struct LimnServer: Sendable {
   /// The names by which clients call the models.
   package var modelNames: [String] { services.pool.models.map(\.id) }
 
-  func router() -> Router<ServerContext> {
+  /// The routes of all APIs.
+  package func router() -> Router<ServerContext> {
     let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
     let routes = Routes(router, maxBody: options.maxBody)
     router.add(middleware: AccessLog(form: options.log))

@@ -3,7 +3,7 @@ import HTTPTypes
 import LimnCore
 import Testing
 
-@testable import LimnServer
+import LimnServer
 
 @Suite("Who may talk to the server")
 struct AccessTests {

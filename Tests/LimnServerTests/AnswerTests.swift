@@ -4,7 +4,7 @@ import Limn
 import LimnCore
 import Testing
 
-@testable import LimnServer
+import LimnServer
 
 @Suite("Answers over HTTP")
 struct AnswerTests {

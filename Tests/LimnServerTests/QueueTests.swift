@@ -6,7 +6,7 @@ import LimnTesting
 import Synchronization
 import Testing
 
-@testable import LimnServer
+import LimnServer
 
 /// Who got a place, in turn.
 private final class Order: Sendable {

@@ -3,7 +3,7 @@ import HTTPTypes
 import LimnCore
 import Testing
 
-@testable import LimnServer
+import LimnServer
 
 @Suite("Requests")
 struct RequestTests {

@@ -3,7 +3,7 @@ import HTTPTypes
 import Hummingbird
 import Limn
 import LimnCore
-@testable import LimnServer
+import LimnServer
 import Logging
 import NIOCore
 import NIOEmbedded

@@ -33,7 +33,7 @@ struct AnswerJob: Sendable {
 }
 
 /// How long a model stays loaded after its last answer.
-enum KeepAlive: Sendable, Equatable {
+package enum KeepAlive: Sendable, Equatable {
   case seconds(Double)
   case forever
 }

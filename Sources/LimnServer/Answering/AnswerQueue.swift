@@ -2,7 +2,7 @@ import Foundation
 
 /// Lets some requests be answered at the same time and a bounded number wait, and is fair among clients: the next place
 /// goes to the client that has the fewest, and among those to the request that has waited longest.
-actor AnswerQueue {
+package actor AnswerQueue {
   private struct Ticket {
     let id: UInt64
     let client: String
@@ -17,17 +17,17 @@ actor AnswerQueue {
   /// A running mean of how long an answer takes, in seconds.
   private var usualSeconds = 2.0
 
-  init(places: Int, limit: Int) {
+  package init(places: Int, limit: Int) {
     self.places = places
     self.limit = limit
   }
 
-  var runningCount: Int { running.values.reduce(0, +) }
-  var waitingCount: Int { waiting.count }
+  package var runningCount: Int { running.values.reduce(0, +) }
+  package var waitingCount: Int { waiting.count }
 
   /// Waits for a place. Whoever got one gives it back with `leave`.
   /// - Throws: a refusal if too many wait already, or if the task was cancelled.
-  func enter(_ client: String) async throws(Refusal) {
+  package func enter(_ client: String) async throws(Refusal) {
     if runningCount < places, waiting.isEmpty { return running[client, default: 0] += 1 }
     guard waiting.count < limit else { throw full }
     let id = nextID
@@ -44,7 +44,7 @@ actor AnswerQueue {
 
   /// Gives a place back.
   /// - Parameter seconds: how long the answer took.
-  func leave(_ client: String, after seconds: Double) {
+  package func leave(_ client: String, after seconds: Double) {
     usualSeconds += 0.2 * (seconds - usualSeconds)
     running[client, default: 1] -= 1
     if running[client] == 0 { running[client] = nil }

@@ -1,22 +1,22 @@
 import Foundation
-import Limn
+package import Limn
 import LimnCore
 import LimnHub
 import Synchronization
 
 /// Pictures as requests carry them. None is ever read from a file of this machine.
-struct Pictures: Sendable {
+package struct Pictures: Sendable {
   let addresses: AddressPolicy
   /// Of one request.
   static let limit = 64
 
-  init(_ options: ServerOptions) {
+  package init(_ options: ServerOptions) {
     // Not `.any`: a stranger's URL must not bring this machine's proxy settings and passwords into play.
     addresses = options.allowsPrivateURLs ? AddressPolicy(usesSettings: false) { _ in true } : .publicOnly
   }
 
   /// A picture as a `data:` URL, plain base64, or an http(s) URL, which is fetched.
-  func source(url text: String, field: String) async throws(Refusal) -> ImageSource {
+  package func source(url text: String, field: String) async throws(Refusal) -> ImageSource {
     let scheme = text.prefix(8).lowercased()
     guard scheme.hasPrefix("http://") || scheme.hasPrefix("https://") else {
       return try Self.source(inline: text, field: field)

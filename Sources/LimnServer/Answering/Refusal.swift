@@ -1,21 +1,21 @@
 import LimnCore
 
 /// Why a request is not answered, before it is written in the words of an API.
-struct Refusal: Error, Sendable {
+package struct Refusal: Error, Sendable {
   /// The kinds that APIs tell apart.
-  enum Kind: Sendable {
+  package enum Kind: Sendable {
     case invalidRequest, authentication, permission, notFound, methodNotAllowed, tooLarge, unsupportedMedia
     case rateLimit, timeout, unavailable, notImplemented, defect
   }
 
-  var kind: Kind
-  var message: String
+  package var kind: Kind
+  package var message: String
   /// The field of the request that is wrong.
-  var param: String?
+  package var param: String?
   /// What programs switch on: "model_not_found".
-  var code: String?
+  package var code: String?
   /// Further headers of the response.
-  var headers: [(name: String, value: String)] = []
+  package var headers: [(name: String, value: String)] = []
 
   init(_ kind: Kind, _ message: String, param: String? = nil, code: String? = nil) {
     self.kind = kind
@@ -36,7 +36,7 @@ struct Refusal: Error, Sendable {
   }
 
   /// HTTP's status code.
-  var status: Int {
+  package var status: Int {
     switch kind {
     case .invalidRequest: 400
     case .authentication: 401

@@ -1,15 +1,15 @@
 import Foundation
-import LimnCore
+package import LimnCore
 
 /// Typed access to the members of a request's JSON. null counts as absent, unknown members are ignored, and a value of a
 /// wrong type or out of range is refused by its name.
-struct RequestFields: Sendable {
+package struct RequestFields: Sendable {
   let json: JSON
   /// The names that lead here: `messages[2].content`.
   private let path: String
 
   /// - Throws: a refusal if it is no object.
-  init(_ json: JSON, path: String = "") throws(Refusal) {
+  package init(_ json: JSON, path: String = "") throws(Refusal) {
     guard json.object != nil else {
       throw Refusal(
         .invalidRequest, "\(path.isEmpty ? "the body" : path) must be a JSON object, and is \(json.kind)",

@@ -1,15 +1,15 @@
-import LimnCore
+package import LimnCore
 
 /// Schemas as Anthropic's client sends them: it moves bounds that Anthropic's own service does not enforce into the
 /// description, as in "How many trees\n\n{minimum: 0, maximum: 4}", and checks the answer against them afterwards. Here
 /// they are enforced, so they are put back.
-enum AnthropicSchema {
+package enum AnthropicSchema {
   private static let numbers: Set<String> = [
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems",
     "multipleOf",
   ]
 
-  static func restored(_ schema: JSON) -> JSON {
+  package static func restored(_ schema: JSON) -> JSON {
     switch schema {
     case .array(let items): return .array(items.map(restored))
     case .object(let object):

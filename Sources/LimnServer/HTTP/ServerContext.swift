@@ -1,14 +1,14 @@
-import Hummingbird
+package import Hummingbird
 import NIOCore
 
 /// What belongs to one request.
-struct ServerContext: RequestContext {
-  var coreContext: CoreRequestContextStorage
+package struct ServerContext: RequestContext {
+  package var coreContext: CoreRequestContextStorage
   let channel: any Channel
   /// The key that the request brought, as far as it is told apart from others'.
   var keyName: String?
 
-  init(source: Source) {
+  package init(source: Source) {
     coreContext = .init(source: source)
     channel = source.channel
   }

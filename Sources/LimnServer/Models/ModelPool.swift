@@ -1,36 +1,36 @@
-import Foundation
-import Limn
-import LimnCore
+package import Foundation
+package import Limn
+package import LimnCore
 
 /// The models that clients can name: opened at their first use, closed when they are not used or when another one needs
 /// their memory.
-actor ModelPool {
+package actor ModelPool {
   /// An open model that is not closed while somebody holds this.
-  struct Lease: Sendable {
-    let id: String
-    let model: VisionLanguageModel
+  package struct Lease: Sendable {
+    package let id: String
+    package let model: VisionLanguageModel
     /// Seconds that opening it took for this lease; 0: it was open.
     let loadingSeconds: Double
   }
 
-  struct Loaded: Sendable {
-    let id: String
-    let model: VisionLanguageModel
+  package struct Loaded: Sendable {
+    package let id: String
+    package let model: VisionLanguageModel
     let bytes: Int
     var users = 0
     var lastUse = ContinuousClock.now
     /// When it is closed unless it is used again; nil: never.
-    var expires: Date?
+    package var expires: Date?
     var keepAlive: KeepAlive?
   }
 
-  nonisolated let models: [ServedModel]
+  package nonisolated let models: [ServedModel]
   private let options: ServerOptions
   private var loaded: [String: Loaded] = [:]
   private var opening: [String: Task<VisionLanguageModel, any Error>] = [:]
   private let memory: Int
 
-  init(_ options: ServerOptions) throws(LimnError) {
+  package init(_ options: ServerOptions) throws(LimnError) {
     var load = options.load
     load.maxSequences = options.parallel
     self.options = options
@@ -57,12 +57,12 @@ actor ModelPool {
     return model
   }
 
-  var open: [Loaded] { loaded.values.sorted { $0.id < $1.id } }
+  package var open: [Loaded] { loaded.values.sorted { $0.id < $1.id } }
 
   // MARK: Using
 
   /// Opens a model unless it is open, and keeps it open while `body` runs.
-  func use<Result: Sendable>(
+  package func use<Result: Sendable>(
     _ name: String, keepAlive: KeepAlive? = nil, _ body: @Sendable (Lease) async throws -> Result
   ) async throws(Refusal) -> Result {
     let id = try check(name).id
@@ -129,7 +129,7 @@ actor ModelPool {
 
   /// Closes a model; false if it was not open. Answers under way keep it in memory until they are finished.
   @discardableResult
-  func unload(_ name: String) throws(Refusal) -> Bool {
+  package func unload(_ name: String) throws(Refusal) -> Bool {
     loaded.removeValue(forKey: try check(name).id) != nil
   }
 

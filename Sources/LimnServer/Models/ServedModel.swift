@@ -3,12 +3,11 @@ import Foundation
 import Limn
 import LimnCore
 import LimnFiles
-import struct Foundation.Date
 
 /// A model that the server can open, as lists show it: its name, and what its files say without being read whole.
-struct ServedModel: Sendable {
+package struct ServedModel: Sendable {
   /// The name by which clients call it.
-  let id: String
+  package let id: String
   /// What the person who started the server named it; never shown to clients.
   let reference: String
   let summary: ModelSummary?
@@ -40,7 +39,7 @@ struct ServedModel: Sendable {
   var fileBytes: Int { summary?.files.reduce(0) { $0 + $1.bytes } ?? 0 }
 
   /// Bytes in memory with a full context.
-  var memoryBytes: Int { demand?.bytes ?? fileBytes }
+  package var memoryBytes: Int { demand?.bytes ?? fileBytes }
 
   var contextLength: Int { summary?.context?.used ?? 0 }
 

@@ -4,7 +4,7 @@ import Limn
 import LimnCore
 
 /// What all of Ollama's endpoints share.
-enum Ollama {
+package enum Ollama {
   static func error(_ refusal: Refusal) -> JSON { .object(["error": .string(refusal.message)]) }
 
   static func add(to routes: Routes, _ server: Services) {
@@ -60,7 +60,7 @@ enum Ollama {
   }
 
   /// Seconds, or "5m"; negative: forever.
-  static func keepAlive(_ fields: RequestFields) throws(Refusal) -> KeepAlive? {
+  package static func keepAlive(_ fields: RequestFields) throws(Refusal) -> KeepAlive? {
     guard let value = fields.value("keep_alive") else { return nil }
     let seconds: Double?
     if let text = value.string { seconds = duration(text) } else { seconds = value.double }
