@@ -171,6 +171,42 @@ struct AnswerTests {
     #expect(try await ask("resp_unknown")["error"]?["code"]?.string == "previous_response_not_found")
   }
 
+  @Test(
+    "beyond the queue every API refuses with 429 and the time after which to ask again, before any byte of a stream")
+  func fullQueue() async throws {
+    let tester = try ServerTester {
+      $0.parallel = 1
+      $0.queue = 0
+    }
+    func request(_ more: JSONObject) -> JSON {
+      var object: JSONObject = [
+        "model": "limn-demo", "messages": .array([.object(["role": "user", "content": "What is there?"])]),
+        "prompt": "What is there?", "input": "What is there?",
+      ]
+      for (key, value) in more.members { object.set(key, to: value) }
+      return .object(object)
+    }
+    func isBusy() async throws -> Bool {
+      try await tester.get("/slots").json.array?.first?["is_processing"]?.bool ?? false
+    }
+    let long = Task {
+      try await tester.post(
+        "/v1/chat/completions", request(["ignore_eos": .bool(true), "max_tokens": .integer(1900)]))
+    }
+    while try await !isBusy() { await Task.yield() }
+    for path in ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat", "/api/generate", "/api/v1/chat"]
+    {
+      let reply = try await tester.post(path, request(["stream": .bool(true), "max_tokens": .integer(4)]))
+      #expect(reply.status == 429, "\(path)")
+      #expect((1...60).contains(Int(reply.headers[.retryAfter] ?? "") ?? 0))
+      #expect(try reply.json["error"] != nil)
+    }
+    #expect(try await isBusy())
+    long.cancel()
+    _ = try? await long.value
+    #expect(try await !isBusy())
+  }
+
   @Test("embeddings have length 1 and do not depend on their companions")
   func embeddings() async throws {
     let tester = try ServerTester()
