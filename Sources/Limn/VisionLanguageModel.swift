@@ -132,7 +132,7 @@ public final class VisionLanguageModel: Sendable {
     var writer = AnswerWriter(tokenizer, stops: request.options.stops, ownStops: ownStops, endIDs: endIDs)
     var sequence = SequenceRequest(prompt: inputs, sampling: request.options.sampling, maxTokens: maxTokens)
     sequence.endIDs = endIDs
-    sequence.alternatives = request.options.logprobs
+    sequence.alternatives = request.options.logprobs.map { max(0, $0) }
     if let bias = LogitBias(request.options, endIDs: endIDs) { sequence.processors.append(bias) }
     if let matcher { sequence.processors.append(Constraint(matcher, endIDs: endIDs)) }
     sequence.reuse = request.options.reuse

@@ -37,6 +37,15 @@ struct GenerationOptionsTests {
     }
   }
 
+  @Test("fewer than no alternatives are none")
+  func negativeLogprobs() async throws {
+    var options = GenerationOptions()
+    (options.logprobs, options.maxTokens) = (-3, 2)
+    for try await case .tokens(let new) in try await Self.model().stream(
+      [ChatMessage(.user, Self.question)], options: options)
+    { #expect(new.allSatisfy { $0.top.isEmpty }) }
+  }
+
   @Test("a forbidden token does not come, and a favoured one comes always")
   func logitBias() async throws {
     let model = try await Self.model()

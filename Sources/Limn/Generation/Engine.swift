@@ -13,7 +13,7 @@ package actor Engine {
   package nonisolated let model: Llava
   package nonisolated let storage: KVType
   private let context: Int
-  private let limits: Limits
+  let limits: Limits
   private var scheduler: Scheduler
   private var images: ImageStore
   private var store: KVStore
@@ -48,6 +48,8 @@ package actor Engine {
 
   package struct Statistics: Sendable {
     package var decodeSteps = 0
+    /// Sequences that took part in decode steps, counted once for each step.
+    package var decodedSequences = 0
     package var passes = 0
     package var imagesEncoded = 0
     package var forks = 0
@@ -139,85 +141,6 @@ package actor Engine {
   package func forget() {
     images.removeAll()
     store.removeAll()
-  }
-
-  /// The logits of every position of a prompt: [positions][vocabulary].
-  package func logits(of prompt: PromptInputs, adapters: [Int] = []) throws(LimnError) -> [[Float]] {
-    var result: [[Float]] = []
-    try compute(prompt, adapters, PassMemory(model.language.placement)) { logits, rows in
-      let width = logits.count / rows
-      for row in 0..<rows { result.append(Array(logits[row * width..<(row + 1) * width])) }
-    }
-    return result
-  }
-
-  /// The mean of a prompt's hidden states after the final norm, scaled to length 1: [hidden]. Sequences go on meanwhile,
-  /// a slice of theirs for each layer of this.
-  package func pooled(_ prompt: PromptInputs, adapters: [Int] = []) async throws(LimnError) -> [Float] {
-    let memory = PassMemory(model.language.placement)
-    let cache = try model.language.makeCache(capacity: prompt.count, storage: storage)
-    var sums = [Double](repeating: 0, count: model.language.config.hidden)
-    while cache.count < prompt.count {
-      let part = cache.count..<min(cache.count + 128, prompt.count)
-      memory.reset()
-      let pass = ForwardPass(
-        [
-          Chunk(
-            sequence: nil, cache: cache, input: .prompt(prompt, part), count: part.count,
-            expectedLength: prompt.count, wanted: part.count, adapters: adapters)
-        ], model.language, memory)
-      while pass.layersLeft > 0 {
-        if Task.isCancelled { throw Self.stopped }
-        pass.advance()
-        await Task.yield()
-      }
-      pass.finishHidden { states in
-        for index in states.indices { sums[index % sums.count] += Double(states[index]) }
-      }
-    }
-    let length = sums.reduce(0) { $0 + $1 * $1 }.squareRoot()
-    return sums.map { Float($0 / max(length, 1e-30)) }
-  }
-
-  /// How much the positions of a prompt attend to its images.
-  /// - Returns: [layers, heads, positions, image positions]; 0 where an image comes after the position.
-  package func attention(
-    of prompt: PromptInputs, adapters: [Int] = [], layers: Range<Int>? = nil, heads: Range<Int>? = nil,
-    positions: Range<Int>? = nil
-  ) throws(LimnError) -> (values: [Float], shape: [Int]) {
-    let config = model.language.config
-    let target = Probe.Target(
-      layers: layers ?? 0..<config.layers, heads: heads ?? 0..<config.heads, queries: positions ?? 0..<prompt.count,
-      keys: prompt.imagePositions)
-    let probes = model.language.placement.backends.map { Probe($0, watching: target) }
-    try compute(prompt, adapters, PassMemory(probes)) { _, _ in }
-    let maps = probes.map(\.attention)
-    let sum = maps.dropFirst().reduce(maps[0]) { zip($0, $1).map(+) }
-    return (sum, [target.layers.count, target.heads.count, target.queries.count, target.keys.count])
-  }
-
-  /// Computes a whole prompt from its beginning, without other sequences; `body` receives the logits of each pass,
-  /// [rows · vocabulary].
-  private func compute(
-    _ prompt: PromptInputs, _ adapters: [Int], _ memory: PassMemory,
-    _ body: (UnsafeMutableBufferPointer<Float>, Int) -> Void
-  ) throws(LimnError) {
-    let cache = try model.language.makeCache(capacity: prompt.count, storage: storage)
-    while cache.count < prompt.count {
-      let part = cache.count..<min(cache.count + limits.scheduler.maxRows, prompt.count)
-      memory.reset()
-      let pass = ForwardPass(
-        [
-          Chunk(
-            sequence: nil, cache: cache, input: .prompt(prompt, part), count: part.count,
-            expectedLength: prompt.count, wanted: part.count, adapters: adapters)
-        ], model.language, memory)
-      while pass.layersLeft > 0 {
-        if Task.isCancelled { throw Self.stopped }
-        pass.advance()
-      }
-      pass.finish { chunk, logits in body(logits, chunk.wanted) }
-    }
   }
 
   // MARK: The loop
@@ -385,6 +308,7 @@ package actor Engine {
     pass.advance(layers: pass.layersLeft)
     finish(pass)
     statistics.decodeSteps += 1
+    statistics.decodedSequences += decoding.count
     if !joins { scheduler.measured(decodeStep: limits.clock() - start) }
     return true
   }
@@ -527,5 +451,5 @@ package actor Engine {
     running.reduce(0) { $1 === other ? $0 : $0 + positions($1.request) * bytesPerPosition }
   }
 
-  private static var stopped: LimnError { LimnError(.interrupted, "stopped") }
+  static var stopped: LimnError { LimnError(.interrupted, "stopped") }
 }

@@ -81,19 +81,8 @@ final class ForwardPass {
   /// After the last layer: counts the positions as computed, and calls `body` chunk by chunk with the logits of the
   /// wanted rows, [chunk.wanted · vocabulary], which it may overwrite.
   func finish(_ body: (Chunk, UnsafeMutableBufferPointer<Float>) -> Void) {
-    precondition(layersLeft == 0)
-    for chunk in chunks { chunk.cache.count += chunk.count }
     let vocabulary = model.config.vocabulary
-    memory.withLogits(count: wanted * vocabulary) { values in
-      if wanted > 0 {
-        move(to: model.placement.tables)
-        let on = memory.devices[device]
-        on.scratch.frame {
-          let logits = on.scratch.take(rows: wanted, width: vocabulary)
-          on.backend.submit { model.logits(x, into: logits, Step(backend: on.backend, scratch: on.scratch)) }
-          on.backend.read(logits, into: values)
-        }
-      }
+    finish(width: vocabulary, model.logits) { values in
       var row = 0
       for chunk in chunks {
         body(
@@ -103,19 +92,26 @@ final class ForwardPass {
     }
   }
 
-  /// After the last layer, in place of `finish`: calls `body` with the hidden states of the wanted rows after the final
-  /// norm, [wanted · hidden].
+  /// The same with the hidden states after the final norm, [wanted · hidden], in place of logits.
   func finishHidden(_ body: (UnsafeMutableBufferPointer<Float>) -> Void) {
+    finish(width: model.config.hidden, model.normalise, body)
+  }
+
+  private func finish(
+    width: Int, _ compute: (Activations, Activations, Step) -> Void,
+    _ body: (UnsafeMutableBufferPointer<Float>) -> Void
+  ) {
     precondition(layersLeft == 0)
     for chunk in chunks { chunk.cache.count += chunk.count }
-    let hidden = model.config.hidden
-    memory.withLogits(count: wanted * hidden) { values in
-      move(to: model.placement.tables)
-      let on = memory.devices[device]
-      on.scratch.frame {
-        let normed = on.scratch.take(rows: wanted, width: hidden)
-        on.backend.submit { model.normalise(x, into: normed, Step(backend: on.backend, scratch: on.scratch)) }
-        on.backend.read(normed, into: values)
+    memory.withLogits(count: wanted * width) { values in
+      if wanted > 0 {
+        move(to: model.placement.tables)
+        let on = memory.devices[device]
+        on.scratch.frame {
+          let results = on.scratch.take(rows: wanted, width: width)
+          on.backend.submit { compute(x, results, Step(backend: on.backend, scratch: on.scratch)) }
+          on.backend.read(results, into: values)
+        }
       }
       body(values)
     }
