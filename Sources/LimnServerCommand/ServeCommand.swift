@@ -122,7 +122,7 @@ struct ServeCommand: AsyncParsableCommand {
       try await command.run()
     } catch let error as LimnError {
       note("limn: \(error.description(for: .command))")
-      Foundation.exit(error.kind == .usage ? 2 : error.kind == .notFound ? 66 : error.kind == .badData ? 65 : 69)
+      Foundation.exit(error.kind.exitCode)
     } catch {
       if exitCode(for: error) == .success {
         print(fullMessage(for: error))

@@ -99,6 +99,18 @@ struct QueueTests {
     #expect(await pool.open.isEmpty)
   }
 
+  @Test("a model that is closed while it is used, and opened again for others, is closed in its time all the same")
+  func reopened() async throws {
+    let pool = try ModelPool(ServerOptions())
+    try await pool.use("limn-demo") { _ in
+      try await pool.unload("limn-demo")
+      try await pool.use("limn-demo") { _ in }
+    }
+    // Were the first user counted off the second opening, it would never seem unused again.
+    try await pool.use("limn-demo", keepAlive: .seconds(0)) { _ in }
+    #expect(await pool.open.isEmpty)
+  }
+
   @Test("where memory is short the least recently used model makes room, never one that is in use")
   func eviction() async throws {
     let folder = try TemporaryFolder()

@@ -36,6 +36,45 @@ struct RequestTests {
     }
   }
 
+  @Test("too many pictures are refused in every API, also when they come in several messages")
+  func tooManyPictures() async throws {
+    let tester = try ServerTester()
+    let image = try Scene.base64
+    func list(_ item: JSON) -> JSON { .array([JSON](repeating: item, count: 40)) }
+    func messages(_ item: JSON, _ name: String) -> JSON {
+      let message: JSON = .object([
+        "role": "user", "content": name == "images" ? "x" : list(item), "images": name == "images" ? list(item) : .null,
+      ])
+      return .array([message, .object(["role": "assistant", "content": "y"]), message])
+    }
+    let part: JSON = .object(["type": "image_url", "image_url": .string("data:;base64," + image)])
+    let block: JSON = .object([
+      "type": "image", "source": .object(["type": "base64", "media_type": "image/png", "data": .string(image)]),
+    ])
+    let requests: [(String, JSONObject)] = [
+      ("/v1/chat/completions", ["messages": messages(part, "parts")]),
+      ("/v1/embeddings", ["messages": messages(part, "parts")]),
+      ("/v1/responses", ["input": messages(part, "parts")]),
+      ("/v1/messages", ["messages": messages(block, "parts"), "max_tokens": .integer(1)]),
+      ("/v1/messages/count_tokens", ["messages": messages(block, "parts")]),
+      ("/api/chat", ["messages": messages(.string(image), "images")]),
+      (
+        "/api/v1/chat",
+        [
+          "input": .array(
+            [JSON](repeating: .object(["type": "image", "data_url": .string("data:;base64," + image)]), count: 80))
+        ]
+      ),
+    ]
+    for (path, members) in requests {
+      var object = members
+      object.set("model", to: "limn-demo")
+      let reply = try await tester.post(path, .object(object))
+      #expect(reply.status == 400, "\(path)")
+      #expect(reply.body.contains("pictures"), "\(path): \(reply.body)")
+    }
+  }
+
   @Test("null members and unknown ones are ignored, and a form's content type is read as JSON")
   func nulls() async throws {
     let body = """

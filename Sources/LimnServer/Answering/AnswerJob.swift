@@ -44,7 +44,7 @@ enum AnswerRunEvent: Sendable {
   case admitted(Admission)
   /// An event of one of the answers.
   case answer(choice: Int, AnswerEvent)
-  /// Some seconds have passed in which nothing else may have happened.
+  /// Comes every few seconds, so that a silent connection can be kept open.
   case tick
 }
 
@@ -63,9 +63,4 @@ struct AnswerOutcome: Sendable {
   var admission: Admission
   var answers: [Answer]
   var logprobs: [[TokenLogprob]]
-
-  var promptTokens: Int { answers.first?.usage.promptTokens ?? 0 }
-  var completionTokens: Int { answers.reduce(0) { $0 + $1.usage.completionTokens } }
-  /// Positions that were not computed, because an earlier prompt began alike.
-  var cachedTokens: Int { answers.first.map { $0.usage.promptTokens - $0.timings.promptComputed } ?? 0 }
 }

@@ -25,18 +25,14 @@ struct AnswerService: Sendable {
   /// - Returns: once the first thing has happened to its answer, or after some seconds.
   /// - Throws: a refusal if the job fails before that.
   func start(_ job: AnswerJob, for caller: Caller) async throws(Refusal) -> AnswerRun {
-    try await pool.check(job.model)
+    try pool.check(job.model)
+    try Pictures.check(job.request(choice: 0))
     let run = AnswerRun { report throws(Refusal) in
       try await self.work(on: job, for: caller, report)
     }
     caller.departure.add { run.cancel() }
     try await run.ready()
     return run
-  }
-
-  /// The whole outcome of a job.
-  func outcome(of job: AnswerJob, for caller: Caller) async throws(Refusal) -> AnswerOutcome {
-    try await start(job, for: caller).outcome(choices: job.choices)
   }
 
   private func work(

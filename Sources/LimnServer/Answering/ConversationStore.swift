@@ -36,15 +36,6 @@ final class ConversationStore: Sendable {
     return messages
   }
 
-  func forget(_ id: String) -> Bool {
-    state.withLock { state in
-      guard let messages = state.messages.removeValue(forKey: id) else { return false }
-      state.order.removeAll { $0 == id }
-      state.bytes -= Self.size(messages)
-      return true
-    }
-  }
-
   private static func size(_ messages: [ChatMessage]) -> Int {
     messages.reduce(0) { total, message in
       message.parts.reduce(total) { total, part in

@@ -7,8 +7,17 @@ import Synchronization
 /// Pictures as requests carry them. None is ever read from a file of this machine.
 package struct Pictures: Sendable {
   let addresses: AddressPolicy
-  /// Of one request.
+  /// How many one request may have, its conversation so far included.
   static let limit = 64
+
+  /// - Throws: a refusal if there are too many.
+  static func check(_ request: Limn.Request) throws(Refusal) {
+    guard request.images.count <= limit else {
+      throw Refusal(
+        .invalidRequest, "at most \(limit) pictures can be in one request, and it has \(request.images.count)",
+        code: "too_many_pictures")
+    }
+  }
 
   package init(_ options: ServerOptions) {
     // Not `.any`: a stranger's URL must not bring this machine's proxy settings and passwords into play.

@@ -34,6 +34,7 @@ enum Anthropic {
       var job = AnswerJob(model: try fields.required("model"), prompt: .tokens([]))
       job.prompt = .messages(try await messages(fields, server.pictures))
       let request = job.request(choice: 0)
+      try Pictures.check(request)
       let count = try await server.answers.hold(job.model, for: await context.caller()) { try await $0.count(request) }
       return .json(.object(["input_tokens": .integer(count)]))
     }
@@ -79,9 +80,6 @@ enum Anthropic {
         throw item.wrong("role", "user or assistant; system is a member of the request")
       }
       messages.append(ChatMessage(role, try await parts(item, pictures)))
-    }
-    guard messages.reduce(0, { $0 + $1.images.count }) <= Pictures.limit else {
-      throw .invalid("messages", "at most \(Pictures.limit) pictures can be in one request")
     }
     return messages
   }

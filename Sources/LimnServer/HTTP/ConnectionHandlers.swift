@@ -24,8 +24,6 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
   private let maxBody: Int
   private var state = State.head
   private var timer: Scheduled<Void>?
-  /// Whether a response is being written, during which a silent client is no slow one.
-  private var isAnswering = false
 
   /// For a whole head, and between two pieces of a body.
   private static let patience = TimeAmount.seconds(30)
@@ -71,7 +69,6 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     case (.body, .head), (.body, .excess): return
     case (.end, _):
       state = .head
-      isAnswering = true
       timer?.cancel()
     }
     context.fireChannelRead(data)
@@ -79,7 +76,6 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
     if case .end = unwrapOutboundIn(data) {
-      isAnswering = false
       // For the next head; an idle connection is closed by the server's own handler as well.
       if case .head = state { wait(context, for: .seconds(75)) }
     }

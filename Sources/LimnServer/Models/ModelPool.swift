@@ -71,8 +71,11 @@ package actor ModelPool {
     let model = try await opened(id)
     loaded[id]?.users += 1
     defer {
-      loaded[id]?.users -= 1
-      rest(id, keepAlive)
+      // It may have been closed meanwhile, and opened again for others.
+      if loaded[id]?.model === model {
+        loaded[id]?.users -= 1
+        rest(id, keepAlive)
+      }
     }
     let lease = Lease(
       id: id, model: model, loadingSeconds: wasOpen ? 0 : ContinuousClock.now.secondsSince(start))
@@ -118,6 +121,7 @@ package actor ModelPool {
 
   /// Closes idle models, the least recently used first, until a new one fits.
   private func makeRoom(for bytes: Int) {
+    let bytes = opening.keys.reduce(bytes) { total, id in total + (models.first { $0.id == id }?.memoryBytes ?? 0) }
     let idle = loaded.values.filter { $0.users == 0 }.sorted { $0.lastUse < $1.lastUse }
     for model in idle {
       guard loaded.values.reduce(bytes, { $0 + $1.bytes }) > memory else { return }

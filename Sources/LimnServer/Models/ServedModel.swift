@@ -61,6 +61,8 @@ package struct ServedModel: Sendable {
 
   var isGGUF: Bool { summary?.layout == "gguf" }
 
+  var hasVision: Bool { summary?.vision != nil }
+
   /// Tells versions of the model apart. It is made from names, sizes and times: the files are not read for it.
   var digest: String {
     let files = summary?.files.map { "\($0.path.split(separator: "/").last ?? "") \($0.bytes)" } ?? []
@@ -83,8 +85,4 @@ extension ServedModel {
     }
     return models
   }
-}
-
-extension ServedModel {
-  var hasVision: Bool { summary?.vision != nil }
 }

@@ -51,8 +51,7 @@ enum ChatCompletions {
       "id": .string(OpenAI.newID("chatcmpl-")), "object": "chat.completion", "created": OpenAI.now(),
       "model": .string(outcome.admission.model), "system_fingerprint": .string("limn-\(Limn.version)"),
       "choices": .array(choices),
-      "usage": OpenAI.usage(
-        prompt: outcome.promptTokens, completion: outcome.completionTokens, cached: outcome.cachedTokens),
+      "usage": OpenAI.usage(outcome.answers),
       "timings": OpenAI.timings(outcome.answers),
     ])
   }
@@ -136,12 +135,7 @@ struct ChatStream: AnswerEncoder {
     if showsUsage {
       var chunk = head
       chunk.set("choices", to: .array([]))
-      let prompt = answers.first?.usage.promptTokens ?? 0
-      chunk.set(
-        "usage",
-        to: OpenAI.usage(
-          prompt: prompt, completion: answers.reduce(0) { $0 + $1.usage.completionTokens },
-          cached: prompt - (answers.first?.timings.promptComputed ?? prompt)))
+      chunk.set("usage", to: OpenAI.usage(answers))
       chunk.set("timings", to: OpenAI.timings(answers))
       text = serverSentEvent(.object(chunk))
     }

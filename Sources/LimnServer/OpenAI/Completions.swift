@@ -7,14 +7,15 @@ enum Completions {
     routes.post("/v1/completions") { fields, context in
       var job = AnswerJob(model: try fields.required("model"), prompt: try prompt(fields))
       try OpenAI.options(fields, into: &job)
-      job.options.maxTokens =
-        try OpenAI.maxTokens(fields, "max_tokens") ?? (fields.value("max_tokens") == nil ? 16 : .max >> 32)
+      if fields.value("max_tokens") == nil { job.options.maxTokens = 16 }
+      if let most = try OpenAI.maxTokens(fields, "max_tokens") { job.options.maxTokens = most }
       job.options.format = try OpenAI.format(fields)
       // Only an insertion that asks for nothing can be made.
       if let suffix = try fields.string("suffix"), !suffix.isEmpty {
         throw Refusal.invalid("suffix", "this model cannot fill a text in the middle", code: "unsupported_value")
       }
-      let echo = try fields.bool("echo") ?? false ? try fields.string("prompt") ?? "" : ""
+      var echo = ""
+      if try fields.bool("echo") ?? false, case .raw(let text, _) = job.prompt { echo = text }
       let isStreamed = try fields.bool("stream") ?? false
       let usage = try fields.object("stream_options")?.bool("include_usage") ?? false
       let run = try await server.answers.start(job, for: await context.caller())
@@ -27,8 +28,7 @@ enum Completions {
       body.set("choices", to: .array(choices))
       body.set(
         "usage",
-        to: OpenAI.usage(
-          prompt: outcome.promptTokens, completion: outcome.completionTokens, cached: outcome.cachedTokens))
+        to: OpenAI.usage(outcome.answers))
       body.set("timings", to: OpenAI.timings(outcome.answers))
       return .json(.object(body))
     }
@@ -97,11 +97,7 @@ private struct CompletionStream: AnswerEncoder {
 
   mutating func end() -> String {
     guard showsUsage else { return "data: [DONE]\n\n" }
-    let prompt = answers.first?.usage.promptTokens ?? 0
-    let usage = OpenAI.usage(
-      prompt: prompt, completion: answers.reduce(0) { $0 + $1.usage.completionTokens },
-      cached: prompt - (answers.first?.timings.promptComputed ?? prompt))
-    return chunk([], usage: usage) + "data: [DONE]\n\n"
+    return chunk([], usage: OpenAI.usage(answers)) + "data: [DONE]\n\n"
   }
 
   mutating func failure(_ refusal: Refusal) -> String { serverSentEvent(OpenAI.error(refusal)) }

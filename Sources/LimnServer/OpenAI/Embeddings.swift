@@ -58,6 +58,7 @@ enum Embeddings {
     of requests: [Limn.Request], _ model: String, _ server: Services, _ caller: Caller
   ) async throws(Refusal) -> [Embedding] {
     try server.pool.check(model)
+    for request in requests { try Pictures.check(request) }
     let task = Task { () throws -> [Embedding] in
       try await server.answers.hold(model, for: caller) { model in
         var embeddings: [Embedding] = []

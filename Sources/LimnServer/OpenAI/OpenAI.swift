@@ -46,7 +46,6 @@ enum OpenAI {
     job.options.ignoresEnd = try fields.bool("ignore_eos") ?? false
     job.options.reuse = try fields.bool("cache_prompt") ?? true
     job.choices = try fields.int("n", in: 1...128) ?? 1
-    // Choices without a seed differ by chance; a seed of their own makes greedy ones no different.
   }
 
   /// Any whole number: negative ones are seeds as well.
@@ -111,9 +110,6 @@ enum OpenAI {
     guard !items.isEmpty else { throw .invalid(fields.name(name), "\(name) is empty") }
     var messages: [ChatMessage] = []
     for item in items { messages.append(try await message(item, pictures)) }
-    guard messages.reduce(0, { $0 + $1.images.count }) <= Pictures.limit else {
-      throw .invalid(fields.name(name), "at most \(Pictures.limit) pictures can be in one request")
-    }
     return messages
   }
 
@@ -159,8 +155,12 @@ enum OpenAI {
 
   // MARK: Answers
 
-  static func usage(prompt: Int, completion: Int, cached: Int) -> JSON {
-    .object([
+  /// The prompt counts once, whatever the number of answers.
+  static func usage(_ answers: [Answer]) -> JSON {
+    let prompt = answers.first?.usage.promptTokens ?? 0
+    let cached = prompt - (answers.first?.timings.promptComputed ?? prompt)
+    let completion = answers.reduce(0) { $0 + $1.usage.completionTokens }
+    return .object([
       "prompt_tokens": .integer(prompt), "completion_tokens": .integer(completion),
       "total_tokens": .integer(prompt + completion),
       "prompt_tokens_details": .object(["cached_tokens": .integer(max(0, cached))]),

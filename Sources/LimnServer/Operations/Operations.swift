@@ -41,10 +41,16 @@ enum Operations {
     }
     routes.get("/metrics") { _, _ in
       let queue = server.answers.queue
+      let open = await server.pool.open
+      var (steps, sequences) = (0, 0)
+      for loaded in open {
+        let statistics = await loaded.model.engine.statistics
+        (steps, sequences) = (steps + statistics.decodeSteps, sequences + statistics.decodedSequences)
+      }
       return .text(
         server.metrics.text(
           running: await queue.runningCount, waiting: await queue.waitingCount,
-          models: await server.pool.open.count, memory: Int(limn_peak_memory())),
+          models: open.count, steps: steps, sequences: sequences, memory: Int(limn_peak_memory())),
         type: "text/plain; version=0.0.4; charset=utf-8")
     }
     addText(to: routes, server)

@@ -25,7 +25,6 @@ final class ServerMetrics: Sendable {
     var promptSeconds = 0.0
     var predictedTokens = 0
     var predictedSeconds = 0.0
-    var answers = 0
     var longest = 0
     var pictures = 0
     var waiting = Histogram([0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300])
@@ -47,7 +46,6 @@ final class ServerMetrics: Sendable {
   func finished(_ answer: Answer, seconds: Double) {
     let timings = answer.timings
     state.withLock { state in
-      state.answers += 1
       state.promptTokens += timings.promptComputed
       state.cachedTokens += answer.usage.promptTokens - timings.promptComputed
       state.promptSeconds += timings.prompt / 1000
@@ -64,8 +62,10 @@ final class ServerMetrics: Sendable {
 
   /// - Parameters:
   ///   - running, waiting: requests that are being answered, and those that wait.
+  ///   - models: how many are open.
+  ///   - steps, sequences: decode steps of the open models, and the sequences in them together.
   ///   - memory: the most bytes that the process has had resident.
-  func text(running: Int, waiting: Int, models: Int, memory: Int) -> String {
+  func text(running: Int, waiting: Int, models: Int, steps: Int, sequences: Int, memory: Int) -> String {
     let state = state.withLock { $0 }
     var lines: [String] = []
     func number(_ value: Double) -> String { value == value.rounded() ? "\(Int(value))" : "\(value)" }
@@ -87,7 +87,7 @@ final class ServerMetrics: Sendable {
     add("llamacpp:prompt_seconds_total", "counter", "Seconds of prefill.", state.promptSeconds)
     add("llamacpp:tokens_predicted_total", "counter", "Tokens of answers.", Double(state.predictedTokens))
     add("llamacpp:tokens_predicted_seconds_total", "counter", "Seconds of decode.", state.predictedSeconds)
-    add("llamacpp:n_decode_total", "counter", "Answers.", Double(state.answers))
+    add("llamacpp:n_decode_total", "counter", "Decode steps of the open models.", Double(steps))
     add("llamacpp:n_tokens_max", "counter", "The longest prompt and answer, in tokens.", Double(state.longest))
     add(
       "llamacpp:prompt_tokens_seconds", "gauge", "Prompt tokens a second.",
@@ -97,7 +97,7 @@ final class ServerMetrics: Sendable {
       rate(state.predictedTokens, state.predictedSeconds))
     add("llamacpp:requests_processing", "gauge", "Requests that are being answered.", Double(running))
     add("llamacpp:requests_deferred", "gauge", "Requests that wait.", Double(waiting))
-    add("llamacpp:n_busy_slots_per_decode", "gauge", "Requests in a decode step.", Double(running))
+    add("llamacpp:n_busy_slots_per_decode", "gauge", "Answers in a decode step.", rate(sequences, Double(steps)))
     add(
       "limn_prompt_tokens_cached_total", "counter", "Prompt tokens that were kept from before.",
       Double(state.cachedTokens))
