@@ -85,7 +85,7 @@ let package = Package(
     .target(
       name: "LimnServer",
       dependencies: [
-        "Limn", "LimnHub", "LimnCore", "LimnFiles", "LimnText", "LimnImage", "CLimnSystem",
+        "Limn", "LimnHub", "LimnCore", "LimnFiles", "CLimnSystem",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

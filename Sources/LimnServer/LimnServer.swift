@@ -44,6 +44,9 @@ package struct LimnServer: Sendable {
     return router
   }
 
+  /// The places among which requests are shared out.
+  package var queue: AnswerQueue { services.answers.queue }
+
   /// Models that do not open, with the reason; requests for them are refused.
   package var problems: [(name: String, problem: LimnError)] {
     services.pool.models.compactMap { model in model.problem.map { (model.id, $0) } }

@@ -201,14 +201,9 @@ struct AnswerTests {
       for (key, value) in more.members { object.set(key, to: value) }
       return .object(object)
     }
-    func isBusy() async throws -> Bool {
-      try await tester.get("/slots").json.array?.first?["is_processing"]?.bool ?? false
-    }
-    let long = Task {
-      try await tester.post(
-        "/v1/chat/completions", request(["ignore_eos": .bool(true), "max_tokens": .integer(1900)]))
-    }
-    while try await !isBusy() { await Task.yield() }
+    // Somebody else has the only place for as long as the test likes.
+    let queue = tester.server.queue
+    try await queue.enter("somebody else")
     for path in ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat", "/api/generate", "/api/v1/chat"]
     {
       let reply = try await tester.post(path, request(["stream": .bool(true), "max_tokens": .integer(4)]))
@@ -216,11 +211,9 @@ struct AnswerTests {
       #expect((1...60).contains(Int(reply.headers[.retryAfter] ?? "") ?? 0))
       #expect(try reply.json["error"] != nil)
     }
-    #expect(try await isBusy())
-    long.cancel()
-    _ = try? await long.value
-    // The client has left: its place becomes free.
-    while try await isBusy() { await Task.yield() }
+    await queue.leave("somebody else", after: 1)
+    #expect(try await tester.post("/v1/chat/completions", request(["max_tokens": .integer(4)])).status == 200)
+    #expect(await queue.runningCount == 0)
   }
 
   @Test("embeddings have length 1 and do not depend on their companions")
