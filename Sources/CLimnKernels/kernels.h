@@ -84,27 +84,27 @@ int limn_products_rows(limn_recipe *recipe, limn_isa isa, limn_type type);
 /// The same for bfloat16, from F32, F16 or BF16; returns 0 where the instruction set has no such product.
 int limn_products_bfloat16(limn_recipe *recipe, limn_isa isa, limn_type type);
 
-// MARK: int16 with a float scale for every row and block: panels [column / 2][row][2]
+// MARK: int16 with a float scale for every row and 32 columns: panels [column / 2][row][2]
 
-/// weight[r, k] ≈ d[r] · q, |q| ≤ 2047
+/// weight[r, k] ≈ d[k / 32][r] · q, |q| ≤ 8191
 typedef struct {
   int16_t q[LIMN_BLOCK / 2][LIMN_PANEL_ROWS][2];
-  float d[LIMN_PANEL_ROWS];
+  float d[LIMN_BLOCK / 32][LIMN_PANEL_ROWS];
 } limn_panel_16;
 
-/// x[k] ≈ d · q, |q| ≤ 4095
+/// x[k] ≈ d[k / 32] · q, |q| ≤ 8191
 typedef struct {
   int16_t q[LIMN_BLOCK];
-  float d;
-  float unused[15];
+  float d[LIMN_BLOCK / 32];
+  float unused[8];
 } limn_x_16;
 
 /// Like limn_products_float32; returns 0 where the instruction set has no such product, or another that is as fast.
 int limn_products_int16(limn_recipe *recipe, limn_isa isa);
 
-/// The same for a recipe whose `unpack` writes limn_panel_32 with |q − offset| ≤ largest_q; returns 0 where the
-/// format's own product is as fast.
-int limn_products_int16_of_32(limn_recipe *recipe, limn_isa isa, int largest_q);
+/// The same for a recipe whose `unpack` writes limn_panel_32 with |q − offset| ≤ 128; returns 0 where the format's own
+/// product is as fast.
+int limn_products_int16_of_32(limn_recipe *recipe, limn_isa isa);
 
 // MARK: int8 with a float scale for every 32 columns: Q8_0, Q4_0, Q5_0, IQ4_NL, IQ4_XS, MXFP4, bitsandbytes'
 

@@ -14,8 +14,8 @@ private enum Budget {
   /// Activations rounded to 127 steps per 32 or 256 values, weights unchanged.
   static let int8 = 1e-4
 
-  /// Weights rounded to 2047 steps per 256 values, activations to 4095.
-  static let int16 = 5e-7
+  /// Weights and activations rounded to 8191 steps per 32 values.
+  static let int16 = 2e-8
   /// The same for NF4 and FP4, whose values are bytes: half a step of 112 or 120.
   static let bytes = 1e-5
 

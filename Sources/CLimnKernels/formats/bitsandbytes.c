@@ -303,7 +303,7 @@ LIMN_INLINE int recipe_4bit(limn_recipe *recipe, limn_isa isa, limn_arithmetic a
   else
     LIMN_TAKE_FEW(recipe, isa, few_fp4_avx2, one_fp4_vnni);
 #endif
-  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, 127);
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa);
   return arithmetic == LIMN_INT8;
 }
 
@@ -333,6 +333,6 @@ int limn_recipe_llm_int8(limn_recipe *recipe, limn_isa isa, limn_arithmetic arit
 #if defined(__x86_64__)
   LIMN_TAKE_FEW(recipe, isa, few_int8_avx2, one_int8_vnni);
 #endif
-  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, 128);
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa);
   return arithmetic == LIMN_INT8;
 }

@@ -15,7 +15,6 @@ LIMN_INSTANCES(dequantize, (const void *blocks, float *values, int columns), (bl
 
 int limn_recipe_f16(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
   recipe->dequantize = LIMN_PICK(isa, dequantize);
-  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(recipe, isa, LIMN_F16);
   if (arithmetic == LIMN_FLOAT32_ROWS) return limn_products_rows(recipe, isa, LIMN_F16);
   if (arithmetic == LIMN_INT16) return limn_products_int16(recipe, isa);
   limn_products_float32(recipe, isa);

@@ -8,9 +8,7 @@ static void dequantize(const void *blocks, float *values, int columns) {
 
 int limn_recipe_f32(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmetic) {
   recipe->dequantize = dequantize;
-  if (arithmetic == LIMN_BFLOAT16) return limn_products_bfloat16(recipe, isa, LIMN_F32);
   if (arithmetic == LIMN_FLOAT32_ROWS) return limn_products_rows(recipe, isa, LIMN_F32);
-  if (arithmetic == LIMN_INT16) return limn_products_int16(recipe, isa);
   limn_products_float32(recipe, isa);
   return arithmetic == LIMN_FLOAT32;
 }

@@ -26,9 +26,9 @@ int limn_recipe_init(limn_recipe *recipe, limn_isa isa, limn_type type, limn_ari
 #define LIMN_FORMAT(name, function, spelling, ggml, elements, bytes, encoder) [LIMN_##name] = limn_recipe_##function,
 #include "formats.def"
   };
-  // AMX multiplies bfloat16 at four times the rate of VNNI's integers, and needs no scales within a block.
-  const int is_quantised = format->elements > 1;
-  if (arithmetic == LIMN_BFLOAT16 && is_quantised)
+  // AMX multiplies bfloat16 at four times the rate of VNNI's integers, and needs no scales within a block. Elsewhere only
+  // weights that are bfloat16 themselves are worth that rounding.
+  if (arithmetic == LIMN_BFLOAT16 && type != LIMN_BF16)
     return (isa == LIMN_SCALAR || limn_has_amx()) && choose[type](recipe, isa, LIMN_FLOAT32)
       && limn_products_bfloat16(recipe, isa, type);
   return choose[type](recipe, isa, arithmetic);

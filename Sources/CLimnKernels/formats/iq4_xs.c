@@ -112,6 +112,6 @@ int limn_recipe_iq4_xs(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithm
 #if defined(__x86_64__)
   LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, NULL);
 #endif
-  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, 127);
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa);
   return arithmetic == LIMN_INT8;
 }

@@ -94,6 +94,6 @@ int limn_recipe_mxfp4(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithme
 #if defined(__x86_64__)
   LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, NULL);
 #endif
-  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, LARGEST);
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa);
   return arithmetic == LIMN_INT8;
 }

@@ -99,6 +99,6 @@ int limn_recipe_q8_0(limn_recipe *recipe, limn_isa isa, limn_arithmetic arithmet
 #if defined(__x86_64__)
   LIMN_TAKE_FEW(recipe, isa, multiply_few_avx2, multiply_one_vnni);
 #endif
-  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa, 128);
+  if (arithmetic == LIMN_INT16) return limn_products_int16_of_32(recipe, isa);
   return arithmetic == LIMN_INT8;
 }

@@ -28,7 +28,7 @@ const limn_format *limn_format_of(limn_type type);
 typedef enum {
   /// Dequantised weights times float32 activations. Every format.
   LIMN_FLOAT32,
-  /// bfloat16 times bfloat16. Prefill of F32, F16 and BF16, and with AMX of all formats.
+  /// bfloat16 times bfloat16. Prefill of BF16, and with AMX of all formats.
   LIMN_BFLOAT16,
   /// The format's own integers and scales times 8-bit activations. Decoding of quantised formats, and prefill of those
   /// without another arithmetic below.
@@ -37,8 +37,8 @@ typedef enum {
   /// the K formats, IQ1 to IQ3 and TQ, and of Q4_0, Q4_1, Q5_0 and Q5_1, whose float scales become integers of 11 or 12
   /// bits.
   LIMN_INT8_32,
-  /// 12-bit weights times 13-bit activations, each with a scale for every 256 columns. Prefill of F32, F16, BF16 and
-  /// NVFP4, and of 8-bit formats on AVX2 without VNNI.
+  /// 14-bit weights times 14-bit activations, each with a scale for every 32 columns. Prefill of F16, BF16 and NVFP4,
+  /// and of 8-bit formats, with their own integers, on AVX2 without VNNI.
   LIMN_INT16,
   /// float32, reading weight rows in memory order instead of transposing them. Decoding of F32, F16, BF16 and NVFP4.
   LIMN_FLOAT32_ROWS,
@@ -118,6 +118,10 @@ typedef struct limn_recipe {
 
 /// Fills in a recipe; returns 0 where the instruction set lacks this arithmetic for this type.
 int limn_recipe_init(limn_recipe *recipe, limn_isa isa, limn_type type, limn_arithmetic arithmetic);
+
+/// Whether a column of a matrix is an eighth as large as another of its 32, or smaller, judged by up to 32 rows: what
+/// LIMN_INT16 multiplies less exactly than rounding activations to F16 would.
+int limn_has_uneven_columns(const limn_recipe *recipe, const void *weight, size_t row_bytes, int rows, int columns);
 
 /// Converts activations to what the recipe multiplies; items: tokens.
 typedef struct {

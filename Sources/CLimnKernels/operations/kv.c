@@ -231,6 +231,6 @@ void limn_install_kv(limn_kernels *kernels) {
   kernels->unpack_float32 = LIMN_PICK(kernels->isa, unpack_tile);
   if (kernels->isa == LIMN_SCALAR) kernels->unpack_bfloat16 = unpack_tile_bfloat16_scalar;
 #if defined(__x86_64__)
-  if (kernels->isa == LIMN_AVX512 && limn_has_bf16()) kernels->unpack_bfloat16 = unpack_tile_bfloat16_avx512;
+  if (kernels->isa == LIMN_AVX512 && limn_has_amx()) kernels->unpack_bfloat16 = unpack_tile_bfloat16_avx512;
 #endif
 }

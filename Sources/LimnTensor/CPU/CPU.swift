@@ -43,7 +43,15 @@ package final class CPU: Backend, @unchecked Sendable {
   package func linear(
     _ x: Activations, _ layer: Linear, into y: Activations, adding: Bool, phase: Phase
   ) {
-    multiply(x, layer, into: y, adding: adding, recipes.preferred(layer.weight.type, precision, phase))
+    let weight = layer.weight
+    var recipe = recipes.preferred(weight.type, precision, phase)
+    if [.f16, .bf16].contains(weight.type), recipe == recipes[weight.type, LIMN_INT16],
+      limn_has_uneven_columns(
+        recipe, weight.start, weight.rowBytes, Int32(weight.rows), Int32(weight.columns)) != 0
+    {
+      recipe = recipes[weight.type, LIMN_FLOAT32]!
+    }
+    multiply(x, layer, into: y, adding: adding, recipe)
   }
 
   /// Uses the given arithmetic instead of what `precision` would choose, for tests.
@@ -229,11 +237,9 @@ package final class CPU: Backend, @unchecked Sendable {
     precondition(y.rows == q.rows && y.width == q.width)
     if q.rows == 0 { return }
     var job = attention
-    if precision == .fast, let recipe = recipes[.f32, LIMN_BFLOAT16], let unpack = kernels.unpack_bfloat16 {
-      (job.recipe, job.unpack) = (recipe, unpack)
-    } else {
-      (job.recipe, job.unpack) = (recipes[.f32, LIMN_FLOAT32], kernels.unpack_float32)
-    }
+    let recipe = recipes.preferred(.f32, precision, .prefill)
+    job.recipe = recipe
+    job.unpack = recipe == recipes[.f32, LIMN_BFLOAT16] ? kernels.unpack_bfloat16 : kernels.unpack_float32
     // As many query rows as fit the second-level cache share the unpacking of keys and values, as long as there are
     // enough items to occupy all threads.
     let tile = Int(job.recipe.pointee.tile_tokens)

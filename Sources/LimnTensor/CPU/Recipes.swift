@@ -24,11 +24,13 @@ extension KVType {
 /// type supports.
 // @unchecked: written once in `init`, never after.
 package final class Recipes: @unchecked Sendable {
+  private let isa: ISA
   private let table: UnsafeMutablePointer<limn_recipe>
   private let isFilled: [Bool]
   private static let arithmetics = Int(LIMN_ARITHMETICS.rawValue)
 
   package init(isa: ISA) {
+    self.isa = isa
     let count = Int(LIMN_TYPES.rawValue) * Self.arithmetics
     table = .allocate(capacity: count)
     table.initialize(repeating: limn_recipe(), count: count)
@@ -56,7 +58,8 @@ package final class Recipes: @unchecked Sendable {
     if precision == .exact { return exact }
     let preferred: [limn_arithmetic] =
       switch phase {
-      case .prefill: [LIMN_BFLOAT16, LIMN_INT16, LIMN_INT8_32, LIMN_INT8]
+      // Processors that only the scalar reference knows have no products of bfloat16.
+      case .prefill: (isa == .scalar ? [] : [LIMN_BFLOAT16]) + [LIMN_INT16, LIMN_INT8_32, LIMN_INT8]
       case .decode: [LIMN_INT8, LIMN_FLOAT32_ROWS]
       }
     return preferred.lazy.compactMap { self[type, $0] }.first ?? exact
