@@ -120,6 +120,11 @@ static CURLcode set_options(struct transfer *transfer, const struct limn_transfe
   SET(CURLOPT_HTTPHEADER, transfer->headers);
   SET(CURLOPT_RANGE, request->range);
   SET(CURLOPT_NOBODY, (long)request->head_only);
+  if (request->body) {
+    SET(CURLOPT_POSTFIELDS, request->body);
+    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_bytes);
+  }
+  if (request->socket) SET(CURLOPT_UNIX_SOCKET_PATH, request->socket);
   SET(CURLOPT_FOLLOWLOCATION, (long)(request->redirects > 0));
   SET(CURLOPT_MAXREDIRS, request->redirects);
   SET(CURLOPT_COOKIEFILE, "");  // no file: what a server sets is sent back to it on the way, and forgotten afterwards

@@ -21,6 +21,8 @@ struct LimnCommand: AsyncParsableCommand {
       ENVIRONMENT:
         LIMN_MODEL        the model where --model names none
         LIMN_RESOURCES    the folder with the demo model, limn-demo
+        LIMN_SERVER       the server that ps and stop speak to
+        LIMN_API_KEY      its key
         HF_HOME           Hugging Face's cache, where an adapter's base may be
         XDG_STATE_HOME    where chat keeps its history (~/.local/state/limn)
         http_proxy, https_proxy, all_proxy, no_proxy
@@ -37,7 +39,7 @@ struct LimnCommand: AsyncParsableCommand {
       """,
     version: "limn \(Limn.version)" + (limn_commit().map { " (\(String(cString: $0)))" } ?? ""),
     subcommands: [
-      Ask.self, Chat.self, Serve.self, Show.self, Quantize.self, Convert.self, Bench.self, Debug.self,
+      Ask.self, Chat.self, Serve.self, Ps.self, Stop.self, Show.self, Quantize.self, Convert.self, Bench.self, Debug.self,
     ])
 
   /// Runs the command and exits with the code for the error, if any. ArgumentParser's own `main` would exit with 64

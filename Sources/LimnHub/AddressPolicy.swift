@@ -3,6 +3,9 @@ package struct AddressPolicy: Sendable {
   /// Any: the person who runs the command chose the address, which may well be a machine of their own.
   package static let any = AddressPolicy(usesSettings: true) { _ in true }
 
+  /// Any address, without proxies and ~/.netrc: for a server of one's own.
+  package static let direct = AddressPolicy(usesSettings: false) { _ in true }
+
   /// Only the public internet: for URLs from strangers, who must not reach the network behind a server by way of it.
   ///
   /// The address is checked after it is resolved, just before connecting and again at each redirect, so that neither a

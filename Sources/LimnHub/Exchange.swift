@@ -118,7 +118,7 @@ extension Exchange {
     guard let head = try heads.receive(line, of: transfer) else { return }
     response = head
     try begin(head)
-    if transfer.method == .get, let length = head["content-length"].flatMap({ Int($0) }) { try check(length) }
+    if case .get = transfer.method, let length = head["content-length"].flatMap({ Int($0) }) { try check(length) }
   }
 
   private func receiveBody(_ bytes: UnsafeRawBufferPointer) throws(LimnError) {
@@ -174,14 +174,26 @@ extension Transfer {
     defer { for line in lines { free(line) } }
     let range = range.map { "\($0.lowerBound)-" + ($0.upperBound == .max ? "" : "\($0.upperBound - 1)") }
     let pointers = lines.map { UnsafePointer($0) } + [nil]
+    let (isHead, posted): (Bool, [UInt8]?) =
+      switch method {
+      case .get: (false, nil)
+      case .head: (true, nil)
+      case .post(let bytes): (false, bytes)
+      }
     return pointers.withUnsafeBufferPointer { headers in
       escapedURL.withCString { url in
         withOptionalCString(range) { range in
-          var request = limn_transfer_request(
-            url: url, headers: headers.baseAddress, range: range, redirects: redirects,
-            connect_milliseconds: Int(limits.connect.seconds * 1000), head_only: method == .head ? 1 : 0,
-            accepts_compression: acceptsCompression ? 1 : 0, uses_settings: addresses.usesSettings ? 1 : 0)
-          return body(&request)
+          withOptionalCString(socket) { socket in
+            // An array without elements has no address; a body of no bytes needs one.
+            ((posted ?? []) + [0]).withUnsafeBytes { bytes in
+              var request = limn_transfer_request(
+                url: url, headers: headers.baseAddress, range: range, socket: socket,
+                body: posted == nil ? nil : bytes.baseAddress, body_bytes: posted?.count ?? 0, redirects: redirects,
+                connect_milliseconds: Int(limits.connect.seconds * 1000), head_only: isHead ? 1 : 0,
+                accepts_compression: acceptsCompression ? 1 : 0, uses_settings: addresses.usesSettings ? 1 : 0)
+              return body(&request)
+            }
+          }
         }
       }
     }

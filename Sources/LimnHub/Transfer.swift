@@ -6,7 +6,10 @@ package import LimnCore
 /// The system's libcurl does the work, on a thread of its own. As with the command `curl`, proxies come from the
 /// environment (`http_proxy`, `https_proxy`, `no_proxy`) and passwords from `~/.netrc`.
 package struct Transfer: Sendable {
-  package enum Method: Sendable { case get, head }
+  package enum Method: Sendable {
+    case get, head
+    case post([UInt8])
+  }
 
   /// What a transfer may cost before it is abandoned. Time during which the machine sleeps does not count.
   package struct Limits: Sendable {
@@ -51,6 +54,8 @@ package struct Transfer: Sendable {
   /// http or https.
   package var url: String
   package var method = Method.get
+  /// The path of a Unix socket to connect to instead of the URL's host.
+  package var socket: String?
   package var headers: [(name: String, value: String)] = [("User-Agent", "limn")]
   /// Which bytes to ask for; `n..<Int.max` is everything from byte n on. Servers that support ranges respond with
   /// status 206, others with 200 and the whole body.

@@ -6,7 +6,7 @@ final class TinyServer: Sendable {
   let port: UInt16
   private let state: State
 
-  /// The heads of all requests so far.
+  /// All requests so far: heads, with the bodies that they announce.
   var requests: [String] { state.requests.withLock { $0 } }
 
   func url(_ path: String = "/a.png") -> String { "http://127.0.0.1:\(port)\(path)" }
@@ -51,7 +51,7 @@ final class TinyServer: Sendable {
         let connection = accept(listener, nil, nil)
         guard connection >= 0 else { return }
         Thread.detachNewThread {
-          let request = Self.readHead(connection)
+          let request = Self.readRequest(connection)
           state.requests.withLock { $0.append(request) }
           Self.send(answer(request), to: connection, piece, pause)
           if keepsOpen { Thread.sleep(forTimeInterval: pause.seconds) }
@@ -63,17 +63,23 @@ final class TinyServer: Sendable {
 
   deinit { state.isOver.store(true, ordering: .relaxed) }
 
-  private static func readHead(_ connection: Int32) -> String {
-    var head: [UInt8] = []
+  /// The head, and as much of a body as it announces.
+  private static func readRequest(_ connection: Int32) -> String {
+    var request = ""
     var part = [UInt8](repeating: 0, count: 4096)
-    while !head.suffix(4).elementsEqual("\r\n\r\n".utf8) {
+    while !isWhole(request) {
       let count = recv(connection, &part, part.count, 0)
-      guard count > 0 else { break }
-      head += part[..<count]
       // A TLS handshake, which this server does not speak.
-      if head.first == 0x16 { break }
+      guard count > 0, part.first != 0x16 else { break }
+      request += String(decoding: part[..<count], as: UTF8.self)
     }
-    return String(decoding: head, as: UTF8.self)
+    return request
+  }
+
+  private static func isWhole(_ request: String) -> Bool {
+    guard let end = request.range(of: "\r\n\r\n") else { return false }
+    let length = request.firstMatch(of: #/Content-Length: (\d+)/#).flatMap { Int($0.output.1) } ?? 0
+    return request[end.upperBound...].utf8.count >= length
   }
 
   private static func send(_ response: [UInt8], to connection: Int32, _ piece: Int?, _ pause: Duration) {

@@ -30,6 +30,9 @@ struct limn_transfer_request {
   const char *url;
   const char *const *headers;  // "Name: value" each; NULL ends the list
   const char *range;           // "0-99" or "100-"; NULL asks for everything
+  const char *socket;          // a Unix socket to connect to instead of the URL's host, or NULL
+  const void *body;            // POST these bytes; NULL: GET
+  size_t body_bytes;
   long redirects;              // how many to follow; with 0, a redirect is a response like any other
   long connect_milliseconds;   // for name resolution, connecting and the TLS handshake together, at each redirect
   int head_only;               // HEAD instead of GET
