@@ -50,6 +50,9 @@ check 0 "/opt/limn/share/limn/limn-demo" "bin/limn show"
 check 66 "nothing.jpg" "bin/limn ask nothing.jpg x"
 check 69 "libcurl" "bin/limn ask https://example.org/a.jpg x"
 check 0 "three" "ln -sf /opt/limn/bin/limn /usr/bin/limn && cd / && limn ask /opt/limn/$examples/camp.png 'How many people are there?'"
+check 0 '"status":"ok"' "bin/limn serve --port 8429 & for i in 1 2 3 4 5; do sleep 1; { exec 3<>/dev/tcp/127.0.0.1/8429; } 2>/dev/null && break; done
+printf 'GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3; cat <&3; kill %1"
+check 69 "libcurl" "bin/limn ps"
 check 66 "LIMN_RESOURCES" "cp bin/limn /tmp/limn && /tmp/limn ask x"
 check 0 "camp.png" ". share/bash-completion/completions/limn && cd $examples && \
 COMP_WORDS=(limn ask ca) COMP_CWORD=2 COMP_LINE='limn ask ca' COMP_POINT=11 && _limn limn ca ask && echo \${COMPREPLY[@]}"

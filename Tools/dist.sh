@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Packs what people download, limn-VERSION-linux-ARCH.tar.gz: the command, the demo model, a manual page, completions
+# Packs what people download, limn-VERSION-linux-ARCH.tar.gz: command and server, the demo model, a manual page, completions
 # and licence texts. The command needs glibc; where they are installed, it uses libcurl (pictures by URL), libheif (HEIC,
 # AVIF), libtiff, and libedit (lines in chat). Swift and the other libraries that decode pictures are linked statically.
 set -euo pipefail
@@ -31,10 +31,12 @@ done
 # The libraries once more at the end of the command line, since they need each other.
 flags=(--static-swift-stdlib --pkg-config-path "$archives" -Xswiftc -Xclang-linker -Xswiftc -static-libgcc -Xlinker -s)
 for library in "${static[@]}"; do flags+=(-Xlinker "-l$library"); done
-swift build -c release --product limn --scratch-path "$build" "${flags[@]}"
+for program in limn limn-server; do
+  swift build -c release --product "$program" --scratch-path "$build" "${flags[@]}"
+  shared=$(ldd "$build/release/$program" | grep -vE '^\s*(linux-vdso|libm|libc|libpthread|libdl|/lib\S*/ld-linux)\b' || true)
+  [ -z "$shared" ] || fail "$program still needs shared libraries:"$'\n'"$shared"
+done
 limn=$build/release/limn
-shared=$(ldd "$limn" | grep -vE '^\s*(linux-vdso|libm|libc|libpthread|libdl|/lib\S*/ld-linux)\b' || true)
-[ -z "$shared" ] || fail "the command still needs shared libraries:"$'\n'"$shared"
 
 parser=$build/checkouts/swift-argument-parser
 swift build --quiet --product generate-manual --package-path "$parser" --scratch-path "$build/manual"
@@ -45,10 +47,12 @@ case $named in *-dirty*) echo "limn: there are uncommitted changes; this is no r
 name=limn-$version-linux-$(uname -m)
 root=$build/$name
 rm -rf "$root"
-mkdir -p "$root"/{bin,share/{limn,man/man1,doc/limn/{licences,examples},bash-completion/completions}} \
+mkdir -p "$root"/{bin,libexec/limn,share/{limn,man/man1,doc/limn/{licences,examples},bash-completion/completions}} \
   "$root"/share/{zsh/site-functions,fish/vendor_completions.d}
 
 install -m 755 "$limn" "$root/bin"
+install -m 755 "$build/release/limn-server" "$root/libexec/limn"
+cp packaging/limn.service "$root/share/doc/limn"
 cp -R Sources/Limn/Resources/limn-demo "$root/share/limn"
 cp Examples/*.png "$root/share/doc/limn/examples"
 cp Tools/dist/README.md "$root"
@@ -67,13 +71,17 @@ sed -e '/^\.Sh "EXIT STATUS"/,$d' -e '/^ENVIRONMENT:$/,/^$/d' -e '/^EXIT CODES:$
 # Licences: limn's, and those of what is inside the command.
 licences=$root/share/doc/limn/licences
 cp LICENSE "$licences/limn.txt"
-cp "$parser/LICENSE.txt" "$licences/swift-argument-parser.txt"
+for package in "$build"/checkouts/*; do
+  for text in "$package"/{LICENSE,NOTICE}*; do
+    if [ -f "$text" ]; then cat "$text" >>"$licences/$(basename "$package").txt"; fi
+  done
+done
 cp "$(dirname "$(readlink -f "$(command -v swift)")")/../share/swift/LICENSE.txt" "$licences/swift.txt"
 cp Tools/dist/icu-license.txt "$licences/icu.txt"  # part of Foundation
 {
   echo "$named was built with"
   swift --version 2>/dev/null | head -1
-  git -C "$parser" describe --tags | sed 's/^/swift-argument-parser /'
+  for package in "$build"/checkouts/*; do printf '%s %s\n' "$(basename "$package")" "$(git -C "$package" describe --tags)"; done
 } >"$licences/../built-with.txt"
 for archive in "${sources[@]}"; do
   package=$(dpkg -S "$(readlink -f "$archive")" 2>/dev/null | cut -d: -f1) || fail "no package owns $archive"

@@ -35,7 +35,9 @@ enum ResourceFolder {
     if let named = environment["LIMN_RESOURCES"], !named.isEmpty { return [named] }
     guard let program else { return [] }
     let folder = Folder.holding(program)
-    var places = [folder.path(bundle), Folder.holding(folder.path).path("share/limn")]
+    let parent = Folder.holding(folder.path)
+    // A program in bin, or one in libexec/limn.
+    var places = [folder.path(bundle), parent.path("share/limn"), Folder.holding(parent.path).path("share/limn")]
     #if canImport(Darwin)
       // An app has its program in Contents/MacOS; so has the bundle of the tests, which lies beside limn's.
       let contents = Folder.holding(folder.path)

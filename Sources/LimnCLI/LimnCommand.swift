@@ -39,7 +39,8 @@ struct LimnCommand: AsyncParsableCommand {
       """,
     version: "limn \(Limn.version)" + (limn_commit().map { " (\(String(cString: $0)))" } ?? ""),
     subcommands: [
-      Ask.self, Chat.self, Serve.self, Ps.self, Stop.self, Show.self, Quantize.self, Convert.self, Bench.self, Debug.self,
+      Ask.self, Chat.self, Serve.self, Ps.self, Stop.self, Show.self, Quantize.self, Convert.self, Bench.self,
+      Debug.self,
     ])
 
   /// Runs the command and exits with the code for the error, if any. ArgumentParser's own `main` would exit with 64

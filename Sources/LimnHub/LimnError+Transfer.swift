@@ -29,7 +29,7 @@ extension LimnError {
     case LIMN_TRANSFER_NO_LIBRARY:
       self.init(
         .unavailable, "fetching needs libcurl, which is not installed", in: transfer.url,
-        remedy: Self.installation)
+        remedy: Self.libraryRemedy)
       return
     case LIMN_TRANSFER_STOPPED:
       self.init(.interrupted, "stopped")
@@ -78,9 +78,9 @@ extension LimnError {
   }
 
   #if os(macOS)
-    private static let installation: LimnError.Text = "install it: brew install curl"
+    static let libraryRemedy: LimnError.Text = "install it: brew install curl"
   #else
-    private static let installation: LimnError.Text =
+    static let libraryRemedy: LimnError.Text =
       "install it: apt-get install libcurl4 (Debian, Ubuntu), dnf install libcurl (Fedora)"
   #endif
 }

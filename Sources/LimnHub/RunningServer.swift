@@ -66,7 +66,7 @@ package struct RunningServer: Sendable {
     do throws(LimnError) {
       response = try await transfer.run(receive: { piece in received.withLock { $0.append(contentsOf: piece) } })
     } catch {
-      guard error.kind == .unavailable else { throw error }
+      guard error.kind == .unavailable, error.remedy != LimnError.libraryRemedy else { throw error }
       throw LimnError(
         .unavailable, "no server answers", in: place, remedy: "start one with `limn serve`, or name its address")
     }
