@@ -152,6 +152,12 @@ bool limn_start_thread(pthread_t *thread, void *(*run)(void *), void *argument) 
 
 void limn_join_thread(pthread_t thread) { pthread_join(thread, NULL); }
 
+int64_t limn_most_open_files(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1 << 20) return 1 << 20;
+  return (int64_t)limit.rlim_cur;
+}
+
 int64_t limn_peak_memory(void) {
   struct rusage usage;
   if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;

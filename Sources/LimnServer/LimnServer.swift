@@ -62,9 +62,12 @@ package struct LimnServer: Sendable {
     let address = options.socket.map(BindAddress.unixDomainSocket) ?? .hostname(options.host, port: options.port)
     let (host, socket) = (options.host, options.socket)
     let state = State()
+    let connections = Connections()
     let app = Application(
       router: router(),
-      server: HTTPServerBuilder { responder in GuardedChannel(responder: responder, maxBody: maxBody) },
+      server: HTTPServerBuilder { responder in 
+        GuardedChannel(responder: responder, maxBody: maxBody, connections: connections)
+      },
       configuration: ApplicationConfiguration(address: address, serverName: nil),
       onServerRunning: { channel in
         state.hasStarted.store(true, ordering: .relaxed)

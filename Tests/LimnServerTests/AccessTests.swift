@@ -111,4 +111,17 @@ struct AccessTests {
     }
     #expect(said.count == 1)
   }
+
+  @Test("one address gets half of the connections, this computer all of them, and each that ends leaves room")
+  func connections() {
+    let connections = Connections(files: 1024)
+    let remote = (0..<1024).filter { _ in connections.enter("203.0.113.7") }.count
+    #expect(remote == connections.mostEach && remote == 448)
+    #expect(!connections.enter("203.0.113.7") && connections.enter("203.0.113.8"))
+    let own = (0..<1024).filter { $0 % 2 == 0 ? connections.enter("127.0.0.1") : connections.enter("") }.count
+    #expect(remote + 1 + own == connections.most && connections.most < 1024)
+    #expect(!connections.enter("203.0.113.9"))
+    connections.leave("203.0.113.7")
+    #expect(connections.enter("203.0.113.7") && !connections.enter("203.0.113.7"))
+  }
 }

@@ -49,6 +49,9 @@ char *_Nullable limn_program_path(void);
 /// Bytes that this user may still write to the volume of a path; −1 if the system does not say.
 int64_t limn_free_bytes(const char *_Nonnull path);
 
+/// How many files, sockets included, this process may have open at the same time.
+int64_t limn_most_open_files(void);
+
 // MARK: Memory
 
 /// Maps a file for reading; NULL with errno on failure.

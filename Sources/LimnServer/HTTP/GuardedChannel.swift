@@ -11,6 +11,7 @@ struct GuardedChannel: HTTPChannelHandler {
 
   let responder: HTTPChannelHandler.Responder
   let maxBody: Int
+  let connections: Connections
 
   func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
     channel.eventLoop.makeCompletedFuture {
@@ -26,6 +27,8 @@ struct GuardedChannel: HTTPChannelHandler {
       try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
       try pipeline.addHandler(DepartureWatch())
       try pipeline.addHandler(HTTPConnectionStateHandler(idleTimeout: .seconds(75), logger: logger))
+      // After everything else, so that a connection that is not wanted ends like any other.
+      defer { connections.admit(channel) }
       return try NIOAsyncChannel(
         wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
     }

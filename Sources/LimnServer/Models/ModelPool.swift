@@ -57,6 +57,9 @@ package actor ModelPool {
     return model
   }
 
+  /// A model that is being opened while none is open yet.
+  var openingAlone: String? { loaded.isEmpty ? opening.keys.first : nil }
+
   package var open: [Loaded] { loaded.values.sorted { $0.id < $1.id } }
 
   // MARK: Using

@@ -11,7 +11,10 @@ enum Operations {
       routes.get(path) { _, _ in .json(.object(["status": "ok"])) }
     }
     routes.get("/ready") { _, _ in
-      // Models are opened at their first use; ready means that one could be.
+      // Models are opened at their first use; ready means that one is open, or could be.
+      if let name = await server.pool.openingAlone {
+        throw Refusal(.unavailable, "the model \(name) is being opened", code: "loading")
+      }
       guard let model = server.pool.models.first, server.pool.models.allSatisfy({ $0.problem != nil }) else {
         return .json(.object(["status": "ok"]))
       }
