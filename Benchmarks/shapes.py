@@ -7,5 +7,8 @@ MODELS = {
     "llava-llama-3-8b": dict(
         layers=32, hidden=4096, ffn=14336, heads=32, kv_heads=8, vocabulary=128256, theta=5e5, context=8192,
         tokens="ggml-vocab-llama-bpe.gguf"),
+    "llava-llama-3-1b": dict(
+        layers=16, hidden=2048, ffn=8192, heads=32, kv_heads=8, vocabulary=128256, theta=5e5, context=8192,
+        tokens="ggml-vocab-llama-bpe.gguf"),
 }
 VISION = dict(layers=23, hidden=1024, ffn=4096, heads=16, side=336, patch=14)
