@@ -65,7 +65,7 @@ package struct LimnServer: Sendable {
     let connections = Connections()
     let app = Application(
       router: router(),
-      server: HTTPServerBuilder { responder in 
+      server: HTTPServerBuilder { responder in
         GuardedChannel(responder: responder, maxBody: maxBody, connections: connections)
       },
       configuration: ApplicationConfiguration(address: address, serverName: nil),

@@ -61,7 +61,8 @@ import Testing
     for body in ["<html>Hello</html>", "[]", "{}"] {
       let other = try Self.answering("200 OK", body)
       let strange = await failure { _ = try await server(other).openModels() }
-      #expect(strange?.kind == .unavailable && strange?.description(for: .command).contains("no limn server") == true, "\(body)")
+      let said = strange?.description(for: .command) ?? ""
+      #expect(strange?.kind == .unavailable && said.contains("no limn server"), "\(body)")
     }
 
     // Port 1 belongs to nobody here.
