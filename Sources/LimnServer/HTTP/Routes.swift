@@ -83,5 +83,26 @@ private func fields(of request: Request, atMost limit: Int) async throws -> Requ
   } catch {
     throw Refusal(.invalidRequest, error.description(for: .json), code: "invalid_json")
   }
+  if let place = json.placeOfInfinity {
+    let name = LimnError.printable(String(place.drop { $0 == "." }))
+    throw .invalid(name, "\(name) is too large for a number")
+  }
   return try RequestFields(json)
+}
+
+extension JSON {
+  /// Where a number is that is too large to be kept; nil if there is none. An answer that repeats what was asked could
+  /// not write it back.
+  fileprivate var placeOfInfinity: String? {
+    switch self {
+    case .number(let number): return number.isFinite ? nil : ""
+    case .array(let items):
+      for (index, item) in items.enumerated() { if let rest = item.placeOfInfinity { return "[\(index)]" + rest } }
+      return nil
+    case .object(let object):
+      for (key, value) in object.members { if let rest = value.placeOfInfinity { return ".\(key)" + rest } }
+      return nil
+    default: return nil
+    }
+  }
 }
