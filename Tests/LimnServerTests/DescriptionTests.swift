@@ -1,3 +1,5 @@
+import HTTPTypes
+import Hummingbird
 import LimnCore
 import Testing
 
@@ -19,7 +21,7 @@ struct DescriptionTests {
     }
     let registered = tester.server.router().routes.flatMap { route -> [String] in
       let path = route.path.description.replacing("/**", with: "/{id}")
-      return route.method == .get ? ["GET " + path, "HEAD " + path] : ["\(route.method) \(path)"]
+      return route.method == .get ? ["GET " + path, "HEAD " + path] : ["\(route.method.rawValue) \(path)"]
     }
     #expect(registered.count > 40)
     #expect(Set(described ?? []) == Set(registered))

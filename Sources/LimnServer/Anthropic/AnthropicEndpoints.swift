@@ -25,7 +25,7 @@ extension Anthropic {
 
   fileprivate static let systemMembers: Schema.Members = ["system": .any(.string, .list(textBlock))]
 
-  fileprivate static let format = Schema.object(["type": .string("json_schema"), "schema": .anything])
+  fileprivate static let format = Schema.object(["type": .string("json_schema"), "schema": .jsonSchema])
 
   fileprivate static let most = Int(Int32.max)
 }

@@ -11,11 +11,15 @@ struct Schema: Sendable {
   }
 
   static let anything = Schema([:])
+  /// A JSON schema as a value.
+  static let jsonSchema = any(object([:]), boolean)
   static let null = Schema(["type": "null"])
   static let string = Schema(["type": "string"])
   /// A string that is not empty.
   static let text = Schema(["type": "string", "minLength": .integer(1)])
   static let boolean = Schema(["type": "boolean"])
+  /// What can only be turned off.
+  static let off = Schema(["const": .bool(false)])
   static let number = Schema(["type": "number"])
   /// Any that fits into 64 bits.
   static let integer = Schema(["type": "integer", "format": "int64"])
@@ -36,6 +40,8 @@ struct Schema: Sendable {
   static func number(_ range: ClosedRange<Double>) -> Schema {
     Schema(["type": "number", "minimum": .number(range.lowerBound), "maximum": .number(range.upperBound)])
   }
+
+  static func number(atMost most: Double) -> Schema { Schema(["type": "number", "maximum": .number(most)]) }
 
   static func list(_ item: Schema, _ count: ClosedRange<Int> = 0 ... .max) -> Schema {
     var json: JSONObject = ["type": "array", "items": .object(item.json)]

@@ -66,7 +66,7 @@ package enum Ollama {
     guard let value = fields.value("keep_alive") else { return nil }
     let seconds: Double?
     if let text = value.string { seconds = duration(text) } else { seconds = value.double }
-    guard let seconds, seconds.isFinite, seconds < 1e10 else {
+    guard let seconds, seconds.isFinite, seconds <= 1e10 else {
       throw fields.wrong("keep_alive", "seconds, or text such as 5m")
     }
     return seconds < 0 ? .forever : .seconds(seconds)

@@ -16,9 +16,9 @@ extension Ollama {
       ]
     ).named("OllamaOptions"),
     "format": Schema.any(.string("", "json"), .object([:])).described("json, or a JSON schema."),
-    "keep_alive": Schema.any(.number(-1e9...1e9), .string).described(
+    "keep_alive": Schema.any(.number(atMost: 1e10), .string).described(
       "Seconds, or text such as 5m; negative: for ever."),
-    "think": .any(.boolean, .string), "stream": Schema.boolean.described("True if it is left out."),
+    "think": .off, "stream": Schema.boolean.described("True if it is left out."),
   ]
 
   fileprivate static let pictures = Schema.list(OpenAI.inlinePictureSchema, 0...Pictures.limit)

@@ -31,7 +31,7 @@ extension OpenAI {
 
   static let toolsMembers: Schema.Members = ["tools": .list(.object([:])), "tool_choice": .string("none", "auto")]
 
-  private static let schemaMembers: Schema.Members = ["schema": .anything]
+  private static let schemaMembers: Schema.Members = ["schema": .jsonSchema]
   private static let schemaNames: Schema.Members = ["name": .string, "strict": .boolean]
 
   /// In `/v1/chat/completions`.
