@@ -12,7 +12,7 @@ struct Schema: Sendable {
 
   static let anything = Schema([:])
   /// A JSON schema as a value.
-  static let jsonSchema = any(object([:]), boolean)
+  static let jsonSchema = Schema.any(.object([:]), .boolean)
   static let null = Schema(["type": "null"])
   static let string = Schema(["type": "string"])
   /// A string that is not empty.

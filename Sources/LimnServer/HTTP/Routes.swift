@@ -85,7 +85,7 @@ private func fields(of request: Request, atMost limit: Int) async throws -> Requ
   }
   if let place = json.placeOfInfinity {
     let name = LimnError.printable(String(place.drop { $0 == "." }))
-    throw .invalid(name, "\(name) is too large for a number")
+    throw Refusal.invalid(name, "\(name) is too large for a number")
   }
   return try RequestFields(json)
 }
