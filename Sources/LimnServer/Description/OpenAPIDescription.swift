@@ -19,7 +19,7 @@ enum OpenAPIDescription {
       if name != entry.path { item.set("parameters", to: .array([idParameter])) }
       let isPublic = AccessRules.publicPaths.contains(entry.path)
       let method = entry.method.rawValue.lowercased()
-      item.set(method, to: entry.endpoint.operation(entry.method, path: entry.path, isPublic: isPublic))
+      item.set(method, to: entry.endpoint.operation(entry.method, path: name, isPublic: isPublic))
       paths.set(name, to: .object(item))
       for schema in entry.endpoint.schemas { schemas.merge(schema.named) { $1 } }
     }
