@@ -21,9 +21,9 @@ struct Endpoint: Sendable {
   }
 
   /// An endpoint that answers with text.
-  static func text(_ summary: String, type: String = "text/plain") -> Endpoint {
+  static func text(_ summary: String) -> Endpoint {
     var endpoint = Endpoint(summary, gives: .string)
-    endpoint.gives = [(type, .string)]
+    endpoint.gives = [("text/plain", .string)]
     return endpoint
   }
 
