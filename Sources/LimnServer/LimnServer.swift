@@ -29,9 +29,9 @@ package struct LimnServer: Sendable {
     let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
     let routes = Routes(router, maxBody: options.maxBody)
     router.add(middleware: AccessLog(form: options.log))
-    router.add(middleware: ErrorWriting(methods: routes.methods))
+    router.add(middleware: ErrorWriting(methods: routes.table.methods))
     router.add(middleware: AccessRules(options))
-    routes.get("/") { _, _ in .text("limn \(options.version) is running.\n") }
+    routes.get("/", .text("Whether it runs, for people.")) { _, _ in .text("limn \(options.version) is running.\n") }
     ChatCompletions.add(to: routes, services)
     Completions.add(to: routes, services)
     ResponsesAPI.add(to: routes, services)
@@ -41,6 +41,7 @@ package struct LimnServer: Sendable {
     Anthropic.add(to: routes, services)
     LMStudio.add(to: routes, services)
     Operations.add(to: routes, services)
+    OpenAPIDescription.add(to: routes, services)
     return router
   }
 

@@ -36,6 +36,19 @@ struct RequestTests {
     }
   }
 
+  @Test(
+    "a number too large to be kept is refused wherever it is, since an answer may repeat it",
+    arguments: [
+      (#""metadata": {"a": 1e999}"#, "metadata.a"), (#""text": {"x": [1, {"b": -1e400}]}"#, "text.x[1].b"),
+      (#""unknown": 1e309"#, "unknown"),
+    ])
+  func infinities(member: String, param: String) async throws {
+    let body = #"{"model": "limn-demo", "input": "x", "max_output_tokens": 1, \#(member)}"#
+    let reply = try await ServerTester().send(.post, "/v1/responses", [:], "localhost", body)
+    #expect(reply.status == 400)
+    #expect(try reply.json["error"]?["param"]?.string == param)
+  }
+
   @Test("too many pictures are refused in every API, also when they come in several messages")
   func tooManyPictures() async throws {
     let tester = try ServerTester()

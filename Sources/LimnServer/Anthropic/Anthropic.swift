@@ -21,7 +21,7 @@ enum Anthropic {
   }
 
   static func add(to routes: Routes, _ server: Services) {
-    routes.post("/v1/messages") { fields, context in
+    routes.post("/v1/messages", .messages) { fields, context in
       let job = try await job(fields, server.pictures)
       let isStreamed = try fields.bool("stream") ?? false
       let run = try await server.answers.start(job, for: await context.caller())
@@ -30,7 +30,7 @@ enum Anthropic {
       let outcome = try await run.outcome(choices: 1)
       return .json(.object(message(id, outcome.admission.model, outcome.answers[0])))
     }
-    routes.post("/v1/messages/count_tokens") { fields, context in
+    routes.post("/v1/messages/count_tokens", .countTokens) { fields, context in
       var job = AnswerJob(model: try fields.required("model"), prompt: .tokens([]))
       job.prompt = .messages(try await messages(fields, server.pictures))
       let request = job.request(choice: 0)

@@ -1,7 +1,7 @@
 import LimnCore
 
 /// Whose words a path speaks.
-enum APIStyle: Sendable {
+enum APIStyle: Sendable, CaseIterable {
   case openAI, ollama, anthropic, lmStudio
 
   init(path: String) {

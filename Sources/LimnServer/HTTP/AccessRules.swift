@@ -10,6 +10,9 @@ import LimnCore
 /// Host must be an address or a name of this machine (a page that reaches it through a name of its own gives that name),
 /// and a request that says it comes from a page must come from the server's own page, or from one that was named.
 struct AccessRules: RouterMiddleware {
+  /// Paths that need no key.
+  static let publicPaths: Set<String> = ["/health", "/v1/health", "/ready"]
+
   private let keys: [[UInt8]]
   private let hostNames: Set<String>
   private let origins: Set<String>
@@ -107,7 +110,7 @@ struct AccessRules: RouterMiddleware {
 
   /// - Returns: a name for the key, by which its holder is told apart from others; nil where none is needed.
   private func key(of request: Request) throws(Refusal) -> String? {
-    guard !keys.isEmpty, !["/health", "/v1/health", "/ready"].contains(request.uri.path) else { return nil }
+    guard !keys.isEmpty, !Self.publicPaths.contains(request.uri.path) else { return nil }
     var given: [String] = []
     if let header = request.headers[.authorization], header.lowercased().hasPrefix("bearer ") {
       given.append(String(header.dropFirst(7)))

@@ -1,23 +1,34 @@
 import Foundation
+import HTTPTypes
 import Hummingbird
 import LimnCore
 import Synchronization
 
-/// Routes as the APIs add them, with what is needed to say which methods a path takes.
+/// Routes as the APIs add them, with what is needed to describe them and to say which methods a path takes.
 struct Routes {
   let router: Router<ServerContext>
   let maxBody: Int
-  private let table = Table()
+  let table = Table()
+
+  struct Entry {
+    let method: HTTPRequest.Method
+    let path: String
+    let endpoint: Endpoint
+  }
 
   final class Table: Sendable {
-    private let methods = Mutex<[String: [String]]>([:])
-    func add(_ method: HTTPRequest.Method, _ path: String) {
-      methods.withLock { $0[path, default: []].append(method.rawValue) }
+    private let added = Mutex<[Entry]>([])
+
+    var entries: [Entry] { added.withLock { $0 } }
+
+    func add(_ method: HTTPRequest.Method, _ path: String, _ endpoint: Endpoint) {
+      added.withLock { $0.append(Entry(method: method, path: path, endpoint: endpoint)) }
     }
+
     func methods(of path: String) -> [String] {
-      methods.withLock { methods in
-        methods[path] ?? methods.first { $0.key.hasSuffix("/**") && path.hasPrefix($0.key.dropLast(2)) }?.value ?? []
-      }
+      let exact = entries.filter { $0.path == path }
+      let wild = entries.filter { $0.path.hasSuffix("/**") && path.hasPrefix($0.path.dropLast(2)) }
+      return (exact.isEmpty ? wild : exact).map(\.method.rawValue)
     }
   }
 
@@ -26,31 +37,30 @@ struct Routes {
     self.maxBody = maxBody
   }
 
-  var methods: @Sendable (String) -> [String] { { [table] in table.methods(of: $0) } }
-
   func get(
-    _ path: String, _ handler: @escaping @Sendable (Request, ServerContext) async throws -> Response
+    _ path: String, _ endpoint: Endpoint,
+    _ handler: @escaping @Sendable (Request, ServerContext) async throws -> Response
   ) {
-    table.add(.get, path)
-    table.add(.head, path)
+    table.add(.get, path, endpoint)
+    table.add(.head, path, endpoint)
     router.get(RouterPath(path), use: handler)
-  }
-
-  func delete(
-    _ path: String, _ handler: @escaping @Sendable (Request, ServerContext) async throws -> Response
-  ) {
-    table.add(.delete, path)
-    router.delete(RouterPath(path), use: handler)
   }
 
   /// A path that takes a JSON object.
   func post(
-    _ path: String, _ handler: @escaping @Sendable (RequestFields, ServerContext) async throws -> Response
+    _ path: String, _ endpoint: Endpoint,
+    _ handler: @escaping @Sendable (RequestFields, ServerContext) async throws -> Response
   ) {
-    table.add(.post, path)
+    table.add(.post, path, endpoint)
     router.post(RouterPath(path)) { [maxBody] request, context in
       try await handler(try await fields(of: request, atMost: maxBody), context)
     }
+  }
+
+  /// A path of an API that this server does not have.
+  func refuse(_ method: HTTPRequest.Method, _ path: String, _ summary: String, because reason: String) {
+    table.add(method, path, .refused(summary))
+    router.on(RouterPath(path), method: method) { _, _ -> Response in throw Refusal(.notImplemented, reason) }
   }
 }
 
@@ -73,5 +83,26 @@ private func fields(of request: Request, atMost limit: Int) async throws -> Requ
   } catch {
     throw Refusal(.invalidRequest, error.description(for: .json), code: "invalid_json")
   }
+  if let place = json.placeOfInfinity {
+    let name = LimnError.printable(String(place.drop { $0 == "." }))
+    throw Refusal.invalid(name, "\(name) is too large for a number")
+  }
   return try RequestFields(json)
+}
+
+extension JSON {
+  /// Where a number is that is too large to be kept; nil if there is none. An answer that repeats what was asked could
+  /// not write it back.
+  fileprivate var placeOfInfinity: String? {
+    switch self {
+    case .number(let number): return number.isFinite ? nil : ""
+    case .array(let items):
+      for (index, item) in items.enumerated() { if let rest = item.placeOfInfinity { return "[\(index)]" + rest } }
+      return nil
+    case .object(let object):
+      for (key, value) in object.members { if let rest = value.placeOfInfinity { return ".\(key)" + rest } }
+      return nil
+    default: return nil
+    }
+  }
 }

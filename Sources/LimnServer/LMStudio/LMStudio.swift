@@ -1,4 +1,5 @@
 import Foundation
+import HTTPTypes
 import Limn
 import LimnCore
 
@@ -19,12 +20,12 @@ enum LMStudio {
   }
 
   static func add(to routes: Routes, _ server: Services) {
-    routes.get("/api/v1/models") { _, _ in
+    routes.get("/api/v1/models", .lmStudioModels) { _, _ in
       let open = await server.pool.open
       let models = server.pool.models.map { model in described(model, open.filter { $0.id == model.id }) }
       return .json(.object(["models": .array(models)]))
     }
-    routes.post("/api/v1/models/load") { fields, _ in
+    routes.post("/api/v1/models/load", .lmStudioLoad) { fields, _ in
       let start = ContinuousClock.now
       let model = try server.pool.check(try fields.required("model"))
       let context = try await server.pool.use(model.id) { $0.model.context }
@@ -37,14 +38,12 @@ enum LMStudio {
       }
       return .json(.object(object))
     }
-    routes.post("/api/v1/models/unload") { fields, _ in
+    routes.post("/api/v1/models/unload", .lmStudioUnload) { fields, _ in
       let id = try fields.required("instance_id")
       try await server.pool.unload(id)
       return .json(.object(["instance_id": .string(id)]))
     }
-    routes.post("/api/v1/models/download") { _, _ in
-      throw Refusal(.notImplemented, "this server does not fetch models")
-    }
+    routes.refuse(.post, "/api/v1/models/download", "Fetch a model.", because: "this server does not fetch models")
     LMStudioChat.add(to: routes, server)
   }
 

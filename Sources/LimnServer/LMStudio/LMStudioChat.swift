@@ -4,7 +4,7 @@ import LimnCore
 /// `POST /api/v1/chat`.
 enum LMStudioChat {
   static func add(to routes: Routes, _ server: Services) {
-    routes.post("/api/v1/chat") { fields, context in
+    routes.post("/api/v1/chat", .lmStudioChat) { fields, context in
       let (job, messages) = try await job(fields, server)
       let isStored = try fields.bool("store") ?? true
       let isStreamed = try fields.bool("stream") ?? false

@@ -1,4 +1,5 @@
 import Foundation
+import HTTPTypes
 import Hummingbird
 import Limn
 import LimnCore
@@ -11,11 +12,12 @@ package enum Ollama {
     OllamaAnswers.add(to: routes, server)
     OllamaModels.add(to: routes, server)
     OllamaEmbeddings.add(to: routes, server)
-    let refuse = { @Sendable () throws -> Response in
-      throw Refusal(.notImplemented, "this server does not change which models are on the computer")
-    }
-    for path in ["/api/pull", "/api/create", "/api/copy", "/api/push"] { routes.post(path) { _, _ in try refuse() } }
-    routes.delete("/api/delete") { _, _ in try refuse() }
+    let reason = "this server does not change which models are on the computer"
+    routes.refuse(.post, "/api/pull", "Fetch a model.", because: reason)
+    routes.refuse(.post, "/api/push", "Publish a model.", because: reason)
+    routes.refuse(.post, "/api/create", "Make a model.", because: reason)
+    routes.refuse(.post, "/api/copy", "Copy a model.", because: reason)
+    routes.refuse(.delete, "/api/delete", "Delete a model.", because: reason)
   }
 
   /// RFC 3339 with fractions.
@@ -64,7 +66,7 @@ package enum Ollama {
     guard let value = fields.value("keep_alive") else { return nil }
     let seconds: Double?
     if let text = value.string { seconds = duration(text) } else { seconds = value.double }
-    guard let seconds, seconds.isFinite, seconds < 1e10 else {
+    guard let seconds, seconds.isFinite, seconds <= 1e10 else {
       throw fields.wrong("keep_alive", "seconds, or text such as 5m")
     }
     return seconds < 0 ? .forever : .seconds(seconds)

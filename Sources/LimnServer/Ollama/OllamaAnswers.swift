@@ -6,13 +6,13 @@ import LimnCore
 /// `POST /api/chat` and `/api/generate`.
 enum OllamaAnswers {
   static func add(to routes: Routes, _ server: Services) {
-    routes.post("/api/chat") { fields, context in
+    routes.post("/api/chat", .ollamaChat) { fields, context in
       let model = try fields.required("model")
       let items = try fields.objects("messages") ?? []
       var job = AnswerJob(model: model, prompt: .messages(try messages(items)))
       return try await respond(&job, fields, context, server, isChat: true, isEmpty: items.isEmpty)
     }
-    routes.post("/api/generate") { fields, context in
+    routes.post("/api/generate", .ollamaGenerate) { fields, context in
       let prompt = try fields.string("prompt") ?? ""
       let images = try images(fields)
       var job = AnswerJob(model: try fields.required("model"), prompt: .tokens([]))

@@ -5,13 +5,13 @@ import LimnCore
 /// `/api/tags`, `/api/show`, `/api/ps` and `/api/version`.
 enum OllamaModels {
   static func add(to routes: Routes, _ server: Services) {
-    routes.get("/api/version") { _, _ in
+    routes.get("/api/version", .ollamaVersion) { _, _ in
       .json(.object(["version": .string(server.options.version)]))
     }
-    routes.get("/api/tags") { _, _ in
+    routes.get("/api/tags", .ollamaTags) { _, _ in
       .json(.object(["models": .array(server.pool.models.map { .object(listed($0)) })]))
     }
-    routes.get("/api/ps") { _, _ in
+    routes.get("/api/ps", .ollamaOpenModels) { _, _ in
       let open = await server.pool.open
       let models = open.compactMap { loaded -> JSON? in
         guard let model = server.pool.model(loaded.id) else { return nil }
@@ -25,7 +25,7 @@ enum OllamaModels {
       }
       return .json(.object(["models": .array(models)]))
     }
-    routes.post("/api/show") { fields, _ in
+    routes.post("/api/show", .ollamaShow) { fields, _ in
       // The older name is `name`.
       let (new, old) = (try fields.string("model"), try fields.string("name"))
       guard let name = new ?? old else { throw fields.missing("model") }
@@ -77,7 +77,7 @@ enum OllamaModels {
 /// `POST /api/embed` and the older `/api/embeddings`.
 enum OllamaEmbeddings {
   static func add(to routes: Routes, _ server: Services) {
-    routes.post("/api/embed") { fields, context in
+    routes.post("/api/embed", .ollamaEmbed) { fields, context in
       let start = ContinuousClock.now
       let model = try fields.required("model")
       let requests = try Embeddings.inputs(fields, "input")
@@ -90,7 +90,7 @@ enum OllamaEmbeddings {
           "prompt_eval_count": .integer(embeddings.reduce(0) { $0 + $1.promptTokens }),
         ]))
     }
-    routes.post("/api/embeddings") { fields, context in
+    routes.post("/api/embeddings", .ollamaEmbeddings) { fields, context in
       let model = try fields.required("model")
       let requests = try Embeddings.inputs(fields, "prompt")
       let embeddings = try await Embeddings.vectors(of: requests, model, server, await context.caller())

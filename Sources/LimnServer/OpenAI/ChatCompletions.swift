@@ -5,7 +5,7 @@ import LimnCore
 enum ChatCompletions {
   static func add(to routes: Routes, _ server: Services) {
     for path in ["/v1/chat/completions", "/chat/completions"] {
-      routes.post(path) { fields, context in
+      routes.post(path, .chatCompletions) { fields, context in
         let job = try await job(fields, server.pictures)
         let isStreamed = try fields.bool("stream") ?? false
         let run = try await server.answers.start(job, for: await context.caller())

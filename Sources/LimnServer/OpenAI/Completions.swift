@@ -4,7 +4,7 @@ import LimnCore
 /// `POST /v1/completions`: a text goes on, without a template.
 enum Completions {
   static func add(to routes: Routes, _ server: Services) {
-    routes.post("/v1/completions") { fields, context in
+    routes.post("/v1/completions", .completions) { fields, context in
       var job = AnswerJob(model: try fields.required("model"), prompt: try prompt(fields))
       try OpenAI.options(fields, into: &job)
       if fields.value("max_tokens") == nil { job.options.maxTokens = 16 }

@@ -5,7 +5,7 @@ import LimnCore
 /// `POST /v1/embeddings`, for texts, and for pictures in `messages` as vLLM has it.
 enum Embeddings {
   static func add(to routes: Routes, _ server: Services) {
-    routes.post("/v1/embeddings") { fields, context in
+    routes.post("/v1/embeddings", .embeddings) { fields, context in
       let model = try fields.required("model")
       let format = try fields.string("encoding_format") ?? "float"
       guard ["float", "base64"].contains(format) else { throw fields.wrong("encoding_format", "float or base64") }

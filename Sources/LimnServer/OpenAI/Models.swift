@@ -7,7 +7,7 @@ import LimnCore
 enum ModelList {
   static func add(to routes: Routes, _ server: Services) {
     for path in ["/v1/models", "/models"] {
-      routes.get(path) { _, _ in
+      routes.get(path, .models) { _, _ in
         let models = server.pool.models
         return .json(
           .object([
@@ -17,7 +17,7 @@ enum ModelList {
           ]))
       }
     }
-    routes.get("/v1/models/**") { request, _ in
+    routes.get("/v1/models/**", .model) { request, _ in
       // Names may hold slashes and colons, escaped or not.
       let name = String(request.uri.path.dropFirst("/v1/models/".count))
       return .json(described(try server.pool.check(name.removingPercentEncoding ?? name)))

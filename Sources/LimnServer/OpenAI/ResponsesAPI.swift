@@ -5,7 +5,7 @@ import LimnCore
 /// `POST /v1/responses`.
 enum ResponsesAPI {
   static func add(to routes: Routes, _ server: Services) {
-    routes.post("/v1/responses") { fields, context in
+    routes.post("/v1/responses", .responses) { fields, context in
       let (job, messages) = try await job(fields, server)
       let isStored = try fields.bool("store") ?? true
       let isStreamed = try fields.bool("stream") ?? false

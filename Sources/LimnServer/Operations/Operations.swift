@@ -8,9 +8,9 @@ import LimnCore
 enum Operations {
   static func add(to routes: Routes, _ server: Services) {
     for path in ["/health", "/v1/health"] {
-      routes.get(path) { _, _ in .json(.object(["status": "ok"])) }
+      routes.get(path, .health) { _, _ in .json(.object(["status": "ok"])) }
     }
-    routes.get("/ready") { _, _ in
+    routes.get("/ready", .ready) { _, _ in
       // Models are opened at their first use; ready means that one is open, or could be.
       if let name = await server.pool.openingAlone {
         throw Refusal(.unavailable, "the model \(name) is being opened", code: "loading")
@@ -21,7 +21,7 @@ enum Operations {
       let reason = model.problem?.description(for: .json).replacing(model.reference, with: model.id) ?? ""
       throw Refusal(.unavailable, "no model opens; \(reason)", code: "model_unreadable")
     }
-    routes.get("/props") { _, _ in
+    routes.get("/props", .props) { _, _ in
       let model = server.pool.models.first
       return .json(
         .object([
@@ -32,7 +32,7 @@ enum Operations {
           "build_info": .string("limn \(server.options.version)"),
         ]))
     }
-    routes.get("/slots") { _, _ in
+    routes.get("/slots", .slots) { _, _ in
       let running = await server.answers.queue.runningCount
       let slots = (0..<server.options.parallel).map { index -> JSON in
         .object([
@@ -42,7 +42,7 @@ enum Operations {
       }
       return .json(.array(slots))
     }
-    routes.get("/metrics") { _, _ in
+    routes.get("/metrics", .text("Numbers for Prometheus.")) { _, _ in
       let queue = server.answers.queue
       let open = await server.pool.open
       var (steps, sequences) = (0, 0)
@@ -60,7 +60,7 @@ enum Operations {
   }
 
   private static func addText(to routes: Routes, _ server: Services) {
-    routes.post("/tokenize") { fields, _ in
+    routes.post("/tokenize", .tokenize) { fields, _ in
       guard let text = try fields.string("content") else { throw fields.missing("content") }
       let addsSpecial = try fields.bool("add_special") ?? false
       let showsPieces = try fields.bool("with_pieces") ?? false
@@ -76,7 +76,7 @@ enum Operations {
       }
       return .json(.object(["tokens": .array(tokens)]))
     }
-    routes.post("/detokenize") { fields, _ in
+    routes.post("/detokenize", .detokenize) { fields, _ in
       guard let values = fields.value("tokens")?.array else { throw fields.wrong("tokens", "a list of token ids") }
       let ids = values.compactMap(\.int)
       guard ids.count == values.count, ids.allSatisfy({ $0 >= 0 }) else {
@@ -85,7 +85,7 @@ enum Operations {
       let text = try await server.pool.use(try name(fields, server)) { try $0.model.text(of: ids) }
       return .json(.object(["content": .string(text)]))
     }
-    routes.post("/apply-template") { fields, _ in
+    routes.post("/apply-template", .applyTemplate) { fields, _ in
       let messages = try await OpenAI.messages(fields, server.pictures)
       let prompt = try await server.pool.use(try name(fields, server)) { try $0.model.promptText(of: messages) }
       return .json(.object(["prompt": .string(prompt)]))
