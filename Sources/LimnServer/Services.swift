@@ -9,6 +9,8 @@ struct Services: Sendable {
   let pictures: Pictures
   let metrics: ServerMetrics
   let conversations = ConversationStore()
+  /// Pictures that clients handed in ahead of the question about them.
+  let files = BoundedStore<ImageSource>()
 
   init(_ options: ServerOptions) throws(LimnError) {
     self.options = options

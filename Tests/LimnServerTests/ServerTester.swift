@@ -50,25 +50,61 @@ struct ServerTester {
   func send(
     _ method: HTTPRequest.Method, _ path: String, _ headers: HTTPFields, _ host: String, _ body: String
   ) async throws -> Reply {
+    try await send(method, path, headers, host, .init(buffer: ByteBuffer(string: body))).reply
+  }
+
+  /// Asks for a WebSocket, and closes it at once.
+  func open(_ path: String, headers: HTTPFields = [:], host: String = "localhost") async throws -> Reply {
+    try await open(path, headers, host, []).reply
+  }
+
+  /// What a WebSocket answers to messages that are sent all at once.
+  func socket(_ path: String, greets: Bool = true, _ messages: [JSON]) async throws -> [JSON] {
+    let greeting: JSON = .object([
+      "authVersion": .integer(1), "clientIdentifier": "test", "clientPasskey": "test",
+    ])
+    let pieces = try await open(path, [:], "localhost", greets ? [greeting] + messages : messages).pieces
+    let replies = try pieces.map { try JSON.parse(String(buffer: $0), place: "a message") }
+    return Array(replies.dropFirst(greets ? 1 : 0))
+  }
+
+  private func open(
+    _ path: String, _ headers: HTTPFields, _ host: String, _ messages: [JSON]
+  ) async throws -> (reply: Reply, pieces: [ByteBuffer]) {
+    var all: HTTPFields = [
+      .connection: "Upgrade", .upgrade: "websocket", .secWebSocketVersion: "13",
+      .secWebSocketKey: "AAAAAAAAAAAAAAAAAAAAAA==",
+    ]
+    for field in headers { all[field.name] = field.value }
+    let body = AsyncStream { continuation in
+      for message in messages { continuation.yield(ByteBuffer(string: message.serialised())) }
+      continuation.finish()
+    }
+    return try await send(.get, path, all, host, .init(asyncSequence: body))
+  }
+
+  private func send(
+    _ method: HTTPRequest.Method, _ path: String, _ headers: HTTPFields, _ host: String, _ body: RequestBody
+  ) async throws -> (reply: Reply, pieces: [ByteBuffer]) {
     let head = HTTPRequest(method: method, scheme: "http", authority: host, path: path, headerFields: headers)
-    let request = Hummingbird.Request(head: head, body: .init(buffer: ByteBuffer(string: body)))
+    let request = Hummingbird.Request(head: head, body: body)
     let channel = NIOAsyncTestingChannel()
     let context = ServerContext(source: .init(channel: channel, logger: Logger(label: "test")))
     let response = try await responder.respond(to: request, context: context)
     let written = Written()
     try await response.body.write(Writer(written: written))
-    return Reply(
-      status: response.status.code, headers: response.headers, body: String(buffer: written.buffer))
+    let text = written.pieces.map { String(buffer: $0) }.joined()
+    return (Reply(status: response.status.code, headers: response.headers, body: text), written.pieces)
   }
 
   private final class Written: @unchecked Sendable {
     // One task writes, and reads when it is done.
-    var buffer = ByteBuffer()
+    var pieces: [ByteBuffer] = []
   }
 
   private struct Writer: ResponseBodyWriter {
     let written: Written
-    mutating func write(_ buffer: ByteBuffer) async throws { written.buffer.writeImmutableBuffer(buffer) }
+    mutating func write(_ buffer: ByteBuffer) async throws { written.pieces.append(buffer) }
     consuming func finish(_ trailingHeaders: HTTPFields?) async throws {}
   }
 }

@@ -139,6 +139,8 @@ final class Departure: Sendable {
 
   init() {}
 
+  var hasLeft: Bool { state.withLock(\.hasLeft) }
+
   /// Does something once the client has left; at once if it has left already.
   func add(_ action: @escaping @Sendable () -> Void) {
     let hasLeft = state.withLock { state in

@@ -5,7 +5,7 @@ package struct Refusal: Error, Sendable {
   /// The kinds that APIs tell apart.
   package enum Kind: Sendable {
     case invalidRequest, authentication, permission, notFound, methodNotAllowed, tooLarge, unsupportedMedia
-    case rateLimit, timeout, unavailable, notImplemented, defect
+    case rateLimit, timeout, unavailable, notImplemented, defect, upgradeRequired
   }
 
   package var kind: Kind
@@ -45,6 +45,7 @@ package struct Refusal: Error, Sendable {
     case .methodNotAllowed: 405
     case .tooLarge: 413
     case .unsupportedMedia: 415
+    case .upgradeRequired: 426
     case .rateLimit: 429
     case .defect: 500
     case .notImplemented: 501

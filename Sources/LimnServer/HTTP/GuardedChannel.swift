@@ -19,14 +19,17 @@ struct GuardedChannel: HTTPChannelHandler {
       limits.maxHeaderFieldSize = 32 << 10
       limits.maxHeaderListSize = 64 << 10
       limits.maxHeaderFieldCount = 200
+      let encoder = HTTPResponseEncoder()
+      let decoder = ByteToMessageHandler(
+        HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits))
+      let requests = RequestGuard(maxBody: maxBody)
+      let idleness = HTTPConnectionStateHandler(idleTimeout: .seconds(75), logger: logger)
       let pipeline = channel.pipeline.syncOperations
-      try pipeline.configureHTTPServerPipeline(
-        withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
-        withEncoderConfiguration: .init(), withDecoderLimitConfiguration: limits)
-      try pipeline.addHandler(RequestGuard(maxBody: maxBody))
-      try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
-      try pipeline.addHandler(DepartureWatch())
-      try pipeline.addHandler(HTTPConnectionStateHandler(idleTimeout: .seconds(75), logger: logger))
+      try pipeline.addHandlers([
+        encoder, decoder, requests,
+        WebSocketUpgrade(maxMessage: maxBody, replaces: [requests, encoder, decoder, idleness]),
+        HTTP1ToHTTPServerCodec(secure: false), DepartureWatch(), idleness,
+      ])
       // After everything else, so that a connection that is not wanted ends like any other.
       defer { connections.admit(channel) }
       return try NIOAsyncChannel(

@@ -19,6 +19,21 @@ enum LMStudio {
     return .object(["error": .object(error)])
   }
 
+  /// A refusal as the sockets write it.
+  static func socketError(_ refusal: Refusal) -> JSON {
+    var error: JSONObject = ["title": .string(refusal.message), "rootTitle": .string(refusal.message)]
+    if refusal.code == "model_not_found" {
+      // Clients tell this one apart, by a code that has its data beside it.
+      error.set(
+        "displayData",
+        to: .object([
+          "code": "generic.noModelMatchingQuery", "query": .object([:]), "loadedModelsSample": .array([]),
+          "totalLoadedModels": .integer(0),
+        ]))
+    }
+    return .object(error)
+  }
+
   static func add(to routes: Routes, _ server: Services) {
     routes.get("/api/v1/models", .lmStudioModels) { _, _ in
       let open = await server.pool.open
@@ -45,6 +60,7 @@ enum LMStudio {
     }
     routes.refuse(.post, "/api/v1/models/download", "Fetch a model.", because: "this server does not fetch models")
     LMStudioChat.add(to: routes, server)
+    LMStudioSocket.add(to: routes, server)
   }
 
   private static func config(_ context: Int, _ parallel: Int) -> JSON {

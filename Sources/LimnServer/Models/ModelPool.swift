@@ -65,13 +65,15 @@ package actor ModelPool {
   // MARK: Using
 
   /// Opens a model unless it is open, and keeps it open while `body` runs.
+  /// - Parameter opening: called with how far it is, 0 to 1, if this call is what opens it.
   package func use<Result: Sendable>(
-    _ name: String, keepAlive: KeepAlive? = nil, _ body: @Sendable (Lease) async throws -> Result
+    _ name: String, keepAlive: KeepAlive? = nil, opening: @escaping @Sendable (Double) -> Void = { _ in },
+    _ body: @Sendable (Lease) async throws -> Result
   ) async throws(Refusal) -> Result {
     let id = try check(name).id
     let start = ContinuousClock.now
     let wasOpen = loaded[id] != nil
-    let model = try await opened(id)
+    let model = try await opened(id, opening)
     loaded[id]?.users += 1
     defer {
       // It may have been closed meanwhile, and opened again for others.
@@ -89,12 +91,14 @@ package actor ModelPool {
     }
   }
 
-  private func opened(_ id: String) async throws(Refusal) -> VisionLanguageModel {
+  private func opened(
+    _ id: String, _ report: @escaping @Sendable (Double) -> Void
+  ) async throws(Refusal) -> VisionLanguageModel {
     if let open = loaded[id] {
       loaded[id]?.lastUse = .now
       return open.model
     }
-    let task = opening[id] ?? begin(id)
+    let task = opening[id] ?? begin(id, report)
     opening[id] = task
     do {
       let model = try await task.value
@@ -115,11 +119,18 @@ package actor ModelPool {
     }
   }
 
-  private func begin(_ id: String) -> Task<VisionLanguageModel, any Error> {
+  private func begin(
+    _ id: String, _ report: @escaping @Sendable (Double) -> Void
+  ) -> Task<VisionLanguageModel, any Error> {
     let served = models.first { $0.id == id }
     makeRoom(for: served?.memoryBytes ?? 0)
     let (reference, load) = (served?.reference ?? id, loadOptions)
-    return Task { try await VisionLanguageModel.load(reference, options: load) }
+    return Task {
+      try await VisionLanguageModel.load(reference, options: load) { progress in
+        // The other steps take no time to speak of.
+        report(progress.step == .weights ? progress.fraction : 0)
+      }
+    }
   }
 
   /// Closes idle models, the least recently used first, until a new one fits.
