@@ -315,7 +315,8 @@ def arguments():
                         "at least 2; b: 8; c: twice as many as clients, at least 4")
     parser.add_argument("--rounds", type=positive, default=3, help="how often to run everything; the medians count")
     parser.add_argument("--tokens", type=positive, default=16, help="of every answer")
-    parser.add_argument("--running", type=positive, default=96, help="tokens of the answer of the cell gap")
+    parser.add_argument("--running", type=positive, help="tokens of the answer of the cell gap: default: 96 (--quick: 1500), "
+                        "best enough to outlast the reading of the others")
     parser.add_argument("--threads", type=positive, default=threads_available())
     parser.add_argument("--cache", default="~/.cache/limn-benchmarks", help="the folder of the peers, set up by Benchmarks/run")
     parser.add_argument("--limn-server", default=HERE.parent / ".build/release/limn-server")
@@ -325,6 +326,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a trial: limn alone on its demo model, 1 and 4 clients, one round")
     parser.add_argument("--json", type=Path, help="all figures, of every request")
     options = parser.parse_args()
+    options.running = options.running or (1500 if options.quick else 96)
     if options.quick:
         options.contenders, options.rounds, options.model = ["limn"], 1, None
         options.clients = options.clients if options.clients != [1, 4, 8] else [1, 4]
