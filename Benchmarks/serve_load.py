@@ -5,7 +5,7 @@
     Benchmarks/serve_load.py --only a --clients 4 --requests 4 --rounds 1     # one cell
     Benchmarks/serve_load.py --quick                                          # limn alone on its demo model, seconds
 
-Run `make build` first, and nothing else on the machine meanwhile. Standard library only; any Python from 3.9. Without
+Run `make build` first, and nothing else on the machine meanwhile. Standard library only; any Python from 3.10. Without
 --model, the files are llava-phi-3-mini with made-up weights from the folder that Benchmarks/run sets up, and so is
 llama-server, unless --llama-server names another.
 
@@ -20,9 +20,9 @@ For a, b and c: requests a second, and the time to the first word (p50, p95).
 Both servers speak OpenAI's API, stream, answer greedily with exactly --tokens tokens (`ignore_eos`), and get
 `--parallel` or `-np` = clients and the same threads; llama-server's prompt cache is as by default, and its context is
 large enough for all (-c). It gets the built-in vicuna template: with Jinja's, it loses the picture. Both are started anew for
-each number of clients and round, in turn, and warmed up with one short text, so nothing is known from before. A request counts
-only if it ended with the expected number of tokens; a cell with one that did not has no figures, only its reason. The
-table has the medians of the rounds.
+each number of clients and round, in turn, and warmed up with a short text and a picture of its own, so nothing that is
+measured is known from before. A request counts only if it ended with the expected number of tokens; a cell with one that did
+not has no figures, only its reason. The table has the medians of the rounds.
 
 On two cores, the pair of llava-phi-3-mini's size takes limn 8 s a picture and llama-server 20 to 40: all cells in three rounds
 take hours, `--only` and `--clients` choose. What has been measured is in the JSON after every cell.
@@ -247,6 +247,8 @@ def measure(options, scratch, report):
                     with Server(command(clients), Path(scratch) / f"{name}.log", environment=environment(command(clients)[0])) as server:
                         contender = Contender(server)
                         contender.ask("Hello", 4)
+                        if cells != ["c"]:
+                            contender.ask(about(next(drawn), "Hello"), 4)
                         for cell in cells:
                             one(contender, cell, clients, options, drawn, report, name)
                 except (Failed, Lost, OSError) as failure:
@@ -326,6 +328,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a trial: limn alone on its demo model, 1 and 4 clients, one round")
     parser.add_argument("--json", type=Path, help="all figures, of every request")
     options = parser.parse_args()
+    options.only = [cell for cell in CELLS if cell in options.only]
     options.running = options.running or (1500 if options.quick else 96)
     if options.quick:
         options.contenders, options.rounds, options.model = ["limn"], 1, None

@@ -5,7 +5,7 @@
     Benchmarks/serve_soak.py --minutes 1 --clients 8     # a short trial
     Benchmarks/serve_soak.py --queue 8                   # with refusals: clients wait for Retry-After and ask again
 
-Run `make build` first. Standard library only; any Python from 3.9.
+Run `make build` first. Standard library only; any Python from 3.10.
 
 What the clients do, each by its own seeded dice:
 - They ask short and long questions, with pictures and without, over OpenAI's, Ollama's and Anthropic's API, streamed or
@@ -387,8 +387,13 @@ def memory_verdict(rows, every):
     if not first or not later:
         return None, "memory: not judged, for that the run has to be longer than a minute and a half"
     share, largest = (max(row[key] for row in later) / first[-1][key] for key in ("memory", "largest"))
+    # What is under way makes medians vary by some percent; a leak shows in the trend, too.
+    trend = ""
+    if len(later) > 1:
+        line = statistics.linear_regression([row["seconds"] / 60 for row in later], [row["memory"] / 1e6 for row in later])
+        trend = f", trend since then {line.slope:+.2f} MB a minute"
     return share <= MARGIN, (f"memory: after the first minute at most {share:.3f} times what it was then "
-                             f"(single readings: {largest:.3f})")
+                             f"(single readings: {largest:.3f}{trend})")
 
 
 def soak(options, server, asked, scratch):
