@@ -73,6 +73,13 @@ class Folder:
              "-DGGML_NATIVE=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", env=path)
         call("ninja", "-C", self.path / "build", "llama-bench", "llama-mtmd-cli", "llama-quantize", env=path)
 
+    def llama_server(self):
+        binary = self.binaries / "llama-server"
+        if not binary.exists():
+            self.llama()
+            call(self.tools().parent / "ninja", "-C", self.path / "build", "llama-server")
+        return binary
+
     # MARK: Models
 
     def model(self, name):
