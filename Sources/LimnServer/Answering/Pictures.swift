@@ -33,6 +33,8 @@ package struct Pictures: Sendable {
     guard Self.isPlain(text) else { throw Self.notFetched(field) }
     do {
       return .data(try await fetch(text), name: "the picture")
+    } catch let refusal as Refusal {
+      throw refusal
     } catch {
       // One text for every reason: an answer that says more would let strangers look around behind this server.
       throw Self.notFetched(field)
@@ -105,7 +107,9 @@ package struct Pictures: Sendable {
     })
     if (300..<400).contains(response.status), let target = response.target { return .redirect(target) }
     guard response.status == 200 else { throw LimnError(.unavailable, "status \(response.status)", in: url) }
-    return .bytes(bytes.withLock { $0 })
+    let fetched = bytes.withLock { $0 }
+    try BodyBudget.Claim.current?.add(fetched.count)
+    return .bytes(fetched)
   }
 
   /// Whether every parser reads this URL in the same way: no user, no backslash, no control characters, and a host of

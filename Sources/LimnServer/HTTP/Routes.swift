@@ -8,6 +8,8 @@ import Synchronization
 struct Routes {
   let router: Router<ServerContext>
   let maxBody: Int
+  /// A few of the largest bodies at the same time.
+  private let budget: BodyBudget
   let table = Table()
 
   struct Entry {
@@ -35,6 +37,7 @@ struct Routes {
   init(_ router: Router<ServerContext>, maxBody: Int) {
     self.router = router
     self.maxBody = maxBody
+    budget = BodyBudget(most: 8 * maxBody)
   }
 
   func get(
@@ -52,8 +55,11 @@ struct Routes {
     _ handler: @escaping @Sendable (RequestFields, ServerContext) async throws -> Response
   ) {
     table.add(.post, path, endpoint)
-    router.post(RouterPath(path)) { [maxBody] request, context in
-      try await handler(try await fields(of: request, atMost: maxBody), context)
+    router.post(RouterPath(path)) { [maxBody, budget] request, context in
+      let claim = budget.claim()
+      return try await BodyBudget.Claim.$current.withValue(claim) {
+        try await handler(try await fields(of: request, atMost: maxBody, claim), context)
+      }
     }
   }
 
@@ -65,10 +71,13 @@ struct Routes {
 }
 
 /// The body as JSON, whatever its Content-Type says: `curl -d` calls it a form.
-private func fields(of request: Request, atMost limit: Int) async throws -> RequestFields {
+private func fields(
+  of request: Request, atMost limit: Int, _ claim: BodyBudget.Claim
+) async throws -> RequestFields {
   var bytes: [UInt8] = []
   for try await buffer in request.body {
     guard bytes.count + buffer.readableBytes <= limit else { throw Refusal.bodyTooLarge(limit) }
+    try claim.add(buffer.readableBytes)
     bytes.append(contentsOf: buffer.readableBytesView)
   }
   if bytes.isEmpty {
