@@ -11,7 +11,7 @@ extension Anthropic {
     "type": .string("image"),
     "source": .any(
       .object(["type": .string("base64"), "data": OpenAI.inlinePictureSchema], optional: ["media_type": .string]),
-      .object(["type": .string("url"), "url": .string])),
+      .object(["type": .string("url"), "url": OpenAI.pictureSchema])),
   ])
 
   /// Of an answer and of the count of its tokens.

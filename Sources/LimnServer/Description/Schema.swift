@@ -31,6 +31,10 @@ struct Schema: Sendable {
     Schema(["type": "string", "enum": .array(values.map(JSON.string))])
   }
 
+  static func string(matching pattern: String) -> Schema {
+    Schema(["type": "string", "pattern": .string(pattern)])
+  }
+
   static func integer(_ range: ClosedRange<Int>) -> Schema {
     Schema(["type": "integer", "minimum": .integer(range.lowerBound), "maximum": .integer(range.upperBound)])
   }

@@ -16,8 +16,9 @@ extension Ollama {
       ]
     ).named("OllamaOptions"),
     "format": Schema.any(.string("", "json"), .object([:])).described("json, or a JSON schema."),
-    "keep_alive": Schema.any(.number(atMost: 1e10), .string).described(
-      "Seconds, or text such as 5m; negative: for ever."),
+    "keep_alive": Schema.any(
+      .number(atMost: 1e10), .string(matching: "^-?([0-9]+|([0-9]+(h|m|s|ms|us|ns))+)$")
+    ).described("Seconds, or text such as 5m; negative: for ever."),
     "think": .off, "stream": Schema.boolean.described("True if it is left out."),
   ]
 

@@ -51,7 +51,7 @@ extension OpenAI {
     "A picture: a data: URL, or base64.", examples: [.string(examplePicture)]
   ).named("InlinePicture")
 
-  private static let pictureSchema = Schema.string.described(
+  static let pictureSchema = Schema.string.described(
     "A picture: a data: URL, base64, or an http(s) URL.", examples: [.string(examplePicture)]
   ).named("Picture")
 
@@ -78,8 +78,8 @@ extension OpenAI {
 
   static let messagesSchema = Schema.list(messageSchema, 1 ... .max)
 
-  /// Token ids.
-  static let tokensSchema = Schema.list(.integer(0...most), 1 ... .max)
+  static let tokenSchema = Schema.integer(0...most)
+  static let tokensSchema = Schema.list(tokenSchema, 1 ... .max)
 
   // MARK: Answers
 

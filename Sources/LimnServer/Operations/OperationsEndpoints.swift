@@ -28,7 +28,7 @@ extension Endpoint {
 
   static let detokenize = Endpoint(
     "The text of tokens.",
-    takes: .object(["tokens": .list(.count)], optional: modelMembers), gives: .object(["content": .string]))
+    takes: .object(["tokens": .list(OpenAI.tokenSchema)], optional: modelMembers), gives: .object(["content": .string]))
 
   static let applyTemplate = Endpoint(
     "The prompt that a model's template makes of a conversation.",
