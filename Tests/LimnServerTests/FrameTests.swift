@@ -118,4 +118,17 @@ struct FrameTests {
     try receive(.connectionClose)
     #expect(!channel.isActive)
   }
+
+  @Test("a server that stops takes no further messages, and still sends what was begun")
+  func stopping() throws {
+    channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+    guard case .end? = try channel.readInbound(as: HTTPServerRequestPart.self) else {
+      Issue.record("the request's body did not end")
+      return
+    }
+    try receive(.text, "late")
+    #expect(try message() == nil)
+    try channel.writeOutbound(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(string: "begun"))))
+    #expect(try sent()?.opcode == .text)
+  }
 }

@@ -71,8 +71,10 @@ package final class WebSocketMessages: ChannelDuplexHandler {
       send(context, .ping, ByteBuffer())
     case is ChannelShouldQuiesceEvent:
       // The server is stopping. What was begun is finished; then the response ends.
-      if !isQuiescing { context.fireChannelRead(wrapInboundOut(.end(nil))) }
+      guard !isQuiescing else { return }
       isQuiescing = true
+      context.fireChannelRead(wrapInboundOut(.end(nil)))
+      context.fireChannelReadComplete()
     case ChannelEvent.inputClosed:
       context.fireUserInboundEventTriggered(event)
       context.close(promise: nil)

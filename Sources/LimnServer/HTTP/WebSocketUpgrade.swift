@@ -80,6 +80,9 @@ final class WebSocketUpgrade: ChannelDuplexHandler, RemovableChannelHandler {
         [WebSocketFrameEncoder(), frames, WebSocketMessages(maxMessage: maxMessage)], position: .before(self))
       for handler in replaced { pipeline.removeHandler(handler, promise: nil) }
       pipeline.removeHandler(context: context, promise: nil)
+      // Messages that came along with the request go on when HTTP's decoder has left, in this loop's next turn.
+      let channel = context.channel
+      context.eventLoop.execute { channel.pipeline.fireChannelReadComplete() }
     } catch {
       context.fireErrorCaught(error)
       context.close(promise: nil)

@@ -11,23 +11,23 @@ actor LMStudioSocket {
     case llm, embedding, system, files, repository
   }
 
-  private enum Work: Hashable {
+  enum Work: Hashable {
     case call(Int)
     case channel(Int)
   }
 
-  private let calls: LMStudioCalls
-  private let server: Services
-  private let caller: Caller
-  private let send: @Sendable (JSON) -> Void
+  let calls: LMStudioCalls
+  let server: Services
+  let caller: Caller
+  let send: @Sendable (JSON) -> Void
   private var isGreeted = false
   /// What is being worked on, and how it is stopped.
-  private var works: [Work: Departure] = [:]
+  var works: [Work: Departure] = [:]
   /// Bytes of the messages that are being worked on.
-  private var bytes = 0
+  var bytes = 0
   private var lastChannel = Int.min
   /// Added to a model's predictions: the seed with which it was loaded here.
-  private var seeds: [String: Int] = [:]
+  var seeds: [String: Int] = [:]
 
   static let workLimit = 64
   private static let greetingPatience = Duration.seconds(30)
@@ -132,96 +132,5 @@ actor LMStudioSocket {
   private func warn(_ text: String) -> (@Sendable () async -> Void)? {
     send(.object(["type": "communicationWarning", "warning": .string(text)]))
     return nil
-  }
-
-  // MARK: Work
-
-  private func begin(_ work: Work, size: Int) throws(Refusal) -> Caller {
-    guard works.count < Self.workLimit else {
-      throw Refusal(.rateLimit, "at most \(Self.workLimit) calls and channels can be open on one socket")
-    }
-    guard bytes == 0 || bytes + size <= server.options.maxBody else {
-      throw Refusal(.rateLimit, "the messages being worked on have more than \(server.options.maxBody) bytes")
-    }
-    let departure = Departure()
-    works[work] = departure
-    return Caller(name: caller.name, departure: departure)
-  }
-
-  private func call(_ id: Int, _ message: RequestFields, size: Int) -> (@Sendable () async -> Void)? {
-    @Sendable func fail(_ refusal: Refusal) {
-      send(.object(["type": "rpcError", "callId": .integer(id), "error": LMStudio.socketError(refusal)]))
-    }
-    do throws(Refusal) {
-      let caller = try begin(.call(id), size: size)
-      return { [self] in
-        let answer: Result<JSON?, Refusal>
-        do throws(Refusal) {
-          let parameter = try Self.object(message, "parameter")
-          answer = .success(try await calls.answer(try message.required("endpoint"), parameter, caller))
-        } catch {
-          answer = .failure(error)
-        }
-        await ended(.call(id))
-        switch answer {
-        case .success(let result):
-          var object: JSONObject = ["type": "rpcResult", "callId": .integer(id)]
-          if let result { object.set("result", to: result) }
-          send(.object(object))
-        case .failure(let refusal): fail(refusal)
-        }
-      }
-    } catch {
-      fail(error)
-      return nil
-    }
-  }
-
-  private func channel(_ id: Int, _ message: RequestFields, size: Int) -> (@Sendable () async -> Void)? {
-    @Sendable func fail(_ refusal: Refusal) {
-      send(.object(["type": "channelError", "channelId": .integer(id), "error": LMStudio.socketError(refusal)]))
-    }
-    do throws(Refusal) {
-      let caller = try begin(.channel(id), size: size)
-      return { [self] in
-        var failure: Refusal?
-        do throws(Refusal) {
-          try await run(message, caller) { [send] message in
-            send(.object(["type": "channelSend", "channelId": .integer(id), "message": .object(message)]))
-          }
-        } catch {
-          failure = error
-        }
-        await ended(.channel(id))
-        if let failure { fail(failure) } else { send(.object(["type": "channelClose", "channelId": .integer(id)])) }
-      }
-    } catch {
-      fail(error)
-      return nil
-    }
-  }
-
-  private static func object(_ message: RequestFields, _ name: String) throws(Refusal) -> RequestFields {
-    if let object = try message.object(name) { return object }
-    return try RequestFields(.object([:]), path: name)
-  }
-
-  private func ended(_ work: Work) { works[work] = nil }
-
-  private func run(
-    _ message: RequestFields, _ caller: Caller, _ send: @escaping @Sendable (JSONObject) -> Void
-  ) async throws(Refusal) {
-    let endpoint = try message.required("endpoint")
-    let parameter = try Self.object(message, "creationParameter")
-    switch (calls.namespace, endpoint) {
-    case (.llm, "predict"):
-      let model = try calls.model(parameter, "modelSpecifier")
-      try await LMStudioPrediction(model: model, seed: seeds[model.id], server: server)
-        .run(parameter, for: caller, send)
-    case (.llm, "getOrLoad"), (.embedding, "getOrLoad"), (.llm, "loadModel"), (.embedding, "loadModel"):
-      let (id, seed) = try await calls.load(parameter, send)
-      seeds[id] = seed
-    default: throw calls.nothing(at: endpoint)
-    }
   }
 }
