@@ -140,7 +140,7 @@ class Contender:
         self.server = server
         self.model = json.loads(server.get("/v1/models"))["data"][0]["id"]
         if not json.loads(server.get("/props")).get("modalities", {}).get("vision"):
-            raise Failed("the server's model does not take pictures: is the projector beside it?")
+            raise Failed(f"the model takes no pictures: is the projector beside it? {server.last_words()}")
 
     def ask(self, content, tokens, on_piece=None):
         return Answer(self.server, self.model, content, tokens, on_piece)
@@ -204,7 +204,8 @@ def gap(contender, clients, options, pictures):
     # From the first other request until all of them have been read, or the answer is over.
     start = min(other.asked for other in others) - running.asked
     end = max(other.asked + other.first for other in others) - running.asked
-    distances = [later - earlier for earlier, later in zip(running.pieces, running.pieces[1:]) if later > start and earlier < end]
+    distances = [later - earlier for earlier, later in zip(running.pieces, running.pieces[1:])
+                 if later > start and earlier < end]
     quiet = [later - earlier for earlier, later in zip(alone.pieces, alone.pieces[1:])]
     if not distances or not quiet:
         raise Failed("the answer was over before others were read: raise --running")
@@ -244,7 +245,8 @@ def measure(options, scratch, report):
                 cells = [cell for cell in options.only if cell != "gap" or clients > 1]
                 log(f"{name}, {clients} clients, round {turn + 1} of {options.rounds}")
                 try:
-                    with Server(command(clients), Path(scratch) / f"{name}.log", environment=environment(command(clients)[0])) as server:
+                    line = command(clients)
+                    with Server(line, Path(scratch) / f"{name}.log", environment=environment(line[0])) as server:
                         contender = Contender(server)
                         contender.ask("Hello", 4)
                         if cells != ["c"]:
@@ -317,7 +319,7 @@ def arguments():
                         "at least 2; b: 8; c: twice as many as clients, at least 4")
     parser.add_argument("--rounds", type=positive, default=3, help="how often to run everything; the medians count")
     parser.add_argument("--tokens", type=positive, default=16, help="of every answer")
-    parser.add_argument("--running", type=positive, help="tokens of the answer of the cell gap: default: 96 (--quick: 1500), "
+    parser.add_argument("--running", type=positive, help="tokens of the answer of the cell gap; default: 96 (--quick: 1500), "
                         "best enough to outlast the reading of the others")
     parser.add_argument("--threads", type=positive, default=threads_available())
     parser.add_argument("--cache", default="~/.cache/limn-benchmarks", help="the folder of the peers, set up by Benchmarks/run")

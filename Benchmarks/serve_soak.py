@@ -17,10 +17,11 @@ What the clients do, each by its own seeded dice:
 - Whoever gets 429 waits for as long as Retry-After says, and asks again.
 
 Counted: answers that were right, wrong (another text), lost (the connection ended without an end and without a refusal) or
-refused (another status than 200 and 429, or an error within a stream). Memory is read once a second; the table
-shows the median and the largest of each half minute. After the first minute, in which caches fill, every median must stay
-within 3% of that of the first minute's second half: single readings depend on what is under way at that moment. Once all clients have left, the server must have as many open descriptors as
-before they came, no request under way, and still all answers right; then it must end with 0 upon SIGTERM.
+refused (another status than 200 and 429, or an error within a stream). Memory is read once a second; the table shows the
+median and the largest of each half minute. After the first minute, in which caches fill, every median must stay within 3%
+of that of the first minute's second half: single readings depend on what is under way at that moment. Once all clients
+have left, the server must have as many open descriptors as before they came, no request under way, and still all answers
+right; then it must end with 0 upon SIGTERM.
 
 Exit status: 0 if all of that holds, otherwise 1.
 """
