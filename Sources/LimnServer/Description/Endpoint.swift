@@ -8,6 +8,8 @@ struct Endpoint: Sendable {
   var takes: Schema?
   /// What it answers, by content types; none where this server refuses to do it.
   var gives: [(type: String, schema: Schema)]
+  /// Whether it opens a WebSocket, whose messages OpenAPI cannot describe.
+  var opensSocket = false
 
   /// - Parameter streams: the content type of an answer that comes in pieces.
   init(_ summary: String, takes: Schema? = nil, gives: Schema, streams: String? = nil) {
@@ -27,6 +29,12 @@ struct Endpoint: Sendable {
     return endpoint
   }
 
+  static func socket(_ summary: String) -> Endpoint {
+    var endpoint = refused(summary)
+    endpoint.opensSocket = true
+    return endpoint
+  }
+
   /// An endpoint of the API that this server does not have.
   static func refused(_ summary: String) -> Endpoint {
     var endpoint = Endpoint(summary, gives: .anything)
@@ -43,7 +51,9 @@ struct Endpoint: Sendable {
   func operation(_ method: HTTPRequest.Method, path: String, isPublic: Bool) -> JSON {
     let style = APIStyle(path: path)
     var responses = JSONObject()
-    if gives.isEmpty {
+    if opensSocket {
+      responses.set("101", to: .object(["description": "A WebSocket."]))
+    } else if gives.isEmpty {
       responses.set("501", to: style.errorReference)
     } else {
       var answer: JSONObject = ["description": "The answer."]

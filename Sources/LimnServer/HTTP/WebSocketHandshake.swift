@@ -9,10 +9,10 @@ extension Routes {
   /// - Parameter serve: gets what the client sends, a buffer for each message, and a function that sends one to it.
   ///   The socket is closed when it returns.
   func socket(
-    _ path: String,
+    _ path: String, _ summary: String,
     _ serve: @escaping @Sendable (RequestBody, ServerContext, @escaping @Sendable (JSON) -> Void) async -> Void
   ) {
-    get(path) { request, context in
+    get(path, .socket(summary)) { request, context in
       let headers = try WebSocketHandshake.headers(for: request)
       let body = ResponseBody { writer in
         let (messages, outbox) = AsyncStream.makeStream(of: JSON.self)

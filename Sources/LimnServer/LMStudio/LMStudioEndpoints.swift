@@ -49,6 +49,9 @@ extension Endpoint {
         ]).named("LMStudioModel"))
     ]))
 
+  static let lmStudioGreeting = Endpoint(
+    "Tells LM Studio's packages that they have found a server.", gives: .object(["lmstudio": .boolean]))
+
   static let lmStudioLoad = Endpoint(
     "Open a model.",
     takes: .object(["model": .model], optional: ["echo_load_config": .boolean]),

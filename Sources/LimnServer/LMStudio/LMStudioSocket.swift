@@ -42,9 +42,9 @@ actor LMStudioSocket {
   /// The packages bring no key, so where one is needed they are not answered.
   static func add(to routes: Routes, _ server: Services) {
     guard server.options.apiKeys.isEmpty else { return }
-    routes.get("/lmstudio-greeting") { _, _ in .json(.object(["lmstudio": .bool(true)])) }
+    routes.get("/lmstudio-greeting", .lmStudioGreeting) { _, _ in .json(.object(["lmstudio": .bool(true)])) }
     for namespace in Namespace.allCases {
-      routes.socket("/\(namespace.rawValue)") { messages, context, send in
+      routes.socket("/\(namespace.rawValue)", "What LM Studio's packages speak.") { messages, context, send in
         let caller = await context.caller()
         let socket = LMStudioSocket(namespace, server, caller, send)
         caller.departure.add { Task { await socket.leave() } }
