@@ -228,4 +228,36 @@ struct AnswerTests {
     #expect(both.count == 2 && both[1] == one[0] && both[0] != both[1])
     for vector in both { #expect(abs(vector.reduce(0) { $0 + $1 * $1 } - 1) < 1e-4) }
   }
+
+  @Test("/v1/completions gives log-probabilities in the older form, streamed or not, and refuses best_of")
+  func completionLogprobs() async throws {
+    let tester = try ServerTester()
+    let request: JSONObject = [
+      "model": "limn-demo", "prompt": "It is", "max_tokens": .integer(6), "logprobs": .integer(2),
+      "temperature": .integer(0), "echo": .bool(true),
+    ]
+    let whole = try await tester.post("/v1/completions", .object(request)).json.object
+    let choice = try #require(whole?["choices"]?.array?.first?.object)
+    let logprobs = try #require(choice["logprobs"]?.object)
+    let tokens = logprobs["tokens"]?.array?.compactMap(\.string) ?? []
+    #expect("It is" + tokens.joined() == choice["text"]?.string)
+    #expect(logprobs["token_logprobs"]?.array?.count == tokens.count)
+    #expect(logprobs["top_logprobs"]?.array?.allSatisfy { $0.object?.members.count == 2 } == true)
+    let offsets = tokens.indices.map { 5 + tokens[..<$0].joined().count }
+    #expect(logprobs["text_offset"]?.array?.compactMap(\.int) == offsets)
+
+    var streamed = request
+    streamed.set("stream", to: .bool(true))
+    let events = try await tester.post("/v1/completions", .object(streamed)).events.dropLast()
+    let pieces = try events.compactMap {
+      try JSON.parse($0.data, place: "an event").object?["choices"]?.array?.first?.object?["logprobs"]?.object
+    }
+    #expect(pieces.flatMap { $0["tokens"]?.array?.compactMap(\.string) ?? [] } == tokens)
+    #expect(pieces.flatMap { $0["text_offset"]?.array?.compactMap(\.int) ?? [] } == offsets)
+
+    var best = request
+    best.set("best_of", to: .integer(3))
+    let refused = try await tester.post("/v1/completions", .object(best))
+    #expect(refused.status == 400 && refused.body.contains("best_of"))
+  }
 }

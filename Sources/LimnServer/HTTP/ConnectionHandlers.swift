@@ -1,15 +1,16 @@
 import Foundation
 import LimnCore
-import NIOCore
-import NIOHTTP1
+package import NIOCore
+package import NIOHTTP1
 
 /// Refuses what is wrong about a request before anything reads it: broken framing, a body that is too large, one that
-/// comes too slowly. Everything else passes.
-final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
-  typealias InboundIn = HTTPServerRequestPart
-  typealias InboundOut = HTTPServerRequestPart
-  typealias OutboundIn = HTTPServerResponsePart
-  typealias OutboundOut = HTTPServerResponsePart
+/// comes too slowly. Everything else passes. Gives up a client that does not read its answer, and ends the answer for one
+/// of HTTP/1.0 as that version does.
+package final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
+  package typealias InboundIn = HTTPServerRequestPart
+  package typealias InboundOut = HTTPServerRequestPart
+  package typealias OutboundIn = HTTPServerResponsePart
+  package typealias OutboundOut = HTTPServerResponsePart
 
   private enum State {
     /// Between two requests, or in the middle of a head.
@@ -24,25 +25,44 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
   private let maxBody: Int
   private var state = State.head
   private var timer: Scheduled<Void>?
+  /// Runs while the client reads nothing of what is written.
+  private var stall: Scheduled<Void>?
+  private var speaksOldHTTP = false
 
   /// For a whole head, and between two pieces of a body.
   private static let patience = TimeAmount.seconds(30)
+  /// How long a client may read nothing of its answer.
+  private static let readingPatience = TimeAmount.seconds(60)
   /// How long a refused client may go on sending, so that it can read why.
   private static let farewell = TimeAmount.seconds(2)
 
-  init(maxBody: Int) { self.maxBody = maxBody }
+  package init(maxBody: Int) { self.maxBody = maxBody }
 
-  func handlerAdded(context: ChannelHandlerContext) { if context.channel.isActive { wait(context) } }
-  func channelActive(context: ChannelHandlerContext) {
+  package func handlerAdded(context: ChannelHandlerContext) { if context.channel.isActive { wait(context) } }
+  package func channelActive(context: ChannelHandlerContext) {
     wait(context)
     context.fireChannelActive()
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
+  package func handlerRemoved(context: ChannelHandlerContext) { stopWaiting() }
 
-  func channelInactive(context: ChannelHandlerContext) {
-    timer?.cancel()
+  package func channelInactive(context: ChannelHandlerContext) {
+    stopWaiting()
     context.fireChannelInactive()
+  }
+
+  private func stopWaiting() {
+    timer?.cancel()
+    stall?.cancel()
+  }
+
+  package func channelWritabilityChanged(context: ChannelHandlerContext) {
+    stall?.cancel()
+    let channel = context.channel
+    if !channel.isWritable {
+      stall = context.eventLoop.scheduleTask(in: Self.readingPatience) { channel.close(promise: nil) }
+    }
+    context.fireChannelWritabilityChanged()
   }
 
   /// Closes the connection unless something comes in time.
@@ -52,10 +72,11 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     timer = context.eventLoop.scheduleTask(in: time) { channel.close(promise: nil) }
   }
 
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+  package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     switch (unwrapInboundIn(data), state) {
     case (_, .refused): return
     case (.head(let head), _):
+      speaksOldHTTP = head.version == .http1_0
       if let refusal = refusal(of: head) { return refuse(context, head, refusal) }
       state = .body(received: 0)
       wait(context)
@@ -74,12 +95,24 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     context.fireChannelRead(data)
   }
 
-  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-    if case .end = unwrapOutboundIn(data) {
+  package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    switch unwrapOutboundIn(data) {
+    case .head(var head) where speaksOldHTTP:
+      // Without a length, the end of the connection is the end of the body.
+      head.version = .http1_0
+      head.headers.replaceOrAdd(name: "connection", value: "close")
+      context.write(wrapOutboundOut(.head(head)), promise: promise)
+    case .end where speaksOldHTTP:
+      let promise = promise ?? context.eventLoop.makePromise()
+      let channel = context.channel
+      promise.futureResult.whenComplete { _ in channel.close(promise: nil) }
+      context.write(data, promise: promise)
+    case .end:
       // For the next head; an idle connection is closed by the server's own handler as well.
       if case .head = state { wait(context, for: .seconds(75)) }
+      context.write(data, promise: promise)
+    default: context.write(data, promise: promise)
     }
-    context.write(data, promise: promise)
   }
 
   // MARK: Refusing
@@ -121,7 +154,7 @@ final class RequestGuard: ChannelDuplexHandler, RemovableChannelHandler {
     context.read()
   }
 
-  func channelReadComplete(context: ChannelHandlerContext) {
+  package func channelReadComplete(context: ChannelHandlerContext) {
     context.fireChannelReadComplete()
     if case .refused = state { context.read() }
   }

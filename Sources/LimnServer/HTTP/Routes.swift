@@ -75,10 +75,15 @@ private func fields(
   of request: Request, atMost limit: Int, _ claim: BodyBudget.Claim
 ) async throws -> RequestFields {
   var bytes: [UInt8] = []
-  for try await buffer in request.body {
-    guard bytes.count + buffer.readableBytes <= limit else { throw Refusal.bodyTooLarge(limit) }
-    try claim.add(buffer.readableBytes)
-    bytes.append(contentsOf: buffer.readableBytesView)
+  do {
+    for try await buffer in request.body {
+      guard bytes.count + buffer.readableBytes <= limit else { throw Refusal.bodyTooLarge(limit) }
+      try claim.add(buffer.readableBytes)
+      bytes.append(contentsOf: buffer.readableBytesView)
+    }
+  } catch {
+    if error is Refusal || error is CancellationError { throw error }
+    throw Refusal(.invalidRequest, "the body ends early, or its chunks are malformed", code: "invalid_body")
   }
   if bytes.isEmpty {
     throw Refusal(.invalidRequest, "the body is empty; a JSON object is needed", code: "invalid_json")

@@ -10,6 +10,10 @@ enum Completions {
       if fields.value("max_tokens") == nil { job.options.maxTokens = 16 }
       if let most = try OpenAI.maxTokens(fields, "max_tokens") { job.options.maxTokens = most }
       job.options.format = try OpenAI.format(fields)
+      job.options.logprobs = try fields.int("logprobs", in: 0...5)
+      guard try fields.int("best_of", in: 1...128) ?? 1 <= job.choices else {
+        throw Refusal.invalid("best_of", "this server writes no more answers than n", code: "unsupported_value")
+      }
       // Only an insertion that asks for nothing can be made.
       if let suffix = try fields.string("suffix"), !suffix.isEmpty {
         throw Refusal.invalid("suffix", "this model cannot fill a text in the middle", code: "unsupported_value")
@@ -22,7 +26,9 @@ enum Completions {
       if isStreamed { return .stream(run, as: CompletionStream(job: job, echo: echo, showsUsage: usage)) }
       let outcome = try await run.outcome(choices: job.choices)
       let choices = outcome.answers.enumerated().map { index, answer in
-        choice(index, echo + answer.text, answer.finishReason.rawValue)
+        choice(
+          index, echo + answer.text, answer.finishReason.rawValue,
+          job.options.logprobs == nil ? nil : logprobs(outcome.logprobs[index], from: echo.count))
       }
       var body = head(OpenAI.newID("cmpl-"), outcome.admission.model)
       body.set("choices", to: .array(choices))
@@ -51,10 +57,30 @@ enum Completions {
     ["id": .string(id), "object": "text_completion", "created": OpenAI.now(), "model": .string(model)]
   }
 
-  fileprivate static func choice(_ index: Int, _ text: String, _ finish: String?) -> JSON {
+  fileprivate static func choice(_ index: Int, _ text: String, _ finish: String?, _ logprobs: JSON? = nil) -> JSON {
     .object([
-      "index": .integer(index), "text": .string(text), "logprobs": .null,
+      "index": .integer(index), "text": .string(text), "logprobs": logprobs ?? .null,
       "finish_reason": finish.map(JSON.string) ?? .null,
+    ])
+  }
+
+  /// The older form, which has lists of the same length.
+  /// - Parameter offset: where the first token begins, in characters.
+  fileprivate static func logprobs(_ tokens: [TokenLogprob], from offset: Int) -> JSON {
+    var (offset, offsets) = (offset, [JSON]())
+    for token in tokens {
+      offsets.append(.integer(offset))
+      offset += token.chosen.text.count
+    }
+    let top = tokens.map { token in
+      var object = JSONObject()
+      for other in token.top { object.set(other.text, to: .number(max(other.logprob, -9999))) }
+      return JSON.object(object)
+    }
+    return .object([
+      "tokens": .array(tokens.map { .string($0.chosen.text) }),
+      "token_logprobs": .array(tokens.map { .number(max($0.chosen.logprob, -9999)) }), "top_logprobs": .array(top),
+      "text_offset": .array(offsets),
     ])
   }
 }
@@ -66,8 +92,13 @@ private struct CompletionStream: AnswerEncoder {
   private var model: String
   private var begun: Set<Int> = []
   private var answers: [Answer] = []
+  private let showsLogprobs: Bool
+  /// Tokens whose text has not come yet, and where the next one begins.
+  private var tokens: [Int: [TokenLogprob]] = [:]
+  private var offsets: [Int: Int] = [:]
 
   init(job: AnswerJob, echo: String, showsUsage: Bool) {
+    showsLogprobs = job.options.logprobs != nil
     self.echo = echo
     self.showsUsage = showsUsage
     model = job.model
@@ -78,14 +109,24 @@ private struct CompletionStream: AnswerEncoder {
     case .admitted(let admission):
       model = admission.model
       return ""
+    case .answer(let choice, .tokens(let new)):
+      tokens[choice, default: []] += new
+      return ""
     case .answer(let choice, .text(let piece)):
       let before = begun.insert(choice).inserted ? echo : ""
-      return chunk([Completions.choice(choice, before + piece, nil)])
+      return chunk([Completions.choice(choice, before + piece, nil, logprobs(choice))])
     case .answer(let choice, .finished(let answer)):
       answers.append(answer)
-      return chunk([Completions.choice(choice, "", answer.finishReason.rawValue)])
+      return chunk([Completions.choice(choice, "", answer.finishReason.rawValue, logprobs(choice))])
     default: return ""
     }
+  }
+
+  private mutating func logprobs(_ choice: Int) -> JSON? {
+    guard showsLogprobs, let new = tokens.removeValue(forKey: choice), !new.isEmpty else { return nil }
+    let offset = offsets[choice] ?? echo.count
+    offsets[choice] = offset + new.reduce(0) { $0 + $1.chosen.text.count }
+    return Completions.logprobs(new, from: offset)
   }
 
   private func chunk(_ choices: [JSON], usage: JSON? = nil) -> String {

@@ -34,12 +34,16 @@ extension Endpoint {
       optional: OpenAI.samplingMembers + OpenAI.choicesMembers + OpenAI.streamMembers + [
         "max_tokens": OpenAI.maxTokensSchema.described("16 if it is left out."),
         "response_format": OpenAI.formatSchema, "suffix": .string(""), "echo": .boolean,
+        "logprobs": .integer(0...5),
       ]
     ).named("CompletionRequest"),
     gives: .object([
       "id": .string, "object": .string("text_completion"), "created": .count, "model": .string,
       "choices": .list(
-        .object(["index": .count, "text": .string, "logprobs": .null, "finish_reason": OpenAI.finishSchema])),
+        .object([
+          "index": .count, "text": .string, "logprobs": OpenAI.completionLogprobsSchema.orNull,
+          "finish_reason": OpenAI.finishSchema,
+        ])),
       "usage": OpenAI.usageSchema, "timings": OpenAI.timingsSchema,
     ]).named("CompletionAnswer"),
     streams: ChatStream.contentType)

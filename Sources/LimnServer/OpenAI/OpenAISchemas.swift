@@ -100,6 +100,12 @@ extension OpenAI {
     "token": .string, "logprob": .number(-9999...0), "bytes": .list(.integer(0...255)),
   ]
 
+  /// The older form.
+  static let completionLogprobsSchema = Schema.object([
+    "tokens": .list(.string), "token_logprobs": .list(.number), "top_logprobs": .list(.object([:])),
+    "text_offset": .list(.count),
+  ])
+
   static let logprobsSchema = Schema.object([
     "content": .list(.object(tokenMembers + ["top_logprobs": .list(.object(tokenMembers))]))
   ]).named("Logprobs")
