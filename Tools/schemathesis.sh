@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Drives the server with requests that schemathesis makes from its own description, right ones and wrong ones: no
 # answer may be a server error, or other than described. Takes about two minutes.
-#   LIMN_SERVER    the server; .build/release/limn-server if it is not set
+#   LIMN_PROGRAM   the server; .build/release/limn-server if it is not set
 #   LIMN_CLIENTS   a Python that has schemathesis (Tools/clients.txt); python3 if it is not set
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-server=$(realpath "${LIMN_SERVER:-$root/.build/release/limn-server}")
+server=$(realpath "${LIMN_PROGRAM:-$root/.build/release/limn-server}")
 python=$(command -v "${LIMN_CLIENTS:-python3}")
 # schemathesis leaves files where it runs.
 scratch=$(mktemp -d)
