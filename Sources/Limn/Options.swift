@@ -34,7 +34,7 @@ public struct GenerationOptions: Sendable {
   /// Whether to report each token with its log-probability, and how many of the most likely tokens beside it; nil: no
   /// log-probabilities. They are the model's own, before penalties, biases and temperature.
   public var logprobs: Int?
-  /// Added to the logits of tokens, by id; −∞ forbids one.
+  /// Added to the logits of tokens, by id; −∞ forbids one. An id beyond the vocabulary is an error.
   public var logitBias: [Int: Double] = [:]
   /// Whether the answer goes on to `maxTokens`: whatever ends one is forbidden. For measurements.
   public var ignoresEnd = false

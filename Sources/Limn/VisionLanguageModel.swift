@@ -120,6 +120,11 @@ public final class VisionLanguageModel: Sendable {
     let matcher = try constraints.matcher(for: request.options.format)
     let sources = request.images
     try prompt.check(images: sources.count)
+    if let id = request.options.logitBias.keys.first(where: { !(0..<vocabularySize).contains($0) }) {
+      throw LimnError(
+        .usage, "a bias is for a token that this model does not have", expected: "an id below \(vocabularySize)",
+        found: "\(id)")
+    }
     let images = try await encode(sources, reuse: request.options.reuse, report)
     var inputs = PromptInputs(prompt, images: images)
     inputs = try fit(inputs, request.options)

@@ -64,6 +64,10 @@ struct GenerationOptionsTests {
     options.logitBias = [first: 1000]
     options.maxTokens = 5
     #expect(try await ids(options) == [Int](repeating: first, count: 5))
+    for id in [-1, model.vocabularySize] {
+      options.logitBias = [id: 1]
+      await #expect(throws: LimnError.self) { try await ids(options) }
+    }
   }
 
   @Test("an answer that ignores its end goes on to the longest length")

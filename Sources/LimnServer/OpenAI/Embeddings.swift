@@ -70,7 +70,9 @@ enum Embeddings {
     do {
       return try await task.value
     } catch {
-      throw Refusal(error)
+      var refusal = Refusal(error)
+      if refusal.param == "messages" { refusal.param = "input" }
+      throw refusal
     }
   }
 
