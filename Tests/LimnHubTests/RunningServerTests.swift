@@ -2,7 +2,7 @@ import Foundation
 import LimnCore
 import Testing
 
-@testable import LimnHub
+import LimnHub
 
 @Suite struct RunningServerTests {
   private static func answering(_ status: String, _ body: String) throws -> TinyServer {
