@@ -260,4 +260,21 @@ struct AnswerTests {
     let refused = try await tester.post("/v1/completions", .object(best))
     #expect(refused.status == 400 && refused.body.contains("best_of"))
   }
+
+  @Test("LM Studio's stream tells how far the model is opened, and only the first time")
+  func openingProgress() async throws {
+    let tester = try ServerTester()
+    let request = JSON.object(["model": "limn-demo", "input": "Hello", "stream": .bool(true)])
+    let first = try await tester.post("/api/v1/chat", request).events
+    let names = first.compactMap(\.name)
+    #expect(names.starts(with: ["chat.start", "model_load.start"]))
+    let end = try #require(names.firstIndex(of: "model_load.end"))
+    #expect(names[2..<end].allSatisfy { $0 == "model_load.progress" } && names[end + 1] == "prompt_processing.start")
+    let progress = try first.filter { $0.name == "model_load.progress" }.map {
+      try JSON.parse($0.data, place: "an event").object?["progress"]?.double ?? -1
+    }
+    #expect(progress == progress.sorted() && progress.allSatisfy { (0...1).contains($0) })
+    let second = try await tester.post("/api/v1/chat", request).events.compactMap(\.name)
+    #expect(second.starts(with: ["chat.start", "prompt_processing.start"]))
+  }
 }

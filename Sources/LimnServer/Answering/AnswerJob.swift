@@ -40,6 +40,8 @@ package enum KeepAlive: Sendable, Equatable {
 
 /// What happens while a job is worked on.
 enum AnswerRunEvent: Sendable {
+  /// Its model is being opened for it; how far, 0 to 1.
+  case opening(Double)
   /// The job has its place, and its model is open.
   case admitted(Admission)
   /// An event of one of the answers.

@@ -67,7 +67,7 @@ struct AnswerRun: Sendable {
         case .admitted(let value): admission = value
         case .answer(let choice, .finished(let answer)): answers[choice] = answer
         case .answer(let choice, .tokens(let tokens)): logprobs[choice] += tokens
-        case .answer, .tick: break
+        case .opening, .answer, .tick: break
         }
       }
     } catch {

@@ -38,7 +38,9 @@ struct AnswerService: Sendable {
   private func work(
     on job: AnswerJob, for caller: Caller, _ report: @escaping @Sendable (AnswerRunEvent) -> Void
   ) async throws(Refusal) {
-    try await hold(job.model, keepAlive: job.keepAlive, for: caller) { admission in
+    try await hold(job.model, keepAlive: job.keepAlive, for: caller) {
+      report(.opening($0))
+    } admitted: { admission in
       report(.admitted(admission))
     } body: { model in
       try await self.answer(job, model, report)
@@ -46,9 +48,12 @@ struct AnswerService: Sendable {
   }
 
   /// Does something with a model that takes as long as an answer, in turn with answers.
-  /// - Parameter admitted: called when it has its place, and its model is open.
+  /// - Parameters:
+  ///   - opening: called with how far its model is opened, 0 to 1, if that is done for it.
+  ///   - admitted: called when it has its place, and its model is open.
   func hold<Result: Sendable>(
     _ name: String, keepAlive: KeepAlive? = nil, for caller: Caller,
+    opening: @escaping @Sendable (Double) -> Void = { _ in },
     admitted: @escaping @Sendable (Admission) -> Void = { _ in },
     body: @escaping @Sendable (VisionLanguageModel) async throws -> Result
   ) async throws(Refusal) -> Result {
@@ -59,7 +64,7 @@ struct AnswerService: Sendable {
     let result: Swift.Result<Result, Refusal>
     do throws(Refusal) {
       if Task.isCancelled { throw Refusal(CancellationError()) }
-      let value = try await pool.use(name, keepAlive: keepAlive) { lease in
+      let value = try await pool.use(name, keepAlive: keepAlive, opening: opening) { lease in
         admitted(
           Admission(
             model: lease.id, loading: lease.loadingSeconds, waiting: entered.secondsSince(asked), started: asked))

@@ -14,7 +14,8 @@ enum LMStudioChat {
         server.conversations.keep(messages + [ChatMessage(.assistant, [.text(text)])], as: id)
       }
       let run = try await server.answers.start(job, for: await context.caller())
-      if isStreamed { return .stream(run, as: LMStudioStream(id: id, keep: keep)) }
+      let model = try server.pool.check(job.model).id
+      if isStreamed { return .stream(run, as: LMStudioStream(model: model, id: id, keep: keep)) }
       let outcome = try await run.outcome(choices: 1)
       keep(outcome.answers[0].text)
       return .json(result(outcome.answers[0], outcome.admission, id))
@@ -83,23 +84,30 @@ enum LMStudioChat {
 private struct LMStudioStream: AnswerEncoder {
   private let id: String?
   private let keep: @Sendable (String) -> Void
-  private var admission = Admission(model: "")
+  private var admission: Admission
+  private var hasStarted = false
+  private var hasOpened = false
   private var isRead = false
   private var hasText = false
   private var answer: Answer?
 
-  init(id: String?, keep: @escaping @Sendable (String) -> Void) {
+  init(model: String, id: String?, keep: @escaping @Sendable (String) -> Void) {
+    admission = Admission(model: model)
     self.id = id
     self.keep = keep
   }
 
   mutating func encode(_ event: AnswerRunEvent) -> String {
     switch event {
+    case .opening(let progress):
+      return open()
+        + Self.event(
+          "model_load.progress", ["model_instance_id": .string(admission.model), "progress": .number(progress)])
     case .admitted(let admission):
       self.admission = admission
-      var text = Self.event("chat.start", ["model_instance_id": .string(admission.model)])
+      var text = start()
       if admission.loading > 0 {
-        text += Self.event("model_load.start", ["model_instance_id": .string(admission.model)])
+        text += open()
         text += Self.event(
           "model_load.end",
           [
@@ -119,6 +127,18 @@ private struct LMStudioStream: AnswerEncoder {
       return ""
     default: return ""
     }
+  }
+
+  private mutating func start() -> String {
+    guard !hasStarted else { return "" }
+    hasStarted = true
+    return Self.event("chat.start", ["model_instance_id": .string(admission.model)])
+  }
+
+  private mutating func open() -> String {
+    guard !hasOpened else { return "" }
+    hasOpened = true
+    return start() + Self.event("model_load.start", ["model_instance_id": .string(admission.model)])
   }
 
   private mutating func begin() -> String {

@@ -81,7 +81,7 @@ struct ChatStream: AnswerEncoder {
       model = admission.model
       return ""
     case .answer(let choice, let event): return encode(event, of: choice)
-    case .tick: return ""
+    case .opening, .tick: return ""
     }
   }
 
