@@ -1,6 +1,6 @@
 // Prefill with 16-bit integers: weights and activations become integers of 14 bits, with one scale for each row (or
-// token) and 32 columns. Used for floats where bfloat16 products are missing or slow (AVX2, and VNNI without BF16), and
-// on AVX2 for 8-bit formats with a scale for every 32 columns, whose own products are slower.
+// token) and 32 columns. Used on AVX2 and with VNNI for F16, NVFP4, and BF16 without products of its own, and on AVX2
+// for 8-bit formats with a scale for every 32 columns, whose own products are slower.
 //
 //   weight ≈ d · q,  |q| ≤ 8191;    x ≈ dx · xq,  |xq| ≤ 8191;      Σₖ weight · x ≈ Σ_g d[g] · dx[g] · Σ_{k in g} q · xq
 //

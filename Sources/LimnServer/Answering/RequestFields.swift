@@ -1,4 +1,5 @@
 import Foundation
+import Limn
 package import LimnCore
 
 /// Typed access to the members of a request's JSON. null counts as absent, unknown members are ignored, and a value of a
@@ -100,5 +101,15 @@ package struct RequestFields: Sendable {
     guard let strings, strings.count == value.array?.count else { throw wrong(field, "a string or a list of strings") }
     guard strings.count <= limit else { throw .invalid(name(field), "\(name(field)) has more than \(limit) items") }
     return strings
+  }
+
+  /// Who says a message, in the words of any API: what a tool answers is said to the model as by a user.
+  func role() throws(Refusal) -> ChatMessage.Role {
+    switch try required("role") {
+    case "system", "developer": .system
+    case "user", "tool", "function": .user
+    case "assistant": .assistant
+    default: throw wrong("role", "system, user, assistant or tool")
+    }
   }
 }

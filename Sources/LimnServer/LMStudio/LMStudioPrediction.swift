@@ -91,13 +91,7 @@ struct LMStudioPrediction: Sendable {
   static func messages(_ history: RequestFields, _ files: BoundedStore<ImageSource>) throws(Refusal) -> [ChatMessage] {
     guard let items = try history.objects("messages"), !items.isEmpty else { throw history.missing("messages") }
     return try items.map { item throws(Refusal) in
-      let role: ChatMessage.Role
-      switch try item.required("role") {
-      case "system": role = .system
-      case "user", "tool": role = .user
-      case "assistant": role = .assistant
-      default: throw item.wrong("role", "system, user, assistant or tool")
-      }
+      let role = try item.role()
       if let text = item.value("content")?.string { return ChatMessage(role, [.text(text)]) }
       guard let parts = try item.objects("content") else { throw item.missing("content") }
       return ChatMessage(role, try parts.map { part throws(Refusal) in try self.part(part, role, files) })

@@ -78,13 +78,7 @@ enum OllamaAnswers {
 
   private static func messages(_ items: [RequestFields]) throws(Refusal) -> [ChatMessage] {
     try items.map { item throws(Refusal) in
-      let role: ChatMessage.Role
-      switch try item.required("role") {
-      case "system": role = .system
-      case "user", "tool": role = .user
-      case "assistant": role = .assistant
-      default: throw item.wrong("role", "system, user, assistant or tool")
-      }
+      let role = try item.role()
       if let content = item.value("content"), let parts = content.array {
         // Not Ollama's form, but some send it.
         let texts = parts.compactMap { $0["text"]?.string }

@@ -114,13 +114,7 @@ enum OpenAI {
   }
 
   private static func message(_ item: RequestFields, _ pictures: Pictures) async throws(Refusal) -> ChatMessage {
-    let role: ChatMessage.Role
-    switch try item.required("role") {
-    case "system", "developer": role = .system
-    case "user", "tool", "function": role = .user
-    case "assistant": role = .assistant
-    default: throw item.wrong("role", "system, developer, user, assistant or tool")
-    }
+    let role = try item.role()
     guard let content = item.value("content") else {
       guard role == .assistant else { throw item.missing("content") }
       return ChatMessage(role, [.text("")])
