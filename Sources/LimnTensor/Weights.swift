@@ -1,4 +1,5 @@
 import LimnCore
+import Synchronization
 
 /// A weight matrix [rows, columns] in a backend's memory. Each row is one output of a linear layer (or one token of an
 /// embedding table) and holds the weights of its inputs, in blocks of `type`.
@@ -12,6 +13,8 @@ package struct Matrix: Sendable {
   package let address: Address
   /// Keeps the memory alive.
   package let owner: any AnyObject & Sendable
+  /// Shared by copies.
+  private let unevenness = Unevenness()
 
   /// A tensor with two or more axes (the inner ones are flattened into one) at a place in a backend's memory. Columns
   /// must fill whole blocks.
@@ -40,6 +43,20 @@ package struct Matrix: Sendable {
   package func rows(_ range: Range<Int>) -> Matrix {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows)
     return Matrix(self, rows: range)
+  }
+
+  /// Whether its columns are of very different sizes: what `look` finds, once, when it is first asked.
+  func hasUnevenColumns(_ look: () -> Bool) -> Bool {
+    let known = unevenness.known.load(ordering: .relaxed)
+    if known != 0 { return known == 2 }
+    let found = look()
+    unevenness.known.store(found ? 2 : 1, ordering: .relaxed)
+    return found
+  }
+
+  private final class Unevenness: Sendable {
+    /// 0: not looked yet; 1: even; 2: uneven.
+    let known = Atomic(0)
   }
 
   /// The number of values.

@@ -45,11 +45,12 @@ package final class CPU: Backend, @unchecked Sendable {
   ) {
     let weight = layer.weight
     var recipe = recipes.preferred(weight.type, precision, phase)
-    if [.f16, .bf16].contains(weight.type), recipe == recipes[weight.type, LIMN_INT16],
-      limn_has_uneven_columns(
-        recipe, weight.start, weight.rowBytes, Int32(weight.rows), Int32(weight.columns)) != 0
-    {
-      recipe = recipes[weight.type, LIMN_FLOAT32]!
+    if [.f16, .bf16].contains(weight.type), recipe == recipes[weight.type, LIMN_INT16] {
+      let isUneven = weight.hasUnevenColumns {
+        limn_has_uneven_columns(
+          recipe, weight.start, weight.rowBytes, Int32(weight.rows), Int32(weight.columns)) != 0
+      }
+      if isUneven { recipe = recipes[weight.type, LIMN_FLOAT32]! }
     }
     multiply(x, layer, into: y, adding: adding, recipe)
   }
