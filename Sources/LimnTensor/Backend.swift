@@ -74,10 +74,11 @@ package protocol Backend: Sendable {
 
   /// Causal attention of queries [tokens, heads · headSize] over the cache, into [tokens, heads · headSize]. Row i has
   /// position p = firstPosition + i and sees positions 0...p, or only the last `window` of them. Query head h reads
-  /// key/value head h / (heads / kvHeads). Scores are multiplied by `scale`.
+  /// key/value head h / (heads / kvHeads). Scores are multiplied by `scale`. With `allowsBFloat16`, prefill in `fast` may
+  /// round queries, keys, values and probabilities to bfloat16, where that is faster.
   func attention(
     _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
-    into y: Activations, phase: Phase)
+    into y: Activations, phase: Phase, allowsBFloat16: Bool)
 
   /// Attention of every row to all rows, as in a vision tower: q, k, v [patches, heads · headSize].
   func fullAttention(

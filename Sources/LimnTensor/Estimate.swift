@@ -101,7 +101,7 @@ package final class Estimate: Backend {
 
   package func attention(
     _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
-    into y: Activations, phase: Phase
+    into y: Activations, phase: Phase, allowsBFloat16: Bool
   ) {
     let seen = (0..<q.rows).reduce(0) { $0 + min(firstPosition + $1 + 1, window ?? .max) }
     state.withLock { state in

@@ -43,11 +43,11 @@ package final class Probe: Backend {
 
   package func attention(
     _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
-    into y: Activations, phase: Phase
+    into y: Activations, phase: Phase, allowsBFloat16: Bool
   ) {
     base.attention(
       q, heads: heads, cache: cache, layer: layer, firstPosition: firstPosition, window: window, scale: scale, into: y,
-      phase: phase)
+      phase: phase, allowsBFloat16: allowsBFloat16)
     let rows = target.queries.clamped(to: firstPosition..<firstPosition + q.rows)
     guard target.layers.contains(layer), !rows.isEmpty else { return }
     let size = cache.headSize

@@ -68,6 +68,9 @@ package enum TensorType: String, Sendable, CaseIterable {
   case fp4_BF16 = "FP4_BF16"
   case llmInt8 = "LLM.int8"
 
+  /// Whether blocks of elements share scales.
+  package var isQuantized: Bool { layout.elements > 1 }
+
   /// How many elements one block holds, and its size in bytes. All code that measures tensors uses this.
   package var layout: (elements: Int, bytes: Int) {
     if let format { return format.layout }

@@ -65,7 +65,7 @@ import Testing
           let y = Rows(rows: 70, width: 4 * size)
           cpu.attention(
             q.activations, heads: 4, cache: cache, layer: 1, firstPosition: 0, window: window,
-            scale: 1 / Float(size).squareRoot(), into: y.activations, phase: phase)
+            scale: 1 / Float(size).squareRoot(), into: y.activations, phase: phase, allowsBFloat16: true)
           let error = largestError(y.values, expected, values: v)
           #expect(error < Budget.of(precision, storage), "\(size) \(name) \(storage) \(phase)")
         }
@@ -117,7 +117,7 @@ import Testing
               position: start)
             cpu.attention(
               q.activations.rows(range), heads: 4, cache: cache, layer: 0, firstPosition: start,
-              window: window, scale: 0.125, into: y.activations.rows(range), phase: phase)
+              window: window, scale: 0.125, into: y.activations.rows(range), phase: phase, allowsBFloat16: true)
           }
           results.append(y.values.map(\.bitPattern))
         }
@@ -143,7 +143,7 @@ import Testing
           let y = Rows(rows: queries, width: 6 * size)
           cpu.attention(
             q.activations, heads: 6, cache: cache, layer: 0, firstPosition: positions - queries, window: nil,
-            scale: 1 / Float(size).squareRoot(), into: y.activations, phase: phase)
+            scale: 1 / Float(size).squareRoot(), into: y.activations, phase: phase, allowsBFloat16: true)
           return y.values
         }
         // Both sides use the same cache, so storage rounding cancels out.
@@ -171,7 +171,7 @@ import Testing
       let y = Rows(rows: 1, width: 2 * size)
       cpu.attention(
         q.activations, heads: 2, cache: cache, layer: 0, firstPosition: 0, window: nil, scale: 1,
-        into: y.activations, phase: .prefill)
+        into: y.activations, phase: .prefill, allowsBFloat16: true)
       return y.values
     }
     #expect(results[0].map(\.bitPattern) == results[1].map(\.bitPattern))

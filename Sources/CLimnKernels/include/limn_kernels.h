@@ -28,7 +28,7 @@ const limn_format *limn_format_of(limn_type type);
 typedef enum {
   /// Dequantised weights times float32 activations. Every format.
   LIMN_FLOAT32,
-  /// bfloat16 times bfloat16. Prefill of BF16, and with AMX of all formats.
+  /// bfloat16 times bfloat16. Prefill of BF16, and with AMX of all quantised formats and of attention beside them.
   LIMN_BFLOAT16,
   /// The format's own integers and scales times 8-bit activations. Decoding of quantised formats, and prefill of those
   /// without another arithmetic below.

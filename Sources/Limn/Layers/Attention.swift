@@ -15,6 +15,9 @@ struct Attention: Sendable {
   /// How many positions a token sees, including its own; nil: all up to its own.
   let window: Int?
 
+  /// Beside quantised weights, the rounding of bfloat16 is too small to matter; beside floats it would be the largest.
+  private var allowsBFloat16: Bool { q.weight.type.isQuantized }
+
   /// Writes the keys and values of x [tokens, hidden] to the caches of the step's segments.
   func store(_ x: Activations, layer: Int, _ step: Step) {
     step.scratch.frame {
@@ -42,7 +45,7 @@ struct Attention: Sendable {
         step.backend.attention(
           q.rows(segment.rows), heads: heads, cache: segment.cache, layer: layer, firstPosition: segment.position,
           window: window, scale: 1 / Float(headSize).squareRoot(), into: mixed.rows(segment.rows),
-          phase: step.phase(of: segment))
+          phase: step.phase(of: segment), allowsBFloat16: allowsBFloat16)
       }
       step.linear(mixed, o, into: y, adding: true)
     }

@@ -193,7 +193,7 @@ package final class CPU: Backend, @unchecked Sendable {
 
   package func attention(
     _ q: Activations, heads: Int, cache: KVCache, layer: Int, firstPosition: Int, window: Int?, scale: Float,
-    into y: Activations, phase: Phase
+    into y: Activations, phase: Phase, allowsBFloat16: Bool
   ) {
     precondition(q.width == heads * cache.headSize && heads % cache.kvHeads == 0)
     precondition(firstPosition >= 0 && firstPosition + q.rows <= cache.capacity)
@@ -205,7 +205,7 @@ package final class CPU: Backend, @unchecked Sendable {
         type: cache.storage.kernelType, position_bytes: cache.positionBytes, head_bytes: cache.headBytes, causal: 1,
         tokens: q.rows, heads: heads, kv_heads: cache.kvHeads, head_size: cache.headSize,
         first_position: firstPosition, positions: 0, window: window ?? 0, block_tokens: 1, scale: scale, y: y.pointer)
-      if precision == .fast && phase == .decode { attendInPlace(job, q, y) } else { attend(job, q, y) }
+      if precision == .fast && phase == .decode { attendInPlace(job, q, y) } else { attend(job, q, y, allowsBFloat16) }
     }
   }
 
@@ -220,7 +220,7 @@ package final class CPU: Backend, @unchecked Sendable {
         position_bytes: k.width * 4, head_bytes: headSize * 4, causal: 0, tokens: q.rows, heads: heads, kv_heads: heads,
         head_size: headSize, first_position: 0, positions: k.rows, window: 0, block_tokens: 1, scale: scale,
         y: y.pointer),
-      q, y)
+      q, y, false)
   }
 
   /// Attention for the few queries of a decode step.
@@ -234,13 +234,18 @@ package final class CPU: Backend, @unchecked Sendable {
     }
   }
 
-  private func attend(_ attention: limn_attention_job, _ q: Activations, _ y: Activations) {
+  private func attend(
+    _ attention: limn_attention_job, _ q: Activations, _ y: Activations, _ allowsBFloat16: Bool
+  ) {
     precondition(y.rows == q.rows && y.width == q.width)
     if q.rows == 0 { return }
     var job = attention
-    let recipe = recipes.preferred(.f32, precision, .prefill)
-    job.recipe = recipe
-    job.unpack = recipe == recipes[.f32, LIMN_BFLOAT16] ? kernels.unpack_bfloat16 : kernels.unpack_float32
+    let rounds = allowsBFloat16 && precision == .fast && isa != .scalar
+    if rounds, let recipe = recipes[.f32, LIMN_BFLOAT16], let unpack = kernels.unpack_bfloat16 {
+      (job.recipe, job.unpack) = (recipe, unpack)
+    } else {
+      (job.recipe, job.unpack) = (recipes[.f32, LIMN_FLOAT32], kernels.unpack_float32)
+    }
     // As many query rows as fit the second-level cache share the unpacking of keys and values, as long as there are
     // enough items to occupy all threads.
     let tile = Int(job.recipe.pointee.tile_tokens)

@@ -58,8 +58,10 @@ package final class Recipes: @unchecked Sendable {
     if precision == .exact { return exact }
     let preferred: [limn_arithmetic] =
       switch phase {
-      // Processors that only the scalar reference knows have no products of bfloat16.
-      case .prefill: (isa == .scalar ? [] : [LIMN_BFLOAT16]) + [LIMN_INT16, LIMN_INT8_32, LIMN_INT8]
+      // Floats keep more than the 8 bits of bfloat16, unless they have no more. Processors that only the scalar reference
+      // knows have no such products.
+      case .prefill:
+        ([.f16, .f32].contains(type) || isa == .scalar ? [] : [LIMN_BFLOAT16]) + [LIMN_INT16, LIMN_INT8_32, LIMN_INT8]
       case .decode: [LIMN_INT8, LIMN_FLOAT32_ROWS]
       }
     return preferred.lazy.compactMap { self[type, $0] }.first ?? exact
